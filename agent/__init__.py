@@ -1,0 +1,1 @@
+"""The daemon in an environment: plan in, probes run, witness, spool, observations out."""

@@ -1,0 +1,1 @@
+"""The `segwatch` command: thin, with lazy imports."""

@@ -1,0 +1,1 @@
+"""The daemon in the middle: topology file, roster, rounds, collect, store, compare, findings, API, reports."""

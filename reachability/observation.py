@@ -1,0 +1,215 @@
+"""What agents saw in a round: runs of ports seen alike by source, witness and inside control. Facts, no judgement.
+
+Every class here travels on the wire as it stands (msgspec encodes dataclasses), so a field that is added needs a default.
+`ports` is the text form of a `PortSet`, "" for ICMP. Addresses are bare; the wire, not the name, carries IPv6.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from reachability.vocabulary import Protocol, Reason, RoundKind, State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What a round probes at one address with one protocol."""
+
+    id: int
+    environment: str  # the destination's
+    address: str
+    protocol: Protocol
+    ports: str = ""
+    first: str = ""  # services' and catalogue ports: sent first, slowly, and through the kernel too
+    source: str = ""  # the source address to send from; "": the kernel's choice
+    name: str = ""  # the DNS name that resolved to the address
+    witness: str = ""  # agent on the host that owns the address
+    inside: str = ""  # agent that controls from inside
+    canary: int = 0  # port from 49152 up that nobody serves; 0: none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlTarget:
+    """An endpoint outside the source's environment that is expected to answer (or be witnessed): shows that packets get out."""
+
+    address: str
+    protocol: Protocol
+    port: int = 0
+    kind: str = "coordinator"  # coordinator | declared
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """A run of ports of one target that the source (or the inside control) saw alike."""
+
+    target: int
+    source_address: str
+    address: str
+    protocol: Protocol
+    state: State
+    reason: Reason
+    ports: str = ""
+    kind: str = ""  # probe kind
+    name: str = ""
+    refused_by: str = ""  # who sent the ICMP error
+    way: str = ""  # raw | connect | raw+connect
+    kernel: str = ""  # what the kernel's own way got: "" not tried, open, closed, silent, refused, not-sent
+    via: str = ""  # "interface next-hop": "eth0 10.10.0.1", "eth0 direct"
+    sent: int = 0  # copies that the source's own capture saw leave
+    covered: int = 0  # of these, the ones sent before the last good source control of the protocol and family
+    flows: int = 0  # distinct source ports among the copies sent
+    refused: int = 0  # copies that were refused
+    hops: int | None = None  # from the answer's TTL
+    rtt_ms: float | None = None
+    said: str = ""  # digest (16 hex) of eight bytes or more that the endpoint said, volatile parts removed
+    note: str = ""  # for people: banner, HTTP status, certificate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlResult:
+    """How one source control went. Counted per (control, source address, via)."""
+
+    address: str
+    protocol: Protocol
+    kind: str
+    port: int = 0
+    source_address: str = ""
+    via: str = ""
+    sent: int = 0
+    answered: int = 0
+    ended_good: bool = False  # answered after the last packet of the round
+    rtt_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryResult:
+    """What the source got from a host's canary port before and after; `filtered` is silence."""
+
+    target: int
+    address: str
+    port: int
+    before: State
+    after: State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelFlow:
+    """A packet sent through the kernel, without a token: the witness's untokened arrivals are matched by its source port."""
+
+    address: str
+    protocol: Protocol
+    port: int
+    source_address: str
+    source_port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceReport:
+    """All that the source saw in a round; from an inside control, `role` is `inside` and there are no controls."""
+
+    round: str
+    agent: str
+    role: str = "source"  # source | inside
+    observations: tuple[Observation, ...] = ()
+    controls: tuple[ControlResult, ...] = ()
+    canaries: tuple[CanaryResult, ...] = ()
+    kernel_flows: tuple[KernelFlow, ...] = ()
+    host_hops: dict[str, int] = field(default_factory=dict)  # address -> hops of the host's own replies (echo, open port)
+    slots: tuple[int, ...] = ()  # challenge: 1 for an on-slot, 0 for an off-slot
+    slot_ms: float = 0.0
+    packets: int = 0
+    duration_s: float = 0.0
+    raw: bool = True  # packets were sent and captured raw; False: connect only
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArrivalRow:
+    """A run of ports of one target at which copies with a known token of the round arrived."""
+
+    target: int
+    address: str
+    protocol: Protocol
+    copies: int  # the fewest of the run
+    ports: str = ""
+    last_copy: int = 0  # highest copy number that arrived (copies count from 0)
+    answered: bool = False  # the host sent an answer: SYN-ACK, RST, UDP datagram, ICMP
+    came_from: str = ""  # the address it came from (NAT shows)
+    hops: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Untokened:
+    """Packets to a probed port from outside the witness's environment that carried no token of the round: one flow."""
+
+    address: str
+    protocol: Protocol
+    port: int
+    came_from: str
+    source_port: int
+    count: int
+    answered: bool = False
+    times_ms: tuple[int, ...] = ()  # in a challenge: since the witness was armed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessHealth:
+    """Whether the capture at one address could have seen a packet, over the whole window."""
+
+    address: str
+    healthy: bool
+    why: str = ""  # what is wrong, in words
+    off_host: int = 0  # packets from other hosts to this very address that the capture saw
+    bound_tcp: str = ""  # ports with a listening socket that this address reaches
+    bound_udp: str = ""
+    noports: int = 0  # how far `Udp: NoPorts` of this family moved
+    udp_unbound: int = 0  # UDP datagrams captured to ports of this address without a socket, tokened or not
+    drops_still: bool = True  # ListenOverflows, ListenDrops, reverse-path and MD5 counters stood still
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoPortsGroup:
+    """One group of UDP ports of a NoPorts round: copies that arrived and how far the counter moved meanwhile."""
+
+    target: int
+    ports: str
+    arrived: int
+    moved: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessReport:
+    """All that a witness saw of a round."""
+
+    round: str
+    agent: str
+    arrivals: tuple[ArrivalRow, ...] = ()
+    untokened: tuple[Untokened, ...] = ()
+    untokened_lost: bool = False  # there were more flows than it could keep
+    health: tuple[WitnessHealth, ...] = ()
+    groups: tuple[NoPortsGroup, ...] = ()
+    late: bool = False  # a correction: copies that came in after the round was closed
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lookup:
+    """What a name of another environment resolved to at an agent; empty addresses: `problem` says why."""
+
+    name: str
+    addresses: tuple[str, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundSpec:
+    """What the coordinator asked for: enough to conclude a round from its reports, later too."""
+
+    round: str
+    kind: RoundKind
+    schedule: str  # cycle | sweep
+    source: str  # agent
+    source_environment: str
+    destination: str  # environment
+    targets: tuple[Target, ...]
+    run: str = ""  # the verify run it belongs to

@@ -1,0 +1,119 @@
+"""The fixed words of the product: every state, reason, reachability, proof and result that can be shown."""
+
+from enum import StrEnum
+
+
+class Protocol(StrEnum):
+    """What is probed; ICMP has no port (ICMPv6 echo for an IPv6 address)."""
+
+    TCP = "tcp"
+    UDP = "udp"
+    ICMP = "icmp"
+
+
+class State(StrEnum):
+    """Port state as the source saw it, in nmap's words."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    FILTERED = "filtered"
+    OPEN_FILTERED = "open|filtered"
+    ERROR = "error"
+
+
+class Reason(StrEnum):
+    """Why a port has its state. What the classifier does not know is `local-error`, with state `error`."""
+
+    SYN_ACK = "syn-ack"
+    RESET = "reset"
+    NO_RESPONSE = "no-response"
+    UDP_RESPONSE = "udp-response"
+    PORT_UNREACH = "port-unreach"
+    HOST_UNREACH = "host-unreach"
+    NET_UNREACH = "net-unreach"
+    PROTO_UNREACH = "proto-unreach"
+    ADMIN_PROHIBITED = "admin-prohibited"
+    ECHO_REPLY = "echo-reply"
+    TTL_EXCEEDED = "ttl-exceeded"
+    RESOLVE_FAILED = "resolve-failed"
+    NO_PERMISSION = "no-permission"
+    NO_ROUTE = "no-route"
+    NO_NEIGHBOUR = "no-neighbour"
+    OWN_NETWORK = "own-network"
+    NOT_ALLOWED = "not-allowed"
+    CONN_REFUSED = "conn-refused"
+    LOCAL_FILTER = "local-filter"
+    LOCAL_ERROR = "local-error"
+
+
+class Arrival(StrEnum):
+    """What the witness at the destination says of a packet."""
+
+    SEEN = "seen"
+    NOT_SEEN = "not-seen"
+    NO_WITNESS = "no-witness"
+
+
+class Reachability(StrEnum):
+    """What was concluded from observation, arrival and controls."""
+
+    REACHABLE = "reachable"
+    ONE_WAY = "one-way"
+    BLOCKED = "blocked"
+    BLOCKED_AT_HOST = "blocked-at-host"
+    NO_SESSION = "no-session"
+    UNKNOWN = "unknown"
+
+
+class Proof(StrEnum):
+    """What a reachability stands on."""
+
+    REPLIED = "replied"
+    INFERRED = "inferred"
+    WITNESSED = "witnessed"
+    CONTROLLED = "controlled"
+    REFUSED = "refused"
+    NONE = "none"
+
+
+class Declared(StrEnum):
+    """What the topology says of a cell."""
+
+    DENIED = "denied"
+    ALLOWED = "allowed"
+    REQUIRED = "required"
+
+
+class Result(StrEnum):
+    """Reachability held against the declaration."""
+
+    PASS = "pass"  # noqa: S105 - a verdict, not a password
+    FAIL = "fail"
+    WAIVED = "waived"
+    INCONCLUSIVE = "inconclusive"
+    STALE = "stale"
+    NOT_RUN = "not-run"
+
+
+class Sensitivity(StrEnum):
+    """How much harm a breach of the environment does, in rising order."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
+class Require(StrEnum):
+    """What a denied cell into an environment must show to pass."""
+
+    NO_SESSION = "no-session"
+    NO_PACKET = "no-packet"
+
+
+class RoundKind(StrEnum):
+    """What a round is for: the cells themselves, or one of the follow-ups that settle what it left open."""
+
+    NORMAL = "normal"
+    CHALLENGE = "challenge"  # keyed on and off slots: are the packets without a token ours?
+    NOPORTS = "noports"  # UDP groups against the host's `Udp: NoPorts`

@@ -1,0 +1,1 @@
+"""What travels between coordinator and agents: messages, topics, signatures, and the one module that talks MQTT."""

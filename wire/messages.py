@@ -1,0 +1,152 @@
+"""The messages between coordinator and agent, as they are encoded; see `wire.envelope` for what is put around them.
+
+Down: `Plan`, then for each round `Arm`, `Go`, `Close`; `Stop`; `Ack`. Up: `Status`, `Armed`, `Done`, `Resolved` and
+batches of reports. Unknown fields are ignored; a field that is added needs a default.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from reachability.observation import ControlTarget, Lookup, SourceReport, Target, WitnessReport
+from reachability.vocabulary import Protocol, RoundKind
+
+SCHEMA = 1
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of a plan: what this agent probes, when, who witnesses and who controls from inside."""
+
+    id: int
+    kind: str
+    environment: str
+    host: str
+    protocol: Protocol
+    ports: str = ""
+    schedule: str = "cycle"
+    witness: str = ""
+    inside: str = ""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True, tag="plan"):
+    """What an agent is going to be asked, and how hard it may send."""
+
+    digest: str
+    rate_pps: int = 1000
+    every_s: float = 60.0
+    tasks: tuple[Task, ...] = ()
+
+
+class Resolve(msgspec.Struct, frozen=True, kw_only=True, tag="resolve"):
+    """Asks a source to look names up before a round; answered by `Resolved`."""
+
+    id: str
+    names: tuple[str, ...]
+
+
+class Arm(msgspec.Struct, frozen=True, kw_only=True, tag="arm"):
+    """Asks a witness to listen and an inside control to get ready (it starts at once); answered by `Armed`."""
+
+    round: str
+    key: bytes  # 16 random bytes
+    kind: RoundKind
+    source: str  # agent
+    targets: tuple[Target, ...] = ()  # to listen for
+    inside: tuple[Target, ...] = ()  # to probe from inside
+    networks: tuple[str, ...] = ()  # the witness's environment: arrivals from there are not the source's
+    groups: tuple[tuple[int, str], ...] = ()  # NoPorts rounds: (target id, ports), in the order they are sent
+    ttl_s: float = 600.0  # disarm without being told after so long
+
+
+class Go(msgspec.Struct, frozen=True, kw_only=True, tag="go"):
+    """Starts the source; answered by a report in the observations and `Done`."""
+
+    round: str
+    key: bytes
+    kind: RoundKind
+    targets: tuple[Target, ...]
+    networks: tuple[str, ...] = ()  # the source's own environment
+    controls: tuple[ControlTarget, ...] = ()
+    copies: int = 4  # at least
+    most_copies: int = 48
+    groups: tuple[tuple[int, str], ...] = ()
+
+
+class Close(msgspec.Struct, frozen=True, kw_only=True, tag="close"):
+    """Ends a round at a witness or inside control; answered by a report in the observations."""
+
+    round: str
+
+
+class Stop(msgspec.Struct, frozen=True, kw_only=True, tag="stop"):
+    """Ends every round and all probing, at once."""
+
+    reason: str = ""
+
+
+Down = Plan | Resolve | Arm | Go | Close | Stop
+
+
+class Ack(msgspec.Struct, frozen=True, kw_only=True, tag="ack"):
+    """The store holds every batch of the spool up to and including `sequence`."""
+
+    spool: str
+    sequence: int
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True, tag="status"):
+    """Retained: who the agent is and what it can do. The last will is the same with `online` false."""
+
+    name: str
+    environment: str
+    online: bool
+    version: str = ""
+    schema: int = SCHEMA
+    instance: str = ""  # new at each start
+    addresses: tuple[str, ...] = ()  # its own, without loopback and link-local
+    raw: bool = False  # can send and capture raw packets
+    lacks: str = ""  # why not, in words
+    rate_pps: int = 0
+    spooled: int = 0  # batches not yet acknowledged
+    refused: tuple[str, ...] = ()  # the newest refusals of what came down, in words
+    sent_at: float = 0.0  # the agent's clock, seconds since the epoch; shown, never trusted
+
+
+class Resolved(msgspec.Struct, frozen=True, kw_only=True, tag="resolved"):
+    """Answers `Resolve`."""
+
+    id: str
+    lookups: tuple[Lookup, ...]
+
+
+class Armed(msgspec.Struct, frozen=True, kw_only=True, tag="armed"):
+    """The participant is ready; or it is not, and `problems` says why."""
+
+    round: str
+    agent: str
+    ok: bool
+    problems: tuple[str, ...] = ()
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
+    """The source has sent its last packet and spooled its report, as batch `sequence`."""
+
+    round: str
+    agent: str
+    sequence: int
+    tail_s: float = 2.0  # how long the witnesses must listen on: max(2 s, 4 x RTT), less what has passed
+    ok: bool = True
+    problems: tuple[str, ...] = ()
+
+
+Up = Resolved | Armed | Done
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True, tag="batch"):
+    """One spooled batch of reports. `age_s` is how old it is at sending, on the agent's monotonic clock."""
+
+    spool: str
+    sequence: int
+    age_s: float
+    sources: tuple[SourceReport, ...] = ()
+    witnesses: tuple[WitnessReport, ...] = ()
