@@ -6,6 +6,7 @@ Every class here travels on the wire as it stands (msgspec encodes dataclasses),
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from reachability.vocabulary import Protocol, Reason, RoundKind, State
@@ -213,3 +214,14 @@ class RoundSpec:
     destination: str  # environment
     targets: tuple[Target, ...]
     run: str = ""  # the verify run it belongs to
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundData:
+    """A round with all the reports that have come in so far. `armed`: agent -> it said that it is ready."""
+
+    spec: RoundSpec
+    source: SourceReport | None = None
+    witnesses: tuple[WitnessReport, ...] = ()
+    insides: tuple[SourceReport, ...] = ()
+    armed: Mapping[str, bool] = field(default_factory=dict)

@@ -60,3 +60,120 @@ class Verdict:
     proof: Proof = Proof.NONE
     row: int = 18
     reason: str = ""
+
+    @property
+    def green(self) -> bool:
+        """Whether it shows that no session can be made."""
+        return self.reachability in {Reachability.BLOCKED, Reachability.BLOCKED_AT_HOST, Reachability.NO_SESSION}
+
+
+_REFUSALS = {
+    Reason.HOST_UNREACH,
+    Reason.NET_UNREACH,
+    Reason.PROTO_UNREACH,
+    Reason.PORT_UNREACH,
+    Reason.ADMIN_PROHIBITED,
+    Reason.TTL_EXCEEDED,
+}
+THREE_FLOWS = 3
+
+
+def judge(e: Evidence) -> Verdict:
+    """The first row of the table in `docs/verdict.md` that the evidence meets; row 18 says why nothing is proven."""
+    match e.state:
+        case State.OPEN:
+            return _open(e)
+        case State.CLOSED:
+            return _closed(e)
+        case State.FILTERED | State.OPEN_FILTERED:
+            return _silent_or_refused(e)
+        case State.ERROR:
+            # What left before the error and was seen to arrive counts all the same: a wrong name cannot arrive.
+            return _seen(e) if e.arrival is Arrival.SEEN else _unknown(e.problem or e.reason.value)
+
+
+def _open(e: Evidence) -> Verdict:
+    if e.arrival is Arrival.SEEN:
+        return Verdict(reachability=Reachability.REACHABLE, proof=Proof.REPLIED, row=1, reason=e.reason.value)
+    if e.arrival is Arrival.NOT_SEEN:
+        return Verdict(reachability=Reachability.UNKNOWN, row=4, reason="answered-elsewhere")
+    if e.canary == "clear" or e.inside_same:
+        return Verdict(reachability=Reachability.REACHABLE, proof=Proof.REPLIED, row=2, reason=e.reason.value)
+    if e.canary == "open":
+        return Verdict(reachability=Reachability.UNKNOWN, row=3, reason="answers-for-all")
+    return _unknown(e.problem or "no-canary")
+
+
+def _closed(e: Evidence) -> Verdict:
+    if e.arrival is Arrival.SEEN:
+        return Verdict(reachability=Reachability.REACHABLE, proof=Proof.REPLIED, row=5, reason=e.reason.value)
+    if e.problem:
+        return _unknown(e.problem)
+    if e.reason is Reason.CONN_REFUSED or not e.sent:
+        # `connect` cannot tell a RST from the router, a REJECT and the own host's filter apart.
+        return _unknown("refused-by-someone")
+    if e.arrival is Arrival.NOT_SEEN:
+        return Verdict(reachability=Reachability.BLOCKED, proof=Proof.WITNESSED, row=6, reason=e.reason.value)
+    if e.hops is None or e.host_hops is None:
+        return _unknown("who-closed-it")
+    if e.hops < e.host_hops and inside_answered(e) and e.control:
+        return Verdict(reachability=Reachability.NO_SESSION, proof=Proof.CONTROLLED, row=7, reason=e.reason.value)
+    if e.hops == e.host_hops and e.inside is State.CLOSED:
+        return Verdict(reachability=Reachability.REACHABLE, proof=Proof.INFERRED, row=8, reason=e.reason.value)
+    return _unknown("who-closed-it")
+
+
+def _silent_or_refused(e: Evidence) -> Verdict:
+    if e.arrival is Arrival.SEEN:
+        return _seen(e)
+    if e.problem:
+        return _unknown(e.problem)
+    if not e.sent:
+        return _unknown("not-sent")
+    if e.endpoint_refused:
+        return _unknown("refused-by-endpoint")
+    if not e.control or not e.covered:
+        return _unknown("no-source-control")
+    if e.arrival is Arrival.NOT_SEEN:
+        return Verdict(reachability=Reachability.BLOCKED, proof=Proof.WITNESSED, row=15, reason=e.reason.value)
+    if inside_answered(e):
+        return Verdict(reachability=Reachability.NO_SESSION, proof=Proof.CONTROLLED, row=16, reason=e.reason.value)
+    if e.refused >= e.sent >= THREE_FLOWS and e.flows >= THREE_FLOWS:
+        return Verdict(reachability=Reachability.NO_SESSION, proof=Proof.REFUSED, row=17, reason=e.reason.value)
+    if e.inside in {State.FILTERED, State.OPEN_FILTERED}:
+        return _unknown("silent-inside")
+    if e.inside is None:
+        return _unknown("no-inside-control")
+    return _unknown("closed-inside" if e.protocol is Protocol.UDP else "no-inside-control")
+
+
+def _seen(e: Evidence) -> Verdict:
+    """Rows 9 to 14: a copy arrived at the host, and no answer came back to the source."""
+    if e.endpoint_refused:
+        return Verdict(reachability=Reachability.BLOCKED_AT_HOST, proof=Proof.WITNESSED, row=9, reason=e.reason.value)
+    if e.answered:
+        return Verdict(reachability=Reachability.ONE_WAY, proof=Proof.WITNESSED, row=10, reason="answer-lost")
+    at_host = Reachability.BLOCKED_AT_HOST
+    if e.protocol is not Protocol.UDP and not e.bound:
+        return Verdict(reachability=at_host, proof=Proof.WITNESSED, row=11, reason="host-silent")
+    if e.protocol is Protocol.UDP and not e.bound and e.noports_still:
+        return Verdict(reachability=at_host, proof=Proof.WITNESSED, row=12, reason="host-silent")
+    if e.bound and inside_answered(e) and e.drops_still:
+        return Verdict(reachability=at_host, proof=Proof.WITNESSED, row=13, reason="host-silent")
+    return Verdict(reachability=Reachability.ONE_WAY, proof=Proof.WITNESSED, row=14, reason="no-answer")
+
+
+def inside_answered(e: Evidence) -> bool:
+    """Whether the inside control had the answer that its protocol asks for: TCP and ICMP any, UDP a reply."""
+    if e.protocol is Protocol.UDP:
+        return e.inside is State.OPEN
+    return e.inside in {State.OPEN, State.CLOSED}
+
+
+def is_refusal(state: State, reason: Reason) -> bool:
+    """Whether an answer is an ICMP refusal, rather than silence."""
+    return state is State.FILTERED and reason in _REFUSALS
+
+
+def _unknown(reason: str) -> Verdict:
+    return Verdict(reachability=Reachability.UNKNOWN, row=18, reason=reason)

@@ -1,0 +1,346 @@
+"""Joins what source, witnesses and inside controls reported of a round and its follow-ups into evidence a cell.
+
+Pure and repeatable: the reports are kept, so that a later report or a better rule concludes a round again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from reachability.challenge import ours
+from reachability.facts import ICMP_CELL, HostFacts, PairFacts, gather
+from reachability.loss import copies_needed
+from reachability.matrix import CellKey
+from reachability.observation import ArrivalRow, Observation, RoundData, Target
+from reachability.overlay import overlay
+from reachability.ports import PortSet
+from reachability.verdict import Evidence, is_refusal
+from reachability.vocabulary import Arrival, Protocol, Reason, RoundKind, State
+
+MOST_CHALLENGED = 256
+NOPORTS_GROUPS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FollowUp:
+    """A further round that would settle what is open; the same endpoints, so it runs before others probe them."""
+
+    kind: RoundKind
+    targets: tuple[Target, ...]
+    copies: int = 4
+    groups: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conclusion:
+    """The evidence of every cell that was tried; ports are None for ICMP."""
+
+    cells: tuple[tuple[CellKey, PortSet | None, Evidence], ...]
+    followups: tuple[FollowUp, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """What a target still leaves open, to be settled by a follow-up."""
+
+    target: Target
+    undecided: PortSet
+    noports: PortSet
+    noports_settled: bool
+
+
+def conclude(rounds: Sequence[RoundData]) -> Conclusion:
+    """Conclude a round (the first) together with its follow-ups (the rest), with which it shares its endpoints."""
+    main = rounds[0]
+    pair = gather(rounds)
+    cells: list[tuple[CellKey, Target, PortSet, Evidence]] = []
+    open_ends: list[_Open] = []
+    for target in main.spec.targets:
+        found, left = _target(rounds, pair, target)
+        cells.extend(found)
+        open_ends.append(left)
+    cells, copies = _with_loss(cells, pair)
+    followups = _followups(rounds, open_ends, cells, copies)
+    return Conclusion(
+        cells=tuple((key, None if key.protocol is Protocol.ICMP else ports, e) for key, _, ports, e in cells),
+        followups=followups,
+    )
+
+
+def _target(
+    rounds: Sequence[RoundData], pair: PairFacts, target: Target
+) -> tuple[list[tuple[CellKey, Target, PortSet, Evidence]], _Open]:
+    host = pair.hosts[target.id]
+    whole = ICMP_CELL if target.protocol is Protocol.ICMP else PortSet.parse(target.ports)
+    seen = [(_ports(row), row) for data in rounds for w in data.witnesses for row in w.arrivals if _is(row, data, target)]
+    tried = [_observed(data, target) for data in rounds if data.spec.kind is not RoundKind.NOPORTS]
+    inside = [
+        (_ports(o), o) for data in rounds for report in data.insides for o in report.observations if o.target == target.id
+    ]
+    tokened = PortSet.from_ranges(span for ports, _ in seen for span in ports.ranges)
+    unexplained = (host.untokened & whole) - tokened - host.kernel_seen
+    challenged = _challenged(rounds, target, unexplained)
+    layers = (
+        *tried,
+        _sum_arrivals(seen),
+        [(host.kernel_seen & whole, True)],
+        challenged,
+        inside,
+        [(host.bound, True)],
+        host.noports,
+    )
+    result, undecided, noports = [], PortSet(), PortSet()
+    for ports, values in overlay(whole, *layers):
+        observations = [o for o in values[: len(tried)] if o is not None]
+        if not observations:
+            continue
+        arrival, kernel_seen, challenge, control, bound, still = values[len(tried) :]
+        base = _merge(observations)
+        evidence = _evidence(base, pair, host, target)
+        evidence = _with_arrival(evidence, host, arrival, bool(kernel_seen), challenge)
+        evidence = replace(evidence, bound=bool(bound), noports_still=still)
+        if control is not None:
+            same = bool(base.said) and base.said == control.said
+            evidence = replace(evidence, inside=control.state, inside_by=target.inside, inside_same=same)
+        if challenge == "undecided":
+            undecided |= ports
+        if (
+            target.protocol is Protocol.UDP
+            and evidence.arrival is Arrival.SEEN
+            and not (bound or evidence.answered)
+            and still is None
+        ):
+            noports |= ports
+        address = target.address
+        key = CellKey(
+            agent=rounds[0].spec.source,
+            source_address=base.source_address or target.source,
+            destination=target.environment,
+            address=address,
+            protocol=target.protocol,
+        )
+        result.append((key, target, ports, evidence))
+    return result, _Open(target, undecided, noports, bool(host.noports))
+
+
+def _observed(data: RoundData, target: Target) -> list[tuple[PortSet, Observation]]:
+    if data.source is None:
+        return []
+    return [(_ports(o), o) for o in data.source.observations if o.target == target.id]
+
+
+def _is(row: ArrivalRow, data: RoundData, target: Target) -> bool:
+    return row.target == target.id and any(t.id == target.id for t in data.spec.targets)
+
+
+def _ports(row: Observation | ArrivalRow) -> PortSet:
+    return ICMP_CELL if row.protocol is Protocol.ICMP else PortSet.parse(row.ports)
+
+
+def _sum_arrivals(seen: Sequence[tuple[PortSet, ArrivalRow]]) -> list[tuple[PortSet, ArrivalRow]]:
+    """Rows of several rounds and late corrections added up, so that every port has one row."""
+    layers = [[entry] for entry in seen]
+    whole = PortSet.from_ranges(span for ports, _ in seen for span in ports.ranges)
+    summed = []
+    for ports, values in overlay(whole, *layers):
+        rows = [row for row in values if row is not None]
+        summed.append(
+            (
+                ports,
+                replace(
+                    rows[0],
+                    ports=str(ports),
+                    copies=sum(row.copies for row in rows),
+                    last_copy=max(row.last_copy for row in rows),
+                    answered=any(row.answered for row in rows),
+                ),
+            )
+        )
+    return summed
+
+
+_RANK = {State.OPEN: 4, State.CLOSED: 3, State.FILTERED: 1, State.OPEN_FILTERED: 1, State.ERROR: 0}
+
+
+def _merge(observations: Sequence[Observation]) -> Observation:
+    """One observation of several rounds: what crossed wins, then a refusal, then silence, then an error."""
+
+    def rank(o: Observation) -> int:
+        return _RANK[o.state] + is_refusal(o.state, o.reason)
+
+    best = max(observations, key=rank)
+    return replace(
+        best,
+        sent=sum(o.sent for o in observations),
+        covered=sum(o.covered for o in observations),
+        flows=sum(o.flows for o in observations),
+        refused=sum(o.refused for o in observations),
+        said=next((o.said for o in observations if o.said), ""),
+        note=next((o.note for o in observations if o.note), ""),
+        kernel=next((o.kernel for o in observations if o.kernel), ""),
+    )
+
+
+def _evidence(o: Observation, pair: PairFacts, host: HostFacts, target: Target) -> Evidence:
+    control = pair.control(o, target)
+    problem = host.problem
+    if o.kernel == "not-sent" or o.reason is Reason.LOCAL_FILTER:
+        problem = Reason.LOCAL_FILTER.value
+    elif o.way == "connect":
+        problem = problem or Reason.NO_PERMISSION.value
+    return Evidence(
+        protocol=target.protocol,
+        state=o.state,
+        reason=o.reason,
+        refused_by=o.refused_by,
+        endpoint_refused=is_refusal(o.state, o.reason) and o.refused_by == target.address,
+        way=o.way,
+        kernel=o.kernel,
+        via=o.via,
+        sent=o.sent,
+        covered=control.covered,
+        flows=o.flows,
+        refused=o.refused,
+        hops=o.hops,
+        rtt_ms=o.rtt_ms,
+        said=o.said,
+        note=o.note,
+        drops_still=host.drops_still,
+        canary=host.canary,
+        host_hops=host.hops,
+        control=control.good,
+        control_by=control.by,
+        problem=problem,
+    )
+
+
+def _with_arrival(
+    e: Evidence, host: HostFacts, row: ArrivalRow | None, kernel_seen: bool, challenge: str | None
+) -> Evidence:
+    if row is not None:
+        return replace(
+            e,
+            arrival=Arrival.SEEN,
+            arrived=row.copies,
+            came_from=row.came_from,
+            answered=row.answered,
+        )
+    if kernel_seen or challenge == "seen":
+        answered = e.state in {State.OPEN, State.CLOSED}
+        return replace(e, arrival=Arrival.SEEN, arrived=1, answered=answered)
+    if challenge == "undecided":
+        return replace(e, arrival=Arrival.NO_WITNESS, no_witness_why="undecided", problem=e.problem or "undecided")
+    if host.healthy:
+        return replace(e, arrival=Arrival.NOT_SEEN)
+    return replace(e, arrival=Arrival.NO_WITNESS, no_witness_why=host.why)
+
+
+def _challenged(rounds: Sequence[RoundData], target: Target, ports: PortSet) -> list[tuple[PortSet, str]]:
+    """What the challenge rounds say of each port with packets that carry no token."""
+    said: dict[str, list[int]] = {}
+    if not ports:
+        return []
+    for port in ports:
+        answer = "undecided"
+        for data in rounds:
+            if data.spec.kind is not RoundKind.CHALLENGE or data.source is None or not data.source.slots:
+                continue
+            if not any(t.id == target.id and port in _target_ports(t) for t in data.spec.targets):
+                continue
+            flows = tuple(
+                flow
+                for w in data.witnesses
+                for flow in w.untokened
+                if flow.address == target.address
+                and flow.protocol is target.protocol
+                and (flow.port == port or target.protocol is Protocol.ICMP)
+            )
+            listened = any(h.address == target.address and h.healthy for w in data.witnesses for h in w.health)
+            if listened and not any(w.untokened_lost for w in data.witnesses):
+                answer = ours(data.source.slots, data.source.slot_ms, flows)
+        said.setdefault(answer, []).append(port)
+    return [(PortSet.of(ports), answer) for answer, ports in said.items()]
+
+
+def _target_ports(target: Target) -> PortSet:
+    return ICMP_CELL if target.protocol is Protocol.ICMP else PortSet.parse(target.ports)
+
+
+def _with_loss(
+    cells: list[tuple[CellKey, Target, PortSet, Evidence]], pair: PairFacts
+) -> tuple[list[tuple[CellKey, Target, PortSet, Evidence]], int]:
+    """Silence counts only where so many copies were sent that loss cannot have hidden an open port of the pair.
+
+    Returns the cells and how many more copies those that lack some would need (0: none, or more than is reasonable).
+    """
+    silent = sum(len(ports) for _, _, ports, e in cells if _silent(e))
+    result, more = [], 0
+    for key, target, ports, e in cells:
+        if not _silent(e):
+            result.append((key, target, ports, e))
+            continue
+        witnessed = e.arrival is Arrival.NOT_SEEN
+        loss = pair.loss_to_witness if witnessed else pair.loss_and_back
+        needed = None if loss is None else copies_needed(silent, loss)
+        now = replace(e, loss=loss)
+        if needed is None or e.covered < needed:
+            if now.control and not now.problem:
+                more = max(more, (needed or 0) - e.covered)
+            problem = "loss" if e.covered else "no-source-control"
+            now = replace(now, problem=now.problem or problem)
+        result.append((key, target, ports, now))
+    return result, more
+
+
+def _silent(e: Evidence) -> bool:
+    return e.state in {State.FILTERED, State.OPEN_FILTERED} and e.arrival is not Arrival.SEEN
+
+
+def _followups(
+    rounds: Sequence[RoundData],
+    open_ends: Sequence[_Open],
+    cells: Sequence[tuple[CellKey, Target, PortSet, Evidence]],
+    copies: int,
+) -> tuple[FollowUp, ...]:
+    followups = []
+    budget, challenge = MOST_CHALLENGED, []
+    for left in open_ends:
+        ports = PortSet.of(list(left.undecided)[:budget])
+        budget -= len(ports)
+        if ports:
+            challenge.append(_narrow(left.target, ports))
+    if challenge and not any(data.spec.kind is RoundKind.CHALLENGE for data in rounds):
+        followups.append(FollowUp(kind=RoundKind.CHALLENGE, targets=tuple(challenge)))
+    if copies > 0:
+        lacking: dict[int, PortSet] = {}
+        for _, target, ports, e in cells:
+            if e.problem == "loss":
+                lacking[target.id] = lacking.get(target.id, PortSet()) | ports
+        targets = tuple(_narrow(t, lacking[t.id]) for t in rounds[0].spec.targets if t.id in lacking)
+        followups.append(FollowUp(kind=RoundKind.NORMAL, targets=targets, copies=copies))
+    levels = sum(data.spec.kind is RoundKind.NOPORTS for data in rounds)
+    groups = _noports_groups(open_ends, levels)
+    if groups:
+        wanted = {target for target, _ in groups}
+        targets = tuple(_narrow(left.target, left.noports) for left in open_ends if left.target.id in wanted)
+        followups.append(FollowUp(kind=RoundKind.NOPORTS, targets=targets, groups=groups))
+    return tuple(followups)
+
+
+def _noports_groups(open_ends: Sequence[_Open], level: int) -> tuple[tuple[int, str], ...]:
+    """UDP ports by groups for the host's NoPorts counter: a few groups first, then the mixed ones port by port."""
+    if level > 1:
+        return ()
+    groups: list[tuple[int, str]] = []
+    for left in open_ends:
+        ports = list(left.noports)
+        size = max(1, -(-len(ports) // NOPORTS_GROUPS)) if level == 0 else 1
+        groups.extend((left.target.id, str(PortSet.of(ports[i : i + size]))) for i in range(0, len(ports), size))
+    return tuple(groups[: 4 * NOPORTS_GROUPS])
+
+
+def _narrow(target: Target, ports: PortSet) -> Target:
+    if target.protocol is Protocol.ICMP:
+        return target
+    return replace(target, ports=str(ports), first=str(PortSet.parse(target.first) & ports))

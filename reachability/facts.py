@@ -1,0 +1,217 @@
+"""What a round's reports say of each host and of the pair as a whole: health, controls, canaries, loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from reachability.loss import upper_bound
+from reachability.observation import ControlResult, Observation, RoundData, Target, Untokened, WitnessHealth
+from reachability.ports import ALL_PORTS, PortSet
+from reachability.topology import family
+from reachability.vocabulary import Protocol, RoundKind, State
+
+ICMP_CELL = PortSet.of([1])  # stands for the one cell of an ICMP target while ranges are laid over each other
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFacts:
+    """What holds for every port of one target."""
+
+    healthy: bool
+    why: str
+    problem: str = ""
+    bound: PortSet = PortSet()
+    drops_still: bool | None = None
+    noports: tuple[tuple[PortSet, bool | None], ...] = ()  # True: the counter stood still while copies arrived
+    untokened: PortSet = PortSet()  # ports with packets from outside that carry no token
+    kernel_seen: PortSet = PortSet()  # ports at which a packet sent through the kernel arrived
+    canary: str = ""
+    hops: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlFacts:
+    """Whether packets of a cell's kind were shown to leave the environment, and for how many copies that holds."""
+
+    good: bool
+    covered: int
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairFacts:
+    """What holds for the pair in this round."""
+
+    hosts: Mapping[int, HostFacts]
+    controls: tuple[ControlResult, ...]
+    arrived: Mapping[tuple[Protocol, int, str, str], int]  # (protocol, family, source address, via) -> last copy
+    loss_and_back: float | None
+    loss_to_witness: float | None
+
+    def control(self, o: Observation, target: Target) -> ControlFacts:
+        """The source control that holds for an observation: an answer from outside, else a witness that saw copies."""
+        ip = family(target.address) if o.via else 0
+        for control in self.controls:
+            if (
+                control.protocol is target.protocol
+                and control.answered
+                and control.source_address == o.source_address
+                and control.via == o.via
+                and family(control.address) == ip
+                and o.covered
+            ):
+                return ControlFacts(good=True, covered=o.covered, by=f"{control.kind} {control.address} answered")
+        last = self.arrived.get((target.protocol, ip, o.source_address, o.via))
+        if last:
+            # Only the passes before the last one of which something arrived are known to have got out whole.
+            return ControlFacts(good=True, covered=min(o.sent, last), by="a witness saw copies of other ports")
+        return ControlFacts(good=False, covered=0)
+
+
+def gather(rounds: Sequence[RoundData]) -> PairFacts:
+    """Facts of a round and its follow-ups together."""
+    controls = tuple(c for data in rounds if data.source for c in data.source.controls)
+    back = [c for c in controls if c.answered]
+    sent, answered = sum(c.sent for c in back), sum(c.answered for c in back)
+    copies, arrived_copies = _partial(rounds)
+    return PairFacts(
+        hosts={target.id: _host(rounds, target) for target in rounds[0].spec.targets},
+        controls=controls,
+        arrived=_last_copies(rounds),
+        loss_and_back=upper_bound(sent, sent - answered),
+        loss_to_witness=upper_bound(sent + copies, sent - answered + copies - arrived_copies),
+    )
+
+
+def _host(rounds: Sequence[RoundData], target: Target) -> HostFacts:
+    health = [h for data in rounds for w in data.witnesses for h in w.health if h.address == target.address]
+    healthy, why = _healthy(rounds, target, health)
+    bound = PortSet()
+    if target.protocol is not Protocol.ICMP:
+        for h in health:
+            bound |= PortSet.parse(h.bound_tcp if target.protocol is Protocol.TCP else h.bound_udp)
+    flows = [
+        flow
+        for data in rounds
+        for w in data.witnesses
+        for flow in w.untokened
+        if flow.address == target.address and flow.protocol is target.protocol and data.spec.kind is RoundKind.NORMAL
+    ]
+    kernel, foreign = _kernel_flows(rounds, target, flows)
+    lost = any(w.untokened_lost for data in rounds for w in data.witnesses if w.agent == target.witness)
+    return HostFacts(
+        healthy=healthy,
+        why=why,
+        bound=bound,
+        drops_still=all(h.drops_still for h in health) if health else None,
+        noports=_noports(rounds, target, health),
+        untokened=ALL_PORTS if lost else foreign,
+        kernel_seen=kernel,
+        canary=_canary(rounds, target),
+        hops=_hops(rounds, target),
+    )
+
+
+def _healthy(rounds: Sequence[RoundData], target: Target, health: Sequence[WitnessHealth]) -> tuple[bool, str]:
+    if not target.witness:
+        return False, "no agent on this host"
+    for data in rounds:
+        if data.spec.kind is RoundKind.NORMAL and not any(
+            h.address == target.address for w in data.witnesses if not w.late for h in w.health
+        ):
+            if not any(t.id == target.id for t in data.spec.targets):
+                continue
+            return False, f"agent {target.witness} did not report" if data.armed.get(target.witness) else (
+                f"agent {target.witness} was not ready"
+            )
+    bad = next((h for h in health if not h.healthy), None)
+    return bad is None, bad.why if bad else ""
+
+
+def _kernel_flows(
+    rounds: Sequence[RoundData], target: Target, flows: Sequence[Untokened]
+) -> tuple[PortSet, PortSet]:
+    """Ports at which the source's kernel packets arrived, and ports with packets that nobody explains."""
+    sent = {
+        (flow.port, flow.source_port, flow.source_address)
+        for data in rounds
+        if data.source
+        for flow in data.source.kernel_flows
+        if flow.address == target.address and flow.protocol is target.protocol
+    }
+    icmp = target.protocol is Protocol.ICMP
+    ours = {flow.port for flow in flows if (flow.port, flow.source_port, flow.came_from) in sent}
+    foreign = {flow.port for flow in flows if (flow.port, flow.source_port, flow.came_from) not in sent}
+    if icmp:
+        return (ICMP_CELL if ours else PortSet()), (ICMP_CELL if foreign else PortSet())
+    return PortSet.of(ours), PortSet.of(foreign)
+
+
+def _noports(
+    rounds: Sequence[RoundData], target: Target, health: Sequence[WitnessHealth]
+) -> tuple[tuple[PortSet, bool | None], ...]:
+    """Whether the host's `Udp: NoPorts` stood still: over the whole round when that is clear, else group by group."""
+    if target.protocol is not Protocol.UDP or not health:
+        return ()
+    groups = [g for data in rounds for w in data.witnesses for g in w.groups if g.target == target.id and g.arrived]
+    known: list[tuple[PortSet, bool | None]] = []
+    main = health[0]
+    if main.udp_unbound and main.noports == 0:
+        known.append((ALL_PORTS, True))
+    elif main.udp_unbound and main.noports >= main.udp_unbound:
+        known.append((ALL_PORTS, False))
+    known.extend((PortSet.parse(g.ports), True) for g in groups if not g.moved)
+    known.extend((PortSet.parse(g.ports), False) for g in groups if g.moved >= g.arrived)
+    return tuple(known)
+
+
+def _canary(rounds: Sequence[RoundData], target: Target) -> str:
+    results = [c for data in rounds if data.source for c in data.source.canaries if c.address == target.address]
+    if not results:
+        return ""
+    states = {state for c in results for state in (c.before, c.after)}
+    if State.OPEN in states:
+        return "open"
+    return "unknown" if State.ERROR in states else "clear"
+
+
+def _hops(rounds: Sequence[RoundData], target: Target) -> int | None:
+    return next(
+        (data.source.host_hops[target.address] for data in rounds if data.source and target.address in data.source.host_hops),
+        None,
+    )
+
+
+def _partial(rounds: Sequence[RoundData]) -> tuple[int, int]:
+    """Copies sent to, and arrived at, ports of which some copies arrived: how the way there loses packets."""
+    sent = arrived = 0
+    for data in rounds:
+        if data.source is None or data.spec.kind is not RoundKind.NORMAL:
+            continue
+        for w in data.witnesses:
+            for row in w.arrivals:
+                ports = PortSet.parse(row.ports) if row.ports else ICMP_CELL
+                for o in data.source.observations:
+                    if o.target != row.target:
+                        continue
+                    shared = len(ports & (PortSet.parse(o.ports) if o.ports else ICMP_CELL))
+                    sent += shared * o.sent
+                    arrived += shared * min(row.copies, o.sent)
+    return sent, arrived
+
+
+def _last_copies(rounds: Sequence[RoundData]) -> dict[tuple[Protocol, int, str, str], int]:
+    last: dict[tuple[Protocol, int, str, str], int] = {}
+    for data in rounds:
+        if data.source is None:
+            continue
+        sent_from = {
+            o.target: (o.source_address, o.via) for o in data.source.observations if o.via
+        }
+        for w in data.witnesses:
+            for row in w.arrivals:
+                if row.target in sent_from:
+                    key = (row.protocol, family(row.address), *sent_from[row.target])
+                    last[key] = max(last.get(key, 0), row.last_copy)
+    return last

@@ -1,0 +1,20 @@
+"""The wheel holds exactly the roots that the layout names, and the data files that the code reads."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+ROOTS = {"reachability", "wire", "probes", "agent", "coordinator", "lab", "cli"}
+
+
+def test_wheel_holds_exactly_the_roots(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "--wheel-dir", str(tmp_path), str(ROOT)]
+    subprocess.run([*command, "--disable-pip-version-check"], check=True)
+    (wheel,) = tmp_path.glob("segwatch-*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    roots = {name.split("/")[0] for name in names}
+    assert {root for root in roots if not root.endswith(".dist-info")} == ROOTS
+    for data in ("reachability/catalogue.json", "coordinator/topology.schema.json", "lab/topology.yaml"):
+        assert data in names

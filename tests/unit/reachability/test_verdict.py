@@ -1,0 +1,106 @@
+"""Every row of the verdict table, and what each of its conditions is there for."""
+
+from dataclasses import replace
+
+import pytest
+
+from reachability.verdict import Evidence, judge
+from reachability.vocabulary import Arrival, Proof, Protocol, Reachability, Reason, State
+
+SILENT = Evidence(
+    protocol=Protocol.TCP,
+    state=State.FILTERED,
+    reason=Reason.NO_RESPONSE,
+    way="raw",
+    sent=4,
+    covered=4,
+    flows=4,
+    control=True,
+)
+OPEN = replace(SILENT, state=State.OPEN, reason=Reason.SYN_ACK)
+CLOSED = replace(SILENT, state=State.CLOSED, reason=Reason.RESET)
+REFUSED = replace(SILENT, reason=Reason.ADMIN_PROHIBITED, refused_by="10.0.0.1")
+SEEN, NOT_SEEN = {"arrival": Arrival.SEEN, "arrived": 4}, {"arrival": Arrival.NOT_SEEN}
+
+ROWS = [
+    (1, replace(OPEN, **SEEN), Reachability.REACHABLE, Proof.REPLIED),
+    (2, replace(OPEN, canary="clear"), Reachability.REACHABLE, Proof.REPLIED),
+    (2, replace(OPEN, canary="open", inside_same=True), Reachability.REACHABLE, Proof.REPLIED),
+    (3, replace(OPEN, canary="open"), Reachability.UNKNOWN, Proof.NONE),
+    (4, replace(OPEN, **NOT_SEEN), Reachability.UNKNOWN, Proof.NONE),
+    (5, replace(CLOSED, **SEEN), Reachability.REACHABLE, Proof.REPLIED),
+    (6, replace(CLOSED, **NOT_SEEN), Reachability.BLOCKED, Proof.WITNESSED),
+    (7, replace(CLOSED, hops=0, host_hops=1, inside=State.CLOSED), Reachability.NO_SESSION, Proof.CONTROLLED),
+    (8, replace(CLOSED, hops=1, host_hops=1, inside=State.CLOSED), Reachability.REACHABLE, Proof.INFERRED),
+    (9, replace(REFUSED, endpoint_refused=True, **SEEN), Reachability.BLOCKED_AT_HOST, Proof.WITNESSED),
+    (10, replace(SILENT, answered=True, **SEEN), Reachability.ONE_WAY, Proof.WITNESSED),
+    (10, replace(REFUSED, answered=True, **SEEN), Reachability.ONE_WAY, Proof.WITNESSED),
+    (11, replace(SILENT, **SEEN), Reachability.BLOCKED_AT_HOST, Proof.WITNESSED),
+    (12, replace(SILENT, protocol=Protocol.UDP, noports_still=True, **SEEN), Reachability.BLOCKED_AT_HOST, Proof.WITNESSED),
+    (
+        13,
+        replace(SILENT, bound=True, inside=State.OPEN, drops_still=True, **SEEN),
+        Reachability.BLOCKED_AT_HOST,
+        Proof.WITNESSED,
+    ),
+    (14, replace(SILENT, bound=True, inside=State.OPEN, drops_still=False, **SEEN), Reachability.ONE_WAY, Proof.WITNESSED),
+    (14, replace(SILENT, bound=True, drops_still=True, **SEEN), Reachability.ONE_WAY, Proof.WITNESSED),
+    (14, replace(SILENT, protocol=Protocol.UDP, noports_still=False, **SEEN), Reachability.ONE_WAY, Proof.WITNESSED),
+    (14, replace(SILENT, protocol=Protocol.UDP, noports_still=None, **SEEN), Reachability.ONE_WAY, Proof.WITNESSED),
+    (15, replace(SILENT, **NOT_SEEN), Reachability.BLOCKED, Proof.WITNESSED),
+    (15, replace(REFUSED, **NOT_SEEN), Reachability.BLOCKED, Proof.WITNESSED),
+    (16, replace(SILENT, inside=State.OPEN), Reachability.NO_SESSION, Proof.CONTROLLED),
+    (16, replace(SILENT, inside=State.CLOSED), Reachability.NO_SESSION, Proof.CONTROLLED),
+    (16, replace(SILENT, protocol=Protocol.UDP, inside=State.OPEN), Reachability.NO_SESSION, Proof.CONTROLLED),
+    (17, replace(REFUSED, refused=4), Reachability.NO_SESSION, Proof.REFUSED),
+]
+
+
+@pytest.mark.parametrize(("row", "evidence", "reachability", "proof"), ROWS)
+def test_row(row: int, evidence: Evidence, reachability: Reachability, proof: Proof) -> None:
+    verdict = judge(evidence)
+    assert (verdict.row, verdict.reachability, verdict.proof) == (row, reachability, proof)
+
+
+UNKNOWN = [
+    ("no-source-control", replace(SILENT, control=False, **NOT_SEEN)),
+    ("no-source-control", replace(SILENT, covered=0, **NOT_SEEN)),
+    ("no-source-control", replace(SILENT, control=False, inside=State.OPEN)),
+    ("no-source-control", replace(REFUSED, control=False, refused=4)),
+    ("not-sent", replace(SILENT, sent=0, **NOT_SEEN)),
+    ("loss", replace(SILENT, problem="loss", **NOT_SEEN)),
+    ("loss", replace(SILENT, problem="loss", inside=State.OPEN)),
+    ("undecided", replace(CLOSED, problem="undecided")),
+    ("undecided", replace(OPEN, problem="undecided")),
+    ("silent-inside", replace(SILENT, inside=State.FILTERED)),
+    ("no-inside-control", SILENT),
+    ("closed-inside", replace(SILENT, protocol=Protocol.UDP, inside=State.CLOSED)),
+    ("no-inside-control", replace(REFUSED, refused=2, sent=2, flows=2)),
+    ("no-inside-control", replace(REFUSED, refused=3)),
+    ("refused-by-endpoint", replace(REFUSED, endpoint_refused=True)),
+    ("who-closed-it", replace(CLOSED, hops=0, inside=State.CLOSED)),
+    ("who-closed-it", replace(CLOSED, hops=0, host_hops=1)),
+    ("who-closed-it", replace(CLOSED, hops=0, host_hops=1, inside=State.CLOSED, control=False)),
+    ("who-closed-it", replace(CLOSED, hops=1, host_hops=1, inside=State.OPEN)),
+    ("refused-by-someone", replace(CLOSED, reason=Reason.CONN_REFUSED, **NOT_SEEN)),
+    ("no-canary", OPEN),
+    ("resolve-failed", replace(SILENT, state=State.ERROR, reason=Reason.RESOLVE_FAILED)),
+    ("no-permission", replace(SILENT, state=State.ERROR, reason=Reason.NO_PERMISSION, **NOT_SEEN)),
+]
+
+
+@pytest.mark.parametrize(("reason", "evidence"), UNKNOWN)
+def test_row_18_says_why(reason: str, evidence: Evidence) -> None:
+    verdict = judge(evidence)
+    assert (verdict.row, verdict.reachability, verdict.proof) == (18, Reachability.UNKNOWN, Proof.NONE)
+    assert verdict.reason == reason
+
+
+def test_a_copy_that_arrived_counts_though_the_source_had_an_error() -> None:
+    verdict = judge(replace(SILENT, state=State.ERROR, reason=Reason.LOCAL_ERROR, answered=True, **SEEN))
+    assert verdict.reachability is Reachability.ONE_WAY
+
+
+@pytest.mark.parametrize("row", [entry for entry in ROWS if entry[0] in {6, 7, 15, 16, 17}])
+def test_no_green_by_silence_under_a_problem(row: tuple[int, Evidence, Reachability, Proof]) -> None:
+    assert not judge(replace(row[1], problem="loss")).green
