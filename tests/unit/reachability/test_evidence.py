@@ -1,0 +1,241 @@
+"""Joining reports into evidence, and the rules under the verdict table that the joining holds."""
+
+from dataclasses import replace
+
+from reachability.evidence import Conclusion, conclude
+from reachability.observation import (
+    ArrivalRow,
+    CanaryResult,
+    ControlResult,
+    KernelFlow,
+    NoPortsGroup,
+    Observation,
+    RoundData,
+    RoundSpec,
+    SourceReport,
+    Target,
+    Untokened,
+    WitnessHealth,
+    WitnessReport,
+)
+from reachability.ports import PortSet
+from reachability.verdict import Evidence, Verdict, judge
+from reachability.vocabulary import Protocol, Reachability, Reason, RoundKind, State
+
+PROD = "10.30.0.10"
+DEV = "10.10.0.10"
+VIA = "eth0 10.10.0.1"
+TCP = Target(id=1, environment="prod", address=PROD, protocol=Protocol.TCP, ports="1-100", witness="prod-1")
+UDP = replace(TCP, id=2, protocol=Protocol.UDP)
+CONTROL = ControlResult(
+    address="10.0.0.1", protocol=Protocol.TCP, kind="coordinator", port=8883, source_address=DEV, via=VIA,
+    sent=100, answered=100, ended_good=True,
+)  # fmt: skip
+HEALTHY = WitnessHealth(address=PROD, healthy=True, off_host=9)
+
+
+def silence(target: Target = TCP, **changes: object) -> Observation:
+    fields = {
+        "target": target.id, "source_address": DEV, "address": target.address, "protocol": target.protocol,
+        "state": State.FILTERED, "reason": Reason.NO_RESPONSE, "ports": target.ports, "way": "raw", "via": VIA,
+        "sent": 4, "covered": 4, "flows": 4,
+    }  # fmt: skip
+    return Observation(**(fields | changes))
+
+
+def spec(*targets: Target, kind: RoundKind = RoundKind.NORMAL) -> RoundSpec:
+    return RoundSpec(
+        round="R1", kind=kind, schedule="cycle", source="dev-1", source_environment="dev", destination="prod",
+        targets=targets,
+    )  # fmt: skip
+
+
+def source(*observations: Observation, **changes: object) -> SourceReport:
+    fields = {"controls": (CONTROL, replace(CONTROL, protocol=Protocol.UDP), replace(CONTROL, protocol=Protocol.ICMP))}
+    return SourceReport(round="R1", agent="dev-1", observations=observations, **(fields | changes))
+
+
+def witness(*arrivals: ArrivalRow, health: WitnessHealth | None = HEALTHY, **changes: object) -> WitnessReport:
+    return WitnessReport(
+        round="R1", agent="prod-1", arrivals=arrivals, health=(health,) if health else (), **changes
+    )
+
+
+def data(*targets: Target, src: SourceReport, wit: tuple[WitnessReport, ...] = (), **changes: object) -> RoundData:
+    kind = changes.pop("kind", RoundKind.NORMAL)
+    return RoundData(spec=spec(*targets, kind=kind), source=src, witnesses=wit, armed={"prod-1": True}, **changes)
+
+
+def verdicts(conclusion: Conclusion) -> dict[str, tuple[Verdict, Evidence]]:
+    return {str(ports): (judge(e), e) for _, ports, e in conclusion.cells}
+
+
+def test_silence_with_a_healthy_witness_and_a_control_is_blocked() -> None:
+    result = conclude([data(TCP, src=source(silence()), wit=(witness(),))])
+    ((key, ports, evidence),) = result.cells
+    assert (key.agent, key.source_address, key.destination, key.address) == ("dev-1", DEV, "prod", PROD)
+    assert str(ports) == "1-100"
+    assert (judge(evidence).reachability, judge(evidence).row) == (Reachability.BLOCKED, 15)
+    assert result.followups == ()
+
+
+def test_a_witness_that_did_not_report_or_is_not_healthy_is_no_witness() -> None:
+    sick = replace(HEALTHY, healthy=False, why="the capture lost packets")
+    for reports, why in ((), "did not report"), ((witness(health=sick),), "lost packets"):
+        (_, _, evidence), *_ = conclude([data(TCP, src=source(silence()), wit=reports)]).cells
+        assert judge(evidence).reachability is Reachability.UNKNOWN
+        assert why in evidence.no_witness_why
+
+
+def test_an_arrival_splits_the_range() -> None:
+    row = ArrivalRow(target=1, address=PROD, protocol=Protocol.TCP, ports="20-30", copies=4, last_copy=3, answered=True)
+    found = verdicts(conclude([data(TCP, src=source(silence()), wit=(witness(row),))]))
+    assert found["20-30"][0].reachability is Reachability.ONE_WAY
+    assert found["1-19,31-100"][0].reachability is Reachability.BLOCKED
+
+
+def test_no_control_of_the_same_protocol_address_or_next_hop_is_no_proof() -> None:
+    for controls in ((), (replace(CONTROL, protocol=Protocol.UDP),), (replace(CONTROL, via="eth1 10.9.0.1"),),
+                     (replace(CONTROL, source_address="10.10.0.11"),), (replace(CONTROL, address="fd00::1"),),
+                     (replace(CONTROL, answered=0),)):  # fmt: skip
+        (_, _, evidence), *_ = conclude([data(TCP, src=source(silence(), controls=controls), wit=(witness(),))]).cells
+        assert judge(evidence).reachability is Reachability.UNKNOWN
+
+
+def test_copies_after_the_last_good_control_prove_nothing() -> None:
+    src = source(silence(ports="1-50"), silence(ports="51-100", covered=0))
+    found = verdicts(conclude([data(TCP, src=src, wit=(witness(),))]))
+    assert found["1-50"][0].reachability is Reachability.BLOCKED
+    assert found["51-100"][0].reason == "no-source-control"
+
+
+def test_a_copy_that_a_witness_saw_is_a_source_control_for_the_passes_before_it() -> None:
+    row = ArrivalRow(target=1, address=PROD, protocol=Protocol.TCP, ports="1-40", copies=9, last_copy=8, answered=True)
+    src = source(silence(sent=9, covered=0), controls=())
+    found = verdicts(conclude([data(TCP, src=src, wit=(witness(row),))]))
+    assert found["41-100"][0].reachability is Reachability.BLOCKED
+    assert found["41-100"][1].covered == 8
+    early = replace(row, last_copy=0)  # arrivals stopped after the first pass: a ban, or a full table
+    found = verdicts(conclude([data(TCP, src=src, wit=(witness(early),))]))
+    assert found["41-100"][0].reachability is Reachability.UNKNOWN
+
+
+def test_loss_asks_for_more_copies() -> None:
+    lossy = replace(CONTROL, answered=60)
+    result = conclude([data(TCP, src=source(silence(), controls=(lossy,)), wit=(witness(),))])
+    ((_, _, evidence),) = result.cells
+    assert judge(evidence).reason == "loss"
+    (more,) = result.followups
+    assert more.kind is RoundKind.NORMAL
+    assert more.copies > 4
+    again = data(TCP, src=source(silence(sent=more.copies, covered=more.copies), controls=(lossy,)), wit=(witness(),))
+    (_, _, evidence), *_ = conclude([data(TCP, src=source(silence(), controls=(lossy,)), wit=(witness(),)), again]).cells
+    assert judge(evidence).reachability is Reachability.BLOCKED
+
+
+def test_loss_on_ports_that_arrived_in_part_counts() -> None:
+    row = ArrivalRow(target=1, address=PROD, protocol=Protocol.TCP, ports="1-50", copies=2, last_copy=3, answered=True)
+    found = verdicts(conclude([data(TCP, src=source(silence()), wit=(witness(row),))]))
+    assert found["51-100"][0].reason == "loss"
+
+
+def test_a_kernel_packet_is_matched_by_its_source_port() -> None:
+    flow = Untokened(address=PROD, protocol=Protocol.TCP, port=22, came_from=DEV, source_port=40001, count=1)
+    sent = KernelFlow(address=PROD, protocol=Protocol.TCP, port=22, source_address=DEV, source_port=40001)
+    result = conclude([data(TCP, src=source(silence(), kernel_flows=(sent,)), wit=(witness(untokened=(flow,)),))])
+    assert verdicts(result)["22"][0].reachability is not Reachability.BLOCKED
+    assert result.followups == ()
+
+
+def test_packets_without_a_token_are_challenged_and_no_green_meanwhile() -> None:
+    flow = Untokened(address=PROD, protocol=Protocol.TCP, port=22, came_from="10.20.0.9", source_port=40001, count=1)
+    result = conclude([data(TCP, src=source(silence()), wit=(witness(untokened=(flow,)),))])
+    found = verdicts(result)
+    assert found["22"][0].reason == "undecided"
+    assert found["1-21,23-100"][0].reachability is Reachability.BLOCKED
+    (challenge,) = result.followups
+    assert (challenge.kind, challenge.targets[0].ports) == (RoundKind.CHALLENGE, "22")
+
+
+def test_a_challenge_decides_whose_packets_they_are() -> None:
+    slots = (1, 0, 0, 1, 1, 0, 1, 0, 0, 1, 0, 1, 1, 0, 1, 0)
+    ours = tuple(1000 + index * 200 + extra for index, on in enumerate(slots) if on for extra in (20, 90))
+    flow = Untokened(address=PROD, protocol=Protocol.TCP, port=22, came_from="10.20.0.9", source_port=40001, count=16)
+    main = data(TCP, src=source(silence()), wit=(witness(untokened=(replace(flow, count=1),)),))
+    small = replace(TCP, ports="22")
+    asked = source(silence(small), slots=slots, slot_ms=200.0)
+
+    def challenged(times: tuple[int, ...]) -> Verdict:
+        wit = witness(untokened=(replace(flow, times_ms=times, count=len(times)),) if times else ())
+        second = data(small, src=asked, wit=(wit,), kind=RoundKind.CHALLENGE)
+        return verdicts(conclude([main, second]))["22"][0]
+
+    assert challenged(ours).reachability in {Reachability.ONE_WAY, Reachability.BLOCKED_AT_HOST}
+    assert challenged(()).reachability is Reachability.BLOCKED
+    assert challenged(tuple(range(900, 4800, 400))).reachability in {Reachability.BLOCKED, Reachability.UNKNOWN}
+
+
+def test_flows_that_the_witness_could_not_keep_leave_every_port_undecided() -> None:
+    result = conclude([data(TCP, src=source(silence()), wit=(witness(untokened_lost=True),))])
+    assert verdicts(result)["1-100"][0].reason == "undecided"
+
+
+def test_noports_of_the_whole_round_or_of_groups() -> None:
+    row = ArrivalRow(target=2, address=PROD, protocol=Protocol.UDP, ports="1-100", copies=4, last_copy=3)
+
+    def round_with(noports: int) -> RoundData:
+        return data(UDP, src=source(silence(UDP)), wit=(witness(row, health=replace(HEALTHY, noports=noports, udp_unbound=400)),))
+
+    assert verdicts(conclude([round_with(0)]))["1-100"][0].row == 12
+    assert verdicts(conclude([round_with(400)]))["1-100"][0].reachability is Reachability.ONE_WAY
+    mixed = conclude([round_with(200)])
+    (ask,) = mixed.followups
+    assert ask.kind is RoundKind.NOPORTS
+    assert len(PortSet.parse(",".join(ports for _, ports in ask.groups))) == 100
+    groups = (NoPortsGroup(target=2, ports="1-50", arrived=150, moved=150), NoPortsGroup(target=2, ports="51-100", arrived=150, moved=0))
+    follow = data(UDP, src=source(), wit=(witness(groups=groups),), kind=RoundKind.NOPORTS)
+    found = verdicts(conclude([round_with(200), follow]))
+    assert found["1-50"][0].reachability is Reachability.ONE_WAY
+    assert found["51-100"][0].row == 12
+
+
+def test_an_open_port_without_witness_needs_a_clear_canary() -> None:
+    target = replace(TCP, witness="", canary=50917, inside="prod-1")
+    seen = silence(target, state=State.OPEN, reason=Reason.SYN_ACK, ports="22", said="aa" * 8)
+    for after, reachability in ((State.CLOSED, Reachability.REACHABLE), (State.OPEN, Reachability.UNKNOWN)):
+        canary = CanaryResult(target=1, address=PROD, port=50917, before=State.FILTERED, after=after)
+        (_, _, evidence), *_ = conclude([data(target, src=source(seen, canaries=(canary,)))]).cells
+        assert judge(evidence).reachability is reachability
+    inside = SourceReport(round="R1", agent="prod-1", role="inside", observations=(replace(seen, source_address="x"),))
+    canary = CanaryResult(target=1, address=PROD, port=50917, before=State.OPEN, after=State.OPEN)
+    round_ = data(target, src=source(seen, canaries=(canary,)), insides=(inside,))
+    (_, _, evidence), *_ = conclude([round_]).cells
+    assert (judge(evidence).reachability, judge(evidence).row) == (Reachability.REACHABLE, 2)
+
+
+def test_the_own_filter_of_the_source_leaves_the_cell_unproven() -> None:
+    src = source(silence(ports="22", kernel="not-sent", way="raw+connect"), silence(ports="1-21,23-100"))
+    found = verdicts(conclude([data(TCP, src=src, wit=(witness(),))]))
+    assert found["22"][0].reason == "local-filter"
+    assert found["1-21,23-100"][0].reachability is Reachability.BLOCKED
+
+
+def test_a_late_arrival_turns_the_cell_red() -> None:
+    row = ArrivalRow(target=1, address=PROD, protocol=Protocol.TCP, ports="22", copies=1, last_copy=0, answered=True)
+    late = WitnessReport(round="R1", agent="prod-1", arrivals=(row,), late=True)
+    found = verdicts(conclude([data(TCP, src=source(silence()), wit=(witness(), late))]))
+    assert found["22"][0].reachability is Reachability.ONE_WAY
+
+
+def test_a_port_that_the_source_never_tried_has_no_evidence() -> None:
+    result = conclude([data(TCP, src=source(silence(ports="1-50")), wit=(witness(),))])
+    assert PortSet.from_ranges(span for _, ports, _ in result.cells if ports for span in ports.ranges) == PortSet.parse("1-50")
+    assert conclude([RoundData(spec=spec(TCP))]).cells == ()
+
+
+def test_icmp_has_no_ports() -> None:
+    target = replace(TCP, protocol=Protocol.ICMP, ports="")
+    result = conclude([data(target, src=source(silence(target)), wit=(witness(),))])
+    ((_, ports, evidence),) = result.cells
+    assert ports is None
+    assert judge(evidence).row == 15
