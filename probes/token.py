@@ -1,0 +1,51 @@
+"""The token: what makes a packet of a round known to those who hold the round's key, and to nobody else."""
+
+from __future__ import annotations
+
+import hmac
+import struct
+from functools import lru_cache
+from ipaddress import ip_address
+
+from probes.packet import ICMP, TCP, UDP
+from reachability.vocabulary import Protocol
+
+CELL_COPIES = 64  # copies 0..63 are a cell's, 64..127 its use as a control or canary
+ALL_COPIES = 128
+_NUMBERS = {Protocol.TCP: TCP, Protocol.UDP: UDP, Protocol.ICMP: ICMP}
+
+
+def token(key: bytes, address: str, protocol: Protocol, port: int, copy: int) -> bytes:
+    """Eight bytes: HMAC-SHA256 over destination address, protocol, port (0 for ICMP) and copy.
+
+    For TCP the first four are the sequence number, the others the timestamp value. The source is not in it: NAT
+    changes that.
+    """
+    text = packed(address) + struct.pack("!BHH", _NUMBERS[protocol], port, copy)
+    return hmac.digest(key, text, "sha256")[:8]
+
+
+def tcp_fields(tok: bytes) -> tuple[int, int]:
+    """Sequence number and timestamp value."""
+    return struct.unpack("!II", tok)  # type: ignore[return-value]
+
+
+def inside_key(key: bytes) -> bytes:
+    """The key of the round's inside controls, so that a witness never takes their packets for the source's."""
+    return hmac.digest(key, b"inside", "sha256")[:16]
+
+
+def echo_request(key: bytes, address: str, port: int, round_id: str, copy: int) -> bytes:
+    """What the coordinator's UDP echo is asked."""
+    return token(key, address, Protocol.UDP, port, copy) + round_id.encode()
+
+
+def echo_reply(key: bytes, request: bytes) -> bytes:
+    """What it answers."""
+    return hmac.digest(key, b"echo" + request, "sha256")[:16]
+
+
+@lru_cache(maxsize=4096)
+def packed(address: str) -> bytes:
+    """The address in network order."""
+    return ip_address(address).packed
