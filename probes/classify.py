@@ -1,0 +1,64 @@
+"""The one classifier: errno and ICMP type and code become the fixed states and reasons. What it does not know is `error`."""
+
+from __future__ import annotations
+
+import errno
+
+from probes.packet import ICMP
+from reachability.vocabulary import Reason, State
+
+Found = tuple[State, Reason]
+UNKNOWN: Found = (State.ERROR, Reason.LOCAL_ERROR)
+
+# RFC 792, RFC 1812: destination unreachable
+_ICMP_UNREACHABLE = {
+    0: Reason.NET_UNREACH,
+    1: Reason.HOST_UNREACH,
+    2: Reason.PROTO_UNREACH,
+    3: Reason.PORT_UNREACH,
+    6: Reason.NET_UNREACH,
+    7: Reason.HOST_UNREACH,
+    9: Reason.ADMIN_PROHIBITED,
+    10: Reason.ADMIN_PROHIBITED,
+    11: Reason.NET_UNREACH,
+    12: Reason.HOST_UNREACH,
+    13: Reason.ADMIN_PROHIBITED,
+}
+# RFC 4443
+_ICMP6_UNREACHABLE = {
+    0: Reason.NET_UNREACH,
+    1: Reason.ADMIN_PROHIBITED,
+    2: Reason.NET_UNREACH,
+    3: Reason.HOST_UNREACH,
+    4: Reason.PORT_UNREACH,
+    5: Reason.ADMIN_PROHIBITED,
+    6: Reason.ADMIN_PROHIBITED,
+}
+_ERRNO = {
+    errno.ECONNREFUSED: (State.CLOSED, Reason.CONN_REFUSED),
+    errno.ETIMEDOUT: (State.FILTERED, Reason.NO_RESPONSE),
+    errno.EHOSTUNREACH: (State.FILTERED, Reason.HOST_UNREACH),
+    errno.ENETUNREACH: (State.ERROR, Reason.NO_ROUTE),
+    errno.EADDRNOTAVAIL: (State.ERROR, Reason.LOCAL_ERROR),
+    errno.EPERM: (State.ERROR, Reason.LOCAL_FILTER),
+    errno.EACCES: (State.ERROR, Reason.NO_PERMISSION),
+}
+
+
+def icmp(protocol: int, kind: int, code: int) -> Found:
+    """State and reason for an ICMP error of IPv4 (protocol 1) or IPv6 (58)."""
+    if protocol == ICMP:
+        if kind == 3:  # noqa: PLR2004 - destination unreachable
+            reason = _ICMP_UNREACHABLE.get(code)
+        else:
+            reason = Reason.TTL_EXCEEDED if kind == 11 else None  # noqa: PLR2004
+    elif kind == 1:
+        reason = _ICMP6_UNREACHABLE.get(code)
+    else:
+        reason = Reason.TTL_EXCEEDED if kind == 3 else None  # noqa: PLR2004
+    return UNKNOWN if reason is None else (State.FILTERED, reason)
+
+
+def from_errno(number: int | None) -> Found:
+    """State and reason for an error of a socket call."""
+    return _ERRNO.get(number or 0, UNKNOWN)

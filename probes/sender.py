@@ -1,0 +1,168 @@
+"""Sending: one packet rate over everything, source ports that are ours alone, and who gets which answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+import time
+from collections.abc import Callable
+from typing import Protocol as Interface
+
+from probes.packet import ICMP, ICMP6, TCP, UDP, Packet
+from probes.routes import Route, ethertype_of
+from reachability.vocabulary import Protocol
+
+EPHEMERAL = (32768, 60999)
+BURST_S = 0.02
+NUMBER = {Protocol.TCP: TCP, Protocol.UDP: UDP, Protocol.ICMP: ICMP}
+
+
+class Bucket:
+    """A token bucket: at most `rate_pps` packets a second over all that this agent sends."""
+
+    def __init__(self, rate_pps: int, now: Callable[[], float] = time.monotonic) -> None:
+        self.rate = max(1, rate_pps)
+        self._now = now
+        self._level = 1.0
+        self._at = now()
+        self._since_yield = 0
+
+    async def take(self, packets: int = 1) -> None:
+        """Wait until so many packets may go."""
+        self._refill()
+        while self._level < packets:
+            await asyncio.sleep(min(0.05, (packets - self._level) / self.rate))
+            self._refill()
+        self._level -= packets
+        self._since_yield += packets
+        if self._since_yield >= 32:  # noqa: PLR2004 - let the capture be read
+            self._since_yield = 0
+            await asyncio.sleep(0)
+
+    def _refill(self) -> None:
+        now = self._now()
+        self._level = min(max(1.0, self.rate * BURST_S), self._level + (now - self._at) * self.rate)
+        self._at = now
+
+
+class Handler(Interface):
+    """Gets what concerns a source port that it reserved; `copy` is what it reserved the port for."""
+
+    def left(self, copy: int, packet: Packet) -> None:
+        """A packet from the port was seen leaving."""
+
+    def answered(self, copy: int, packet: Packet) -> None:
+        """A packet came in to the port."""
+
+    def refused(self, copy: int, packet: Packet, quote: Packet) -> None:
+        """An ICMP error quotes a packet from the port."""
+
+
+class Flows:
+    """Source ports in use, each held by a bound socket, so that no program of this host gets it meanwhile.
+
+    A bound TCP socket that does not listen lets the kernel answer a SYN-ACK with its RST, as it should.
+    """
+
+    def __init__(self) -> None:
+        self._handlers: dict[tuple[int, int], tuple[Handler, int]] = {}
+        self._sockets: dict[Handler, list[socket.socket]] = {}
+        self._ports: dict[Handler, list[tuple[int, int]]] = {}
+
+    def reserve(self, handler: Handler, protocol: Protocol, copy: int) -> int:
+        """A new ephemeral port (or ICMP identifier) of ours."""
+        for _ in range(200):
+            port = random.randint(*EPHEMERAL)  # noqa: S311 - has to be unused, not secret
+            if (NUMBER[protocol], port) in self._handlers:
+                continue
+            if protocol is not Protocol.ICMP:
+                kind = socket.SOCK_STREAM if protocol is Protocol.TCP else socket.SOCK_DGRAM
+                holder = _hold(kind, port)
+                if holder is None:
+                    continue
+                self._sockets.setdefault(handler, []).append(holder)
+            self.adopt(handler, protocol, port, copy)
+            return port
+        raise OSError("no unused source port was found in 200 tries")
+
+    def adopt(self, handler: Handler, protocol: Protocol, port: int, copy: int) -> None:
+        """Register a port that somebody else holds, such as a connected socket."""
+        self._handlers[NUMBER[protocol], port] = (handler, copy)
+        self._ports.setdefault(handler, []).append((NUMBER[protocol], port))
+
+    def release(self, handler: Handler) -> None:
+        """Give up all ports of a handler."""
+        for held in self._sockets.pop(handler, ()):
+            held.close()
+        for key in self._ports.pop(handler, ()):
+            self._handlers.pop(key, None)
+
+    def dispatch(self, packet: Packet) -> None:
+        """Hand a captured packet to whom it concerns."""
+        number = ICMP if packet.protocol == ICMP6 else packet.protocol
+        if number != ICMP:
+            found = self._handlers.get((number, packet.dport if packet.incoming else packet.sport))
+            if found is not None:
+                (found[0].answered if packet.incoming else found[0].left)(found[1], packet)
+            return
+        if packet.quote is not None:
+            quote = packet.quote
+            inner = ICMP if quote.protocol == ICMP6 else quote.protocol
+            found = self._handlers.get((inner, quote.icmp_id if inner == ICMP else quote.sport))
+            if found is not None and packet.incoming:
+                found[0].refused(found[1], packet, quote)
+        elif packet.is_echo_request and not packet.incoming or packet.is_echo_reply and packet.incoming:
+            found = self._handlers.get((ICMP, packet.icmp_id))
+            if found is not None:
+                (found[0].answered if packet.incoming else found[0].left)(found[1], packet)
+
+
+class Wire:
+    """The packet socket that sends."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self.bucket = bucket
+        self.sent = 0
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+        self._socket.setblocking(False)
+
+    async def send(self, route: Route, data: bytes) -> None:
+        """Send layer 3 bytes by a route, at the agent's rate; OSError when the kernel does not take them."""
+        await self.bucket.take()
+        address = (route.interface, ethertype_of(route.source), 0, 0, route.link)
+        for _ in range(50):
+            with contextlib.suppress(BlockingIOError):
+                self._socket.sendto(data, address)
+                self.sent += 1
+                return
+            await asyncio.sleep(0.002)
+        raise OSError("the interface takes no packets")
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+
+def _hold(kind: int, port: int) -> socket.socket | None:
+    holder = socket.socket(socket.AF_INET6, kind)
+    try:
+        holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        holder.bind(("::", port))
+    except OSError:
+        holder.close()
+        return _hold4(kind, port)
+    return holder
+
+
+def _hold4(kind: int, port: int) -> socket.socket | None:
+    """Where IPv6 is off."""
+    holder = socket.socket(socket.AF_INET, kind)
+    try:
+        holder.bind(("0.0.0.0", port))  # noqa: S104 - bound, never listening
+    except OSError:
+        holder.close()
+        return None
+    return holder

@@ -1,0 +1,67 @@
+"""What every probe of a packet child shares: capture, sending socket, source ports, routes, the rate."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from probes.capture import Capture
+from probes.frames import Template
+from probes.packet import Packet
+from probes.routes import NoRoute, Route, Routes
+from probes.sender import Bucket, Flows, Wire
+from reachability.vocabulary import Protocol, Reason
+
+
+@dataclass(slots=True)
+class Station:
+    """The means of one packet child. Without CAP_NET_RAW `capture` and `wire` are None."""
+
+    bucket: Bucket
+    flows: Flows
+    routes: Routes
+    agent: str = ""
+    capture: Capture | None = None
+    wire: Wire | None = None
+    listeners: list[Callable[[Packet], None]] = field(default_factory=list)
+    _templates: dict[tuple[str, str, Protocol, bytes], Template] = field(default_factory=dict)
+
+    @property
+    def raw(self) -> bool:
+        """Whether packets can be sent and captured raw."""
+        return self.wire is not None
+
+    async def send(
+        self, route: Route, destination: str, protocol: Protocol, local: int, port: int, token: bytes, tail: bytes = b""
+    ) -> None:
+        """Send one packet; OSError when the kernel does not take it."""
+        assert self.wire is not None
+        key = (route.source, destination, protocol, tail)
+        template = self._templates.get(key)
+        if template is None:
+            template = self._templates[key] = Template(route.source, destination, protocol, tail)
+        await self.wire.send(route, template.build(local, port, token))
+
+    def read(self) -> None:
+        """Hand out what the capture holds."""
+        if self.capture is None:
+            return
+        for packet in self.capture.read():
+            self.flows.dispatch(packet)
+            for listener in self.listeners:
+                listener(packet)
+
+    async def way(self, destination: str, source: str) -> tuple[Route, ...] | NoRoute:
+        """Routes to a destination from a source address."""
+        try:
+            return await self.routes.lookup(destination, source)
+        except OSError:
+            return NoRoute(Reason.LOCAL_ERROR)
+
+    def close(self) -> None:
+        """Close all sockets."""
+        for part in (self.capture, self.wire, self.routes):
+            if part is not None:
+                with contextlib.suppress(OSError):
+                    part.close()
