@@ -24,6 +24,7 @@ FIRST_COPY = 1000  # how controls are told from cells where a source port is res
 FINAL_TRIES, FINAL_PAUSE_S = 20, 0.075
 SAME_LOSS = 0.001  # so improbable that loss alone explains a row of misses, it must be taken for a ban
 HOPELESS = 6
+PAIR = "pair"
 
 
 @dataclass(slots=True)
@@ -131,7 +132,8 @@ class Controls:
     def covered_until(self, source: str, via: str, key: str) -> float:
         """Until when copies sent from there, that way, with that protocol and family are known to have got out."""
         mine = [s for s in self.series if s.key == (source, via, key)]
-        good = max((s.last_good for s in mine), default=0.0)
+        # What answers on the pair may be a middlebox on this side: it shows a ban, but not that packets get out.
+        good = max((s.last_good for s in mine if s.kind != PAIR), default=0.0)
         family = key[-1]
         bans = [s.last_good for s in self.series if s.kind != "coordinator" and s.key[2][-1] == family and s.went_bad]
         bans += [s.last_good for s in mine if s.went_bad]

@@ -117,21 +117,23 @@ def _tcp(data: bytes, packet: Packet, *, quoted: bool) -> Packet:
     if quoted and len(data) < 20:  # noqa: PLR2004 - an ICMP error may quote eight bytes only
         return packet
     packet.ack, offset, packet.flags = struct.unpack_from("!IBB", data, 8)
-    at, end = 20, min((offset >> 4) * 4, len(data))
-    while at < end:
-        kind = data[at]
-        if kind == 0:
-            break
-        if kind == 1:
+    _timestamps(data[20 : (offset >> 4) * 4], packet)
+    return packet
+
+
+def _timestamps(options: bytes, packet: Packet) -> None:
+    """Walk the options as far as they are whole (RFC 9293 §3.1, RFC 7323 for timestamps)."""
+    at = 0
+    while at + 1 < len(options) and options[at] != 0:
+        if options[at] == 1:
             at += 1
             continue
-        length = data[at + 1]
-        if kind == 8 and length == 10:  # noqa: PLR2004 - RFC 7323 timestamps
-            packet.ts_val, packet.ts_ecr = struct.unpack_from("!II", data, at + 2)
-        if length < 2:  # noqa: PLR2004
-            break
+        kind, length = options[at], options[at + 1]
+        if length < 2 or at + length > len(options):  # noqa: PLR2004
+            return
+        if kind == 8 and length == 10:  # noqa: PLR2004
+            packet.ts_val, packet.ts_ecr = struct.unpack_from("!II", options, at + 2)
         at += length
-    return packet
 
 
 def _icmp(data: bytes, packet: Packet, depth: int) -> Packet:

@@ -6,8 +6,10 @@ import asyncio
 import errno
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Any
 
 from probes.packet import IPV4, IPV6
 from reachability.topology import family
@@ -46,15 +48,15 @@ class Routes:
     """Looks routes up by netlink and keeps them for the life of the (short-lived) packet child."""
 
     def __init__(self) -> None:
-        from pyroute2 import IPRoute  # noqa: PLC0415 - 10 MB that only the packet child pays for
-
-        self._netlink = IPRoute()
-        self._links = {link["index"]: link for link in self._netlink.get_links()}
+        self._thread = ThreadPoolExecutor(1, "netlink")  # pyroute2 runs an event loop of its own; a call takes 1 ms
+        self._netlink = self._thread.submit(_netlink).result()
+        self._links = {link["index"]: link for link in self._ask_kernel("get_links")}
         self._neighbours: dict[tuple[int, str], bytes | None] = {}
 
     def close(self) -> None:
         """Free the netlink socket."""
-        self._netlink.close()
+        self._ask_kernel("close")
+        self._thread.shutdown()
 
     async def lookup(self, destination: str, source: str = "") -> tuple[Route, ...] | NoRoute:
         """The ways to a destination: the kernel's, or where it has none every gateway that it knows."""
@@ -65,7 +67,7 @@ class Routes:
             own = source or used
             if not own:
                 continue
-            link = await self._link(oif, gateway or destination, own)
+            link = await self.link(oif, gateway or destination, own)
             if link is not None:
                 routes.append(Route(self.name(oif), gateway, own, link))
         if routes:
@@ -75,7 +77,7 @@ class Routes:
     def gateways(self, ip: int) -> list[tuple[int, str]]:
         """(interface index, address) of every gateway in any routing table, for IPv4 or IPv6."""
         known = []
-        for route in self._netlink.get_routes(family=socket.AF_INET if ip == 4 else socket.AF_INET6):  # noqa: PLR2004
+        for route in self._ask_kernel("get_routes", family=socket.AF_INET if ip == 4 else socket.AF_INET6):  # noqa: PLR2004
             attributes = dict(route["attrs"])
             hops = [attributes, *(dict(hop["attrs"]) | {"RTA_OIF": hop["oif"]} for hop in attributes.get("RTA_MULTIPATH", ()))]
             known.extend(
@@ -87,21 +89,33 @@ class Routes:
         """The interface's name."""
         return str(self._links[index].get_attr("IFLA_IFNAME"))
 
+    def local(self) -> frozenset[str]:
+        """This host's addresses."""
+        entries = self._ask_kernel("get_addr")
+        return frozenset(str(entry.get_attr("IFA_LOCAL") or entry.get_attr("IFA_ADDRESS")) for entry in entries)
+
     def with_xdp(self) -> set[str]:
         """Interfaces with an XDP program in front, which may take packets before any capture sees them."""
         found = set()
-        for link in self._netlink.get_links():
+        for link in self._ask_kernel("get_links"):
             xdp = link.get_attr("IFLA_XDP")
             if xdp is not None and dict(xdp["attrs"]).get("IFLA_XDP_ATTACHED"):
                 found.add(str(link.get_attr("IFLA_IFNAME")))
         return found
+
+    def _ask_kernel(self, call: str, *arguments: Any, **more: Any) -> Any:
+        def ask() -> Any:
+            answer = getattr(self._netlink, call)(*arguments, **more)
+            return answer if answer is None else list(answer)
+
+        return self._thread.submit(ask).result()
 
     def _kernel(self, destination: str, source: str) -> tuple[int, str, str] | None:
         from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415 - as above
 
         query = {"dst": destination} | ({"src": source} if source else {})
         try:
-            answer = self._netlink.route("get", **query)[0]
+            answer = self._ask_kernel("route", "get", **query)[0]
         except NetlinkError as error:
             if error.code in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EINVAL, errno.EACCES, errno.ENODEV):
                 return None
@@ -109,7 +123,7 @@ class Routes:
         attributes = dict(answer["attrs"])
         return int(attributes["RTA_OIF"]), str(attributes.get("RTA_GATEWAY") or ""), str(attributes.get("RTA_PREFSRC") or "")
 
-    async def _link(self, oif: int, hop: str, source: str) -> bytes | None:
+    async def link(self, oif: int, hop: str, source: str) -> bytes | None:
         """The link address of the next hop: from the kernel's table, else asked for by ARP or ND; None without answer."""
         link = self._links[oif]
         if link["flags"] & (IFF_NOARP | IFF_LOOPBACK):
@@ -121,7 +135,7 @@ class Routes:
 
     def _known(self, oif: int, hop: str) -> bytes | None:
         ip = socket.AF_INET if family(hop) == 4 else socket.AF_INET6  # noqa: PLR2004
-        for entry in self._netlink.get_neighbours(family=ip):
+        for entry in self._ask_kernel("get_neighbours", family=ip):
             if entry["ifindex"] == oif and entry.get_attr("NDA_DST") == hop and entry["state"] & NUD_USABLE:
                 address = entry.get_attr("NDA_LLADDR")
                 return bytes.fromhex(str(address).replace(":", "")) if address else None
@@ -151,3 +165,9 @@ class Routes:
 def ethertype_of(address: str) -> int:
     """The ethertype of the address's family."""
     return IPV4 if ip_address(address).version == 4 else IPV6  # noqa: PLR2004
+
+
+def _netlink() -> Any:
+    from pyroute2 import IPRoute  # noqa: PLC0415 - 10 MB that only the packet child pays for
+
+    return IPRoute()

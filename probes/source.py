@@ -10,9 +10,10 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from ipaddress import ip_network
 
-from probes.cells import OPEN, Cell, observations
+from probes.cells import CLOSED, OPEN, Cell, control_key, observations
 from probes.controls import FIRST_COPY, Controls, Series
 from probes.kernelway import KernelWay
 from probes.packet import ICMP6, Packet, hops
@@ -59,7 +60,8 @@ class Job:
     @classmethod
     def inside(cls, arm: Arm) -> Job:
         """The inside control's job: up to three copies of each endpoint until it answers."""
-        return cls(arm.round, inside_key(arm.key), arm.inside, "inside", copies=3, most_copies=3)
+        own = tuple(replace(target, source="") for target in arm.inside)
+        return cls(arm.round, inside_key(arm.key), own, "inside", copies=3, most_copies=3)
 
 
 class Source:
@@ -74,6 +76,8 @@ class Source:
         self._controls = Controls(job.key, job.round, self._send_control)
         self._host_hops: dict[str, int] = {}
         self._problems: list[str] = []
+        self._early = {target.id: frozenset(PortSet.parse(target.first)) | {0} for target in job.targets}
+        self._pacers: list[Cell] = []
         self._last_sent = 0.0
         self._packets = 0
 
@@ -133,8 +137,6 @@ class Source:
     # -- preparing ------------------------------------------------------------------------------------------------
 
     async def _prepare(self) -> None:
-        from ipaddress import ip_network  # noqa: PLC0415
-
         own = tuple(ip_network(text) for text in self._job.networks)
         for target in self._job.targets:
             found = await self._ways(target.address, target.source)
@@ -207,8 +209,8 @@ class Source:
         return max(self._job.copies, copies_needed(silent, loss) or self._job.most_copies)
 
     async def _pass(self, copy: int) -> None:
-        todo = [cell for cell in self._cells.values() if not cell.settled]
-        first = [cell for cell in todo if cell.port in PortSet.parse(cell.target.first) or cell.port == 0]
+        todo = [cell for cell in self._cells.values() if not cell.settled] + self._pacers
+        first = [cell for cell in todo if cell.port in self._early[cell.target.id]]
         early = {id(cell) for cell in first}
         rest = [cell for cell in todo if id(cell) not in early]
         random.shuffle(first)
@@ -278,10 +280,21 @@ class Source:
             await asyncio.sleep(ANSWER_S)
 
     def _control_the_pair(self) -> None:
-        """What answered on the pair becomes a control too, so that a ban between these two shows."""
-        taken: dict[tuple[Protocol, int], int] = {}
+        """What answered on the pair is asked again and again, so that a ban between these two shows.
+
+        Where no control of a kind answers, cells that did go on in every pass: a witness that sees the last copies shows
+        that the others got out as well.
+        """
+        good = {series.key[2] for series in self._controls.series if series.answered}
+        paced: dict[str, int] = {}
         for cell in sorted(self._cells.values(), key=lambda cell: -cell.level):
-            kind = (cell.target.protocol, family(cell.target.address) if is_address(cell.target.address) else 0)
+            kind = control_key(cell.target.address, cell.target.protocol)
+            if cell.level >= CLOSED and kind not in good and paced.get(kind, 0) < PAIR_CONTROLS:
+                paced[kind] = paced.get(kind, 0) + 1
+                self._pacers.append(cell)
+        taken: dict[str, int] = {}
+        for cell in sorted(self._cells.values(), key=lambda cell: -cell.level):
+            kind = control_key(cell.target.address, cell.target.protocol)
             if cell.level < OPEN or not cell.routes or taken.get(kind, 0) >= PAIR_CONTROLS:
                 continue
             taken[kind] = taken.get(kind, 0) + 1
@@ -290,7 +303,7 @@ class Source:
     # -- reporting ------------------------------------------------------------------------------------------------
 
     def _first(self) -> list[Cell]:
-        return [cell for cell in self._cells.values() if cell.port and cell.port in PortSet.parse(cell.target.first)]
+        return [cell for cell in self._cells.values() if cell.port and cell.port in self._early[cell.target.id]]
 
     def _cell(self, address: str, packet: Packet, port: int) -> Cell | None:
         if packet.protocol == 6:  # noqa: PLR2004 - TCP

@@ -10,7 +10,11 @@ from ipaddress import ip_address
 from probes.packet import ICMP, TCP, UDP
 from reachability.vocabulary import Protocol
 
-CELL_COPIES = 64  # copies 0..63 are a cell's, 64..127 its use as a control or canary
+CELL_COPIES = 64  # copies 0..63 are a cell's; 64..127 are its use as a control, a canary, or the kernel's own way
+CONTROL_COPIES = 40  # controls take 64..103, over and over
+KERNEL_COPY = 104
+CANARY_COPIES = 8  # before 112..119, after 120..127
+CANARY_BEFORE, CANARY_AFTER = 112, 120
 ALL_COPIES = 128
 _NUMBERS = {Protocol.TCP: TCP, Protocol.UDP: UDP, Protocol.ICMP: ICMP}
 

@@ -56,6 +56,7 @@ class PairFacts:
             if (
                 control.protocol is target.protocol
                 and control.answered
+                and control.kind != "pair"
                 and control.source_address == o.source_address
                 and control.via == o.via
                 and family(control.address) == ip

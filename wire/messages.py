@@ -12,6 +12,7 @@ from reachability.observation import ControlTarget, Lookup, SourceReport, Target
 from reachability.vocabulary import Protocol, RoundKind
 
 SCHEMA = 1
+VERSION = "0.1.0"  # as pyproject.toml has it; importlib.metadata would cost an idle agent 3 MiB
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,7 +109,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, tag="status"):
     lacks: str = ""  # why not, in words
     rate_pps: int = 0
     spooled: int = 0  # batches not yet acknowledged
+    lost: int = 0  # batches that a full spool dropped, since it was made: a gap
     refused: tuple[str, ...] = ()  # the newest refusals of what came down, in words
+    refusals: int = 0  # how many there were since the start
     sent_at: float = 0.0  # the agent's clock, seconds since the epoch; shown, never trusted
 
 
@@ -143,10 +146,15 @@ Up = Resolved | Armed | Done
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True, tag="batch"):
-    """One spooled batch of reports. `age_s` is how old it is at sending, on the agent's monotonic clock."""
+    """One spooled batch of reports. `age_s` is how old it is at sending, on the agent's monotonic clock.
+
+    `oldest` is the lowest sequence that the spool still holds: what the store lacks below it is lost, a counted gap,
+    and the cumulative `Ack` goes over it.
+    """
 
     spool: str
     sequence: int
     age_s: float
+    oldest: int = 1
     sources: tuple[SourceReport, ...] = ()
     witnesses: tuple[WitnessReport, ...] = ()

@@ -1,0 +1,56 @@
+"""Reads an agent's bundle. The tar may come from anywhere: only known plain files are taken."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from pathlib import Path
+
+MEMBERS = ("agent.yaml", "agent.pem", "agent.key", "ca.pem", "coordinator.pub")
+MOST_BYTES = 1024 * 1024
+MOST_MEMBERS = 32
+
+
+class BundleError(Exception):
+    """The file is not a bundle; the text says why."""
+
+
+def read_bundle(path: Path) -> dict[str, bytes]:
+    """The five files of a bundle; BundleError for anything else in it: paths, links, devices, size."""
+    try:
+        if path.stat().st_size > MOST_BYTES + MOST_MEMBERS * 2048:
+            raise BundleError(f"{path} is larger than a bundle can be")
+        with tarfile.open(path, mode="r:") as tar:
+            return _members(path, tar)
+    except OSError as error:
+        raise BundleError(f"{path}: {error.strerror or error}") from error
+    except tarfile.TarError as error:
+        raise BundleError(f"{path} is not a bundle: {error}. Make one: segwatch pki agent NAME … --out FILE") from error
+
+
+def _members(path: Path, tar: tarfile.TarFile) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    left = MOST_BYTES
+    for count, member in enumerate(tar):
+        if count >= MOST_MEMBERS:
+            raise BundleError(f"{path} holds more than {MOST_MEMBERS} members")
+        if not member.isreg() or member.name not in MEMBERS or member.name in files:
+            raise BundleError(f"{path} holds {member.name!r}, which is no file of a bundle: nothing was unpacked")
+        left -= member.size
+        if left < 0:
+            raise BundleError(f"{path} holds more than {MOST_BYTES} bytes")
+        source = tar.extractfile(member)
+        assert source is not None
+        files[member.name] = source.read(member.size)
+    if missing := [name for name in MEMBERS if name not in files]:
+        raise BundleError(f"{path} lacks {', '.join(missing)}")
+    return files
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file for its owner only, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(data)
+    temporary.replace(path)

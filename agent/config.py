@@ -1,0 +1,127 @@
+"""What an agent is told by its host's owner: who it is, where its broker is, what it may touch.
+
+A bundle or a YAML file brings it; `segwatch agent` checks it and leaves it as JSON in the state directory, so that the
+daemon reads it without YAML.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from reachability.blackout import Cron, zone
+from reachability.topology import Blackout
+from wire.mqtt import parse_url
+from wire.signing import read_verify_key
+from wire.topics import NAME
+
+FILE = "agent.json"
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the text says what is wrong and where."""
+
+
+class Credentials(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Files, relative to the configuration's own directory, and the name that the broker's certificate must hold."""
+
+    certificate: str = "agent.pem"
+    key: str = "agent.key"
+    ca: str = "ca.pem"
+    coordinator: str = "coordinator.pub"
+    server_name: str = ""  # "": the host of the broker's URL
+
+
+class Window(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A blackout of the host's owner: nothing is probed from this host then."""
+
+    cron: str
+    for_s: float
+    timezone: str = "UTC"
+
+
+class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole configuration of an agent."""
+
+    name: str
+    environment: str
+    broker: str
+    credentials: Credentials = Credentials()
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    rate_pps: int = 1000
+    state_dir: str = ""
+    blackout: tuple[Window, ...] = ()
+
+    def blackouts(self) -> tuple[Blackout, ...]:
+        """The windows as the domain has them."""
+        return tuple(Blackout(window.cron, window.for_s, window.timezone) for window in self.blackout)
+
+
+def check(config: AgentConfig) -> list[str]:
+    """Everything that is wrong with the values, in words; empty when nothing is."""
+    problems = [
+        f"{key}: '{value}' is not a name (a small letter, then letters, digits and dashes)"
+        for key, value in (("name", config.name), ("environment", config.environment))
+        if not NAME.match(value)
+    ]
+    problems += _tried("broker", parse_url, config.broker)
+    for key, networks in (("allow", config.allow), ("deny", config.deny)):
+        for index, text in enumerate(networks):
+            problems += _tried(f"{key}[{index}]", ipaddress.ip_network, text)
+    if not config.allow:
+        problems.append("allow: is empty, so that every probe would be refused; list networks and the broker's address")
+    if config.rate_pps <= 0:
+        problems.append(f"rate_pps: {config.rate_pps} is not a rate; it is packets a second, 1 or more")
+    for index, window in enumerate(config.blackout):
+        problems += _tried(f"blackout[{index}].cron", Cron.parse, window.cron)
+        problems += _tried(f"blackout[{index}].timezone", zone, window.timezone)
+        if not 0 < window.for_s <= 31 * 86400:
+            problems.append(f"blackout[{index}].for: {window.for_s:g} s is not between 1 s and 31 days")
+    return problems
+
+
+def load(state_dir: Path) -> AgentConfig:
+    """The configuration that `segwatch agent` left; ConfigError says what is wrong."""
+    path = state_dir / FILE
+    try:
+        config = msgspec.json.decode(path.read_bytes(), type=AgentConfig)
+    except FileNotFoundError:
+        raise ConfigError(f"{path} is not there: start it once with segwatch agent --bundle FILE") from None
+    except (OSError, msgspec.DecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    problems = check(config)
+    held = config.credentials
+    for name in (held.certificate, held.key, held.ca, held.coordinator):
+        if not (state_dir / name).is_file():
+            problems.append(f"credentials: {state_dir / name} is not there")
+    if problems:
+        raise ConfigError(f"{path}: {'; '.join(problems)}")
+    try:
+        read_verify_key((state_dir / held.coordinator).read_text())
+    except ValueError as error:
+        raise ConfigError(f"{state_dir / held.coordinator}: {error}") from error
+    key = state_dir / held.key
+    if key.stat().st_mode & 0o077:
+        raise ConfigError(f"{key} can be read by others. Mend it: chmod 600 {key}")
+    return config
+
+
+def save(config: AgentConfig, state_dir: Path) -> None:
+    """Leave it for the daemon."""
+    temporary = state_dir / f".{FILE}.{os.getpid()}"
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(config), indent=1))
+    temporary.replace(state_dir / FILE)
+
+
+def _tried(where: str, parse: Callable[[str], object], text: str) -> list[str]:
+    try:
+        parse(text)
+    except ValueError as error:
+        return [f"{where}: {error}"]
+    return []

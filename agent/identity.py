@@ -1,0 +1,45 @@
+"""What this host is and can: its own addresses, and whether it may capture and send raw packets."""
+
+from __future__ import annotations
+
+import socket
+from ipaddress import ip_address
+from pathlib import Path
+
+import netifaces
+
+CAP_NET_RAW = 13
+LACKS_NET_RAW = "this process lacks CAP_NET_RAW"
+
+
+def own_addresses() -> tuple[str, ...]:
+    """Every address of this host that others can reach, without loopback and link-local ones."""
+    found = []
+    for interface in netifaces.interfaces():
+        families = netifaces.ifaddresses(interface)
+        for family in (netifaces.AF_INET, netifaces.AF_INET6):
+            for entry in families.get(family, []):
+                address = ip_address(str(entry["addr"]).partition("%")[0])
+                if not (address.is_loopback or address.is_link_local):
+                    found.append(str(address))
+    return tuple(dict.fromkeys(found))
+
+
+def lacks_raw() -> str:
+    """Why this process cannot open a packet socket; "" when it can."""
+    try:
+        socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
+    except PermissionError:
+        return LACKS_NET_RAW
+    except OSError as error:
+        return f"this host has no packet sockets: {error.strerror}"
+    return ""
+
+
+def capabilities() -> int:
+    """The effective capability set, as a bit mask; 0 where the kernel does not say."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        key, _, value = line.partition(":")
+        if key == "CapEff":
+            return int(value, 16)
+    return 0

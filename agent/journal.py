@@ -1,0 +1,30 @@
+"""The daemon's log, on stderr: a line an event, JSON for machines or plain for a terminal."""
+
+from __future__ import annotations
+
+import sys
+
+# structlog's console renderer imports rich when it is installed: 10 MiB that an idle agent must not hold.
+sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
+
+import structlog  # noqa: E402 - after the line above
+
+Log = structlog.typing.FilteringBoundLogger
+
+
+def open_log(name: str, *, as_json: bool, verbose: bool = False) -> Log:
+    """A logger that puts the agent's name to every line."""
+    renderer: structlog.typing.Processor
+    renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=False)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger("debug" if verbose else "info"),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    log: Log = structlog.get_logger(agent=name)
+    return log

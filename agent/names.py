@@ -1,0 +1,49 @@
+"""Looks names up as this host does, all at once and bounded in time."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from reachability.observation import Lookup
+from wire.blocking import in_thread
+from wire.messages import Resolve, Resolved
+
+NAME_S = 3.0
+MOST_NAMES = 256
+MOST_AT_ONCE = 32
+MOST_ADDRESSES = 64
+
+AddressInfo = list[tuple[Any, ...]]
+
+
+def look_up(name: str) -> AddressInfo:
+    """A and AAAA of a name, by the host's own resolver; blocks."""
+    return list(socket.getaddrinfo(name, None, type=socket.SOCK_STREAM))
+
+
+async def resolve(request: Resolve, lookup: Callable[[str], AddressInfo] = look_up) -> Resolved:
+    """Answer a `Resolve`: every name with its addresses, or with the problem in words."""
+    slots = asyncio.Semaphore(MOST_AT_ONCE)
+
+    async def one(name: str) -> Lookup:
+        async with slots:
+            return await _resolve_one(name, lookup)
+
+    lookups = await asyncio.gather(*(one(name) for name in request.names[:MOST_NAMES]))
+    left_out = (Lookup(name=name, problem="too many names in one request") for name in request.names[MOST_NAMES:])
+    return Resolved(id=request.id, lookups=(*lookups, *left_out))
+
+
+async def _resolve_one(name: str, lookup: Callable[[str], AddressInfo]) -> Lookup:
+    try:
+        async with asyncio.timeout(NAME_S):
+            found = await in_thread(lambda: lookup(name), f"resolve {name[:40]}")
+    except TimeoutError:
+        return Lookup(name=name, problem=f"no answer within {NAME_S:.0f} s")
+    except (OSError, UnicodeError) as error:
+        return Lookup(name=name, problem=getattr(error, "strerror", "") or str(error))
+    addresses = tuple(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
+    return Lookup(name=name, addresses=addresses[:MOST_ADDRESSES])

@@ -1,0 +1,233 @@
+"""An agent's part in rounds: what it obeys, what it refuses, and what it answers when its packet child cannot.
+
+No process and no network in here: orders go to `child`, answers to `answer`, reports to `spool`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol, assert_never
+
+import msgspec
+
+from agent.allow import AllowList
+from probes.childwire import ChildArmed, SourceDone, ToChild, WitnessDone
+from reachability.observation import Observation, SourceReport, Target, WitnessHealth, WitnessReport
+from reachability.vocabulary import Reason, State
+from wire.messages import Arm, Armed, Close, Done, Go, Stop, Up
+
+MOST_ROUNDS = 256  # a coordinator that never closes them is not followed for ever
+SOURCE_S = 6 * 3600.0  # no sweep takes longer
+
+
+class Child(Protocol):
+    """What rounds need of the packet child."""
+
+    def tell(self, order: ToChild) -> None:
+        """Send an order."""
+
+    def set_busy(self, busy: bool) -> None:
+        """Whether it is needed."""
+
+    def stop_within(self, seconds: float) -> None:
+        """Kill it after so long."""
+
+
+@dataclass(slots=True)
+class _Round:
+    """What is open here. `refused` are the observations of targets that must not be touched."""
+
+    order: Arm | Go
+    until: float
+    refused: tuple[Observation, ...] = ()
+    problems: tuple[str, ...] = ()
+    broken: str = ""  # the child died
+    answered: bool = False  # `Armed` was sent
+
+
+class Rounds:
+    """The rounds that are open at this agent."""
+
+    def __init__(
+        self,
+        agent: str,
+        allow: Callable[[], tuple[AllowList, str]],
+        child: Child,
+        *,
+        spool: Callable[[SourceReport | WitnessReport], int],
+        answer: Callable[[Up], None],
+        refused: Callable[[str], None],
+        clock: Callable[[], float],
+    ) -> None:
+        """`allow` gives the allow-list and why nothing may be probed just now; `refused` notes a refusal in words."""
+        self._agent, self._allow, self._child = agent, allow, child
+        self._spool, self._answer, self._note = spool, answer, refused
+        self._clock = clock
+        self._open: dict[str, _Round] = {}
+
+    def __len__(self) -> int:
+        """How many are open."""
+        return len(self._open)
+
+    def obey(self, order: Arm | Go | Close | Stop) -> None:
+        """Do what a verified order says."""
+        match order:
+            case Arm():
+                self._arm(order)
+            case Go():
+                self._go(order)
+            case Close():
+                self._close(order)
+            case Stop():
+                self._stop(order)
+            case _:
+                assert_never(order)
+        self._child.set_busy(bool(self._open))
+
+    def heard(self, message: ChildArmed | SourceDone | WitnessDone) -> None:
+        """Hand on what the child says."""
+        match message:
+            case ChildArmed():
+                if current := self._open.get(message.round):
+                    current.answered = True
+                    problems = (*message.problems, *current.problems)
+                    self._answer(Armed(round=message.round, agent=self._agent, ok=message.ok, problems=problems))
+            case SourceDone():
+                self._source_done(message)
+            case WitnessDone():
+                self._spool(message.report)
+            case _:
+                assert_never(message)
+        self._child.set_busy(bool(self._open))
+
+    def child_died(self, why: str) -> None:
+        """Answer for the child in every round that it had."""
+        for name, current in list(self._open.items()):
+            if not isinstance(current.order, Arm):
+                self._fail_source(current.order, current, why)
+                del self._open[name]
+                continue
+            current.broken = why
+            if not current.answered:
+                current.answered = True
+                self._answer(Armed(round=name, agent=self._agent, ok=False, problems=(why,)))
+        self._child.set_busy(False)
+
+    def expire(self) -> None:
+        """Forget rounds that nobody closed in time; the packet child disarms them itself."""
+        for name in [name for name, current in self._open.items() if current.until < self._clock()]:
+            del self._open[name]
+        self._child.set_busy(bool(self._open))
+
+    def _arm(self, order: Arm) -> None:
+        refused, problems = self._refusals(order.inside)
+        kept = _kept(order.inside, refused)
+        if refused and not kept:
+            self._spool(SourceReport(round=order.round, agent=self._agent, role="inside", observations=refused))
+        if not kept and not order.targets:
+            self._answer(Armed(round=order.round, agent=self._agent, ok=False, problems=problems))
+            return
+        self._remember(order.round, _Round(order, self._clock() + order.ttl_s, refused, problems))
+        self._child.tell(msgspec.structs.replace(order, inside=kept))
+
+    def _go(self, order: Go) -> None:
+        refused, problems = self._refusals(order.targets)
+        allow, _ = self._allow()
+        controls = []
+        for control in order.controls:
+            if why := allow.refuses(control.address):
+                self._note(f"a control of round {order.round}: {why}")
+                problems = (*problems, f"control not allowed: {why}")
+            else:
+                controls.append(control)
+        kept = _kept(order.targets, refused)
+        current = _Round(order, self._clock() + SOURCE_S, refused, problems)
+        if not kept:
+            self._finish(order.round, SourceReport(round=order.round, agent=self._agent), current, 0.0, ok=False)
+            return
+        self._remember(order.round, current)
+        self._child.tell(msgspec.structs.replace(order, targets=kept, controls=tuple(controls)))
+
+    def _close(self, order: Close) -> None:
+        current = self._open.pop(order.round, None)
+        if current is None or not isinstance(current.order, Arm):
+            return
+        if not current.broken:
+            self._child.tell(order)
+            return
+        health = tuple(
+            WitnessHealth(address=address, healthy=False, why=current.broken)
+            for address in dict.fromkeys(target.address for target in current.order.targets)
+        )
+        report = WitnessReport(round=order.round, agent=self._agent, health=health, problems=(current.broken,))
+        self._spool(report)
+
+    def _stop(self, order: Stop) -> None:
+        """All probing ends within a second: the child is told, and killed when it has not ended by then."""
+        self._child.tell(order)
+        self._child.stop_within(0.8)
+        why = f"stopped: {order.reason}" if order.reason else "stopped"
+        for current in self._open.values():
+            if isinstance(current.order, Go):
+                self._fail_source(current.order, current, why)
+        self._open.clear()
+
+    def _source_done(self, message: SourceDone) -> None:
+        report = message.report
+        current = self._open.get(report.round)
+        if report.role != "source":
+            refused = current.refused if current else ()
+            self._spool(replace(report, observations=(*report.observations, *refused)))
+            return
+        if current is None:  # stopped meanwhile, and answered for
+            return
+        del self._open[report.round]
+        self._finish(report.round, report, current, message.tail_s, ok=not report.problems)
+
+    def _finish(self, name: str, report: SourceReport, current: _Round, tail_s: float, *, ok: bool) -> None:
+        problems = (*report.problems, *current.problems)
+        report = replace(report, observations=(*report.observations, *current.refused), problems=problems)
+        sequence = self._spool(report)
+        self._answer(Done(round=name, agent=self._agent, sequence=sequence, tail_s=tail_s, ok=ok, problems=problems))
+
+    def _fail_source(self, order: Go, current: _Round, why: str) -> None:
+        """An `error` observation for every target: a probe that crashed is not a target that was silent."""
+        kept = _kept(order.targets, current.refused)
+        errors = tuple(_error(target, Reason.LOCAL_ERROR, why) for target in kept)
+        report = SourceReport(round=order.round, agent=self._agent, observations=errors, raw=False, problems=(why,))
+        self._finish(order.round, report, current, 0.0, ok=False)
+
+    def _refusals(self, targets: tuple[Target, ...]) -> tuple[tuple[Observation, ...], tuple[str, ...]]:
+        """Error observations for the targets that must not be touched, and the reasons, each once."""
+        allow, not_now = self._allow()
+        reasons = {target: not_now or allow.refuses(target.address) for target in targets}
+        said = tuple(dict.fromkeys(why for why in reasons.values() if why))
+        for why in said:
+            self._note(why)
+        refused = tuple(_error(target, Reason.NOT_ALLOWED, why) for target, why in reasons.items() if why)
+        return refused, said
+
+    def _remember(self, name: str, current: _Round) -> None:
+        while len(self._open) >= MOST_ROUNDS:
+            del self._open[next(iter(self._open))]
+        self._open[name] = current
+
+
+def _kept(targets: tuple[Target, ...], refused: tuple[Observation, ...]) -> tuple[Target, ...]:
+    gone = {observation.target for observation in refused}
+    return tuple(target for target in targets if target.id not in gone)
+
+
+def _error(target: Target, reason: Reason, why: str) -> Observation:
+    return Observation(
+        target=target.id,
+        source_address=target.source,
+        address=target.address,
+        protocol=target.protocol,
+        state=State.ERROR,
+        reason=reason,
+        ports=target.ports,
+        name=target.name,
+        note=why,
+    )

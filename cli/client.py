@@ -1,0 +1,149 @@
+"""The API of a running coordinator, over the Unix socket in its state directory or over HTTP(S)."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from cli.errors import Problem
+from cli.options import Endpoint
+
+SOCKET = "coordinator.sock"
+TIMEOUT_S = 15.0
+POLL_S = 0.2
+_LONGEST_SOCKET_PATH = 100  # sun_path holds 108 bytes
+
+
+class UnreachableError(Problem):
+    """Nobody answers there (now)."""
+
+
+class Client:
+    """Speaks JSON with one coordinator. Every failure is a `Problem`: what, where, what to do."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        if not endpoint:
+            raise Problem(
+                "which coordinator?", "Give --state-dir DIR (on its host), or --coordinator URL with --token TOKEN."
+            )
+        self._endpoint = endpoint
+
+    def get(self, path: str, **query: str | int | None) -> Any:
+        """GET /api/v1/PATH; a query value of None is left out."""
+        text = urlencode({name: value for name, value in query.items() if value is not None})
+        return self._ask("GET", f"{quote(path)}?{text}" if text else quote(path))
+
+    def post(self, path: str, **body: Any) -> Any:
+        """POST a JSON object to /api/v1/PATH."""
+        return self._ask("POST", quote(path), json.dumps(body).encode())
+
+    def wait(self, wait_s: float, tell: Callable[[str], None]) -> None:
+        """Return once the coordinator answers; after `wait_s` the reason why not is raised."""
+        until = time.monotonic() + wait_s
+        told = False
+        while True:
+            try:
+                self.get("status")
+            except UnreachableError as problem:
+                if time.monotonic() >= until:
+                    raise
+                if not told:
+                    tell(f"waiting for the coordinator: {problem.lines[0]}")
+                    told = True
+                time.sleep(POLL_S)
+            else:
+                return
+
+    def _ask(self, method: str, path: str, body: bytes | None = None) -> Any:
+        headers = {"Accept": "application/json", "Host": "segwatch"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        if self._endpoint.token:
+            headers["Authorization"] = f"Bearer {self._endpoint.token}"
+        connection = self._connection()
+        try:
+            connection.request(method, f"/api/v1/{path}", body, headers)
+            answer = connection.getresponse()
+            return self._read(answer.status, answer.read())
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error) from error
+        finally:
+            connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self._endpoint.state_dir is not None:
+            return _SocketConnection(self._endpoint.state_dir / SOCKET)
+        parts = urlsplit(self._endpoint.url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise Problem(f"--coordinator '{self._endpoint.url}' is no URL", "Write it like https://10.0.0.1:8600.")
+        if parts.scheme == "https":
+            context = ssl.create_default_context()
+            return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=TIMEOUT_S, context=context)
+        return http.client.HTTPConnection(parts.hostname, parts.port, timeout=TIMEOUT_S)
+
+    def _read(self, status: int, data: bytes) -> Any:
+        try:
+            body = json.loads(data) if data else None
+        except ValueError:
+            body = None
+        if status < http.HTTPStatus.BAD_REQUEST and body is not None:
+            return body
+        said = body.get("error", "") if isinstance(body, dict) else ""
+        if status in {http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN}:
+            raise Problem(f"the coordinator at {self._where} does not take this token", "Give its token with --token.")
+        raise Problem(said or f"the coordinator at {self._where} answered {status}, which this version does not know")
+
+    @property
+    def _where(self) -> str:
+        return str(self._endpoint.state_dir or self._endpoint.url)
+
+    def _unreachable(self, error: Exception) -> Problem:
+        where = self._where
+        if isinstance(error, ssl.SSLError):
+            return Problem(
+                f"no safe connection to {where}: {error}", "Its certificate must be one that this host trusts."
+            )
+        if isinstance(error, PermissionError):
+            return Problem(f"no permission for {where}/{SOCKET}", "Run it as the user that the coordinator runs as.")
+        if self._endpoint.state_dir is None:
+            return UnreachableError(
+                f"no coordinator answers at {where}: {error}", "Is it up, with --web on that address?"
+            )
+        if not self._endpoint.state_dir.is_dir():
+            return UnreachableError(
+                f"no state directory {where}",
+                f"Start one: segwatch coordinator -f topology.yaml --pki pki --listen ADDRESS:8883 --state-dir {where}",
+            )
+        why = "there is no coordinator.sock in it" if isinstance(error, FileNotFoundError) else str(error)
+        return UnreachableError(
+            f"no coordinator runs on {where}: {why}",
+            f"Start it: segwatch coordinator -f topology.yaml --pki pki --listen ADDRESS:8883 --state-dir {where}",
+        )
+
+
+class _SocketConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket, also one whose path is longer than a socket address holds."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=TIMEOUT_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        if len(os.fsencode(self._path)) <= _LONGEST_SOCKET_PATH:
+            self.sock.connect(os.fspath(self._path))
+            return
+        directory = os.open(self._path.parent, os.O_PATH | os.O_DIRECTORY)
+        try:
+            self.sock.connect(f"/proc/self/fd/{directory}/{self._path.name}")
+        finally:
+            os.close(directory)

@@ -1,0 +1,272 @@
+"""The terminal dashboard: the matrix on the left, findings on the right, agents below. It only reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Protocol
+
+from rich.text import Text
+from textual import work
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.coordinate import Coordinate
+from textual.widgets import DataTable, Footer, Input, Static
+
+from cli.dashboard_screens import CellsScreen, ExplainScreen
+from cli.errors import Problem
+from cli.grid import LEGEND, by_pair, counted, headline, live, pair_cell
+from cli.render import GLYPHS, clean, clock, plural
+
+Body = Mapping[str, Any]
+EVERY_S = 2.0
+STYLES = {"bad": "bold red", "good": "green", "warn": "yellow", "dim": "dim", "bold": "bold", "link": "cyan", "": ""}
+
+
+class Reader(Protocol):
+    """What the dashboard needs of `cli.client.Client`."""
+
+    def get(self, path: str, **query: str | int | None) -> Any:
+        """A body of the API."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """All that is on the screen, as it was at one moment."""
+
+    status: Body
+    matrix: Body
+    coverage: Body
+    findings: list[Body] = field(default_factory=list)
+
+
+class Dashboard(App[None]):
+    """Shows a coordinator's picture anew every two seconds; without one, the last picture in grey and since when."""
+
+    TITLE = "segwatch"
+    ENABLE_COMMAND_PALETTE = False
+    CSS = """
+    #headline { height: auto; padding: 0 1; }
+    #gone { height: auto; padding: 0 1; display: none; text-style: bold reverse; }
+    #left { width: 3fr; } #right { width: 2fr; }
+    #left, #right { border: round $foreground 40%; padding: 0 1; }
+    #left:focus-within, #right:focus-within { border: round $accent; }
+    DataTable { height: 1fr; background: transparent; }
+    #legend { height: auto; } #agents { height: auto; max-height: 8; padding: 0 1; }
+    #filter { display: none; height: 3; }
+    .gone #gone { display: block; }
+    .gone #headline, .gone #body, .gone #agents { opacity: 40%; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "open", "Explain", priority=False),
+        Binding("tab", "focus_next", "Matrix/findings"),
+        Binding("c", "cells", "Cells of the pair"),
+        Binding("slash", "filter", "Filter", key_display="/"),
+        Binding("escape", "clear_filter", "Clear filter", show=False),
+        Binding("r", "refresh_now", "Refresh"),
+        Binding("q", "quit", "Leave"),
+    ]
+
+    def __init__(self, client: Reader, every_s: float = EVERY_S) -> None:
+        super().__init__()
+        self.client = client
+        self.picture: Picture | None = None
+        self.gone_since: datetime | None = None
+        self._every_s = every_s
+        self._filter = ""
+        self._pairs: dict[tuple[int, int], tuple[str, str]] = {}
+        self._listed: list[Body] = []
+
+    def compose(self) -> ComposeResult:
+        """The panes."""
+        yield Static("connecting …", id="headline", markup=False)
+        yield Static("", id="gone", markup=False)
+        with Horizontal(id="body"):
+            with Vertical(id="left") as left:
+                left.border_title = "matrix: from row to column"
+                yield DataTable(id="matrix", cursor_type="cell", zebra_stripes=False)
+                yield Static(_legend(), id="legend")
+            with Vertical(id="right") as right:
+                right.border_title = "findings"
+                yield DataTable(id="findings", cursor_type="row", show_header=False)
+        yield Static("", id="agents", markup=False)
+        yield Input(placeholder="part of a name: environment, service, finding, agent", id="filter")
+        yield Footer()
+
+    def on_mount(self) -> None:
+        """Start looking."""
+        self.query_one("#matrix", DataTable).focus()
+        self.action_refresh_now()
+        if self._every_s:
+            self.set_interval(self._every_s, self.action_refresh_now)
+
+    def action_refresh_now(self) -> None:
+        """Ask the coordinator again."""
+        self._look()
+
+    @work(thread=True, exclusive=True, group="look")
+    def _look(self) -> None:
+        try:
+            picture = Picture(
+                self.client.get("status"),
+                self.client.get("matrix"),
+                self.client.get("coverage"),
+                list(self.client.get("findings")),
+            )
+        except Problem as problem:
+            self.call_from_thread(self.lose, problem.lines[0])
+        else:
+            self.call_from_thread(self.draw, picture)
+
+    def lose(self, why: str) -> None:
+        """The coordinator is gone: say since when, and keep the last picture in grey."""
+        self.gone_since = self.gone_since or datetime.now(UTC)
+        last = f"; the picture is of {clock(self.picture.status['now'])}" if self.picture else ""
+        since = self.gone_since.strftime("%H:%M:%S")
+        self.query_one("#gone", Static).update(f"! coordinator gone since {since} UTC: {why}{last}; reconnecting")
+        self.screen_stack[0].add_class("gone")
+
+    def draw(self, picture: Picture) -> None:
+        """Show a new picture, with the cursors where they were."""
+        self.picture, self.gone_since = picture, None
+        self.screen_stack[0].remove_class("gone")
+        self._draw_headline(picture)
+        self._draw_matrix(picture)
+        self._draw_findings(picture)
+        self._draw_agents(picture)
+
+    def _table(self, name: str) -> DataTable[Text]:
+        table: DataTable[Text] = self.screen_stack[0].query_one(name, DataTable)
+        return table
+
+    def _draw_headline(self, picture: Picture) -> None:
+        failing = len(live(picture.findings))
+        whole = picture.coverage["coverage"] >= 1.0
+        word, style = ("FAIL", "bad") if failing else ("PASS", "good") if whole else ("UNPROVEN", "warn")
+        text = Text.assemble((f"{word} ", STYLES[style]), f"{plural(failing, 'finding')} · ")
+        text.append(counted(picture.coverage, len(picture.matrix["environments"])))
+        text.append(f" · {clock(picture.status['now'])} UTC", "dim")
+        self.screen_stack[0].query_one("#headline", Static).update(text)
+
+    def _matches(self, *texts: str) -> bool:
+        return not self._filter or any(self._filter in text.lower() for text in texts)
+
+    def _draw_matrix(self, picture: Picture) -> None:
+        table, names = self._table("#matrix"), picture.matrix["environments"]
+        entries = by_pair(picture.coverage)
+        results = {(pair["source"], pair["destination"]): pair["results"] for pair in picture.matrix["pairs"]}
+        cursor = table.cursor_coordinate
+        table.clear(columns=True)
+        table.add_columns("from \\ to", *names)
+        self._pairs = {}
+        row = 0
+        for source in names:
+            if not self._matches(source, *(f"{source} → {name}" for name in names)):
+                continue
+            cells = [Text(source, "bold")]
+            for column, name in enumerate(names, start=1):
+                pair = (source, name)
+                if source == name:
+                    cells.append(Text("·", "dim"))
+                    continue
+                parts = pair_cell(results[pair], entries.get(pair), live(picture.findings, pair))
+                cells.append(Text(", ").join([Text(text, STYLES[style]) for text, style in parts]))
+                self._pairs[(row, column)] = pair
+            table.add_row(*cells)
+            row += 1
+        if row:
+            table.cursor_coordinate = Coordinate(min(cursor.row, row - 1), max(1, min(cursor.column, len(names))))
+
+    def _draw_findings(self, picture: Picture) -> None:
+        table = self._table("#findings")
+        cursor = table.cursor_coordinate
+        table.clear(columns=True)
+        table.add_columns("finding")
+        newest = sorted(picture.findings, key=lambda one: str(one["first_seen"]), reverse=True)
+        self._listed = [f for f in newest if self._matches(f["id"], headline(f), f["severity"], f["status"])]
+        for finding in self._listed:
+            glyph, style = GLYPHS[finding["result"]]
+            text = Text.assemble((f"{glyph} {finding['id']} ", STYLES[style]), clean(headline(finding)), "\n")
+            about = f"  {finding['severity']}, {finding['status']} {clock(finding['first_seen'])}"
+            table.add_row(text.append(about, "dim"), height=2)
+        if not self._listed:
+            table.add_row(Text("no finding" + (" matches" if self._filter else ""), "dim"))
+        table.cursor_coordinate = Coordinate(min(cursor.row, max(0, len(self._listed) - 1)), 0)
+
+    def _draw_agents(self, picture: Picture) -> None:
+        agents = [a for a in picture.status["agents"] if self._matches(a["name"], a["environment"], a["state"])]
+        width = max((len(agent["name"]) for agent in agents), default=0)
+        lines = []
+        for agent in agents:
+            up = agent["state"] == "connected"
+            age = f"last cycle {agent['age_s']:.0f} s ago" if agent["age_s"] is not None else "no cycle yet"
+            text = Text.assemble(("● " if up else "○ ", STYLES["good" if up else "bad"]), agent["name"].ljust(width))
+            text.append(f"  {agent['state']}, {age}, {agent['rate_pps']} packets/s, {agent['spooled']} spooled")
+            lines.append(text.append(f"  lacks: {clean(agent['lacks'])}" if agent["lacks"] else "", "yellow"))
+        self.screen_stack[0].query_one("#agents", Static).update(Text("\n").join(lines))
+
+    def on_data_table_cell_selected(self, _: DataTable.CellSelected) -> None:
+        """Enter in the matrix."""
+        self.action_open()
+
+    def on_data_table_row_selected(self, _: DataTable.RowSelected) -> None:
+        """Enter in the findings."""
+        self.action_open()
+
+    def action_open(self) -> None:
+        """Explain what is under the cursor: a finding, a pair's worst finding, or else the pair's cells."""
+        table = self._table("#findings")
+        if table.has_focus:
+            if self._listed:
+                self.push_screen(ExplainScreen(self.client, {"finding": self._listed[table.cursor_row]["id"]}))
+            return
+        pair = self._pair()
+        if pair is None or self.picture is None:
+            return
+        failing = live(self.picture.findings, pair)
+        if failing:
+            self.push_screen(ExplainScreen(self.client, {"finding": failing[0]["id"]}))
+        else:
+            self.push_screen(CellsScreen(self.client, pair))
+
+    def action_cells(self) -> None:
+        """Show every cell of the pair under the matrix's cursor."""
+        pair = self._pair()
+        if pair is not None:
+            self.push_screen(CellsScreen(self.client, pair))
+
+    def _pair(self) -> tuple[str, str] | None:
+        cursor = self._table("#matrix").cursor_coordinate
+        return self._pairs.get((cursor.row, cursor.column))
+
+    def action_filter(self) -> None:
+        """Ask for part of a name."""
+        box = self.query_one("#filter", Input)
+        box.display = True
+        box.focus()
+
+    def action_clear_filter(self) -> None:
+        """Show everything again."""
+        self.query_one("#filter", Input).value = ""
+        self._end_filter()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Filter while it is typed."""
+        self._filter = event.value.lower()
+        if self.picture is not None:
+            self.draw(self.picture)
+
+    def on_input_submitted(self, _: Input.Submitted) -> None:
+        """Keep the filter and go back."""
+        self._end_filter()
+
+    def _end_filter(self) -> None:
+        box = self.query_one("#filter", Input)
+        box.display = bool(box.value)
+        self.query_one("#matrix", DataTable).focus()
+
+
+def _legend() -> Text:
+    return Text("  ").join([Text.assemble((glyph, STYLES[style]), f" {text}") for glyph, style, text in LEGEND])

@@ -1,0 +1,234 @@
+"""`segwatch explain`: why a cell has the result it has, and what would settle it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from cli import options
+from cli.client import Client
+from cli.grid import where
+from cli.options import Endpoint
+from cli.render import (
+    GLYPHS,
+    NO_PACKET,
+    NO_SESSION,
+    Paint,
+    clean,
+    clock,
+    labelled,
+    paint,
+    plural,
+    short_ports,
+    show,
+    visible,
+)
+
+Body = Mapping[str, Any]
+_PROBE = {"tcp": "SYN", "udp": "datagram", "icmp": "echo"}
+_ANSWERS = {
+    "syn-ack": "SYN-ACK",
+    "reset": "RST",
+    "echo-reply": "echo reply",
+    "udp-response": "reply",
+    "port-unreach": "ICMP port unreachable",
+    "host-unreach": "ICMP host unreachable",
+    "net-unreach": "ICMP net unreachable",
+    "admin-prohibited": "ICMP admin prohibited",
+    "ttl-exceeded": "ICMP TTL exceeded",
+}
+
+
+@click.command(
+    "explain",
+    epilog="Example: segwatch explain --from dev-1 --to 10.30.0.21 --port tcp/5000 --state-dir /var/lib/segwatch",
+)
+@click.argument("finding", required=False)
+@click.option("--from", "source", metavar="AGENT", help="An agent, or an environment.")
+@click.option("--to", "destination", metavar="ADDRESS", help="An address, a name or environment.service.")
+@click.option("--port", metavar="PORT", help="Such as tcp/5000, udp/53 or icmp.")
+@options.output("table", "json")
+@options.coordinator
+@options.common
+def command(
+    *,
+    endpoint: Endpoint,
+    output: str,
+    finding: str | None,
+    source: str | None,
+    destination: str | None,
+    port: str | None,
+) -> None:
+    """Explain a FINDING, or any cell: what was declared, sent, seen and controlled, and what would settle it."""
+    if bool(finding) is bool(source or destination or port) or (not finding and not (source and destination and port)):
+        raise click.UsageError("name a FINDING, or all of --from, --to and --port")
+    client = Client(endpoint)
+    query = {"finding": finding, "from": source, "to": destination, "port": port}
+    body = client.get("explain", **query)
+    if output == "json":
+        click.echo(json.dumps(body, indent=2))
+        return
+    show(explanation(body, paint()))
+
+
+def explanation(body: Body, style: Paint) -> list[str]:
+    """The whole story of a cell, from what was declared to what would settle it."""
+    lines = [*_head(body, style), "", *_declared(body, style)]
+    if body["evidence"] is not None:
+        lines += _round(body, style)
+        lines += _exchange(body["cell"], body["evidence"], style)
+        lines += _controls(body["evidence"], style)
+        lines += labelled("witness", _witness(body), style.width)
+    if body["row"] is not None:
+        row = f"{body['row']['text']} (table row {body['row']['number']})"
+        lines += labelled("so", row, style.width)
+    if body["means"]:
+        lines += labelled("meaning", body["means"], style.width)
+    for index, text in enumerate(body["settle"]):
+        label = ("next" if body["result"] == "fail" else "settle") if index == 0 else ""
+        lines += labelled(label, text, style.width)
+    if body["history"]:
+        story = [f"{clock(event['at'])} {event['what']}{_by(event)}" for event in body["history"]]
+        lines += labelled("history", " · ".join(story), style.width)
+    return [_emphasise(line, style) for line in lines]
+
+
+def _by(event: Body) -> str:
+    return f" by {event['by']} ({event['text']})" if event["by"] else ""
+
+
+_LABELS = ("declared", "round", "control", "witness", "so", "meaning", "next", "settle", "history")
+
+
+def _emphasise(line: str, style: Paint) -> str:
+    label = line.split(" ", 1)[0]
+    return style(label, "bold") + line[len(label) :] if label in _LABELS else line
+
+
+def _head(body: Body, style: Paint) -> list[str]:
+    cell, finding = body["cell"], body["finding"]
+    glyph, tone = GLYPHS[body["result"] or (finding or {}).get("result", "not-run")]
+    if body.get("grade"):
+        glyph = NO_PACKET if body["grade"] == "no packet" else NO_SESSION
+    parts = []
+    if finding is not None:
+        parts.append(f"{finding['id']}")
+        parts.append(f"{where(finding)} {short_ports(finding['ports'], finding['protocol'])}")
+    elif cell is not None:
+        to = f"{cell['destination']}.{cell['service']}" if cell["service"] else cell["destination"]
+        ports = short_ports(cell["ports"], cell["protocol"])
+        parts.append(f"{cell['source']} ({cell['agent']}) → {to} {cell['address']} {ports}")
+    if cell is not None and cell["reachability"] is not None:
+        proof = f"proof: {cell['proof']}" if cell["proof"] != "none" else cell["reason"]
+        parts.append(f"{cell['reachability']}, {proof} (table row {cell['row']})")
+    if body["result"] is not None:
+        grade = f", {body['grade']}" if body.get("grade") else ""
+        parts.append(f"{body['result']}{grade}")
+    if finding is not None:
+        parts.append(f"{finding['status']} since {clock(body['first_seen'])} ({plural(body['rounds'], 'round')})")
+    wrapped = labelled(glyph, " · ".join(parts), style.width, indent=2)
+    return [style(glyph, tone) + wrapped[0][1:], *wrapped[1:]]
+
+
+def _declared(body: Body, style: Paint) -> list[str]:
+    declared = body["declared"]
+    at = declared["at"] or ""
+    lines = labelled("declared", declared["text"], style.width)
+    room = style.width - visible(lines[-1]) - len(at)
+    lines = [*lines[:-1], lines[-1] + " " * room + at] if room > 1 else [*lines, f"{at:>{style.width}}"]
+    near = declared.get("nearest")
+    if near:
+        text = f"nearest: line {near['line']} '{near['path']}' (from {near['from']} to {near['to']})"
+        lines += labelled("", text, style.width)
+    waiver = declared.get("waiver")
+    if waiver:
+        lines += labelled(
+            "", f"waived by {waiver['id']}, line {waiver['line']}, until {waiver['expires']}", style.width
+        )
+    return lines
+
+
+def _round(body: Body, style: Paint) -> list[str]:
+    e, about = body["evidence"], body["round"]
+    run = f" of {about['run']}" if about["run"] else ""
+    text = f"{about['id']}{run}, {about['schedule']}, {clock(about['observed_at'])} UTC"
+    if e["loss"] is not None:
+        text += f", loss at most {e['loss'] * 100:.2g}%"
+    return labelled("round", text, style.width)
+
+
+def _exchange(cell: Body, e: Body, style: Paint) -> list[str]:
+    """The packets as a drawing: what went out, what came back."""
+    left = f"   {cell['agent']} {cell['source_address']} "
+    port = f":{cell['ports'].partition('-')[0].partition(',')[0]}" if cell["ports"] else ""
+    ipv6 = ":" in cell["address"] and port
+    target = f"[{cell['address']}]{port}" if ipv6 else f"{cell['address']}{port}"
+    copies = f"{plural(e['sent'], 'copy', 'copies')} over {plural(e['flows'], 'flow')}, {e['way'] or 'not sent'}"
+    via = f" by {e['via']}" if e["via"] else ""
+    out = f"{left}──{_PROBE[e['protocol']]}──▶ {target}"
+    indent = " " * len(left)
+    answer = _ANSWERS.get(e["reason"])
+    if e["state"] == "error":
+        back = f"{indent}✗ {e['reason']}"
+    elif answer is None:
+        back = f"{indent}   silence"
+    else:
+        back = f"{indent}◀──{answer}── {e['refused_by'] or target}"
+    facts = []
+    if e["rtt_ms"] is not None:
+        facts.append(f"{e['rtt_ms']:.3f} ms")
+    if e["hops"] is not None:
+        facts.append(plural(e["hops"], "hop"))
+    if e["note"]:
+        facts.append(f'said "{clean(e["note"])}"' + (f", as {e['inside_by']} heard inside" if e["inside_same"] else ""))
+    column = max(len(out), len(back)) + 3
+    lines = [f"{out:<{column}}{copies}{via}", f"{back:<{column}}{', '.join(facts)}".rstrip()]
+    return [part for line in lines for part in _fold(line, column, style.width)]
+
+
+def _fold(line: str, column: int, width: int) -> list[str]:
+    """A line whose second column goes on under itself where it is too long."""
+    if len(line) <= width:
+        return [line]
+    if column > width - 20:
+        return [line[:column].rstrip(), *labelled("", line[column:], width, 6)]
+    wrapped = labelled("", line[column:], width, column)
+    return [line[:column] + wrapped[0][column:], *wrapped[1:]]
+
+
+def _controls(e: Body, style: Paint) -> list[str]:
+    inside = f"inside: {e['inside_by']} got {_inside(e)} from it" if e["inside"] else "inside: nobody asked"
+    canary = {
+        "clear": "canary: closed or silent before and after",
+        "open": "canary: open too, so that everything there seems open",
+        "unknown": "canary: unknown",
+    }.get(e["canary"], "")
+    if e["control"]:
+        source = f"source: {e['control_by']}" if e["control_by"] else "source: its packets got out"
+    else:
+        source = "source: no packet of it was shown to get out"
+    return labelled("control", "; ".join(filter(None, [inside, canary, source])), style.width)
+
+
+def _inside(e: Body) -> str:
+    return {"open": "an answer", "closed": "'closed'", "filtered": "silence", "open|filtered": "silence"}.get(
+        e["inside"], f"'{e['inside']}'"
+    )
+
+
+def _witness(body: Body) -> str:
+    e, name = body["evidence"], body["witness"]
+    if e["arrival"] == "no-witness":
+        who = f"{name} could not tell" if name else f"none on {body['cell']['address']}"
+        why = f": {e['no_witness_why']}" if e["no_witness_why"] and name else ""
+        return f"{who}{why}" + ("" if name else " (an agent there would show whether the packet arrives)")
+    if e["arrival"] == "not-seen":
+        return f"{name or 'the witness'} listened the whole time and saw none of the {e['sent']} copies"
+    answered = "answered" if e["answered"] else "did not answer"
+    bound = "a socket is bound there" if e["bound"] else "no socket is bound there"
+    came = f" from {e['came_from']}" if e["came_from"] else ""
+    copies = plural(e["arrived"], "copy", "copies")
+    return f"{name or 'the witness'} saw {copies} arrive{came}; the host {answered}, {bound}"

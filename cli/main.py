@@ -1,0 +1,128 @@
+"""`segwatch`: one lazy table of verbs. Nothing of a verb is imported before it is called, `--help` included."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import io
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from cli.errors import USAGE, Problem
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells give it
+
+# verb -> (module:attribute of its click command, its line in `segwatch --help`)
+VERBS: dict[str, tuple[str, str]] = {
+    "demo": ("cli.demo:command", "See it work: a sealed estate, a planted leak, the finding."),
+    "topology": ("cli.topology:command", "Check a topology file; explain which line decides a path."),
+    "plan": ("cli.plan:command", "What would be probed, by whom, for how long; sends nothing."),
+    "probe": ("cli.probe:command", "One probe, once, with its evidence."),
+    "pki": ("cli.pki:command", "Keys, certificates, and an agent's bundle."),
+    "coordinator": ("cli.coordinator:command", "The daemon in the middle."),
+    "agent": ("cli.agent:command", "The daemon in an environment."),
+    "verify": ("cli.verify:command", "One cycle now, and an exit code: the staging test."),
+    "dashboard": ("cli.dashboard:command", "The live view of a running coordinator."),
+    "matrix": ("cli.matrix:command", "Which environment reaches which, cell by cell if asked."),
+    "findings": ("cli.findings:command", "What a person must look at; `findings ack` to take one on."),
+    "explain": ("cli.explain:command", "Why this verdict, and what would settle it."),
+    "coverage": ("cli.coverage:command", "How much of what must be proven is proven."),
+    "history": ("cli.history:command", "What changed, and when."),
+}
+
+
+class Verbs(click.Group):
+    """The group behind `segwatch`: finds verbs in the table, and prints every error in one way."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs in the order of the table: the order in which they are met."""
+        del ctx
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import the verb's module and return its command."""
+        del ctx
+        if name not in VERBS:
+            return None
+        module, attribute = VERBS[name][0].split(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb, or name the nearest one."""
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], VERBS, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else "`segwatch --help` lists the verbs."
+            raise Problem(f"no verb '{args[0]}'; {hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs from the table, without importing them."""
+        del ctx
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
+
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:  # type: ignore[override]
+        """Run a verb and exit: an int that it returns is the exit code, errors go to stderr as one message."""
+        extra.pop("standalone_mode", None)
+        try:
+            code = super().main(args, prog_name or "segwatch", standalone_mode=False, **extra)
+            sys.stdout.flush()
+        except click.UsageError as error:
+            path = error.ctx.command_path if error.ctx is not None else "segwatch"
+            text = error.format_message()
+            click.echo(f"{path}: {text[:1].lower()}{text[1:]}\n  See: {path} --help", err=True)
+            code = USAGE
+        except click.ClickException as error:
+            error.show()
+            code = error.exit_code
+        except (click.Abort, KeyboardInterrupt):
+            code = INTERRUPTED
+        except BrokenPipeError:
+            # `segwatch matrix | head`: whoever read has read enough. Python must not complain again at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 0
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        metadata = importlib.import_module("importlib.metadata")
+        click.echo(f"segwatch {metadata.version('segwatch')}")
+        ctx.exit()
+
+
+@click.command(
+    cls=Verbs,
+    name="segwatch",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with: segwatch demo",
+)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."
+)
+def cli() -> None:
+    """Proves that environments are sealed from each other.
+
+    Agents in every environment try to reach the ports and services of the others; what gets through and is not
+    declared in topology.yaml is a finding. A green cell is proof: silence is not evidence.
+    """
+
+
+def main() -> None:
+    """The console script."""
+    # A terminal that cannot show a glyph gets a question mark, not a traceback.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

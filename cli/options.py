@@ -1,0 +1,113 @@
+"""The options that every command spells the same way: -f, -o, -q, -v, --no-color and how to reach a coordinator."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+Command = Callable[..., Any]
+_LOOK = "segwatch.look"
+
+
+@dataclass(slots=True)
+class Look:
+    """How a command is to speak: set by -q, -v and --no-color."""
+
+    quiet: bool = False
+    verbose: int = 0
+    color: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where the running coordinator is: a Unix socket in `state_dir`, or a URL with its token."""
+
+    state_dir: Path | None
+    url: str = ""
+    token: str = ""
+
+    def __bool__(self) -> bool:
+        """Whether it names one at all."""
+        return self.state_dir is not None or bool(self.url)
+
+
+def look() -> Look:
+    """What -q, -v and --no-color of the running command say. NO_COLOR (https://no-color.org) counts as --no-color."""
+    context = click.get_current_context()
+    found: Look = context.meta.setdefault(_LOOK, Look(color=not os.environ.get("NO_COLOR")))
+    return found
+
+
+def common(command: Command) -> Command:
+    """Give a command -q, -v and --no-color; read them with `look()`."""
+
+    def set_quiet(_: click.Context, __: click.Parameter, value: bool) -> None:
+        look().quiet |= value
+
+    def set_verbose(_: click.Context, __: click.Parameter, value: int) -> None:
+        look().verbose += value
+
+    def set_plain(_: click.Context, __: click.Parameter, value: bool) -> None:
+        look().color &= not value
+
+    def flag(*names: str, callback: Callable[..., None], text: str, **more: Any) -> Callable[[Command], Command]:
+        return click.option(*names, callback=callback, expose_value=False, help=text, **more)
+
+    for option in (
+        flag("--no-color", is_flag=True, callback=set_plain, text="No colour (NO_COLOR does the same)."),
+        flag("-v", "--verbose", count=True, callback=set_verbose, text="Say more; twice for debugging."),
+        flag("-q", "--quiet", is_flag=True, callback=set_quiet, text="No progress on stderr."),
+    ):
+        command = option(command)
+    return command
+
+
+def topology(required: bool = True) -> Callable[[Command], Command]:
+    """-f/--topology FILE, as the parameter `topology`: a Path (None where it is not required and absent)."""
+    return click.option(
+        "-f",
+        "--topology",
+        required=required,
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="The declared estate, such as topology.yaml.",
+    )
+
+
+def output(*formats: str) -> Callable[[Command], Command]:
+    """-o/--output, as the parameter `output`; the first format is the default."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(formats),
+        default=formats[0],
+        show_default=True,
+        help="The format of what is printed.",
+    )
+
+
+def coordinator(command: Command) -> Command:
+    """--state-dir, or --coordinator with --token, as the parameter `endpoint`: an `Endpoint`."""
+
+    @click.option(
+        "--state-dir",
+        type=click.Path(path_type=Path, file_okay=False),
+        envvar="SEGWATCH_STATE_DIR",
+        metavar="DIR",
+        help="The coordinator's state directory, on this host (or SEGWATCH_STATE_DIR).",
+    )
+    @click.option("--coordinator", "url", envvar="SEGWATCH_COORDINATOR", metavar="URL", help="Its API, from elsewhere.")
+    @click.option("--token", envvar="SEGWATCH_TOKEN", metavar="TOKEN", help="The token for --coordinator.")
+    @functools.wraps(command)
+    def wrapped(*args: Any, state_dir: Path | None, url: str | None, token: str | None, **more: Any) -> Any:
+        if state_dir is not None and url:
+            raise click.UsageError("--state-dir and --coordinator name two coordinators; give one of them")
+        return command(*args, endpoint=Endpoint(state_dir, url or "", token or ""), **more)
+
+    return wrapped

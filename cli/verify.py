@@ -1,0 +1,203 @@
+"""`segwatch verify`: one cycle now through the agents, judged alone, and an exit code. The staging test."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from cli import options
+from cli.client import POLL_S, Client, UnreachableError
+from cli.errors import Problem
+from cli.grid import counted, live, sentence, where
+from cli.junit import junit
+from cli.options import Endpoint
+from cli.render import Paint, labelled, paint, parse_time, plural, short_ports, show, table, visible
+
+Body = Mapping[str, Any]
+SOCKET_WAIT_S = 30.0
+PASS, FAIL, UNPROVEN = 0, 1, 3
+_UNPROVEN_LINES = 12
+
+
+@click.command(
+    "verify",
+    epilog="Example: segwatch verify --state-dir /var/lib/segwatch -o junit > segwatch.xml",
+)
+@options.output("table", "json", "junit")
+@click.option("--cells", is_flag=True, help="With -o json: this run's cells too, as `matrix --cells` has them.")
+@click.option("--sweep", is_flag=True, help="A sweep too: all of probing.sweep.ports, not the cycle's ports alone.")
+@click.option("--from", "source", metavar="ENV", help="Only from this environment.")
+@click.option("--to", "destination", metavar="ENV", help="Only to this environment.")
+@click.option("--allow-inconclusive", is_flag=True, help="Exit 0, not 3, where nothing fails but not all is proven.")
+@options.coordinator
+@options.common
+def command(
+    *,
+    endpoint: Endpoint,
+    output: str,
+    cells: bool,
+    sweep: bool,
+    source: str | None,
+    destination: str | None,
+    allow_inconclusive: bool,
+) -> int:
+    """Run one cycle now and judge it alone.
+
+    Exit code 0: all pass. 1: a path fails. 2: usage or configuration. 3: nothing fails, but something that must be
+    proven is inconclusive or was not run.
+    """
+    client = Client(endpoint)
+    progress = Progress(options.look().quiet)
+    client.wait(SOCKET_WAIT_S, progress.say)
+    run = client.post("verify", sweep=sweep, **{"from": source, "to": destination})["run"]
+    body = _follow(client, run, progress, with_cells=cells and output == "json")
+    progress.clear()
+    code = exit_code(body["result"]["result"], allow_inconclusive)
+    match output:
+        case "json":
+            click.echo(json.dumps(body["result"], indent=2))
+        case "junit":
+            click.echo(junit(body), nl=False)
+        case _:
+            show([*report(body, paint()), f"exit {code}"])
+    return code
+
+
+def exit_code(result: str, allow_inconclusive: bool) -> int:
+    """The exit code of a verify's result."""
+    if result == "fail":
+        return FAIL
+    return PASS if result == "pass" or allow_inconclusive else UNPROVEN
+
+
+class Progress:
+    """One line on stderr that is written over on a terminal; elsewhere a line where something changed."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._last = ""
+        self._terminal = sys.stderr.isatty()
+
+    def say(self, text: str) -> None:
+        """Show what is being done."""
+        if self._quiet or text == self._last:
+            return
+        self._last = text
+        if self._terminal:
+            click.echo(f"\r\x1b[K{text[:99]}", nl=False, err=True)
+        else:
+            click.echo(text, err=True)
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._terminal and self._last and not self._quiet:
+            click.echo("\r\x1b[K", nl=False, err=True)
+
+
+def _follow(client: Client, run: str, progress: Progress, *, with_cells: bool) -> Any:
+    lost_at: float | None = None
+    while True:
+        try:
+            body = client.get(f"runs/{run}")
+        except UnreachableError:
+            lost_at = lost_at or time.monotonic()
+            if time.monotonic() - lost_at > SOCKET_WAIT_S:
+                raise
+            progress.say("the coordinator is gone; waiting for it")
+        else:
+            lost_at = None
+            if body["state"] == "finished":
+                return client.get(f"runs/{run}", cells=1) if with_cells else body
+            if body.get("error"):
+                raise Problem(str(body["error"]))
+            progress.say(_doing(body))
+        time.sleep(POLL_S)
+
+
+def _doing(body: Body) -> str:
+    """What a run that has not finished is doing."""
+    waiting = body.get("waiting_for") or []
+    if waiting:
+        return f"verify: waiting for {', '.join(waiting)}"
+    progress = body.get("progress") or {}
+    if isinstance(progress, Mapping) and progress.get("rounds"):
+        return f"verify: {progress.get('done', 0)} of {plural(progress['rounds'], 'round')}"
+    return f"verify: {body['state']}"
+
+
+def report(body: Body, style: Paint) -> list[str]:
+    """What a run comes to: one sentence, then a line for each thing to look at and how to go on."""
+    result, coverage = body["result"], body["coverage"]
+    started, finished = parse_time(result["started"]), parse_time(result["finished"])
+    took = f"{(finished - started).total_seconds():.1f} s" if started and finished else ""
+    failing = live(result["findings"])
+    word, tone = {"pass": ("PASS", "good"), "fail": ("FAIL", "bad")}.get(result["result"], ("UNPROVEN", "warn"))
+    environments = {name for pair in coverage["pairs"] for name in (pair["source"], pair["destination"])}
+    what = _counts(failing, result["summary"], coverage)
+    lines = sentence(style, word, tone, " · ".join(filter(None, [what, counted(coverage, len(environments)), took])))
+    lines += _missing_agents(body, style)
+    lines += table([_finding_row(finding, style) for finding in failing])
+    required = [entry for entry in body["unproven"] if entry["required"]]
+    lines += unproven_lines(required[:_UNPROVEN_LINES], style)
+    if len(required) > _UNPROVEN_LINES:
+        lines.append(f"? and {len(required) - _UNPROVEN_LINES} more: segwatch verify -o json --cells")
+    if result["summary"]["waived"]:
+        lines.append(
+            f"{style('~', 'warn')} {plural(result['summary']['waived'], 'cell')} waived, each until its waiver expires"
+        )
+    if coverage["beyond_proof"]:
+        text = f"{plural(coverage['beyond_proof'], 'UDP cell')} beyond proof: silent, on hosts without an agent"
+        lines.append(style(f"  {text} (no exit code)", "dim"))
+    return lines
+
+
+def _counts(failing: Sequence[Body], summary: Body, coverage: Body) -> str:
+    kinds = [finding["kind"] for finding in failing]
+    open_cells = coverage["inconclusive"] + coverage["stale"] + coverage["not_run"]
+    parts = [
+        plural(kinds.count("unexpected-path"), "unexpected path") if "unexpected-path" in kinds else "",
+        plural(kinds.count("missing-path"), "missing path") if "missing-path" in kinds else "",
+        plural(summary["fail"], "failing cell") if summary["fail"] and not kinds else "",
+        f"{plural(coverage['inconclusive'], 'cell')} inconclusive" if coverage["inconclusive"] else "",
+        f"{plural(coverage['not_run'], 'cell')} not run" if coverage["not_run"] else "",
+    ]
+    return ", ".join(filter(None, parts)) or ("all as declared" if not open_cells else "nothing fails")
+
+
+def _missing_agents(body: Body, style: Paint) -> list[str]:
+    agents = body["result"]["agents"]
+    return [
+        f"{style('!', 'warn')} agent {agent['name']} ({agent['environment']}) "
+        + ("is not connected" if agent["state"] == "lost" else "never connected")
+        + ": what only it can show is unproven"
+        for agent in agents
+        if agent["state"] != "connected"
+    ]
+
+
+def _finding_row(finding: Body, style: Paint) -> list[str]:
+    said = f"{finding['reachability']} ({finding['proof']})"
+    what = f"{where(finding)} {short_ports(finding['ports'], finding['protocol'])}"
+    return [f"{style('✗', 'bad')} {what}", said, style(finding["id"], "bold"), f"segwatch explain {finding['id']}"]
+
+
+def unproven_lines(entries: Sequence[Body], style: Paint) -> list[str]:
+    """What is not proven, why, and what would settle it: on the same line where that fits, else under it."""
+    lines = table([_unproven_row(entry, style) for entry in entries])
+    result = []
+    for line, entry in zip(lines, entries, strict=True):
+        fits = visible(line) + 2 + len(entry["settle"]) <= style.width
+        result += [f"{line}  {entry['settle']}"] if fits else [line, *labelled("", entry["settle"], style.width, 4)]
+    return result
+
+
+def _unproven_row(entry: Body, style: Paint) -> list[str]:
+    what = f"{entry['source']} → {entry['destination']} {entry['address']} "
+    said = f"unknown: {entry['reason']}" if entry["reason"] else entry["result"]
+    ports = short_ports(entry["ports"], entry["protocol"], 20)
+    return [f"{style('?', 'warn')} {what}{ports}", said]

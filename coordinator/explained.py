@@ -1,0 +1,214 @@
+"""The body of `explain`: what was declared, sent, seen and controlled, and what would settle it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+
+from coordinator.views import Body, cell_body, finding_body, iso
+from reachability.advice import ROWS, advise
+from reachability.compare import Cell
+from reachability.finding import Event, Finding
+from reachability.plan import PlanTarget
+from reachability.policy import nearest_paths
+from reachability.ports import PortSet
+from reachability.topology import Topology
+from reachability.vocabulary import Declared, Protocol, Result
+
+_WORST = (Result.FAIL, Result.WAIVED, Result.INCONCLUSIVE, Result.STALE, Result.NOT_RUN, Result.PASS)
+
+
+class NothingToExplainError(LookupError):
+    """No cell of the plan is the one asked for; the text says what is wrong and what there is."""
+
+
+def explain_finding(
+    topology: Topology, plan: Sequence[PlanTarget], cells: Iterable[Cell], finding: Finding, events: Iterable[Event]
+) -> Body:
+    """Why a finding stands, shown on the cell of it that says most."""
+    regions = {region.key: region.ports for region in finding.regions}
+    mine = [
+        cell
+        for cell in cells
+        if cell.key in regions and (cell.ports is None or bool(cell.ports & (regions[cell.key] or PortSet())))
+    ]
+    body: Body = {
+        "finding": finding_body(topology, finding),
+        "first_seen": iso(finding.first_seen),
+        "rounds": finding.seen,
+        "acknowledged": {"by": finding.acknowledged_by, "reason": finding.acknowledged_reason}
+        if finding.acknowledged_by
+        else None,
+        "history": [
+            {"at": iso(event.at), "what": event.what, "text": event.text, "by": event.by or None}
+            for event in events
+            if event.finding == finding.id
+        ],
+    }
+    if not mine:
+        return {**body, **_nothing(finding)}
+    cell = min(mine, key=_says_most)
+    ports = None if cell.ports is None else cell.ports & (regions[cell.key] or PortSet())
+    return {**body, **_cell(topology, plan, cell, ports)}
+
+
+def explain_cell(
+    topology: Topology, plan: Sequence[PlanTarget], cells: Sequence[Cell], asked: tuple[str, str, str]
+) -> Body:
+    """Why one cell has its result.
+
+    Args:
+        topology: what is declared.
+        plan: the whole plan.
+        cells: of the whole plan.
+        asked: source (agent, environment or environment.agent), destination (address, name, environment.service or
+            service) and port (`tcp/5000`, `udp/53`, `icmp`).
+
+    Raises:
+        NothingToExplainError: the plan has no such cell.
+    """
+    source, destination, port = asked
+    protocol, number = _port(port)
+    cell_ports = PortSet.of([number]) if number else None
+    names = {(t.agent, t.address): t.name for t in plan if t.name}
+    here = [cell for cell in cells if source in _sources(cell)]
+    if not here:
+        known = ", ".join(dict.fromkeys(cell.key.agent for cell in cells)) or "none"
+        raise NothingToExplainError(f"the plan has no agent '{source}'; it has: {known}")
+    there = [cell for cell in here if destination in _destinations(cell, names.get((cell.key.agent, cell.key.address)))]
+    if not there:
+        known = ", ".join(dict.fromkeys(f"{cell.key.destination} {cell.key.address}" for cell in here))
+        raise NothingToExplainError(f"{source} does not probe '{destination}'; it probes: {known}")
+    found = [
+        cell
+        for cell in there
+        if cell.key.protocol is protocol
+        and (cell_ports is None or (cell.ports is not None and cell.ports & cell_ports))
+    ]
+    if not found:
+        raise NothingToExplainError(
+            f"{port} of {destination} is in no cycle and no sweep of {source}: declare a service there, "
+            "or add it to probing.sweep.ports"
+        )
+    cell = min(found, key=_says_most)
+    return {"finding": None, "history": [], **_cell(topology, plan, cell, cell_ports)}
+
+
+def _port(text: str) -> tuple[Protocol, int]:
+    name, slash, number = text.partition("/")
+    if text == "icmp":
+        return Protocol.ICMP, 0
+    if name not in {"tcp", "udp"} or not slash or not number.isdecimal() or not 0 < int(number) <= 65535:  # noqa: PLR2004
+        raise NothingToExplainError(f"'{text}' is no port; write it like tcp/5000, udp/53 or icmp")
+    return Protocol(name), int(number)
+
+
+def _sources(cell: Cell) -> set[str]:
+    environment, agent = cell.source_environment, cell.key.agent
+    return {agent, environment, f"{environment}.{agent}", cell.key.source_address}
+
+
+def _destinations(cell: Cell, name: str | None) -> set[str]:
+    service = {cell.service, f"{cell.key.destination}.{cell.service}"} if cell.service else set()
+    return {cell.key.address, cell.key.destination, name or cell.key.address, *filter(None, service)}
+
+
+def _says_most(cell: Cell) -> tuple[int, int, float]:
+    if cell.judged is None:
+        return _WORST.index(cell.result), 99, 0.0
+    return _WORST.index(cell.result), cell.judged.verdict.row, -cell.judged.observed_at
+
+
+def _nothing(finding: Finding) -> Body:
+    where = ", ".join(finding.addresses)
+    return {
+        "cell": None,
+        "declared": {"declared": None, "text": f"{where} is no longer in the plan", "path": None, "at": None},
+        "result": None,
+        "settle": [],
+    }
+
+
+def _cell(topology: Topology, plan: Sequence[PlanTarget], cell: Cell, ports: PortSet | None) -> Body:
+    advice = advise(cell)
+    shown = cell_body(cell)
+    shown["ports"] = None if ports is None else str(ports)
+    target = next((t for t in plan if _is(t, cell)), None)
+    body: Body = {
+        "cell": shown,
+        "result": cell.result.value,
+        "grade": cell.grade or None,
+        "declared": _declared(topology, cell, target, shown["ports"]),
+        "means": advice.means if advice else None,
+        "settle": [advice.settle] if advice else _remedy(topology, cell, shown["ports"]),
+        "witness": target.witness or None if target else None,
+        "inside": target.inside or None if target else None,
+        "round": None,
+        "evidence": None,
+        "row": None,
+    }
+    if cell.judged is not None:
+        judged = cell.judged
+        body["round"] = {
+            "id": judged.round,
+            "run": judged.run or None,
+            "schedule": judged.schedule,
+            "observed_at": iso(judged.observed_at),
+        }
+        body["evidence"] = asdict(judged.evidence)
+        body["row"] = {"number": judged.verdict.row, "text": ROWS[judged.verdict.row]}
+    return body
+
+
+def _remedy(topology: Topology, cell: Cell, ports: str | None) -> list[str]:
+    """What to do about a cell that is not as declared."""
+    if cell.result is not Result.FAIL:
+        return []
+    what = f"{cell.key.address} {cell.key.protocol}/{ports}" if ports else f"{cell.key.address} icmp"
+    if cell.declared is Declared.REQUIRED:
+        return [f"let {cell.key.source_address or cell.key.agent} reach {what}", "see that the service listens there"]
+    return [
+        f"take out what lets {cell.key.source_address or cell.source_environment} reach {what} in the firewall",
+        f"or declare the path in {topology.file}, or waive it there for a while",
+    ]
+
+
+def _is(target: PlanTarget, cell: Cell) -> bool:
+    key = cell.key
+    return (target.agent, target.source_address, target.destination, target.address, target.protocol) == (
+        key.agent,
+        key.source_address,
+        key.destination,
+        key.address,
+        key.protocol,
+    )
+
+
+def _declared(topology: Topology, cell: Cell, target: PlanTarget | None, ports: str | None) -> Body:
+    """Which line decides; of what no line allows, the lines that were read in vain, and the nearest of them."""
+    what = f"{cell.key.protocol}/{ports}" if ports else "icmp"
+    where = f"{cell.key.destination}.{cell.service}" if cell.service else f"{cell.key.destination} {cell.key.address}"
+    waived = None
+    if cell.waiver is not None:
+        waived = {"id": cell.waiver.id, "line": cell.waiver.mark.line, "expires": iso(cell.waiver.expires.timestamp())}
+    body: Body = {"declared": cell.declared.value, "path": None, "nearest": None, "waiver": waived}
+    if cell.path is not None:
+        word = "required" if cell.declared is Declared.REQUIRED else "allowed"
+        path = cell.path
+        body["path"] = path.name
+        body["text"] = f"{word} by path '{path.name}'" + (f" ({path.owner})" if path.owner else "")
+        body["at"] = f"{topology.file}:{path.mark.line}"
+        return body
+    lines = [mark for path in topology.paths for mark in (path.mark.line, path.mark.end_line) if mark]
+    body["text"] = f"denied: no path in {topology.file} matches from {cell.source_environment} to {where} {what}"
+    body["at"] = f"{topology.file}:{min(lines)}-{max(lines)}" if lines else topology.file
+    near = nearest_paths(topology, target) if target is not None else ()
+    if near:
+        best = max(near, key=lambda path: path.destination.service == (cell.service or ""))
+        body["nearest"] = {
+            "path": best.name,
+            "line": best.mark.line,
+            "from": best.source.text,
+            "to": best.destination.text,
+        }
+    return body

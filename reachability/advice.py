@@ -1,0 +1,154 @@
+"""Why nothing is proven, in words, and what would settle it: one line a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from reachability.compare import Cell
+from reachability.vocabulary import Declared, Reachability, Result
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """A reason as a person would say it, and what to do about it."""
+
+    means: str
+    settle: str
+
+
+# reason of a verdict -> what it means and what would settle it
+ADVICE: Mapping[str, Advice] = {
+    "silent-inside": Advice(
+        "the port is silent from inside its environment too: this proves nothing",
+        "install an agent on that host, or narrow probing.sweep",
+    ),
+    "no-inside-control": Advice(
+        "no agent on the host saw the packet or its absence, and none inside asked the endpoint",
+        "a second agent in that environment, or one on the host itself",
+    ),
+    "closed-inside": Advice(
+        "a UDP port that nobody serves stays silent whatever the firewall does",
+        "an agent on that host: it sees whether the packet arrives",
+    ),
+    "no-source-control": Advice(
+        "not one packet of this agent was shown to leave its environment in this round",
+        "let the agent reach the coordinator's port, or allow an outside control (a resolver, a time server)",
+    ),
+    "controls-stopped": Advice(
+        "arrivals or answers stopped part-way: a ban, or a full connection table",
+        "lower probing.rate_pps, or exempt the agent from the ban; the next round tries again",
+    ),
+    "loss": Advice(
+        "too many packets were lost for silence to mean a firewall",
+        "mend the path's loss, or wait: the next round sends more copies",
+    ),
+    "undecided": Advice(
+        "packets without our mark arrived at that port: rewritten by a firewall, or somebody else's",
+        "the keyed challenge of the next round; less foreign traffic to the port while it runs",
+    ),
+    "answers-for-all": Advice(
+        "everything on that address seems open: a SYN proxy, a sidecar or a load balancer answers for it",
+        "an agent on the host behind it, or a service that says something of its own",
+    ),
+    "answered-elsewhere": Advice(
+        "something else answers for that address: its owner never saw the packet (VIP, DNAT, proxy)",
+        "an agent on what answers, or declare the address where it lives",
+    ),
+    "no-canary": Advice(
+        "it answered, and nothing shows that it is the host itself that does",
+        "an agent on that host, or an inside control that hears the same answer",
+    ),
+    "refused-by-someone": Advice(
+        "without raw sockets a RST, a router's refusal and a closed port look the same",
+        "grant the agent CAP_NET_RAW, or an agent on the target's host",
+    ),
+    "who-closed-it": Advice(
+        "a RST came, and nothing shows whether the host or something before it sent it",
+        "an agent on that host",
+    ),
+    "refused-by-endpoint": Advice(
+        "the endpoint's address refused it: the host itself, or a firewall that speaks for it",
+        "an agent on that host",
+    ),
+    "not-sent": Advice(
+        "the packets did not leave the agent's host",
+        "`segwatch agent --check` on it says what it lacks",
+    ),
+    "local-filter": Advice(
+        "the agent's own host dropped its packets before they left",
+        "let the agent out of its host's output filter",
+    ),
+    "no-permission": Advice(
+        "the agent may not open a packet socket",
+        "grant it CAP_NET_RAW (AmbientCapabilities= in its unit); `segwatch agent --check` shows it",
+    ),
+    "not-allowed": Advice(
+        "the agent's own allow-list does not hold this target",
+        "add it to `allow` in the agent's configuration, or issue a new bundle",
+    ),
+    "own-network": Advice(
+        "the agent's routes place this address in its own network: it cannot be another environment's",
+        "correct the route, or `networks` in topology.yaml",
+    ),
+    "resolve-failed": Advice(
+        "the name does not resolve at the agent: nothing was probed",
+        "give the agent a resolver that knows the name, or write the address in topology.yaml",
+    ),
+    "no-route": Advice(
+        "the agent's host has no route to it, and no witness saw a packet sent by its gateways",
+        "a route, or an agent on the target's host",
+    ),
+    "no-neighbour": Advice("the next hop did not answer ARP or neighbour discovery", "look at the agent's gateway"),
+    "local-error": Advice("the probe failed on the agent's host", "the agent's log says how"),
+}
+_NO_ROUND = Advice("no round has tried it", "wait for the next cycle, or `segwatch verify`")
+_NO_SWEEP = Advice("no sweep has tried it", "`segwatch verify --sweep`, or wait for the scheduled one")
+_STALE = Advice("nothing has been heard of it for three periods", "see whether its agent runs: `segwatch dashboard`")
+_BEYOND = Advice("beyond proof: needs an agent on this host", "an agent on this host")
+_NO_PACKET = Advice(
+    "no session can be made, but `require: no-packet` asks that no packet arrives, and nobody could see that",
+    "an agent on that host",
+)
+_UNKNOWN = Advice("nothing was proven", "`segwatch explain` shows the evidence")
+
+
+def advise(cell: Cell) -> Advice | None:
+    """What would settle a cell that is neither green nor red; None for one that is."""
+    match cell.result:
+        case Result.PASS | Result.FAIL | Result.WAIVED:
+            return None
+        case Result.NOT_RUN:
+            return _NO_SWEEP if cell.schedule == "sweep" else _NO_ROUND
+        case Result.STALE:
+            return _STALE
+        case Result.INCONCLUSIVE:
+            if not cell.required and cell.declared is Declared.DENIED:
+                return _BEYOND
+            verdict = cell.judged.verdict if cell.judged is not None else None
+            if verdict is None or verdict.reachability is not Reachability.UNKNOWN:
+                return _NO_PACKET
+            return ADVICE.get(verdict.reason, _UNKNOWN)
+
+
+# row of the table in docs/verdict.md -> what it says
+ROWS: Mapping[int, str] = {
+    1: "it answered, and the witness saw the packet arrive",
+    2: "it answered, and something shows that the host itself did",
+    3: "it answered, but everything on that address does",
+    4: "it answered, but the witness at that address saw nothing arrive",
+    5: "a RST crossed the boundary: it is open to whatever listens there tomorrow",
+    6: "the path reset it: the witness saw nothing arrive",
+    7: "a RST from nearer than the host; it answers inside, and the agent's packets do get out",
+    8: "a RST from as far as the host, and the port is closed inside too",
+    9: "it arrived, and the host itself refused it",
+    10: "it arrived and the host answered, but the answer did not come back",
+    11: "it arrived, no socket is bound there, and the host said nothing",
+    12: "it arrived, no socket is bound there, and the host's stack never saw it (Udp: NoPorts stood still)",
+    13: "it arrived, a service is bound there and answers inside, but not to this",
+    14: "it arrived, and no answer came back",
+    15: "the witness listened and saw nothing arrive, while the agent's other packets got out",
+    16: "silence, while it answers inside and the agent's other packets got out",
+    17: "every copy was refused on the way, over three flows or more",
+    18: "nothing is proven",
+}

@@ -1,0 +1,107 @@
+"""Whose packets are these? Those that fill the keyed on-slots and leave the off-slots are ours.
+
+A firewall that rewrites sequence numbers and timestamps takes the token off our packets; somebody else's traffic never had
+one. The source sends in slots that only the round's key tells, so for any other traffic, however bursty or regular, the
+on-slots are a random choice among the slots: how likely it is to fill them by chance is exactly known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from math import comb
+
+from reachability.observation import Untokened
+
+SEEN, NOT_SEEN, UNDECIDED = "seen", "not-seen", "undecided"
+FILLED = 0.8  # of the on-slots, where the packets are ours
+STRAY = 0.1  # of a group's packets that may lie elsewhere
+CHANCE = 0.002  # that any traffic but ours is taken for ours, over all groups of a port
+HIDDEN = 0.5  # of the on-slots: a flow that fills so many may hold ours, thinned by loss or mixed with others
+STEPS = 8  # positions of the pattern tried within a slot: clocks are not compared
+
+
+def ours(slots: Sequence[int], slot_ms: float, flows: Sequence[Untokened]) -> str:
+    """`seen`, `not-seen` or `undecided` for one port, from the packets without a token that came in the challenge.
+
+    Packets are grouped by the address and port they came from, and by the address alone: behind NAT ours share the address
+    with others, but all come from one source port. `undecided`: a group could hide ours, or fits and might by chance.
+    """
+    if not flows:
+        return NOT_SEEN
+    pattern = _Pattern(slots, slot_ms)
+    if not pattern.usable:
+        return UNDECIDED
+    by_flow: dict[tuple[str, int], list[int]] = {}
+    by_address: dict[str, list[int]] = {}
+    for flow in flows:
+        by_flow.setdefault((flow.came_from, flow.source_port), []).extend(flow.times_ms)
+        by_address.setdefault(flow.came_from, []).extend(flow.times_ms)
+    groups = {tuple(sorted(times)) for times in (*by_flow.values(), *by_address.values())}
+    candidates = [times for times in groups if len(times) >= pattern.least]
+    if any(pattern.chance(times) * len(candidates) <= CHANCE for times in candidates):
+        return SEEN
+    cut_short = any(flow.count > len(flow.times_ms) for flow in flows)
+    if cut_short or any(pattern.chance(times) < 1 or pattern.may_hide(times) for times in _distinct(by_flow.values())):
+        return UNDECIDED
+    return NOT_SEEN
+
+
+def _distinct(groups: Iterable[list[int]]) -> set[tuple[int, ...]]:
+    return {tuple(sorted(times)) for times in groups}
+
+
+class _Pattern:
+    """The slots as bit masks: a bit is an eighth of a slot."""
+
+    def __init__(self, slots: Sequence[int], slot_ms: float) -> None:
+        self.total = len(slots)
+        self.on = sum(1 for slot in slots if slot)
+        self.usable = slot_ms > 0 and 0 < self.on < self.total
+        self.least = max(1, -int(-FILLED * self.on // 1))
+        self._bit_ms = slot_ms / STEPS
+        self._on = sum(1 << index * STEPS for index, slot in enumerate(slots) if slot)
+        self._off = sum(1 << index * STEPS for index, slot in enumerate(slots) if not slot)
+
+    def chance(self, times: tuple[int, ...]) -> float:
+        """How likely foreign packets at these times would fit as well for some offset; 1.0 when they do not fit."""
+        best = 1.0
+        for offset, filled_on, filled_off in self._offsets(times):
+            if filled_on >= self.least and self._strays(times, offset) <= STRAY * len(times):
+                best = min(best, self._tail(filled_on, filled_off) * self.total)
+        return best
+
+    def may_hide(self, times: tuple[int, ...]) -> bool:
+        """Whether packets of ours could be among these: at some offset enough on-slots have one."""
+        if len(times) < HIDDEN * self.on:
+            return False
+        return any(filled_on >= HIDDEN * self.on for _, filled_on, _ in self._offsets(times))
+
+    def _offsets(self, times: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
+        """(offset in bits, on-slots with a packet, off-slots with a packet) for every offset within the times."""
+        first = times[0]
+        lead = self.total * STEPS  # bits in front, so that the pattern may begin before the first packet
+        occupied = 0
+        for at in times:
+            occupied |= 1 << lead + int((at - first) / self._bit_ms)
+        slot = 0  # bit b: a packet within the slot that begins at b
+        for step in range(STEPS):
+            slot |= occupied >> step
+        for offset in range(occupied.bit_length()):
+            here = slot >> offset
+            filled_on = (here & self._on).bit_count()
+            if filled_on:
+                yield offset - lead, filled_on, (here & self._off).bit_count()
+
+    def _strays(self, times: tuple[int, ...], offset: int) -> int:
+        """Packets outside the on-slots."""
+        strays = 0
+        for at in times:
+            bit = int((at - times[0]) / self._bit_ms) - offset
+            strays += not (0 <= bit < self.total * STEPS and self._on >> bit // STEPS * STEPS & 1)
+        return strays
+
+    def _tail(self, filled_on: int, filled_off: int) -> float:
+        """Probability that a random pattern has so many of the filled slots among its on-slots (hypergeometric)."""
+        filled, off = filled_on + filled_off, self.total - self.on
+        ways = sum(comb(self.on, k) * comb(off, filled - k) for k in range(filled_on, min(filled, self.on) + 1))
+        return ways / comb(self.total, filled)

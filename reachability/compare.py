@@ -1,0 +1,191 @@
+"""Declared against observed: every cell of the plan in exactly one entry, with its result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import assert_never
+
+from reachability.matrix import CellKey, Judged, Matrix
+from reachability.overlay import Layer, overlay
+from reachability.plan import PlanTarget
+from reachability.policy import decide
+from reachability.ports import PortSet
+from reachability.topology import Path, Topology, Waiver
+from reachability.verdict import Evidence, Verdict
+from reachability.vocabulary import Arrival, Declared, Protocol, Reachability, Require, Result, State
+
+STALE_PERIODS = 3
+UNSCHEDULED_S = 86400.0  # sweeps that no schedule repeats are taken to be wanted once a day
+NO_PACKET, NO_SESSION = "no packet", "no session"
+_ICMP_CELL = PortSet.of([1])  # stands for the one cell of an ICMP target inside this module
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """Cells of one key that share declaration, observation and result. `ports` is None for ICMP, else never empty.
+
+    `judged` is None where nothing was observed (or, in a run, not by that run).
+    """
+
+    key: CellKey
+    source_environment: str
+    ports: PortSet | None
+    declared: Declared
+    result: Result
+    required: bool
+    schedule: str = "cycle"  # cycle | sweep: which of the two covers it
+    service: str | None = None
+    path: Path | None = None
+    waiver: Waiver | None = None
+    judged: Judged | None = None
+    grade: str = ""  # of a green: no packet | no session
+
+    @property
+    def count(self) -> int:
+        """How many cells it stands for."""
+        return 1 if self.ports is None else len(self.ports)
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """Source and destination environment."""
+        return self.source_environment, self.key.destination
+
+
+def result_of(declared: Declared, require: Require, evidence: Evidence, verdict: Verdict) -> Result:
+    """The table of docs/verdict.md, "Against the declaration", before waivers and age."""
+    found = verdict.reachability
+    match declared:
+        case Declared.ALLOWED:
+            return Result.PASS
+        case Declared.REQUIRED:
+            return _required(evidence, found)
+        case Declared.DENIED:
+            return _denied(require, found)
+        case _:
+            assert_never(declared)
+
+
+def _denied(require: Require, found: Reachability) -> Result:
+    match found:
+        case Reachability.BLOCKED:
+            return Result.PASS
+        case Reachability.BLOCKED_AT_HOST:
+            return Result.FAIL if require is Require.NO_PACKET else Result.PASS
+        case Reachability.NO_SESSION:
+            return Result.INCONCLUSIVE if require is Require.NO_PACKET else Result.PASS
+        case Reachability.REACHABLE | Reachability.ONE_WAY:
+            return Result.FAIL
+        case Reachability.UNKNOWN:
+            return Result.INCONCLUSIVE
+        case _:
+            assert_never(found)
+
+
+def _required(evidence: Evidence, found: Reachability) -> Result:
+    match found:
+        case Reachability.REACHABLE:
+            return Result.PASS if evidence.state is State.OPEN else Result.FAIL
+        case Reachability.ONE_WAY:
+            # A UDP service need not answer: that the packet was seen at its socket is all that can be asked.
+            at_socket = evidence.arrival is Arrival.SEEN and evidence.bound
+            return Result.PASS if evidence.protocol is Protocol.UDP and at_socket else Result.FAIL
+        case Reachability.BLOCKED | Reachability.BLOCKED_AT_HOST | Reachability.NO_SESSION:
+            return Result.FAIL
+        case Reachability.UNKNOWN:
+            return Result.INCONCLUSIVE
+        case _:
+            assert_never(found)
+
+
+def grade_of(declared: Declared, result: Result, found: Reachability) -> str:
+    """What a green denied cell has shown: that no packet arrives, or that no session can be made."""
+    if declared is not Declared.DENIED or result is not Result.PASS:
+        return ""
+    return NO_PACKET if found is Reachability.BLOCKED else NO_SESSION
+
+
+def compare(
+    topology: Topology, plan: Iterable[PlanTarget], matrix: Matrix, now: datetime, *, run: str | None = None
+) -> tuple[Cell, ...]:
+    """Hold what was observed against what is declared, for every cell of the plan.
+
+    Args:
+        topology: what is declared.
+        plan: what must be there; the cells partition its ports.
+        matrix: what was observed last.
+        now: for waivers and age, aware.
+        run: count only what this verify run observed; all else is not-run.
+    """
+    return tuple(cell for target in plan for cell in _cells(topology, target, matrix, now, run))
+
+
+def in_scope(
+    plan: Iterable[PlanTarget], *, sweep: bool, source: str | None = None, destination: str | None = None
+) -> tuple[PlanTarget, ...]:
+    """What a verify run covers of a plan: without a sweep the cycle's ports alone, between these environments."""
+    scoped: list[PlanTarget] = []
+    for target in plan:
+        if source not in {None, target.source_environment} or destination not in {None, target.destination}:
+            continue
+        if sweep or target.protocol is Protocol.ICMP:
+            scoped.append(target)
+        elif target.cycle:
+            scoped.append(replace(target, sweep=PortSet(), required=target.required & target.cycle))
+    return tuple(scoped)
+
+
+def _cells(topology: Topology, target: PlanTarget, matrix: Matrix, now: datetime, run: str | None) -> Iterable[Cell]:
+    icmp = target.protocol is Protocol.ICMP
+    key = CellKey(
+        agent=target.agent,
+        source_address=target.source_address,
+        destination=target.destination,
+        address=target.address,
+        protocol=target.protocol,
+    )
+    whole = _ICMP_CELL if icmp else target.cycle | target.sweep
+    if not whole:
+        return
+    decided = _layer(decide(topology, target, now))
+    observed = _layer([row for row in matrix.rows(key) if run is None or row[1].run == run])
+    in_cycle = [(whole if icmp else target.cycle, True)]
+    required = [(whole if target.icmp_required else PortSet(), True)] if icmp else [(target.required, True)]
+    for ports, (decision, judged, cycle, must) in overlay(whole, decided, observed, in_cycle, required):
+        cell = Cell(
+            key=key,
+            source_environment=target.source_environment,
+            ports=None if icmp else ports,
+            declared=decision.declared,
+            result=Result.NOT_RUN,
+            required=bool(must),
+            schedule="cycle" if cycle else "sweep",
+            service=decision.service,
+            path=decision.path,
+            waiver=decision.waiver,
+            judged=judged,
+        )
+        old = run is None and _is_old(topology, cell, now)
+        yield replace(cell, result=Result.STALE) if old else _judged(topology, cell)
+
+
+def _layer(rows: Sequence[tuple[PortSet | None, object]]) -> Layer:
+    return [(_ICMP_CELL if ports is None else ports, value) for ports, value in rows]
+
+
+def _is_old(topology: Topology, cell: Cell, now: datetime) -> bool:
+    probing = topology.probing
+    period_s = probing.every_s if cell.schedule == "cycle" else probing.sweep_every_s or UNSCHEDULED_S
+    return cell.judged is not None and now.timestamp() - cell.judged.observed_at > STALE_PERIODS * period_s
+
+
+def _judged(topology: Topology, cell: Cell) -> Cell:
+    if cell.judged is None:
+        return cell
+    verdict = cell.judged.verdict
+    require = topology.environments[cell.key.destination].require
+    result = result_of(cell.declared, require, cell.judged.evidence, verdict)
+    if result is Result.FAIL and cell.waiver is not None:
+        result = Result.WAIVED
+    return replace(cell, result=result, grade=grade_of(cell.declared, result, verdict.reachability))

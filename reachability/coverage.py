@@ -1,0 +1,93 @@
+"""How much of what must be proven is proven, per pair of environments. Nothing is rounded away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from reachability.compare import NO_PACKET, NO_SESSION, Cell
+from reachability.vocabulary import Result
+
+PROVEN = frozenset({Result.PASS, Result.FAIL, Result.WAIVED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """Cells of a pair (or of all) counted: by result, by grade, and what is required against what of it is proven."""
+
+    source: str
+    destination: str
+    results: Mapping[Result, int] = field(default_factory=dict)
+    required: int = 0
+    proven: int = 0  # of the required ones
+    unproven: Mapping[Result, int] = field(default_factory=dict)  # of the required ones: inconclusive, stale, not-run
+    no_packet: int = 0
+    no_session: int = 0
+    paths: int = 0  # declared ones that its cells belong to
+    beyond_proof: int = 0  # probed but not required, and inconclusive: an agent on the host would settle them
+
+    @property
+    def cells(self) -> int:
+        """All of them."""
+        return sum(self.results.values())
+
+    @property
+    def ratio(self) -> float:
+        """Proven of required, 1.0 only where that is all of them (or none is required)."""
+        if self.proven == self.required:
+            return 1.0
+        return min(self.proven / self.required, 0.999999)
+
+
+@dataclass(slots=True)
+class _Tally:
+    results: dict[Result, int] = field(default_factory=lambda: dict.fromkeys(Result, 0))
+    unproven: dict[Result, int] = field(default_factory=dict)
+    required: int = 0
+    no_packet: int = 0
+    no_session: int = 0
+    beyond_proof: int = 0
+    paths: set[str] = field(default_factory=set)
+
+    def add(self, cell: Cell) -> None:
+        self.results[cell.result] += cell.count
+        self.no_packet += cell.count * (cell.grade == NO_PACKET)
+        self.no_session += cell.count * (cell.grade == NO_SESSION)
+        if cell.path is not None:
+            self.paths.add(cell.path.name)
+        if cell.required:
+            self.required += cell.count
+            if cell.result not in PROVEN:
+                self.unproven[cell.result] = self.unproven.get(cell.result, 0) + cell.count
+        elif cell.result is Result.INCONCLUSIVE:
+            self.beyond_proof += cell.count
+
+    def coverage(self, source: str, destination: str) -> Coverage:
+        return Coverage(
+            source=source,
+            destination=destination,
+            results=self.results,
+            required=self.required,
+            proven=self.required - sum(self.unproven.values()),
+            unproven=self.unproven,
+            no_packet=self.no_packet,
+            no_session=self.no_session,
+            paths=len(self.paths),
+            beyond_proof=self.beyond_proof,
+        )
+
+
+def coverage(cells: Iterable[Cell]) -> tuple[Coverage, ...]:
+    """One entry a (source, destination) pair, in the order in which the cells name them."""
+    pairs: dict[tuple[str, str], _Tally] = {}
+    for cell in cells:
+        pairs.setdefault(cell.pair, _Tally()).add(cell)
+    return tuple(tally.coverage(*pair) for pair, tally in pairs.items())
+
+
+def total(cells: Iterable[Cell]) -> Coverage:
+    """All cells as one entry; its source and destination are empty."""
+    tally = _Tally()
+    for cell in cells:
+        tally.add(cell)
+    return tally.coverage("", "")

@@ -1,0 +1,182 @@
+"""The book of findings: one cause a person must look at is one finding, over restarts, sweeps and holes that grow."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from reachability.compare import Cell
+from reachability.fold import Fold, Kind, Region, fold_findings
+from reachability.life import TRANSITIONS, Event, Finding, Happening, Status, Step, advanced, receded
+from reachability.matrix import CellKey
+from reachability.ports import PortSet
+from reachability.vocabulary import Result
+
+__all__ = ["Event", "Finding", "FindingBook", "Fold", "Kind", "Region", "Status", "fold_findings"]
+
+LATELY_S = 7 * 86400.0  # a finding that comes back within this time after it was resolved is the same one
+_ONE = PortSet.of([1])  # stands for the one cell of an ICMP region inside this module
+
+
+@dataclass(slots=True)
+class _Estate:
+    """The cells of now, indexed for the questions that findings ask."""
+
+    by_key: dict[CellKey, list[Cell]] = field(default_factory=dict)
+    settled: dict[CellKey, PortSet] = field(default_factory=dict)  # they pass or fail
+    planned: set[tuple[str, str]] = field(default_factory=set)  # (agent, destination) that the plan has at all
+
+    @classmethod
+    def of(cls, cells: Iterable[Cell]) -> _Estate:
+        estate = cls()
+        spans: dict[CellKey, list[tuple[int, int]]] = {}
+        for cell in cells:
+            estate.planned.add((cell.key.agent, cell.key.destination))
+            estate.by_key.setdefault(cell.key, []).append(cell)
+            if cell.result in {Result.PASS, Result.FAIL, Result.WAIVED}:
+                spans.setdefault(cell.key, []).extend(_ports(cell.ports).ranges)
+        estate.settled = {key: PortSet.from_ranges(ranges) for key, ranges in spans.items()}
+        return estate
+
+    def unsettled(self, regions: Iterable[Region]) -> tuple[Region, ...]:
+        """What of these neither passes nor fails now; cells whose agent or environment is gone are not waited for."""
+        left = []
+        for region in regions:
+            rest = _ports(region.ports) - self.settled.get(region.key, PortSet())
+            if rest and (region.key.agent, region.key.destination) in self.planned:
+                left.append(Region(region.key, None if region.ports is None else rest))
+        return tuple(left)
+
+    def cells_of(self, regions: Iterable[Region]) -> list[Cell]:
+        """The cells of now that share a port with these."""
+        return [
+            cell
+            for region in regions
+            for cell in self.by_key.get(region.key, ())
+            if _ports(region.ports) & _ports(cell.ports)
+        ]
+
+
+class FindingBook:
+    """Every finding there is or lately was. `apply` it to the cells of the whole plan after each round."""
+
+    def __init__(self, findings: Iterable[Finding] = ()) -> None:
+        self._all = {finding.id: finding for finding in findings}
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All of them, suspicions and merged ones too, the newest first. This is what is stored."""
+        return tuple(sorted(self._all.values(), key=lambda finding: (-finding.first_seen, finding.id)))
+
+    def get(self, name: str) -> Finding | None:
+        """The finding of an id, or the one that took it over."""
+        finding = self._all.get(name)
+        while finding is not None and finding.merged_into:
+            finding = self._all.get(finding.merged_into)
+        return finding
+
+    def apply(self, cells: Iterable[Cell], now: datetime, confirm: int) -> tuple[Event, ...]:
+        """Take in what the cells of the whole plan say now.
+
+        A finding opens, and resolves, after `confirm` rounds in a row said so; a verify run, which judges alone, is
+        enough by itself. It resolves only when every cell of it passes: never by going inconclusive, stale or not-run.
+        """
+        estate = _Estate.of(cells)
+        folds = fold_findings(cell for group in estate.by_key.values() for cell in group)
+        at, events = now.timestamp(), list[Event]()
+        claimed = self._claim(folds, at, events)
+        for index, fold in enumerate(folds):
+            finding = claimed.get(index) or _suspicion(fold, at, self._all)
+            claimed[index] = finding
+            self._step(advanced(finding, fold, estate.unsettled(finding.regions), at, confirm), events)
+        continued = {finding.id for finding in claimed.values()}
+        for finding in list(self._all.values()):
+            over = finding.merged_into or finding.status is Status.RESOLVED
+            if over or finding.id in continued or estate.unsettled(finding.regions):
+                continue
+            if finding.status is Status.SUSPECTED:
+                del self._all[finding.id]  # it was not so
+            else:
+                self._step(receded(finding, estate.cells_of(finding.regions), at, confirm), events)
+        return tuple(events)
+
+    def acknowledge(self, name: str, by: str, reason: str, now: datetime) -> Event:
+        """A person takes a finding on. KeyError for an unknown id, ValueError where its life does not allow it."""
+        finding = self.get(name)
+        if finding is None:
+            raise KeyError(name)
+        status = TRANSITIONS.get((finding.status, Happening.ACKNOWLEDGED))
+        if status is None:
+            raise ValueError(f"{finding.id} is {finding.status} and cannot be acknowledged")
+        self._all[finding.id] = replace(finding, status=status, acknowledged_by=by, acknowledged_reason=reason)
+        return Event(at=now.timestamp(), finding=finding.id, what="acknowledged", text=reason, by=by)
+
+    def _step(self, step: Step, events: list[Event]) -> None:
+        finding, happened = step
+        self._all[finding.id] = finding
+        events.extend(happened)
+
+    def _claim(self, folds: tuple[Fold, ...], at: float, events: list[Event]) -> dict[int, Finding]:
+        """Which finding each fold continues: the oldest that shares a cell. It takes the fold it shares most with."""
+        claimed: dict[int, Finding] = {}
+        for finding in sorted(self._all.values(), key=lambda one: (one.first_seen, one.id)):
+            over = finding.status is Status.RESOLVED and at - finding.resolved_at > LATELY_S
+            if finding.merged_into or over:
+                continue
+            shared = {index: _overlap(finding, fold) for index, fold in enumerate(folds)}
+            mine = [index for index, count in shared.items() if count]
+            free = [index for index in mine if index not in claimed]
+            if free:
+                claimed[max(free, key=lambda index: shared[index])] = finding
+            elif mine:
+                older = claimed[mine[0]].id
+                self._all[finding.id] = replace(finding, merged_into=older)
+                if finding.live:
+                    events.append(Event(at=at, finding=finding.id, what="merged", text=f"is part of {older}"))
+        return claimed
+
+
+def _overlap(finding: Finding, fold: Fold) -> int:
+    """How many cells they share; 0 between kinds and pairs."""
+    if (finding.kind, finding.source, finding.destination) != (fold.kind, fold.source, fold.destination):
+        return 0
+    mine: dict[CellKey, PortSet] = {}
+    for region in finding.regions:
+        mine[region.key] = mine.get(region.key, PortSet()) | _ports(region.ports)
+    return sum(len(mine.get(region.key, PortSet()) & _ports(region.ports)) for region in fold.regions)
+
+
+def _ports(ports: PortSet | None) -> PortSet:
+    return _ONE if ports is None else ports
+
+
+def _suspicion(fold: Fold, at: float, taken: Mapping[str, Finding]) -> Finding:
+    """A finding that is not one yet; `advanced` gives it its shape."""
+    return Finding(
+        id=_identity(fold, at, taken),
+        kind=fold.kind,
+        status=Status.SUSPECTED,
+        source=fold.source,
+        destination=fold.destination,
+        agents=fold.agents,
+        source_addresses=fold.source_addresses,
+        addresses=fold.addresses,
+        protocol=fold.protocol,
+        ports=fold.ports,
+        declared=fold.declared,
+        services=fold.services,
+        regions=(),
+        cells=fold.count,
+        first_seen=min(judged.observed_at for judged in fold.judged) or at,
+        last_seen=at,
+    )
+
+
+def _identity(fold: Fold, at: float, taken: Mapping[str, Finding]) -> str:
+    seed = f"{fold.kind} {fold.source} {fold.destination} {fold.regions[0]} {at}"
+    while True:
+        seed = hashlib.sha256(seed.encode()).hexdigest()
+        if (name := f"F-{seed[:6]}") not in taken:
+            return name

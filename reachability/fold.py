@@ -1,0 +1,180 @@
+"""Folds failing cells into causes: contiguous ports first, then hosts, then the directions they are reached from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from reachability.compare import Cell
+from reachability.matrix import CellKey, Judged
+from reachability.ports import PortSet
+from reachability.vocabulary import Declared, Protocol, Result, State
+
+
+class Kind(StrEnum):
+    """What is wrong: more is open than declared, or less."""
+
+    UNEXPECTED_PATH = "unexpected-path"
+    MISSING_PATH = "missing-path"
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Cells of one key; `ports` None for ICMP."""
+
+    key: CellKey
+    ports: PortSet | None
+
+    @property
+    def count(self) -> int:
+        """How many cells."""
+        return 1 if self.ports is None else len(self.ports)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fold:
+    """Failing cells that one cause explains. `waiver` is the id of the waiver that covers them, "" for none."""
+
+    kind: Kind
+    source: str  # environment
+    destination: str
+    agents: tuple[str, ...]
+    source_addresses: tuple[str, ...]
+    addresses: tuple[str, ...]
+    protocol: Protocol
+    ports: PortSet | None
+    declared: Declared
+    services: tuple[str, ...]
+    regions: tuple[Region, ...]
+    judged: tuple[Judged, ...]  # of its cells; the one that says most comes first
+    waiver: str = ""
+    path: str = ""  # the required path that is missing
+
+    @property
+    def count(self) -> int:
+        """How many cells it stands for."""
+        return sum(region.count for region in self.regions)
+
+    @property
+    def rounds(self) -> frozenset[str]:
+        """The rounds that observed it."""
+        return frozenset(judged.round for judged in self.judged)
+
+
+_Label = tuple[Kind, Declared, str, str]  # kind, declared, waiver, path: what may fold together
+
+
+def fold_findings(cells: Iterable[Cell]) -> tuple[Fold, ...]:
+    """Every fail and waived cell in exactly one fold; nothing else in any."""
+    by_key: dict[CellKey, list[Cell]] = {}
+    for cell in cells:
+        by_key.setdefault(cell.key, []).append(cell)
+    folds = [fold for group in by_key.values() for fold in _contiguous(group)]
+    folds = _merge(folds, lambda fold: (fold.agents, fold.source_addresses))
+    return tuple(_merge(folds, lambda fold: fold.addresses))
+
+
+def _label(cell: Cell) -> _Label | None:
+    if cell.result not in {Result.FAIL, Result.WAIVED}:
+        return None
+    waiver = cell.waiver.id if cell.result is Result.WAIVED and cell.waiver is not None else ""
+    if cell.declared is Declared.REQUIRED:
+        return Kind.MISSING_PATH, cell.declared, waiver, cell.path.name if cell.path else ""
+    return Kind.UNEXPECTED_PATH, cell.declared, waiver, ""
+
+
+def _boundary(cell: Cell) -> Kind | None:
+    """The kind of finding that a cell ends: a port shown to be as declared lies between two causes, no other does."""
+    if cell.result is not Result.PASS:
+        return None
+    match cell.declared:
+        case Declared.DENIED:
+            return Kind.UNEXPECTED_PATH
+        case Declared.REQUIRED:
+            return Kind.MISSING_PATH
+        case Declared.ALLOWED:
+            return None
+
+
+def _contiguous(cells: Sequence[Cell]) -> list[Fold]:
+    """Folds of one key: runs of failing ports with no port between them that is as declared."""
+    if cells[0].ports is None:
+        return [_fold(label, cells) for label in [_label(cells[0])] if label is not None]
+    spans = sorted(
+        ((low, high, cell) for cell in cells if cell.ports is not None for low, high in cell.ports.ranges),
+        key=lambda span: span[0],
+    )
+    folds: list[Fold] = []
+    running: dict[_Label, list[tuple[int, int, Cell]]] = {}
+    for span in spans:
+        label, ended = _label(span[2]), _boundary(span[2])
+        if label is not None:
+            running.setdefault(label, []).append(span)
+        elif ended is not None:
+            folds += [_fold_spans(one, running.pop(one)) for one in list(running) if one[0] is ended]
+    return folds + [_fold_spans(label, run) for label, run in running.items()]
+
+
+def _fold_spans(label: _Label, spans: Sequence[tuple[int, int, Cell]]) -> Fold:
+    pieces: dict[int, tuple[Cell, list[tuple[int, int]]]] = {}
+    for low, high, cell in spans:
+        pieces.setdefault(id(cell), (cell, []))[1].append((low, high))
+    return _fold(label, [replace(cell, ports=PortSet.from_ranges(ranges)) for cell, ranges in pieces.values()])
+
+
+def _fold(label: _Label, cells: Sequence[Cell]) -> Fold:
+    kind, declared, waiver, path = label
+    key = cells[0].key
+    ports = None
+    if key.protocol is not Protocol.ICMP:
+        ports = PortSet.from_ranges(span for cell in cells if cell.ports is not None for span in cell.ports.ranges)
+    return Fold(
+        kind=kind,
+        source=cells[0].source_environment,
+        destination=key.destination,
+        agents=(key.agent,),
+        source_addresses=(key.source_address,),
+        addresses=(key.address,),
+        protocol=key.protocol,
+        ports=ports,
+        declared=declared,
+        services=tuple(sorted({cell.service for cell in cells if cell.service})),
+        regions=(Region(key, ports),),
+        judged=_telling(cell.judged for cell in cells),
+        waiver=waiver,
+        path=path,
+    )
+
+
+def _telling(judged: Iterable[Judged | None]) -> tuple[Judged, ...]:
+    """Without doubles; what answered comes before what was closed, and that before what was only seen to arrive."""
+    rank = {State.OPEN: 0, State.CLOSED: 1}
+    distinct = {one: None for one in judged if one is not None}
+    return tuple(sorted(distinct, key=lambda one: (rank.get(one.evidence.state, 2), -one.observed_at)))
+
+
+def _merge(folds: Iterable[Fold], side: object) -> list[Fold]:
+    """Join folds that are alike in everything but the other side's addresses; `side` names what must be the same."""
+    assert callable(side)
+    groups: dict[object, list[Fold]] = {}
+    for fold in folds:
+        alike = (fold.kind, fold.source, fold.destination, fold.protocol, fold.ports, fold.waiver, fold.path)
+        groups.setdefault((alike, side(fold)), []).append(fold)
+    return [_join(group) if len(group) > 1 else group[0] for group in groups.values()]
+
+
+def _join(folds: Sequence[Fold]) -> Fold:
+    return replace(
+        folds[0],
+        agents=_union(fold.agents for fold in folds),
+        source_addresses=_union(fold.source_addresses for fold in folds),
+        addresses=_union(fold.addresses for fold in folds),
+        services=tuple(sorted({service for fold in folds for service in fold.services})),
+        regions=tuple(region for fold in folds for region in fold.regions),
+        judged=_telling(one for fold in folds for one in fold.judged),
+    )
+
+
+def _union(parts: Iterable[Iterable[str]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(item for part in parts for item in part))

@@ -1,0 +1,215 @@
+"""The life of a finding as a table, and what a round does to it. See `reachability.finding` for the book of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from reachability.compare import Cell
+from reachability.fold import Fold, Kind, Region
+from reachability.ports import PortSet
+from reachability.vocabulary import Declared, Proof, Protocol, Reachability, Reason, State
+
+
+class Status(StrEnum):
+    """Where a finding is in its life. `suspected` comes before it: seen, but not yet often enough to open."""
+
+    SUSPECTED = "suspected"
+    OPEN = "open"
+    CONFIRMED = "confirmed"
+    ACKNOWLEDGED = "acknowledged"
+    WAIVED = "waived"
+    RESOLVED = "resolved"
+    REOPENED = "reopened"
+
+
+class Happening(StrEnum):
+    """What moves a finding on."""
+
+    HELD = "held"  # seen in as many rounds in a row as `confirm` asks, or in a verify run
+    SEEN_AGAIN = "seen-again"  # seen in a further round
+    ACKNOWLEDGED = "acknowledged"  # a person took it on
+    WAIVED = "waived"  # a waiver covers all of it
+    WAIVER_ENDED = "waiver-ended"
+    PROVEN = "proven"  # every cell of it passes, with proof, in as many rounds in a row as `confirm` asks
+
+
+# What is not here does not change the status.
+TRANSITIONS: Mapping[tuple[Status, Happening], Status] = {
+    (Status.SUSPECTED, Happening.HELD): Status.OPEN,
+    (Status.SUSPECTED, Happening.WAIVED): Status.WAIVED,
+    (Status.OPEN, Happening.SEEN_AGAIN): Status.CONFIRMED,
+    (Status.OPEN, Happening.ACKNOWLEDGED): Status.ACKNOWLEDGED,
+    (Status.OPEN, Happening.WAIVED): Status.WAIVED,
+    (Status.OPEN, Happening.PROVEN): Status.RESOLVED,
+    (Status.CONFIRMED, Happening.ACKNOWLEDGED): Status.ACKNOWLEDGED,
+    (Status.CONFIRMED, Happening.WAIVED): Status.WAIVED,
+    (Status.CONFIRMED, Happening.PROVEN): Status.RESOLVED,
+    (Status.ACKNOWLEDGED, Happening.WAIVED): Status.WAIVED,
+    (Status.ACKNOWLEDGED, Happening.PROVEN): Status.RESOLVED,
+    (Status.WAIVED, Happening.WAIVER_ENDED): Status.REOPENED,
+    (Status.WAIVED, Happening.PROVEN): Status.RESOLVED,
+    (Status.RESOLVED, Happening.HELD): Status.REOPENED,
+    (Status.RESOLVED, Happening.WAIVED): Status.WAIVED,
+    (Status.REOPENED, Happening.SEEN_AGAIN): Status.CONFIRMED,
+    (Status.REOPENED, Happening.ACKNOWLEDGED): Status.ACKNOWLEDGED,
+    (Status.REOPENED, Happening.WAIVED): Status.WAIVED,
+    (Status.REOPENED, Happening.PROVEN): Status.RESOLVED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A fold of failing cells with its life so far. Times are epoch seconds; it can be stored as it stands."""
+
+    id: str
+    kind: Kind
+    status: Status
+    source: str  # environment
+    destination: str
+    agents: tuple[str, ...]
+    source_addresses: tuple[str, ...]
+    addresses: tuple[str, ...]
+    protocol: Protocol
+    ports: PortSet | None
+    declared: Declared
+    services: tuple[str, ...]
+    regions: tuple[Region, ...]  # what must pass before it resolves
+    cells: int  # that failed when it was last seen
+    first_seen: float
+    last_seen: float
+    state: State = State.ERROR
+    why: Reason = Reason.LOCAL_ERROR
+    reachability: Reachability = Reachability.UNKNOWN
+    proof: Proof = Proof.NONE
+    reason: str = ""
+    identified: str = ""  # what answered there, in its own words
+    waiver: str = ""
+    path: str = ""
+    rounds: tuple[str, ...] = ()  # that were counted last
+    seen: int = 0  # rounds in a row
+    clean: int = 0  # rounds in a row that proved it closed
+    resolved_at: float = 0.0
+    acknowledged_by: str = ""
+    acknowledged_reason: str = ""
+    merged_into: str = ""
+
+    @property
+    def listed(self) -> bool:
+        """Whether it is shown: it has opened, and no older one took it over."""
+        return self.status is not Status.SUSPECTED and not self.merged_into
+
+    @property
+    def live(self) -> bool:
+        """Whether it stands: listed, and not resolved."""
+        return self.listed and self.status is not Status.RESOLVED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A change in the life of a finding, for the history and for alerts."""
+
+    at: float  # epoch seconds
+    finding: str
+    what: str  # opened | confirmed | acknowledged | waived | resolved | reopened | merged | changed
+    text: str = ""
+    by: str = ""
+
+
+Step = tuple[Finding, tuple[Event, ...]]
+
+
+def advanced(finding: Finding, fold: Fold, unsettled: tuple[Region, ...], at: float, confirm: int) -> Step:
+    """A finding or suspicion that is seen now, as `fold`; its `unsettled` cells are neither open nor closed now."""
+    counted = fold.rounds.isdisjoint(finding.rounds)
+    seen = finding.seen + counted
+    in_run = any(judged.run for judged in fold.judged)
+    after = replace(_shaped(finding, fold, unsettled), seen=seen, clean=0)
+    if counted:
+        after = replace(after, rounds=tuple(sorted(fold.rounds)))
+    happening = _happening(finding.status, bool(fold.waiver), seen >= confirm or in_run, counted)
+    status = TRANSITIONS.get((finding.status, happening), finding.status) if happening else finding.status
+    events = []
+    if status is not finding.status:
+        after = replace(after, status=status)
+        events.append(Event(at=at, finding=finding.id, what=_PAST.get(status, status.value), text=_what(after)))
+    elif after.live and (finding.ports, finding.addresses, finding.agents) != (
+        after.ports,
+        after.addresses,
+        after.agents,
+    ):
+        text = f"{_what(finding)} is now {_what(after)}"
+        events.append(Event(at=at, finding=finding.id, what="changed", text=text))
+    return after, tuple(events)
+
+
+def receded(finding: Finding, cells: Sequence[Cell], at: float, confirm: int) -> Step:
+    """A finding none of whose cells is open now. `cells` are those of now at its place: all pass, or fail otherwise."""
+    rounds = {cell.judged.round for cell in cells if cell.judged is not None}
+    counted = rounds.isdisjoint(finding.rounds)
+    clean = finding.clean + counted
+    redeclared = all(cell.declared is not finding.declared for cell in cells)
+    in_run = any(cell.judged is not None and cell.judged.run for cell in cells)
+    if not (redeclared or clean >= confirm or (in_run and counted)):
+        return replace(finding, clean=clean, rounds=tuple(sorted(rounds)) if counted else finding.rounds), ()
+    status = TRANSITIONS.get((finding.status, Happening.PROVEN), finding.status)
+    after = replace(finding, status=status, resolved_at=at, seen=0, clean=clean, rounds=tuple(sorted(rounds)))
+    return after, (Event(at=at, finding=finding.id, what="resolved", text=_why_over(cells, redeclared)),)
+
+
+def _happening(status: Status, waived: bool, held: bool, counted: bool) -> Happening | None:
+    if waived:
+        return Happening.WAIVED
+    match status:
+        case Status.WAIVED:
+            return Happening.WAIVER_ENDED
+        case Status.SUSPECTED | Status.RESOLVED:
+            return Happening.HELD if held else None
+        case Status.OPEN | Status.CONFIRMED | Status.ACKNOWLEDGED | Status.REOPENED:
+            return Happening.SEEN_AGAIN if counted else None
+
+
+def _shaped(finding: Finding, fold: Fold, unsettled: tuple[Region, ...]) -> Finding:
+    best = fold.judged[0]
+    return replace(
+        finding,
+        agents=fold.agents,
+        source_addresses=fold.source_addresses,
+        addresses=fold.addresses,
+        protocol=fold.protocol,
+        ports=fold.ports,
+        declared=fold.declared,
+        services=fold.services,
+        regions=(*fold.regions, *unsettled),
+        cells=fold.count,
+        last_seen=max(judged.observed_at for judged in fold.judged),
+        state=best.evidence.state,
+        why=best.evidence.reason,
+        reachability=best.verdict.reachability,
+        proof=best.verdict.proof,
+        reason=best.verdict.reason,
+        identified=best.evidence.note,
+        waiver=fold.waiver,
+        path=fold.path,
+    )
+
+
+_PAST = {Status.OPEN: "opened"}
+
+
+def _what(finding: Finding) -> str:
+    ports = "icmp" if finding.ports is None else f"{finding.protocol}/{finding.ports}"
+    return f"{finding.source} → {finding.destination} {', '.join(finding.addresses)} {ports}"
+
+
+def _why_over(cells: Sequence[Cell], redeclared: bool) -> str:
+    if not cells:
+        return "no longer in the plan"
+    if redeclared:
+        paths = sorted({cell.path.name for cell in cells if cell.path is not None})
+        return f"now declared by {', '.join(paths)}" if paths else "no longer declared"
+    shown = dict.fromkeys(
+        f"{cell.judged.verdict.reachability} ({cell.judged.verdict.proof})" for cell in cells if cell.judged is not None
+    )
+    return f"proven {', '.join(shown)}"

@@ -1,0 +1,95 @@
+"""The observed side of the comparison: what was last concluded of every cell, as ranges of ports judged alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from reachability.ports import PortSet
+from reachability.verdict import Evidence, Verdict
+from reachability.vocabulary import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellKey:
+    """Who tried what: everything of a cell but its port. The environment is in it: two may use one address."""
+
+    agent: str
+    source_address: str
+    destination: str  # environment
+    address: str  # bare, or the name where it did not resolve
+    protocol: Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What one round concluded, with the evidence for it. `observed_at` is the coordinator's clock, epoch seconds."""
+
+    evidence: Evidence
+    verdict: Verdict
+    round: str
+    run: str = ""  # the verify run, "" for the schedule's own
+    schedule: str = "cycle"  # cycle | sweep
+    observed_at: float = 0.0
+
+
+Row = tuple[PortSet | None, Judged]
+
+
+class Matrix:
+    """The newest judgement of every cell. ICMP has one row, with ports None; else the rows of a key are disjoint.
+
+    Iterating yields the keys.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[CellKey, tuple[Row, ...]] = {}
+
+    def __iter__(self) -> Iterator[CellKey]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def update(self, key: CellKey, ports: PortSet | None, judged: Judged) -> None:
+        """Lay a judgement over the key's rows. What another round observed later stays; the same round is corrected.
+
+        ValueError if ports are missing for TCP or UDP, or given for ICMP.
+        """
+        if (ports is None) is not (key.protocol is Protocol.ICMP):
+            raise ValueError(f"{key.protocol} cells have {'no ports' if ports is not None else 'ports'}")
+        if ports is None:
+            old = self._rows.get(key)
+            if old is None or not _newer(old[0][1], judged):
+                self._rows[key] = ((None, judged),)
+            return
+        kept: list[tuple[PortSet, Judged]] = []
+        for mine, before in self._rows.get(key, ()):
+            assert mine is not None
+            if _newer(before, judged):
+                ports -= mine
+                kept.append((mine, before))
+            elif rest := mine - ports:
+                kept.append((rest, before))
+        if not ports:
+            return
+        for index, (mine, before) in enumerate(kept):
+            if before == judged:
+                kept[index] = (mine | ports, judged)
+                break
+        else:
+            kept.append((ports, judged))
+        kept.sort(key=lambda row: row[0].ranges)
+        self._rows[key] = tuple(kept)
+
+    def rows(self, key: CellKey) -> tuple[Row, ...]:
+        """The key's rows in order of their first port; empty where nothing was observed."""
+        return self._rows.get(key, ())
+
+    def drop(self, key: CellKey) -> None:
+        """Forget a key, such as one that a new topology no longer has."""
+        self._rows.pop(key, None)
+
+
+def _newer(before: Judged, judged: Judged) -> bool:
+    return before.round != judged.round and before.observed_at > judged.observed_at

@@ -1,0 +1,27 @@
+"""A real nats-server on 127.0.0.1."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.loopback.estate import Site
+
+Running = Callable[[], AbstractAsyncContextManager[Site]]
+
+
+@pytest.fixture
+def running_site(tmp_path: Path) -> Running:
+    """An async context of a site whose broker runs."""
+
+    @asynccontextmanager
+    async def run() -> AsyncIterator[Site]:
+        site = Site(tmp_path)
+        await site.broker.start()
+        try:
+            yield site
+        finally:
+            await site.broker.stop()
+
+    return run

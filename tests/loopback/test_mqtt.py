@@ -1,0 +1,242 @@
+"""The link and the embedded broker, on loopback: what gets in, what does not, and what survives."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+import pytest
+
+from coordinator import pki
+from coordinator.broker import BrokerError, EmbeddedBroker, Listen
+from tests.loopback.estate import Site, estate
+from wire.mqtt import Broker, Link, Message, NotConnected, Will
+from wire.topics import all_down, all_up
+
+Running = Callable[[], AbstractAsyncContextManager[Site]]
+ROOT = Path(__file__).parents[2]
+STATUS, OBSERVATIONS = "segwatch/v1/dev/dev-1/up/status", "segwatch/v1/dev/dev-1/up/observations"
+
+
+async def one(link: Link) -> Message:
+    async with asyncio.timeout(5):
+        async for message in link.messages():
+            message.done()
+            return message
+    raise AssertionError
+
+
+async def connected(*links: Link) -> None:
+    async with asyncio.timeout(5):
+        for link in links:
+            await link.wait_connected()
+
+
+@pytest.mark.asyncio
+async def test_both_ways(running_site: Running) -> None:
+    async with running_site() as site:
+        middle = Link(site.broker.endpoint(), subscriptions=all_up())
+        agent = Link(site.credentials("dev-1"), subscriptions=all_down("dev", "dev-1"))
+        async with middle, agent:
+            await connected(middle, agent)
+            await agent.publish(OBSERVATIONS, b"seen")
+            assert (await one(middle)).payload == b"seen"
+            await middle.publish("segwatch/v1/dev/dev-1/down/round", b"go")
+            assert (await one(agent)).topic == "segwatch/v1/dev/dev-1/down/round"
+
+
+@pytest.mark.asyncio
+async def test_what_is_not_ones_own_vanishes(running_site: Running) -> None:
+    async with running_site() as site:
+        middle = Link(site.broker.endpoint(), subscriptions=("segwatch/#",))
+        agent = Link(site.credentials("dev-1"))
+        async with middle, agent:
+            await connected(middle, agent)
+            for foreign in ("segwatch/v1/prod/prod-1/up/status", "segwatch/v1/dev/dev-1/down/plan", "other"):
+                await agent.publish(foreign, b"forged")  # the broker acknowledges what its ACL denies
+            await agent.publish(OBSERVATIONS, b"own")
+            assert (await one(middle)).payload == b"own"
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("topic", ["segwatch/v1/prod/prod-1/down/plan", "segwatch/#", "segwatch/v1/+/+/down/plan"])
+async def test_a_foreign_subscription_is_refused_and_said(running_site: Running, topic: str) -> None:
+    async with running_site() as site:
+        said: asyncio.Queue[str] = asyncio.Queue()
+        async with Link(site.credentials("dev-1"), subscriptions=(topic,), log=said.put_nowait) as link:
+            async with asyncio.timeout(5):
+                assert f"the broker refuses the subscription to {topic}" in await said.get()
+            assert not link.connected
+            with pytest.raises(NotConnected, match="refuses the subscription"):
+                await link.publish(OBSERVATIONS, b"")
+
+
+@pytest.mark.asyncio
+async def test_the_last_will_speaks_for_the_dead_only(running_site: Running) -> None:
+    async with running_site() as site:
+        async with Link(site.broker.endpoint(), subscriptions=all_up()) as middle:
+            await connected(middle)
+            async with Link(site.credentials("dev-1"), will=lambda: Will(STATUS, b"gone")) as polite:
+                await connected(polite)
+            async with Link(site.credentials("dev-1"), will=lambda: Will(STATUS, b"gone")) as dead:
+                await connected(dead)
+                await dead.publish(OBSERVATIONS, b"alive")
+                assert (await one(middle)).payload == b"alive", "a good end leaves no will"
+                dead._client._client._sock.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
+                assert (await one(middle)).payload == b"gone"
+                await dead.wait_connected(after=1)
+        async with Link(site.broker.endpoint(), subscriptions=all_up()) as late:
+            message = await one(late)
+            assert (message.payload, message.retained) == (b"gone", True)
+
+
+@pytest.mark.asyncio
+async def test_it_comes_back_when_the_broker_was_killed(running_site: Running) -> None:
+    async with running_site() as site:
+        middle = Link(site.broker.endpoint(), subscriptions=all_up())
+        agent = Link(site.credentials("dev-1"), subscriptions=all_down("dev", "dev-1"))
+        async with middle, agent:
+            await connected(middle, agent)
+            os.kill(site.broker.pid, signal.SIGKILL)
+            async with asyncio.timeout(10):
+                await middle.wait_connected(after=1)
+                await agent.wait_connected(after=1)
+            await agent.publish(OBSERVATIONS, b"again")
+            assert (await one(middle)).payload == b"again"
+
+
+@pytest.mark.asyncio
+async def test_a_publish_ends_with_its_connection(running_site: Running) -> None:
+    async with running_site() as site, Link(site.credentials("dev-1")) as agent:
+        await connected(agent)
+        os.kill(site.broker.pid, signal.SIGSTOP)
+        pid = site.broker.pid
+        async with asyncio.timeout(3), asyncio.TaskGroup() as group:
+            sending = group.create_task(_fails(agent), name="publish")
+            await asyncio.sleep(0)
+            os.kill(pid, signal.SIGKILL)
+            await sending
+
+
+async def _fails(link: Link) -> None:
+    with pytest.raises(NotConnected, match="before the broker confirmed|was not sent"):
+        await link.publish(OBSERVATIONS, b"into the void")
+
+
+@pytest.mark.asyncio
+async def test_what_is_not_done_comes_again(running_site: Running) -> None:
+    async with running_site() as site:
+        middle = Link(site.broker.endpoint(), subscriptions=all_up())
+        agent = Link(site.credentials("dev-1"))
+        async with middle, agent:
+            await connected(middle, agent)
+            await agent.publish(OBSERVATIONS, b"work")
+            async with asyncio.timeout(12):  # the broker's ack_wait is 5 s
+                messages = middle.messages()
+                first = await anext(messages)
+                again = await anext(messages)
+            assert first.payload == again.payload == b"work"
+            first.done()
+            again.done()
+            again.done()  # harmless
+
+
+@pytest.mark.asyncio
+async def test_enrolment_and_revocation_by_reload(running_site: Running) -> None:
+    async with running_site() as site:
+        agent, late = Link(site.credentials("dev-1")), Link(site.credentials("dev-2"))
+        async with agent, late:
+            await connected(agent)
+            assert not late.connected
+            await site.broker.reload(estate("dev-1", "dev-2", "prod-1"))
+            await connected(late)
+            assert agent.connections == 1
+            await site.broker.reload(estate("dev-2", "prod-1"))
+            async with asyncio.timeout(5):
+                while agent.connected:
+                    await asyncio.sleep(0.02)
+            assert late.connections == 1
+
+
+@pytest.mark.asyncio
+async def test_a_certificate_of_another_ca_and_another_environment(running_site: Running, tmp_path: Path) -> None:
+    async with running_site() as site:
+        other = tmp_path / "other"
+        other.mkdir()
+        foreign = Site(other).credentials("dev-1")
+        moved = site.credentials("dev-1")
+        issued = pki.issue_agent(site.pki, "prod", "dev-1", datetime.now(UTC))
+        moved.certificate.write_bytes(issued.certificate)
+        moved.key.write_bytes(issued.key)
+        said: asyncio.Queue[str] = asyncio.Queue()
+        forged = Broker("127.0.0.1", site.port, site.pki / "ca.pem", foreign.certificate, foreign.key, pki.BROKER_NAME)
+        stranger = Broker("127.0.0.1", site.port, foreign.ca, foreign.certificate, foreign.key, pki.BROKER_NAME)
+        async with asyncio.timeout(8):
+            for broker in (moved, forged, stranger):
+                async with Link(broker, log=said.put_nowait) as link:
+                    problem = await said.get()
+                    assert not link.connected
+            assert "not trusted" in problem, "an agent does not talk to a broker that its CA does not vouch for"
+
+
+@pytest.mark.asyncio
+async def test_a_broker_that_cannot_listen_says_so(running_site: Running, tmp_path: Path) -> None:
+    async with running_site() as site:
+        second = EmbeddedBroker(site.topology, site.pki, tmp_path / "second", Listen("127.0.0.1", site.port))
+        with pytest.raises(BrokerError, match=f"cannot listen on 127.0.0.1 port {site.port}: Address already in use"):
+            await second.start()
+        foreign = EmbeddedBroker(site.topology, site.pki, tmp_path / "third", Listen("192.0.2.1", site.port))
+        with pytest.raises(BrokerError, match="Cannot assign requested address"):
+            await foreign.start()
+
+
+@pytest.mark.asyncio
+async def test_the_servers_own_protocol_lets_nobody_in(running_site: Running) -> None:
+    async with running_site() as site:
+        ports = {c.laddr.port for c in psutil.Process(site.broker.pid).net_connections() if c.status == "LISTEN"}
+        addresses = {c.laddr.ip for c in psutil.Process(site.broker.pid).net_connections() if c.status == "LISTEN"}
+        assert addresses == {"127.0.0.1"}
+        (own,) = ports - {site.port}
+        reader, writer = await asyncio.open_connection("127.0.0.1", own)
+        async with asyncio.timeout(5):
+            assert b'"tls_required":true' in await reader.readline()
+            writer.write(b'CONNECT {"user":"segwatch://coordinator","pass":""}\r\nPING\r\n')
+            rest = await reader.read(1000)
+            assert b"PONG" not in rest
+        writer.close()
+
+
+@pytest.mark.asyncio
+async def test_stop_leaves_no_process(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    await site.broker.start()
+    pid = site.broker.pid
+    await site.broker.stop()
+    assert not psutil.pid_exists(pid)
+
+
+def test_it_does_not_outlive_its_parent(tmp_path: Path) -> None:
+    script = (
+        "import asyncio, pathlib, sys\n"
+        "from tests.loopback.estate import Site\n"
+        "async def main():\n"
+        "    site = Site(pathlib.Path(sys.argv[1]))\n"
+        "    await site.broker.start()\n"
+        "    print(site.broker.pid, flush=True)\n"
+        "    await asyncio.sleep(60)\n"
+        "asyncio.run(main())\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as parent:
+        assert parent.stdout
+        server = psutil.Process(int(parent.stdout.readline()))
+        parent.kill()
+    server.wait(timeout=5)

@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import pytest
+
+from agent.outbox import FIRST_RESEND_S, Outbox
+from agent.spool import Spool
+from reachability.observation import SourceReport
+from wire.envelope import unpack_up
+from wire.messages import Ack, Batch
+from wire.mqtt import NotConnected
+
+
+class Wire:
+    """A link that notes what is published, and can be cut."""
+
+    def __init__(self) -> None:
+        self.sent: list[int] = []
+        self.cut = False
+
+    async def wait_connected(self, after: int = 0) -> int:
+        return after
+
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        if self.cut:
+            raise NotConnected("cut")
+        batch = unpack_up(payload)
+        assert isinstance(batch, Batch)
+        self.sent.append(batch.sequence)
+
+
+class Case:
+    def __init__(self, path: Path) -> None:
+        self.now, self.wire, self.spool = 0.0, Wire(), Spool(path)
+        self.outbox = Outbox(self.wire, self.spool, "t", clock=lambda: self.now, jitter=lambda: 0.5)
+
+    def put(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.spool.put(sources=(SourceReport(round="r", agent="a"),))
+
+
+@pytest.mark.asyncio
+async def test_each_is_sent_once_and_again_with_growing_pauses(tmp_path: Path) -> None:
+    case = Case(tmp_path / "s")
+    case.put(2)
+    assert await case.outbox.send_due() == FIRST_RESEND_S
+    assert case.wire.sent == [1, 2]
+    case.now = 4.9
+    await case.outbox.send_due()
+    assert case.wire.sent == [1, 2]
+    for due in (5, 15, 35, 75, 135, 195):
+        case.now = due - 0.1
+        await case.outbox.send_due()
+        before = len(case.wire.sent)
+        case.now = due
+        await case.outbox.send_due()
+        assert case.wire.sent[before:] == [1, 2]
+
+
+@pytest.mark.asyncio
+async def test_an_acknowledgement_ends_it(tmp_path: Path) -> None:
+    case = Case(tmp_path / "s")
+    case.put(3)
+    await case.outbox.send_due()
+    assert case.outbox.acknowledged(Ack(spool=case.spool.id, sequence=2)) == 2
+    case.now = 10
+    await case.outbox.send_due()
+    assert case.wire.sent == [1, 2, 3, 3]
+    assert case.outbox.acknowledged(Ack(spool=case.spool.id, sequence=3)) == 1
+    assert await case.outbox.send_due() > 100
+
+
+@pytest.mark.asyncio
+async def test_a_cut_link_loses_nothing(tmp_path: Path) -> None:
+    case = Case(tmp_path / "s")
+    case.put(2)
+    case.wire.cut = True
+    assert await case.outbox.send_due() < 1
+    case.wire.cut = False
+    await case.outbox.send_due()
+    case.outbox.reconnected()
+    await case.outbox.send_due()
+    assert case.wire.sent == [1, 2, 1, 2]

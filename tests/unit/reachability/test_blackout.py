@@ -1,0 +1,81 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from reachability.blackout import Cron, active_blackout
+from reachability.topology import Blackout
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+SUNDAY_NIGHT = Blackout("0 2 * * 0", 2 * 3600.0, "Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("now", "open_"),
+    [
+        ("2026-11-22T00:59:59", False),  # 01:59:59 in Berlin
+        ("2026-11-22T01:00:00", True),
+        ("2026-11-22T02:59:59", True),
+        ("2026-11-22T03:00:00", False),
+        ("2026-11-23T01:30:00", False),  # Monday
+        ("2026-03-29T01:00:00", True),  # 02:00 did not exist: the clock went from 02:00 to 03:00
+        ("2026-03-29T02:59:59", True),
+        ("2026-03-29T03:00:00", False),
+    ],
+)
+def test_a_window_in_its_zone(now: str, open_: bool) -> None:
+    assert (active_blackout([SUNDAY_NIGHT], at(now)) is SUNDAY_NIGHT) is open_
+
+
+def test_an_hour_that_comes_twice_opens_it_twice() -> None:
+    assert active_blackout([SUNDAY_NIGHT], at("2026-10-25T00:00:00"))
+    assert active_blackout([SUNDAY_NIGHT], at("2026-10-25T02:59:00"))
+    assert not active_blackout([SUNDAY_NIGHT], at("2026-10-25T03:00:00"))
+
+
+@pytest.mark.parametrize(
+    ("cron", "moment", "fires"),
+    [
+        ("*/15 * * * *", "2026-01-01T10:45", True),
+        ("*/15 * * * *", "2026-01-01T10:46", False),
+        ("5-10/2,30 * * * *", "2026-01-01T10:09", True),
+        ("5-10/2,30 * * * *", "2026-01-01T10:10", False),
+        ("0 0 1 * 1", "2026-11-23T00:00", True),  # a Monday, not the first
+        ("0 0 1 * 1", "2026-12-01T00:00", True),  # the first, a Tuesday
+        ("0 0 1 * *", "2026-11-23T00:00", False),
+        ("0 0 * * 7", "2026-11-22T00:00", True),
+        ("50/5 * * * *", "2026-11-22T00:55", True),
+        ("0 0 1 2 *", "2026-01-01T00:00", False),
+    ],
+)
+def test_fields(cron: str, moment: str, fires: bool) -> None:
+    assert Cron.parse(cron).fires(datetime.fromisoformat(moment)) is fires
+
+
+@pytest.mark.parametrize(
+    ("cron", "message"),
+    [
+        ("0 2 * *", "four"),
+        ("60 * * * *", "'60' is not a number from 0 to 59 in cron's minute"),
+        ("5-1 * * * *", "reversed"),
+        ("a * * * *", "'a' is not a number"),
+        ("*/0 * * * *", "'0' is not a number from 1"),
+        ("", "0 fields"),
+    ],
+)
+def test_what_is_not_cron(cron: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message if message != "four" else "has 4 fields; cron has five"):
+        Cron.parse(cron)
+
+
+def test_an_unknown_zone_is_said() -> None:
+    with pytest.raises(ValueError, match="'Mars/Base' is not a time zone"):
+        active_blackout([Blackout("* * * * *", 60.0, "Mars/Base")], at("2026-01-01T00:00"))
+
+
+def test_utc_needs_no_zone_data_and_none_is_open_without_windows() -> None:
+    assert active_blackout([Blackout("* * * * *", 60.0)], at("2026-01-01T00:00"))
+    assert active_blackout([], at("2026-01-01T00:00")) is None
