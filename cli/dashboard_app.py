@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Protocol
@@ -12,7 +13,6 @@ from textual import work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.coordinate import Coordinate
 from textual.widgets import DataTable, Footer, Input, Static
 
 from cli.dashboard_screens import CellsScreen, ExplainScreen
@@ -50,7 +50,7 @@ class Dashboard(App[None]):
     CSS = """
     #headline { height: auto; padding: 0 1; }
     #gone { height: auto; padding: 0 1; display: none; text-style: bold reverse; }
-    #left { width: 3fr; } #right { width: 2fr; }
+    #left { width: 57%; } #right { width: 43%; }
     #left, #right { border: round $foreground 40%; padding: 0 1; }
     #left:focus-within, #right:focus-within { border: round $accent; }
     DataTable { height: 1fr; background: transparent; }
@@ -60,7 +60,6 @@ class Dashboard(App[None]):
     .gone #headline, .gone #body, .gone #agents { opacity: 40%; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "open", "Explain", priority=False),
         Binding("tab", "focus_next", "Matrix/findings"),
         Binding("c", "cells", "Cells of the pair"),
         Binding("slash", "filter", "Filter", key_display="/"),
@@ -86,10 +85,12 @@ class Dashboard(App[None]):
         with Horizontal(id="body"):
             with Vertical(id="left") as left:
                 left.border_title = "matrix: from row to column"
+                left.border_subtitle = "arrows move · Enter explains"
                 yield DataTable(id="matrix", cursor_type="cell", zebra_stripes=False)
                 yield Static(_legend(), id="legend")
             with Vertical(id="right") as right:
-                right.border_title = "findings"
+                right.border_title = "findings, newest first"
+                right.border_subtitle = "Enter explains"
                 yield DataTable(id="findings", cursor_type="row", show_header=False)
         yield Static("", id="agents", markup=False)
         yield Input(placeholder="part of a name: environment, service, finding, agent", id="filter")
@@ -157,43 +158,32 @@ class Dashboard(App[None]):
         table, names = self._table("#matrix"), picture.matrix["environments"]
         entries = by_pair(picture.coverage)
         results = {(pair["source"], pair["destination"]): pair["results"] for pair in picture.matrix["pairs"]}
-        cursor = table.cursor_coordinate
-        table.clear(columns=True)
-        table.add_columns("from \\ to", *names)
+        shown = [name for name in names if self._matches(name)] or names
+        rows = [[Text(source, "bold")] for source in shown]
         self._pairs = {}
-        row = 0
-        for source in names:
-            if not self._matches(source, *(f"{source} → {name}" for name in names)):
-                continue
-            cells = [Text(source, "bold")]
+        for row, source in enumerate(shown):
             for column, name in enumerate(names, start=1):
                 pair = (source, name)
                 if source == name:
-                    cells.append(Text("·", "dim"))
+                    rows[row].append(Text("·", "dim"))
                     continue
                 parts = pair_cell(results[pair], entries.get(pair), live(picture.findings, pair))
-                cells.append(Text(", ").join([Text(text, STYLES[style]) for text, style in parts]))
+                rows[row].append(Text("\n").join([Text(text, STYLES[style]) for text, style in parts]))
                 self._pairs[(row, column)] = pair
-            table.add_row(*cells)
-            row += 1
-        if row:
-            table.cursor_coordinate = Coordinate(min(cursor.row, row - 1), max(1, min(cursor.column, len(names))))
+        refill(table, ("from \\ to", *names), rows)
 
     def _draw_findings(self, picture: Picture) -> None:
         table = self._table("#findings")
-        cursor = table.cursor_coordinate
-        table.clear(columns=True)
-        table.add_columns("finding")
         newest = sorted(picture.findings, key=lambda one: str(one["first_seen"]), reverse=True)
         self._listed = [f for f in newest if self._matches(f["id"], headline(f), f["severity"], f["status"])]
+        rows = []
         for finding in self._listed:
             glyph, style = GLYPHS[finding["result"]]
-            text = Text.assemble((f"{glyph} {finding['id']} ", STYLES[style]), clean(headline(finding)), "\n")
-            about = f"  {finding['severity']}, {finding['status']} {clock(finding['first_seen'])}"
-            table.add_row(text.append(about, "dim"), height=2)
-        if not self._listed:
-            table.add_row(Text("no finding" + (" matches" if self._filter else ""), "dim"))
-        table.cursor_coordinate = Coordinate(min(cursor.row, max(0, len(self._listed) - 1)), 0)
+            about = f" {finding['severity']}, {finding['status']} {clock(finding['first_seen'])}\n"
+            text = Text.assemble((f"{glyph} {finding['id']}", STYLES[style]), (about, "dim"))
+            title = textwrap.wrap(clean(headline(finding)), max(20, self.size.width * 43 // 100 - 10))
+            rows.append([text.append("\n".join(f"  {line}" for line in title))])
+        refill(table, ("finding",), rows or [[Text("no finding" + (" matches" if self._filter else ""), "dim")]])
 
     def _draw_agents(self, picture: Picture) -> None:
         agents = [a for a in picture.status["agents"] if self._matches(a["name"], a["environment"], a["state"])]
@@ -268,5 +258,22 @@ class Dashboard(App[None]):
         self.query_one("#matrix", DataTable).focus()
 
 
+def refill(table: DataTable[Text], labels: Sequence[str], rows: Sequence[Sequence[Text]]) -> None:
+    """Put other rows into a table, as wide as they need, with the cursor and the scrolling where they were."""
+    cursor, scroll = table.cursor_coordinate, table.scroll_offset
+    table.clear(columns=True)
+    for column, label in enumerate(labels):
+        lines = [line for row in rows for line in row[column].plain.split("\n")]
+        # A width of its own: an automatic one is measured later, and wrongly after two changes at once.
+        table.add_column(label, width=max(len(text) for text in (label, *lines)))
+    for row in rows:
+        table.add_row(*row, height=max(cell.plain.count("\n") + 1 for cell in row))
+    if rows:
+        first = 1 if table.cursor_type == "cell" else 0
+        column = max(first, min(cursor.column, len(labels) - 1))
+        table.move_cursor(row=min(cursor.row, len(rows) - 1), column=column)
+        table.scroll_to(scroll.x, scroll.y, animate=False)
+
+
 def _legend() -> Text:
-    return Text("  ").join([Text.assemble((glyph, STYLES[style]), f" {text}") for glyph, style, text in LEGEND])
+    return Text(" ").join([Text.assemble((glyph, STYLES[style]), f" {text}") for glyph, style, text in LEGEND])

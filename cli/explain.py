@@ -200,7 +200,8 @@ def _fold(line: str, column: int, width: int) -> list[str]:
 
 
 def _controls(e: Body, style: Paint) -> list[str]:
-    inside = f"inside: {e['inside_by']} got {_inside(e)} from it" if e["inside"] else "inside: nobody asked"
+    who = e["inside_by"] or "another agent"
+    inside = f"inside: {who} got {_inside(e)} from it" if e["inside"] else "inside: nobody asked"
     canary = {
         "clear": "canary: closed or silent before and after",
         "open": "canary: open too, so that everything there seems open",

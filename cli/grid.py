@@ -13,7 +13,7 @@ Pair = tuple[str, str]
 LEGEND = (
     (NO_PACKET, "good", "no packet"),
     (NO_SESSION, "good", "no session"),
-    ("✗", "bad", "not as declared"),
+    ("✗", "bad", "fails"),
     ("~", "warn", "waived"),
     ("?", "warn", "unproven"),
 )
@@ -129,7 +129,7 @@ def harm(finding: Body) -> str:
     words = {
         "model tampering": f"whoever is in {source} can replace a model in {destination}: model tampering",
         "data leakage": f"data of {destination} or {source} can leave for the other: data leakage",
-        "operational disruption": f"what runs {destination} can be steered or stopped from {source}: operational disruption",
+        "operational disruption": f"what runs {destination} can be stopped from {source}: operational disruption",
     }
     if finding["kind"] == "missing-path":
         return f"what {source} needs of {destination} does not work: operational disruption"

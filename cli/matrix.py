@@ -73,7 +73,7 @@ def cell_row(cell: Body, style: Paint) -> list[str]:
 
 def _why(cell: Body) -> str:
     if cell["reachability"] is None:
-        return cell["result"]
+        return str(cell["result"])
     if cell["result"] in {"stale", "waived"}:
         return f"{cell['result']}, {cell['reason']}"
     return str(cell["reason"]) if cell["proof"] == "none" else f"{cell['proof']}, row {cell['row']}"

@@ -34,12 +34,15 @@ _CHECKSUM = {Protocol.TCP: 16, Protocol.UDP: 6, Protocol.ICMP: 2}
 class Template:
     """A packet from one source to one destination of which ports and token are written anew for each copy."""
 
-    def __init__(self, source: str, destination: str, protocol: Protocol, tail: bytes = b"") -> None:
-        """`tail` follows the token in a UDP payload."""
+    def __init__(
+        self, source: str, destination: str, protocol: Protocol, tail: bytes = b"", body: bytes = b""
+    ) -> None:
+        """`tail` follows the token in a UDP payload; `body` is a whole UDP payload, which has no token then."""
         self.protocol = protocol
+        self._tokened = not body
         six = family(destination) == 6  # noqa: PLR2004
         network = IPv6(src=source, dst=destination, hlim=64) if six else IP(src=source, dst=destination, ttl=64, flags="DF")
-        raw = bytes(network / _transport(protocol, tail, six=six))
+        raw = bytes(network / _transport(protocol, body or TOKEN + tail, six=six))
         self._at = 40 if six else 20
         data = bytearray(raw)
         struct.pack_into("!H", data, self._at + _CHECKSUM[protocol], 0)
@@ -53,8 +56,9 @@ class Template:
     def build(self, local: int, port: int, token: bytes) -> bytes:
         """Layer 3 bytes. `local` is the source port, or the identifier of an ICMP echo; `port` is its sequence number."""
         data, at = bytearray(self._data), self._at
-        a, b, c, d = struct.unpack("!4H", token)
-        total = self._sum + local + port + a + b + c + d
+        total = self._sum + local + port
+        if self._tokened:
+            total += sum(struct.unpack("!4H", token))
         match self.protocol:
             case Protocol.TCP:
                 sequence, stamp = tcp_fields(token)
@@ -62,7 +66,8 @@ class Template:
                 struct.pack_into("!I", data, at + _TIMESTAMP, stamp)
             case Protocol.UDP:
                 struct.pack_into("!HH", data, at, local, port)
-                data[at + 8 : at + 16] = token
+                if self._tokened:
+                    data[at + 8 : at + 16] = token
             case Protocol.ICMP:
                 struct.pack_into("!HH", data, at + 4, local, port)
                 data[at + 8 : at + 16] = token
@@ -87,22 +92,26 @@ def who_has(own: bytes, source: str, hop: str) -> tuple[bytes, bytes]:
 
 def is_at(data: bytes, hop: str) -> bytes | None:
     """The link address that an ARP reply or neighbour advertisement gives for `hop`; None for any other packet."""
-    if family(hop) == 4:  # noqa: PLR2004
-        reply = ARP(data)
-        return bytes.fromhex(reply.hwsrc.replace(":", "")) if reply.op == 2 and reply.psrc == hop else None  # noqa: PLR2004
-    packet = IPv6(data)
-    if packet.haslayer(ICMPv6ND_NA) and packet[ICMPv6ND_NA].tgt == hop and packet.haslayer(ICMPv6NDOptDstLLAddr):
-        return bytes.fromhex(packet[ICMPv6NDOptDstLLAddr].lladdr.replace(":", ""))
-    return None
+    try:
+        if family(hop) == 4:  # noqa: PLR2004
+            reply = ARP(data)
+            found = reply.hwsrc if reply.op == 2 and reply.psrc == hop else ""  # noqa: PLR2004
+        else:
+            packet = IPv6(data)
+            told = packet.haslayer(ICMPv6ND_NA) and packet[ICMPv6ND_NA].tgt == hop
+            found = packet[ICMPv6NDOptDstLLAddr].lladdr if told and packet.haslayer(ICMPv6NDOptDstLLAddr) else ""
+    except (struct.error, IndexError, ValueError, TypeError):  # a neighbour sent half a packet
+        return None
+    return bytes.fromhex(found.replace(":", "")) if found else None
 
 
-def _transport(protocol: Protocol, tail: bytes, *, six: bool) -> object:
+def _transport(protocol: Protocol, payload: bytes, *, six: bool) -> object:
     match protocol:
         case Protocol.TCP:
             options = [("MSS", 1440 if six else 1460), ("SAckOK", b""), ("Timestamp", (0, 0)), ("NOP", None), ("WScale", 7)]
             return TCP(sport=0, dport=0, seq=0, flags="S", window=random.choice((64240, 65535)), options=options)  # noqa: S311
         case Protocol.UDP:
-            return UDP(sport=0, dport=0) / Raw(TOKEN + tail)
+            return UDP(sport=0, dport=0) / Raw(payload)
         case Protocol.ICMP:
             echo = ICMPv6EchoRequest(id=0, seq=0, data=TOKEN + PADDING) if six else ICMP(type=8, id=0, seq=0) / Raw(TOKEN + PADDING)
             return echo

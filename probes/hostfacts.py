@@ -3,76 +3,73 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import struct
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from probes import netlink
+from probes.sockets import PROC_NET, Bound, read_bound
+from reachability.ports import PortSet
 from reachability.vocabulary import Protocol
 
-PROC = Path("/proc/net")
-_LISTEN = "0A"
-_DROPS = ("ListenOverflows", "ListenDrops", "IPReversePathFilter", "TCPMD5NotFound", "TCPMD5Unexpected", "TCPMD5Failure")
-_TABLES = {Protocol.TCP: ("tcp", "tcp6"), Protocol.UDP: ("udp", "udp6")}
+_REFUSALS = ("ListenOverflows", "ListenDrops", "IPReversePathFilter")
+_AUTHENTICATION = ("TCPMD5", "TCPAO")  # TCPMD5NotFound, …Unexpected, …Failure; TCPAO likewise, but for TCPAOGood
+_IFNAME, _STATS64, _CARRIER_CHANGES = 3, 23, 35  # IFLA_…
+_LOOPBACK = 0x08
+_CARRIER = "carrier changes"  # a link that went down meanwhile
+# Places in struct rtnl_link_stats64. Not rx_dropped (6): the kernel counts frames there that nobody here speaks (LLDP, STP,
+# foreign VLANs), after the capture saw them. Not rx_errors (4), CRC and frame errors: they hit at random on the wire, which
+# copies and the measured loss cover; an overrun takes whole bursts, all copies together.
+_LOSSES = {"rx_over_errors": 11, "rx_fifo_errors": 14, "rx_missed_errors": 15}
 
 
 @dataclass(frozen=True, slots=True)
 class HostFacts:
-    """One reading. `bound` holds (address or "" for any, port) of listening TCP and bound UDP sockets."""
+    """One reading. Counters only ever grow: two readings compared say what happened between them."""
 
-    bound: dict[Protocol, frozenset[tuple[str, int]]] = field(default_factory=dict)
-    noports: dict[int, int] = field(default_factory=dict)  # family -> Udp NoPorts
+    bound: Bound = field(default_factory=Bound)
+    noports: Mapping[int, int] = field(default_factory=dict)  # family -> Udp NoPorts
     drops: int = 0  # ListenOverflows, ListenDrops, reverse-path and MD5 counters together
-    lost: int = 0  # softnet backlog and interface errors: packets that no capture saw
+    lost: Mapping[str, int] = field(default_factory=dict)  # by name: packets that no capture can have seen
 
-    def ports(self, protocol: Protocol, address: str) -> set[int]:
+    def ports(self, protocol: Protocol, address: str) -> PortSet:
         """Ports at which a socket would get a packet to this address."""
-        return {port for at, port in self.bound.get(protocol, ()) if at in ("", address)}
+        return self.bound.ports(address, protocol)
+
+    def lost_since(self, before: HostFacts, used: Set[str] = frozenset()) -> str:
+        """Which counters of loss moved since an earlier reading, in words; "" for none.
+
+        `used`: the interfaces that packets came in by. That another one went down (a container's, say) lost nothing.
+        """
+        moved = {name: value - before.lost[name] for name, value in self.lost.items() if name in before.lost}
+        return ", ".join(
+            f"{name} +{by}" for name, by in moved.items() if by and (_CARRIER not in name or name.split()[0] in used)
+        )
 
 
-def read(proc: Path = PROC) -> HostFacts:
+def read() -> HostFacts:
     """Read the tables; one that is not there counts as empty."""
-    bound = {
-        protocol: frozenset(entry for table in tables for entry in _sockets(proc / table, protocol))
-        for protocol, tables in _TABLES.items()
-    }
-    netstat, snmp = _pairs(proc / "netstat"), _pairs(proc / "snmp")
-    noports = {4: snmp.get("Udp.NoPorts", 0), 6: _snmp6(proc / "snmp6").get("Udp6NoPorts", 0)}
-    drops = sum(value for name, value in netstat.items() if name.split(".")[-1] in _DROPS)
-    return HostFacts(bound, noports, drops, _softnet(proc / "softnet_stat") + _interface_errors(proc / "dev"))
-
-
-def _lines(path: Path) -> list[str]:
+    drops = sum(
+        value
+        for name, value in pairs(_text("netstat")).items()
+        if name.startswith("TcpExt.") and _is_refusal(name.removeprefix("TcpExt."))
+    )
+    lost = {"softnet dropped": softnet(_text("softnet_stat"))}
     with contextlib.suppress(OSError):
-        return path.read_text("ascii", "replace").splitlines()
-    return []
+        lost |= _interfaces()
+    return HostFacts(read_bound(), noports(), drops, lost)
 
 
-def _sockets(path: Path, protocol: Protocol) -> list[tuple[str, int]]:
-    found = []
-    for line in _lines(path)[1:]:
-        fields = line.split()
-        if protocol is Protocol.TCP and fields[3] != _LISTEN:
-            continue
-        host, port = fields[1].split(":")
-        found.append((_address(host), int(port, 16)))
-    return found
+def noports() -> dict[int, int]:
+    """How many datagrams found no socket, by address family; cheap enough to be read in a pause of 0.25 s."""
+    six = dict(line.split() for line in _text("snmp6").splitlines() if line.startswith("Udp6NoPorts"))
+    return {4: pairs(_text("snmp")).get("Udp.NoPorts", 0), 6: int(six.get("Udp6NoPorts", 0))}
 
 
-def _address(text: str) -> str:
-    """The kernel writes words of 32 bits in the host's order; the wildcards of both families become ""."""
-    words = [int(text[at : at + 8], 16) for at in range(0, len(text), 8)]
-    raw = b"".join(struct.pack("=I", word) for word in words)
-    if not any(raw):
-        return ""
-    if len(raw) == 16 and raw.startswith(bytes(10) + b"\xff\xff"):  # noqa: PLR2004 - IPv4 in IPv6
-        raw = raw[12:]
-    return socket.inet_ntop(socket.AF_INET if len(raw) == 4 else socket.AF_INET6, raw)  # noqa: PLR2004
-
-
-def _pairs(path: Path) -> dict[str, int]:
-    """A line of names and a line of values each, as in snmp and netstat."""
-    lines = _lines(path)
+def pairs(text: str) -> dict[str, int]:
+    """Lines of names, each with a line of values below it, as /proc/net/snmp and netstat have them."""
+    lines = text.splitlines()
     values = {}
     for names, numbers in zip(lines[::2], lines[1::2], strict=False):
         group, _, rest = names.partition(":")
@@ -81,19 +78,37 @@ def _pairs(path: Path) -> dict[str, int]:
     return values
 
 
-def _snmp6(path: Path) -> dict[str, int]:
-    return {parts[0]: int(parts[1]) for line in _lines(path) if len(parts := line.split()) == 2}  # noqa: PLR2004
+def softnet(text: str) -> int:
+    """Packets that found the backlog full, over all processors of the machine: the second column, in hex."""
+    return sum(int(line.split()[1], 16) for line in text.splitlines())
 
 
-def _softnet(path: Path) -> int:
-    """Packets that found the backlog full, over all processors of the machine."""
-    return sum(int(line.split()[1], 16) for line in _lines(path))
+def interface_losses(link: bytes) -> dict[str, int]:
+    """The counters of loss in an RTM_NEWLINK message, by name; none for a loopback."""
+    if struct.unpack_from("=I", link, 8)[0] & _LOOPBACK:
+        return {}
+    found = dict(netlink.attributes(link, 16))
+    name = found.get(_IFNAME, b"?").rstrip(b"\0").decode("ascii", "replace")
+    losses = {}
+    stats = found.get(_STATS64, b"")
+    for counter, place in _LOSSES.items():
+        if len(stats) >= 8 * place + 8:
+            losses[f"{name} {counter}"] = struct.unpack_from("=Q", stats, 8 * place)[0]
+    if carrier := found.get(_CARRIER_CHANGES):
+        losses[f"{name} {_CARRIER}"] = struct.unpack("=I", carrier)[0]
+    return losses
 
 
-def _interface_errors(path: Path) -> int:
-    """Receive errors and overruns. Not `drop`: it counts packets of protocols that nobody here speaks."""
-    total = 0
-    for line in _lines(path)[2:]:
-        fields = line.partition(":")[2].split()
-        total += int(fields[2]) + int(fields[4])
-    return total
+def _interfaces() -> dict[str, int]:
+    links = netlink.dump(netlink.NETLINK_ROUTE, netlink.RTM_GETLINK, bytes(16))
+    return {name: value for link in links for name, value in interface_losses(link).items()}
+
+
+def _is_refusal(name: str) -> bool:
+    return name in _REFUSALS or (name.startswith(_AUTHENTICATION) and name != "TCPAOGood")
+
+
+def _text(name: str, folder: Path = PROC_NET) -> str:
+    with contextlib.suppress(OSError):
+        return (folder / name).read_text("ascii", "replace")
+    return ""

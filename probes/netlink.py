@@ -1,7 +1,7 @@
-"""Reading the kernel's tables by netlink: links, addresses, routes, sockets. Dumps only, nothing is ever changed.
+"""Reading the kernel's tables by netlink: links and sockets, often and cheaply. Dumps only, nothing is ever changed.
 
-A few structs by hand, because pyroute2 would cost each witness 20 MB and a quarter of a second. Sources: rtnetlink(7),
-sock_diag(7), linux/if_link.h.
+A few structs by hand: a witness does this every second, and its answers must not wait for pyroute2's thread.
+Sources: rtnetlink(7), sock_diag(7), linux/if_link.h.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator
 
 NETLINK_ROUTE, NETLINK_SOCK_DIAG = 0, 4
-RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE, SOCK_DIAG_BY_FAMILY = 18, 22, 26, 20
+RTM_GETLINK, SOCK_DIAG_BY_FAMILY = 18, 20
 _REQUEST_DUMP = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
 _ERROR, _DONE = 2, 3
 _NESTED = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import errno
+import os
 import socket
+import struct
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import ip_address
-from typing import Any
 
+from probes import netlink
 from probes.packet import IPV4, IPV6
 from reachability.topology import family
 from reachability.vocabulary import Reason
 
 ETH_P_ARP = 0x0806
-IFF_NOARP, IFF_LOOPBACK = 0x80, 0x08
-RTN_LOCAL = 2
+IFF_LOOPBACK, IFF_NOARP = 0x08, 0x80
+RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE, RTM_GETNEIGH = 18, 22, 26, 30
+RTN_UNICAST, RTN_LOCAL = 1, 2
 NUD_USABLE = 0x02 | 0x04 | 0x08 | 0x10 | 0x80  # reachable, stale, delay, probe, permanent
 ASK_TIMES, ASK_S = 3, 0.3
+KEEP_S = 20.0  # what was asked for by ourselves
+_REQUEST, _ERROR = 1, 2
+_DST, _SRC, _OIF, _GATEWAY, _PREFSRC, _MULTIPATH, _VIA = 1, 2, 4, 5, 7, 9, 18  # RTA_*
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,7 @@ class Route:
     next_hop: str  # "" when the destination itself is on the link
     source: str
     link: bytes
+    local: bool = False  # the destination is this host
 
     @property
     def via(self) -> str:
@@ -44,30 +49,42 @@ class NoRoute:
     reason: Reason
 
 
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An interface."""
+
+    name: str
+    flags: int
+    address: bytes
+
+
 class Routes:
-    """Looks routes up by netlink and keeps them for the life of the (short-lived) packet child."""
+    """Asks the kernel by netlink at each lookup; only the link addresses that it had to ask for itself are kept a while."""
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, "netlink")  # pyroute2 runs an event loop of its own; a call takes 1 ms
-        self._netlink = self._thread.submit(_netlink).result()
-        self._links = {link["index"]: link for link in self._ask_kernel("get_links")}
-        self._neighbours: dict[tuple[int, str], bytes | None] = {}
-
-    def close(self) -> None:
-        """Free the netlink socket."""
-        self._ask_kernel("close")
-        self._thread.shutdown()
+        self._asked: dict[tuple[int, str], tuple[float, bytes | None]] = {}
+        self._links: dict[int, Link] = {}
 
     async def lookup(self, destination: str, source: str = "") -> tuple[Route, ...] | NoRoute:
-        """The ways to a destination: the kernel's, or where it has none every gateway that it knows."""
-        found = self._kernel(destination, source)
-        ways = [found] if found else [(oif, gateway, source) for oif, gateway in self.gateways(family(destination))]
+        """The ways to a destination: the kernel's, or where it has none (ENETUNREACH) every gateway that it knows.
+
+        `source` is the address to send from, "" for the kernel's choice; OSError when netlink fails.
+        """
+        if source and source not in self.local():
+            return NoRoute(Reason.LOCAL_ERROR)
+        try:
+            kind, oif, hop, preferred = _route_get(destination, source)
+        except OSError:  # unreachable, prohibited, or simply none: what a gateway does with the packet is another question
+            ways = [(oif, gateway, source or self._own(oif, gateway)) for oif, gateway in self.gateways(family(destination))]
+        else:
+            if kind == RTN_LOCAL:
+                return (Route("lo", "", source or preferred or destination, b"", local=True),)
+            if kind != RTN_UNICAST:  # a broadcast or multicast address is no endpoint
+                return NoRoute(Reason.LOCAL_ERROR)
+            ways = [(oif, hop, source or preferred)]
         routes = []
-        for oif, gateway, used in ways:
-            own = source or used
-            if not own:
-                continue
-            link = await self.link(oif, gateway or destination, own)
+        for oif, gateway, own in ways:
+            link = await self.link(oif, gateway or destination, own) if own else None
             if link is not None:
                 routes.append(Route(self.name(oif), gateway, own, link))
         if routes:
@@ -76,98 +93,135 @@ class Routes:
 
     def gateways(self, ip: int) -> list[tuple[int, str]]:
         """(interface index, address) of every gateway in any routing table, for IPv4 or IPv6."""
-        known = []
-        for route in self._ask_kernel("get_routes", family=socket.AF_INET if ip == 4 else socket.AF_INET6):  # noqa: PLR2004
-            attributes = dict(route["attrs"])
-            hops = [attributes, *(dict(hop["attrs"]) | {"RTA_OIF": hop["oif"]} for hop in attributes.get("RTA_MULTIPATH", ()))]
-            known.extend(
-                (int(hop["RTA_OIF"]), str(hop["RTA_GATEWAY"])) for hop in hops if hop.get("RTA_GATEWAY") and hop.get("RTA_OIF")
-            )
+        known: list[tuple[int, str]] = []
+        body = struct.pack("=B11x", socket.AF_INET if ip == 4 else socket.AF_INET6)  # noqa: PLR2004
+        for answer in netlink.dump(netlink.NETLINK_ROUTE, RTM_GETROUTE, body):
+            known.extend(hop for hop in _hops(answer, 12) if hop[1])
         return list(dict.fromkeys(known))
-
-    def name(self, index: int) -> str:
-        """The interface's name."""
-        return str(self._links[index].get_attr("IFLA_IFNAME"))
 
     def local(self) -> frozenset[str]:
         """This host's addresses."""
-        entries = self._ask_kernel("get_addr")
-        return frozenset(str(entry.get_attr("IFA_LOCAL") or entry.get_attr("IFA_ADDRESS")) for entry in entries)
+        return frozenset(address for _, address in self._addresses())
 
-    def with_xdp(self) -> set[str]:
-        """Interfaces with an XDP program in front, which may take packets before any capture sees them."""
-        found = set()
-        for link in self._ask_kernel("get_links"):
-            xdp = link.get_attr("IFLA_XDP")
-            if xdp is not None and dict(xdp["attrs"]).get("IFLA_XDP_ATTACHED"):
-                found.add(str(link.get_attr("IFLA_IFNAME")))
-        return found
-
-    def _ask_kernel(self, call: str, *arguments: Any, **more: Any) -> Any:
-        def ask() -> Any:
-            answer = getattr(self._netlink, call)(*arguments, **more)
-            return answer if answer is None else list(answer)
-
-        return self._thread.submit(ask).result()
-
-    def _kernel(self, destination: str, source: str) -> tuple[int, str, str] | None:
-        from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415 - as above
-
-        query = {"dst": destination} | ({"src": source} if source else {})
-        try:
-            answer = self._ask_kernel("route", "get", **query)[0]
-        except NetlinkError as error:
-            if error.code in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EINVAL, errno.EACCES, errno.ENODEV):
-                return None
-            raise
-        attributes = dict(answer["attrs"])
-        return int(attributes["RTA_OIF"]), str(attributes.get("RTA_GATEWAY") or ""), str(attributes.get("RTA_PREFSRC") or "")
+    def name(self, index: int) -> str:
+        """The interface's name."""
+        return self._link(index).name
 
     async def link(self, oif: int, hop: str, source: str) -> bytes | None:
         """The link address of the next hop: from the kernel's table, else asked for by ARP or ND; None without answer."""
-        link = self._links[oif]
-        if link["flags"] & (IFF_NOARP | IFF_LOOPBACK):
+        link = self._link(oif)
+        if link.flags & (IFF_NOARP | IFF_LOOPBACK) or not any(link.address):
             return b""
-        if (oif, hop) not in self._neighbours:
-            known = self._known(oif, hop)
-            self._neighbours[oif, hop] = known or await asyncio.to_thread(self._ask, oif, hop, source)
-        return self._neighbours[oif, hop]
+        known = _neighbour(oif, hop)
+        if known:
+            return known
+        at, found = self._asked.get((oif, hop), (0.0, None))
+        if not at or time.monotonic() - at > KEEP_S:
+            if family(source) != family(hop):  # an IPv4 route by an IPv6 next hop (RFC 5549)
+                source = self._own(oif, hop)
+            found = await self._ask(link, hop, source) if source else None
+            self._asked[oif, hop] = (time.monotonic(), found)
+        return found
 
-    def _known(self, oif: int, hop: str) -> bytes | None:
-        ip = socket.AF_INET if family(hop) == 4 else socket.AF_INET6  # noqa: PLR2004
-        for entry in self._ask_kernel("get_neighbours", family=ip):
-            if entry["ifindex"] == oif and entry.get_attr("NDA_DST") == hop and entry["state"] & NUD_USABLE:
-                address = entry.get_attr("NDA_LLADDR")
-                return bytes.fromhex(str(address).replace(":", "")) if address else None
-        return None
+    def _link(self, index: int) -> Link:
+        if index not in self._links:
+            for answer in netlink.dump(netlink.NETLINK_ROUTE, RTM_GETLINK, struct.pack("=B15x", socket.AF_UNSPEC)):
+                number, flags = struct.unpack_from("=4xiI", answer)
+                found = dict(netlink.attributes(answer, 16))
+                name = found.get(3, b"").rstrip(b"\0").decode("ascii", "replace")
+                self._links[number] = Link(name, flags, found.get(1, b""))
+        return self._links[index]
 
-    def _ask(self, oif: int, hop: str, source: str) -> bytes | None:
+    def _addresses(self) -> list[tuple[int, str]]:
+        found = []
+        for answer in netlink.dump(netlink.NETLINK_ROUTE, RTM_GETADDR, struct.pack("=B7x", socket.AF_UNSPEC)):
+            (index,) = struct.unpack_from("=4xI", answer)
+            values = dict(netlink.attributes(answer, 8))
+            found.append((index, netlink.address(values.get(2) or values.get(1, b""))))  # IFA_LOCAL, else IFA_ADDRESS
+        return found
+
+    def _own(self, oif: int, hop: str) -> str:
+        """An address of the interface, of the next hop's family; a global one where there is a choice."""
+        own = [text for index, text in self._addresses() if index == oif and text and family(text) == family(hop)]
+        return min(own, key=lambda text: text.startswith("fe80:"), default="")
+
+    async def _ask(self, link: Link, hop: str, source: str) -> bytes | None:
         from probes import frames  # noqa: PLC0415 - scapy
 
-        own = bytes.fromhex(str(self._links[oif].get_attr("IFLA_ADDRESS")).replace(":", ""))
+        loop = asyncio.get_running_loop()
         ethertype = ETH_P_ARP if family(hop) == 4 else IPV6  # noqa: PLR2004
         with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ethertype)) as asker:
-            asker.settimeout(ASK_S)
+            asker.setblocking(False)
             for _ in range(ASK_TIMES):
-                question, target = frames.who_has(own, source, hop)
-                asker.sendto(question, (self.name(oif), ethertype, 0, 0, target))
-                until = time.monotonic() + ASK_S
-                while time.monotonic() < until:
-                    try:
-                        data, (_, _, pkttype, *_) = asker.recvfrom(256)
-                    except (TimeoutError, OSError):
-                        break
-                    if pkttype != socket.PACKET_OUTGOING and (answer := frames.is_at(data, hop)):
-                        return answer
+                question, target = frames.who_has(link.address, source, hop)
+                asker.sendto(question, (link.name, ethertype, 0, 0, target))
+                try:
+                    async with asyncio.timeout(ASK_S):
+                        while True:
+                            data, (interface, _, pkttype, *_) = await loop.sock_recvfrom(asker, 512)
+                            if pkttype != socket.PACKET_OUTGOING and interface == link.name:
+                                answer = frames.is_at(data, hop)
+                                if answer:
+                                    return answer
+                except TimeoutError:
+                    continue
         return None
 
 
 def ethertype_of(address: str) -> int:
     """The ethertype of the address's family."""
-    return IPV4 if ip_address(address).version == 4 else IPV6  # noqa: PLR2004
+    return IPV6 if ":" in address else IPV4
 
 
-def _netlink() -> Any:
-    from pyroute2 import IPRoute  # noqa: PLC0415 - 10 MB that only the packet child pays for
+def _route_get(destination: str, source: str) -> tuple[int, int, str, str]:
+    """(type of the route, interface index, gateway or "", preferred source or ""); OSError with the kernel's errno."""
+    six = ":" in destination
+    ip, bits = (socket.AF_INET6, 128) if six else (socket.AF_INET, 32)
+    body = struct.pack("=BBB9x", ip, bits, bits if source else 0)
+    for kind, address in ((_DST, destination), (_SRC, source)):
+        if address:
+            raw = socket.inet_pton(ip, address)
+            body += struct.pack("=HH", 4 + len(raw), kind) + raw
+    answer = _ask_kernel(body)
+    values = dict(netlink.attributes(answer, 12))
+    oif, hop = next(_hops(answer, 12), (0, ""))
+    return answer[7], oif, hop, netlink.address(values.get(_PREFSRC, b""))
 
-    return IPRoute()
+
+def _ask_kernel(body: bytes) -> bytes:
+    """The body of the answer to one RTM_GETROUTE that is not a dump (rtnetlink(7))."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, netlink.NETLINK_ROUTE) as asker:
+        asker.settimeout(2.0)
+        asker.send(struct.pack("=IHHII", 16 + len(body), RTM_GETROUTE, _REQUEST, 1, 0) + body)
+        data = asker.recv(65536)
+    if struct.unpack_from("=H", data, 4)[0] == _ERROR:
+        number = -struct.unpack_from("=i", data, 16)[0]
+        raise OSError(number, os.strerror(number))
+    return data[16:]
+
+
+def _hops(answer: bytes, at: int) -> Iterator[tuple[int, str]]:
+    """(interface index, gateway or "") of each next hop of a route message."""
+    values = dict(netlink.attributes(answer, at))
+    if _OIF in values:
+        yield struct.unpack("=i", values[_OIF])[0], _gateway(values)
+    several, place = values.get(_MULTIPATH, b""), 0
+    while place + 8 <= len(several):
+        length, index = struct.unpack_from("=Hxxi", several, place)
+        yield index, _gateway(dict(netlink.attributes(several[place : place + length], 8)))
+        place += max(8, (length + 3) & ~3)
+
+
+def _gateway(values: dict[int, bytes]) -> str:
+    return netlink.address(values.get(_GATEWAY) or values.get(_VIA, b"")[2:])
+
+
+def _neighbour(oif: int, hop: str) -> bytes | None:
+    ip = socket.AF_INET if family(hop) == 4 else socket.AF_INET6  # noqa: PLR2004
+    for answer in netlink.dump(netlink.NETLINK_ROUTE, RTM_GETNEIGH, struct.pack("=B11x", ip)):
+        index, state = struct.unpack_from("=4xiH", answer)
+        if index == oif and state & NUD_USABLE:
+            values = dict(netlink.attributes(answer, 12))
+            if netlink.address(values.get(1, b"")) == hop:
+                return values.get(2) or None
+    return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import random
 import socket
 import time
@@ -16,6 +17,8 @@ from reachability.vocabulary import Protocol
 
 EPHEMERAL = (32768, 60999)
 BURST_S = 0.02
+TRIES = 50
+_FULL = {errno.EAGAIN, errno.ENOBUFS}
 NUMBER = {Protocol.TCP: TCP, Protocol.UDP: UDP, Protocol.ICMP: ICMP}
 
 
@@ -63,86 +66,109 @@ class Handler(Interface):
 class Flows:
     """Source ports in use, each held by a bound socket, so that no program of this host gets it meanwhile.
 
-    A bound TCP socket that does not listen lets the kernel answer a SYN-ACK with its RST, as it should.
+    A bound TCP socket that does not listen lets the kernel answer a SYN-ACK with its RST, as it should; a bound UDP socket
+    keeps the kernel from refusing the answers. An ICMP identifier is nobody's, so nothing holds it.
     """
 
     def __init__(self) -> None:
         self._handlers: dict[tuple[int, int], tuple[Handler, int]] = {}
-        self._sockets: dict[Handler, list[socket.socket]] = {}
-        self._ports: dict[Handler, list[tuple[int, int]]] = {}
+        self._sockets: dict[tuple[int, int], socket.socket] = {}
 
     def reserve(self, handler: Handler, protocol: Protocol, copy: int) -> int:
-        """A new ephemeral port (or ICMP identifier) of ours."""
+        """A new ephemeral port (or ICMP identifier) of ours; OSError when none is to be had."""
         for _ in range(200):
             port = random.randint(*EPHEMERAL)  # noqa: S311 - has to be unused, not secret
-            if (NUMBER[protocol], port) in self._handlers:
+            key = (NUMBER[protocol], port)
+            if key in self._handlers:
                 continue
             if protocol is not Protocol.ICMP:
-                kind = socket.SOCK_STREAM if protocol is Protocol.TCP else socket.SOCK_DGRAM
-                holder = _hold(kind, port)
+                holder = _hold(socket.SOCK_STREAM if protocol is Protocol.TCP else socket.SOCK_DGRAM, port)
                 if holder is None:
                     continue
-                self._sockets.setdefault(handler, []).append(holder)
-            self.adopt(handler, protocol, port, copy)
+                self._sockets[key] = holder
+            self._handlers[key] = (handler, copy)
             return port
         raise OSError("no unused source port was found in 200 tries")
 
     def adopt(self, handler: Handler, protocol: Protocol, port: int, copy: int) -> None:
         """Register a port that somebody else holds, such as a connected socket."""
         self._handlers[NUMBER[protocol], port] = (handler, copy)
-        self._ports.setdefault(handler, []).append((NUMBER[protocol], port))
+
+    def free(self, protocol: Protocol, port: int) -> None:
+        """Give up one port."""
+        self._handlers.pop((NUMBER[protocol], port), None)
+        held = self._sockets.pop((NUMBER[protocol], port), None)
+        if held is not None:
+            held.close()
 
     def release(self, handler: Handler) -> None:
         """Give up all ports of a handler."""
-        for held in self._sockets.pop(handler, ()):
-            held.close()
-        for key in self._ports.pop(handler, ()):
-            self._handlers.pop(key, None)
+        for key in [key for key, (owner, _) in self._handlers.items() if owner is handler]:
+            del self._handlers[key]
+            held = self._sockets.pop(key, None)
+            if held is not None:
+                held.close()
 
     def dispatch(self, packet: Packet) -> None:
-        """Hand a captured packet to whom it concerns."""
-        number = ICMP if packet.protocol == ICMP6 else packet.protocol
-        if number != ICMP:
-            found = self._handlers.get((number, packet.dport if packet.incoming else packet.sport))
-            if found is not None:
-                (found[0].answered if packet.incoming else found[0].left)(found[1], packet)
-            return
+        """Hand a captured packet to whom it concerns: what left (a probe, never the kernel's RST), answers, refusals."""
         if packet.quote is not None:
             quote = packet.quote
             inner = ICMP if quote.protocol == ICMP6 else quote.protocol
             found = self._handlers.get((inner, quote.icmp_id if inner == ICMP else quote.sport))
             if found is not None and packet.incoming:
                 found[0].refused(found[1], packet, quote)
-        elif packet.is_echo_request and not packet.incoming or packet.is_echo_reply and packet.incoming:
-            found = self._handlers.get((ICMP, packet.icmp_id))
-            if found is not None:
-                (found[0].answered if packet.incoming else found[0].left)(found[1], packet)
+            return
+        if packet.protocol in (TCP, UDP):
+            found = self._handlers.get((packet.protocol, packet.dport if packet.incoming else packet.sport))
+        else:
+            known = packet.is_echo_reply if packet.incoming else packet.is_echo_request
+            found = self._handlers.get((ICMP, packet.icmp_id)) if known else None
+        if found is None:
+            return
+        if packet.incoming:
+            found[0].answered(found[1], packet)
+        elif packet.protocol != TCP or packet.is_syn:
+            found[0].left(found[1], packet)
 
 
 class Wire:
-    """The packet socket that sends."""
+    """The sockets that send. Needs CAP_NET_RAW; PermissionError without it."""
 
     def __init__(self, bucket: Bucket) -> None:
         self.bucket = bucket
         self.sent = 0
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
-        self._socket.setblocking(False)
+        self._packet = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+        self._packet.setblocking(False)
+        # A frame put on `lo` would be a martian: what goes to this host itself goes through the kernel's own output.
+        self._own = {4: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)}
+        with contextlib.suppress(OSError):  # IPv6 is off
+            self._own[6] = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        for raw in self._own.values():
+            raw.setblocking(False)
 
-    async def send(self, route: Route, data: bytes) -> None:
+    async def send(self, route: Route, destination: str, data: bytes) -> None:
         """Send layer 3 bytes by a route, at the agent's rate; OSError when the kernel does not take them."""
         await self.bucket.take()
-        address = (route.interface, ethertype_of(route.source), 0, 0, route.link)
-        for _ in range(50):
-            with contextlib.suppress(BlockingIOError):
-                self._socket.sendto(data, address)
+        for _ in range(TRIES):
+            try:
+                if route.local:
+                    self._own[6 if ":" in destination else 4].sendto(data, (destination, 0))
+                else:
+                    address = (route.interface, ethertype_of(destination), 0, 0, route.link)
+                    self._packet.sendto(data, address)
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+                await asyncio.sleep(0.002)
+            else:
                 self.sent += 1
                 return
-            await asyncio.sleep(0.002)
-        raise OSError("the interface takes no packets")
+        raise OSError(errno.ENOBUFS, "the interface takes no packets")
 
     def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
+        """Close the sockets."""
+        for each in (self._packet, *self._own.values()):
+            each.close()
 
 
 def _hold(kind: int, port: int) -> socket.socket | None:

@@ -21,7 +21,7 @@ _NUMBERS = {Protocol.TCP: (socket.IPPROTO_TCP, _LISTEN), Protocol.UDP: (socket.I
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """Local (address, port) pairs by protocol; a wildcard is the empty address with its family: ("4", ...)."""
+    """Local (address, port) pairs by protocol; a wildcard is 0.0.0.0 or ::."""
 
     tcp: frozenset[tuple[str, int]] = field(default_factory=frozenset)
     udp: frozenset[tuple[str, int]] = field(default_factory=frozenset)

@@ -13,6 +13,8 @@ from probes.routes import NoRoute, Route, Routes
 from probes.sender import Bucket, Flows, Wire
 from reachability.vocabulary import Protocol, Reason
 
+MOST_TEMPLATES = 4096
+
 
 @dataclass(slots=True)
 class Station:
@@ -25,7 +27,7 @@ class Station:
     capture: Capture | None = None
     wire: Wire | None = None
     listeners: list[Callable[[Packet], None]] = field(default_factory=list)
-    _templates: dict[tuple[str, str, Protocol, bytes], Template] = field(default_factory=dict)
+    _templates: dict[tuple[str, str, Protocol, bytes, bytes], Template] = field(default_factory=dict)
 
     @property
     def raw(self) -> bool:
@@ -33,15 +35,26 @@ class Station:
         return self.wire is not None
 
     async def send(
-        self, route: Route, destination: str, protocol: Protocol, local: int, port: int, token: bytes, tail: bytes = b""
+        self,
+        route: Route,
+        destination: str,
+        protocol: Protocol,
+        local: int,
+        port: int,
+        token: bytes,
+        *,
+        tail: bytes = b"",
+        body: bytes = b"",
     ) -> None:
-        """Send one packet; OSError when the kernel does not take it."""
+        """Send one packet; `tail` and `body` as `Template` has them. OSError when the kernel does not take it."""
         assert self.wire is not None
-        key = (route.source, destination, protocol, tail)
+        key = (route.source, destination, protocol, tail, body)
         template = self._templates.get(key)
         if template is None:
-            template = self._templates[key] = Template(route.source, destination, protocol, tail)
-        await self.wire.send(route, template.build(local, port, token))
+            if len(self._templates) >= MOST_TEMPLATES:
+                self._templates.clear()
+            template = self._templates[key] = Template(route.source, destination, protocol, tail, body)
+        await self.wire.send(route, destination, template.build(local, port, token))
 
     def read(self) -> None:
         """Hand out what the capture holds."""
@@ -53,7 +66,7 @@ class Station:
                 listener(packet)
 
     async def way(self, destination: str, source: str) -> tuple[Route, ...] | NoRoute:
-        """Routes to a destination from a source address."""
+        """Routes to a destination (a bare address) from a source address."""
         try:
             return await self.routes.lookup(destination, source)
         except OSError:
@@ -61,7 +74,7 @@ class Station:
 
     def close(self) -> None:
         """Close all sockets."""
-        for part in (self.capture, self.wire, self.routes):
+        for part in (self.capture, self.wire):
             if part is not None:
                 with contextlib.suppress(OSError):
                     part.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from reachability import catalogue
@@ -16,6 +16,7 @@ class PlanTarget:
     """The cells from one source address to one destination address with one protocol.
 
     `source_address` is "" while the agent has not reported one; `address` is the DNS name where it did not resolve.
+    `name` is the first of `names`, the DNS names that led to the address. `sweep` may share ports with `cycle`.
     """
 
     agent: str
@@ -33,6 +34,7 @@ class PlanTarget:
     inside: str = ""
     service_ports: PortSet = PortSet()
     services: tuple[tuple[str, PortSet], ...] = ()
+    names: tuple[str, ...] = ()
 
     @property
     def ports(self) -> PortSet:
@@ -45,8 +47,8 @@ class _Host:
     """A destination host while the plan is made: one address or unresolved name of an environment."""
 
     address: str
-    name: str = ""
     owner: str = ""
+    names: list[str] = field(default_factory=list)
     services: list[Service] = field(default_factory=list)
 
 
@@ -64,7 +66,7 @@ def build_plan(
     """
     cycle = cycle_ports(topology)
     owned = {
-        agent: owned_addresses(topology, environment, agent, addresses)
+        agent: owned_addresses(environment, agent, addresses)
         for environment in topology.environments.values()
         for agent in environment.agents
     }
@@ -75,7 +77,8 @@ def build_plan(
                 if destination.name == source.name:
                     continue
                 for host in _hosts(destination, owned, lookups.get(agent, {})):
-                    targets.extend(_targets(topology, source, agent, owned[agent], destination, host, cycle))
+                    sweep = _sweep_ports(topology, host)
+                    targets.extend(_targets((source.name, agent), destination, host, owned, (cycle, sweep)))
     return tuple(targets)
 
 
@@ -89,10 +92,9 @@ def cycle_ports(topology: Topology) -> PortSpec:
 
 
 def owned_addresses(
-    topology: Topology, environment: Environment, agent: str, reported: Mapping[str, tuple[str, ...]]
+    environment: Environment, agent: str, reported: Mapping[str, tuple[str, ...]]
 ) -> tuple[str, ...]:
     """The addresses of an agent: declared, else those it reported that are in its environment's networks."""
-    del topology
     declared = environment.agents[agent].addresses
     return declared or tuple(a for a in reported.get(agent, ()) if environment.contains(a))
 
@@ -103,54 +105,73 @@ def _hosts(
     hosts: dict[str, _Host] = {}
     for agent in environment.agents:
         for address in owned[agent]:
-            hosts[address] = _Host(address, owner=agent)
+            hosts.setdefault(address, _Host(address, owner=agent))
     for service in environment.services.values():
         for text in service.hosts:
-            named = "" if is_address(text) else text
+            named = not is_address(text)
             for address in (lookups.get(text) or (text,)) if named else (text,):
                 host = hosts.setdefault(address, _Host(address))
-                host.name = host.name or named
-                host.services.append(service)
+                if named and text not in host.names:
+                    host.names.append(text)
+                if service not in host.services:
+                    host.services.append(service)
     return list(hosts.values())
 
 
+def _sweep_ports(topology: Topology, host: _Host) -> PortSpec:
+    """What a sweep tries on a host: nothing where a service on it asks to be spared."""
+    return topology.probing.sweep_ports if all(service.sweep for service in host.services) else PortSpec()
+
+
+def _inside(destination: Environment, host: _Host, owned: Mapping[str, tuple[str, ...]]) -> str:
+    """The first agent of the environment that is not on the host itself and has an address of the host's family."""
+    for agent in destination.agents:
+        addresses = owned[agent]
+        if agent == host.owner or host.address in addresses:
+            continue
+        if not addresses or not is_address(host.address) or _of_family(addresses, host.address):
+            return agent
+    return ""
+
+
+def _of_family(addresses: Iterable[str], like: str) -> list[str]:
+    return [address for address in addresses if family(address) == family(like)]
+
+
 def _targets(
-    topology: Topology,
-    source: Environment,
-    agent: str,
-    own: tuple[str, ...],
+    source: tuple[str, str],
     destination: Environment,
     host: _Host,
-    cycle: PortSpec,
-) -> list[PlanTarget]:
-    if is_address(host.address):
-        sources = [a for a in own if family(a) == family(host.address)] if own else [""]
-    else:
-        sources = [""]
-    inside = next((name for name in destination.agents if name != host.owner), "")
-    sweep = topology.probing.sweep_ports if all(service.sweep for service in host.services) else PortSpec()
-    targets = []
+    owned: Mapping[str, tuple[str, ...]],
+    spread: tuple[PortSpec, PortSpec],
+) -> Iterator[PlanTarget]:
+    """The targets of one host for one (environment, agent); `spread` is what cycle and sweep try on it."""
+    environment, agent = source
+    known = bool(owned[agent]) and is_address(host.address)
+    sources = _of_family(owned[agent], host.address) if known else [""]
+    inside = _inside(destination, host, owned)
     for protocol in Protocol:
-        mine = PortSet.from_ranges(span for s in host.services for span in s.ports.of(protocol).ranges)
-        in_cycle, in_sweep = cycle.of(protocol), sweep.of(protocol)
-        targets.extend(
-            PlanTarget(
+        services = tuple((service.name, service.ports.of(protocol)) for service in host.services)
+        mine = PortSet.from_ranges(span for _, ports in services for span in ports.ranges)
+        cycle, sweep = (spec.of(protocol) for spec in spread)
+        # What a UDP service leaves unanswered nobody but an agent on its host can tell from what was dropped.
+        required = mine if protocol is Protocol.UDP and not host.owner else cycle | sweep
+        for address in sources:
+            yield PlanTarget(
                 agent=agent,
-                source_environment=source.name,
+                source_environment=environment,
                 source_address=address,
                 destination=destination.name,
                 address=host.address,
-                name=host.name,
+                name=host.names[0] if host.names else "",
                 protocol=protocol,
-                cycle=in_cycle,
-                sweep=in_sweep,
-                required=mine if protocol is Protocol.UDP and not host.owner else in_cycle | in_sweep,
+                cycle=cycle,
+                sweep=sweep,
+                required=required,
                 icmp_required=protocol is Protocol.ICMP,
                 witness=host.owner,
                 inside=inside,
                 service_ports=mine,
-                services=tuple((s.name, s.ports.of(protocol)) for s in host.services if s.ports.of(protocol)),
+                services=tuple((name, ports) for name, ports in services if ports),
+                names=tuple(host.names),
             )
-            for address in sources
-        )
-    return targets

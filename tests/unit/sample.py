@@ -112,12 +112,19 @@ def evidence(target: PlanTarget, state: State, **more: Any) -> Evidence:
     return replace(base, **more)
 
 
-def judged(e: Evidence, name: str = "01JDA", run: str = "run-1", at: float = NOW.timestamp() - 1, **more: Any) -> Judged:
+def judged(
+    e: Evidence, name: str = "01JDA", run: str = "run-1", at: float = NOW.timestamp() - 1, **more: Any
+) -> Judged:
     return Judged(evidence=e, verdict=judge(e), round=name, run=run, observed_at=at, **more)
 
 
 def observe(
-    plan: tuple[PlanTarget, ...], *, leak: bool = True, undecided: bool = False, name: str = "01JDA", at: float | None = None
+    plan: tuple[PlanTarget, ...],
+    *,
+    leak: bool = True,
+    undecided: bool = False,
+    name: str = "01JDA",
+    at: float | None = None,
 ) -> Matrix:
     """Everything that is denied is closed, the declared path open, dev reaches prod's model registry where it leaks."""
     matrix, when = Matrix(), NOW.timestamp() - 1 if at is None else at

@@ -1,0 +1,195 @@
+"""What a round asks of whom: targets with their witnesses and inside controls, source controls, follow-ups. Pure."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from coordinator.views import AgentState
+from reachability.evidence import FollowUp
+from reachability.observation import ControlTarget, RoundSpec, Target
+from reachability.plan import PlanTarget
+from reachability.policy import decide
+from reachability.ports import PortSet
+from reachability.topology import Topology, is_address
+from reachability.vocabulary import Declared, Protocol, RoundKind
+from wire.messages import Arm, Go
+
+MOST_CELLS = 20_000  # a round; larger sweeps are cut
+CANARIES = (49152, 65535)
+DECLARED_CONTROLS = 3
+CELL_PACKETS = 8  # a cell, controls included: what a deadline allows for
+LEAST_S, DEADLINE_FACTOR = 40.0, 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """Where the coordinator answers agents: its addresses, the broker's port (TCP) and its echo's (UDP, 0 for none)."""
+
+    addresses: tuple[str, ...]
+    port: int
+    echo: frozenset[str] = frozenset()
+
+    def targets(self) -> tuple[ControlTarget, ...]:
+        """All of them as controls."""
+        found = []
+        for address in self.addresses:
+            found.append(ControlTarget(address=address, protocol=Protocol.TCP, port=self.port))
+            found.append(ControlTarget(address=address, protocol=Protocol.ICMP))
+            if address in self.echo:
+                found.append(ControlTarget(address=address, protocol=Protocol.UDP, port=self.port))
+        return tuple(found)
+
+
+def targets_of(
+    topology: Topology, plan: Iterable[PlanTarget], agent: str, destination: str, schedule: str, agents: Mapping[str, AgentState]
+) -> list[tuple[Target, ...]]:
+    """The targets of one pair, cut into rounds of a bounded number of cells; empty when there is nothing to do."""
+    rounds: list[list[Target]] = [[]]
+    room = MOST_CELLS
+    number = 0
+    for target in plan:
+        if target.agent != agent or target.destination != destination:
+            continue
+        icmp = target.protocol is Protocol.ICMP
+        ports = target.cycle if schedule == "cycle" else target.sweep - target.cycle
+        if not ports and not (icmp and schedule == "cycle"):
+            continue
+        for part in _parts(ports, MOST_CELLS) if ports else (ports,):
+            if len(part) > room and rounds[-1]:
+                rounds.append([])
+                room = MOST_CELLS
+            room -= len(part) or 1
+            number += 1
+            rounds[-1].append(_target(topology, target, number, part, agents, first=schedule == "cycle"))
+    return [tuple(targets) for targets in rounds if targets]
+
+
+def _target(
+    topology: Topology, target: PlanTarget, number: int, ports: PortSet, agents: Mapping[str, AgentState], *, first: bool
+) -> Target:
+    inside = inside_agent(topology, target, agents)
+    return Target(
+        id=number,
+        environment=target.destination,
+        address=target.address,
+        protocol=target.protocol,
+        ports=str(ports),
+        first=str(ports) if first else "",
+        source=target.source_address,
+        name=target.name,
+        witness=target.witness,
+        inside=inside,
+        canary=_canary(topology) if not target.witness and target.protocol is Protocol.TCP else 0,
+    )
+
+
+def inside_agent(topology: Topology, target: PlanTarget, agents: Mapping[str, AgentState]) -> str:
+    """An agent of the destination's environment, not the one on the host itself, that is there to control from inside."""
+    names = [name for name in topology.environments[target.destination].agents if name != target.witness]
+    online = [name for name in names if (state := agents.get(name)) is not None and state.online]
+    raw = [name for name in online if agents[name].raw]
+    return next(iter([*raw, *online]), "")
+
+
+def arms(topology: Topology, spec: RoundSpec, key: bytes, agents: Mapping[str, AgentState], follow: FollowUp | None) -> dict[str, Arm]:
+    """Agent to what it is asked: to listen for its own addresses, to control others from inside."""
+    networks = tuple(str(network) for network in topology.environments[spec.destination].networks)
+    listen: dict[str, list[Target]] = {}
+    inside: dict[str, list[Target]] = {}
+    for target in spec.targets:
+        if target.witness and agents[target.witness].online:
+            listen.setdefault(target.witness, []).append(target)
+        if spec.kind is RoundKind.NORMAL and target.inside and is_address(target.address):
+            # Where there is a witness, the inside control is for services: row 13 of the table asks for it.
+            ports = target.ports if not target.witness else target.first
+            if ports or target.protocol is Protocol.ICMP:
+                inside.setdefault(target.inside, []).append(replace(target, ports=ports))
+    return {
+        agent: Arm(
+            round=spec.round,
+            key=key,
+            kind=spec.kind,
+            source=spec.source,
+            targets=tuple(listen.get(agent, ())),
+            inside=tuple(inside.get(agent, ())),
+            networks=networks,
+            groups=follow.groups if follow else (),
+            ttl_s=deadline_s(spec.targets, 0) + 120.0,
+        )
+        for agent in dict.fromkeys((*listen, *inside))
+    }
+
+
+def go(
+    topology: Topology, plan: Sequence[PlanTarget], spec: RoundSpec, key: bytes, controls: Controls, follow: FollowUp | None, now: datetime
+) -> Go:
+    """What the source is asked."""
+    copies = follow.copies if follow else 4
+    return Go(
+        round=spec.round,
+        key=key,
+        kind=spec.kind,
+        targets=spec.targets,
+        networks=tuple(str(network) for network in topology.environments[spec.source_environment].networks),
+        controls=(*controls.targets(), *declared_controls(topology, plan, spec, now)),
+        copies=copies,
+        most_copies=max(48, copies),
+        groups=follow.groups if follow else (),
+    )
+
+
+def declared_controls(topology: Topology, plan: Sequence[PlanTarget], spec: RoundSpec, now: datetime) -> tuple[ControlTarget, ...]:
+    """Endpoints of this very pair that a declared path lets through: a control elsewhere does not show a ban here."""
+    found: list[ControlTarget] = []
+    for target in plan:
+        if (target.agent, target.destination) != (spec.source, spec.destination) or not is_address(target.address):
+            continue
+        if target.protocol is not Protocol.TCP:
+            continue
+        for ports, decision in decide(topology, target, now):
+            named = (ports & target.service_ports) if ports is not None else PortSet()
+            if decision.declared is not Declared.DENIED and named:
+                found.append(
+                    ControlTarget(address=target.address, protocol=target.protocol, port=named.ranges[0][0], kind="declared")
+                )
+    return tuple(found[:DECLARED_CONTROLS])
+
+
+def narrowed(spec: RoundSpec, follow: FollowUp, round_id: str) -> RoundSpec:
+    """The round that a follow-up asks for."""
+    return replace(spec, round=round_id, kind=follow.kind, targets=follow.targets)
+
+
+def deadline_s(targets: Iterable[Target], rate_pps: int) -> float:
+    """How long a source may take, generously; `rate_pps` 0 stands for a slow one."""
+    cells = sum(len(PortSet.parse(target.ports)) or 1 for target in targets)
+    return LEAST_S + DEADLINE_FACTOR * cells * CELL_PACKETS / max(1, rate_pps or 500)
+
+
+def _canary(topology: Topology) -> int:
+    declared = PortSet()
+    for environment in topology.environments.values():
+        for service in environment.services.values():
+            declared |= service.ports.tcp
+    while (port := random.randint(*CANARIES)) in declared:  # noqa: S311 - new each round, not secret
+        pass
+    return port
+
+
+def _parts(ports: PortSet, most: int) -> list[PortSet]:
+    parts: list[PortSet] = []
+    while len(ports) > most:
+        spans, room = [], most
+        for low, high in ports.ranges:
+            take = min(high - low + 1, room)
+            spans.append((low, low + take - 1))
+            room -= take
+            if not room:
+                break
+        part = PortSet.from_ranges(spans)
+        parts.append(part)
+        ports -= part
+    return [*parts, ports]

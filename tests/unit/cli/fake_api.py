@@ -1,0 +1,120 @@
+"""The sample estate served as the coordinator serves it: HTTP over a Unix socket, in a thread of the test."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socketserver
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from coordinator import views
+from coordinator.explained import NothingToExplainError
+from tests.unit.sample import AGENTS, NOW, Estate
+
+
+class FakeCoordinator:
+    """Answers the API of `estate`; `waits` is how many polls of a run find it unfinished."""
+
+    def __init__(self, estate: Estate, waits: int = 2) -> None:
+        self.estate = estate
+        self.waits = waits
+        self.posted: list[tuple[str, Any]] = []
+
+    def get(self, path: str, query: dict[str, str]) -> Any:
+        estate, cells = self.estate, self.estate.cells
+        match path.split("/"):
+            case ["status"]:
+                return views.status(estate.topology, AGENTS, cells, estate.book.findings, now=NOW.timestamp(), web=None)
+            case ["matrix"]:
+                return views.matrix(estate.topology, cells, with_cells="cells" in query)
+            case ["coverage"]:
+                return views.coverage_body(estate.topology, cells)
+            case ["findings"]:
+                return views.findings(estate.topology, estate.book.findings)
+            case ["history"]:
+                book = {finding.id: finding for finding in estate.book.findings}
+                return views.history(estate.events, estate.topology, book)
+            case ["explain"]:
+                if "finding" in query:
+                    return estate.explain(finding=query["finding"])
+                return estate.explain(asked=(query["from"], query["to"], query["port"]))
+            case ["runs", name]:
+                if self.waits:
+                    self.waits -= 1
+                    progress = {"done": 1, "rounds": 12} if self.waits == 0 else {}
+                    waiting = ["test-1"] if self.waits else []
+                    state = "waiting" if waiting else "running"
+                    return {"run": name, "state": state, "waiting_for": waiting, "progress": progress, "result": None}
+                return estate.run_body(with_cells="cells" in query)
+        raise NothingToExplainError(f"no route {path}")
+
+    def post(self, path: str, body: Any) -> Any:
+        self.posted.append((path, body))
+        match path.split("/"):
+            case ["verify"]:
+                return {"run": "run-1"}
+            case ["findings", name, "ack"]:
+                event = self.estate.book.acknowledge(name, body["by"], body["reason"], NOW)
+                self.estate.events.append(event)
+                return {"id": name, "status": "acknowledged"}
+        raise NothingToExplainError(f"no route {path}")
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+    block_on_close = True
+
+
+@contextlib.contextmanager
+def served(fake: FakeCoordinator, state_dir: Path) -> Iterator[FakeCoordinator]:
+    """Serve it on `state_dir`/coordinator.sock."""
+    state_dir.mkdir(parents=True, exist_ok=True)
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            pass
+
+        def _answer(self, act: Callable[[], Any]) -> None:
+            try:
+                status, body = 200, act()
+            except LookupError as error:
+                status, body = 404, {"error": str(error.args[0])}
+            data = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def do_GET(self) -> None:
+            parts = urlsplit(self.path)
+            query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+            self._answer(lambda: fake.get(parts.path.removeprefix("/api/v1/"), query))
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self._answer(lambda: fake.post(self.path.removeprefix("/api/v1/"), body))
+
+        def address_string(self) -> str:
+            return "socket"
+
+    with _Server(str(state_dir / "coordinator.sock"), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield fake
+        finally:
+            server.shutdown()
+            thread.join()
+            (state_dir / "coordinator.sock").unlink()
+
+
+if __name__ == "__main__":
+    import sys
+
+    with served(FakeCoordinator(Estate(undecided=True)), Path(sys.argv[1])):
+        input()

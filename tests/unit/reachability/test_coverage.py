@@ -1,0 +1,50 @@
+"""Nothing is rounded away."""
+
+from dataclasses import replace
+
+from reachability.compare import compare
+from reachability.coverage import Coverage, coverage, total
+from reachability.plan import build_plan
+from reachability.ports import PortSet
+from reachability.vocabulary import Declared, Protocol, Result
+from tests.unit.sample import NOW, observe, topology
+
+
+def sample(**more):
+    declared = topology()
+    plan = build_plan(declared, {}, {})
+    return compare(declared, plan, observe(plan, **more), NOW)
+
+
+def test_all_proven():
+    entry = total(sample())
+    assert entry.ratio == 1.0
+    assert entry.results[Result.FAIL] == 1
+    assert entry.required == entry.proven
+    assert entry.no_packet and entry.no_session
+
+
+def test_what_is_unproven_is_counted_by_its_pair():
+    entries = {(e.source, e.destination): e for e in coverage(sample(undecided=True))}
+    assert len(entries) == 12
+    assert entries["test", "prod"].unproven == {Result.INCONCLUSIVE: 2}
+    assert entries["test", "prod"].required - entries["test", "prod"].proven == 2
+    assert {pair for pair, entry in entries.items() if entry.ratio < 1.0} == {("test", "prod")}
+
+
+def test_one_cell_of_millions_keeps_it_below_all():
+    entry = Coverage(source="a", destination="b", required=10**9, proven=10**9 - 1)
+    assert entry.ratio < 1.0
+    assert Coverage(source="a", destination="b").ratio == 1.0
+
+
+def test_beyond_proof_is_apart():
+    cell = next(c for c in sample() if c.key.protocol is Protocol.UDP)
+    silent = replace(cell, required=False, result=Result.INCONCLUSIVE, grade="", ports=PortSet.parse("1-100"))
+    entry = total([silent])
+    assert (entry.beyond_proof, entry.required, entry.ratio, entry.cells) == (100, 0, 1.0, 100)
+
+
+def test_declared_paths_are_counted_once():
+    cells = [c for c in sample() if c.declared is Declared.REQUIRED]
+    assert total(cells).paths == 1

@@ -1,0 +1,77 @@
+"""The newest judgement of every port, whatever the order of the updates."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reachability.matrix import CellKey, Judged, Matrix
+from reachability.ports import ALL_PORTS, PortSet
+from reachability.verdict import Evidence, judge
+from reachability.vocabulary import Protocol
+
+KEY = CellKey(agent="dev-1", source_address="10.0.0.1", destination="prod", address="10.1.0.1", protocol=Protocol.TCP)
+ICMP = CellKey(agent="dev-1", source_address="10.0.0.1", destination="prod", address="10.1.0.1", protocol=Protocol.ICMP)
+
+
+def seen(name: str, at: float, sent: int = 0) -> Judged:
+    evidence = Evidence(protocol=Protocol.TCP, sent=sent)
+    return Judged(evidence=evidence, verdict=judge(evidence), round=name, observed_at=at)
+
+
+def test_a_later_round_is_laid_over_an_earlier_one():
+    matrix = Matrix()
+    matrix.update(KEY, ALL_PORTS, seen("a", 1))
+    matrix.update(KEY, PortSet.of([22]), seen("b", 2))
+    assert [(str(ports), judged.round) for ports, judged in matrix.rows(KEY)] == [("1-21,23-65535", "a"), ("22", "b")]
+
+
+def test_what_comes_late_does_not_hide_what_was_observed_after_it():
+    matrix = Matrix()
+    matrix.update(KEY, PortSet.of([22]), seen("new", 9))
+    matrix.update(KEY, PortSet.parse("21-23"), seen("old", 1))
+    assert [(str(ports), judged.round) for ports, judged in matrix.rows(KEY)] == [("21,23", "old"), ("22", "new")]
+
+
+def test_the_same_round_is_corrected_even_by_an_older_report():
+    matrix = Matrix()
+    matrix.update(KEY, PortSet.of([22]), seen("a", 9))
+    matrix.update(KEY, PortSet.of([22]), seen("a", 8, sent=3))
+    assert [judged.evidence.sent for _, judged in matrix.rows(KEY)] == [3]
+
+
+def test_alike_rows_become_one():
+    matrix = Matrix()
+    matrix.update(KEY, PortSet.parse("1-10"), seen("a", 1))
+    matrix.update(KEY, PortSet.parse("11-20"), seen("a", 1))
+    assert [str(ports) for ports, _ in matrix.rows(KEY)] == ["1-20"]
+
+
+def test_icmp_has_one_cell():
+    matrix = Matrix()
+    matrix.update(ICMP, None, seen("a", 2))
+    matrix.update(ICMP, None, seen("late", 1))
+    assert [(ports, judged.round) for ports, judged in matrix.rows(ICMP)] == [(None, "a")]
+    assert list(matrix) == [ICMP]
+    assert len(matrix) == 1
+    matrix.drop(ICMP)
+    assert matrix.rows(ICMP) == ()
+
+
+def test_ports_belong_to_tcp_and_udp():
+    with pytest.raises(ValueError, match="ports"):
+        Matrix().update(KEY, None, seen("a", 1))
+    with pytest.raises(ValueError, match="no ports"):
+        Matrix().update(ICMP, PortSet.of([1]), seen("a", 1))
+
+
+@given(st.lists(st.tuples(st.sets(st.integers(1, 40), min_size=1), st.integers(0, 5))))
+def test_every_port_has_the_newest_judgement(updates: list[tuple[set[int], int]]):
+    matrix, newest = Matrix(), {}
+    for index, (ports, at) in enumerate(updates):
+        matrix.update(KEY, PortSet.of(ports), seen(f"r{index}", at))
+        for port in ports:
+            if port not in newest or newest[port][0] <= at:
+                newest[port] = (at, f"r{index}")
+    rows = matrix.rows(KEY)
+    assert {port: judged.round for ports, judged in rows for port in ports} == {p: n for p, (_, n) in newest.items()}
+    assert sum(len(ports) for ports, _ in rows) == len(newest)
