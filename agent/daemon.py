@@ -147,8 +147,7 @@ class Daemon:
             case Plan():
                 self._rate = min(body.rate_pps, self._config.rate_pps)
             case Ack():
-                if self._outbox.acknowledged(body):
-                    self._log.debug("acknowledged", sequence=body.sequence, spooled=len(self._spool))
+                self._acknowledged(body)
             case Resolve():
                 group.create_task(self._resolve(body), name=f"resolve {body.id}")
             case Arm() | Go() | Close() | Stop():
@@ -156,6 +155,13 @@ class Daemon:
                 self._rounds.obey(body)
             case _:
                 assert_never(body)
+
+    def _acknowledged(self, ack: Ack) -> None:
+        try:
+            if self._outbox.acknowledged(ack):
+                self._log.debug("acknowledged", sequence=ack.sequence, spooled=len(self._spool))
+        except sqlite3.Error as error:  # a full disk: the coordinator drops what it has already
+            self._log.error("batches stay in the spool", problem=str(error))
 
     async def _resolve(self, request: Resolve) -> None:
         self._answer(await resolve(request))

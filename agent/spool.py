@@ -17,7 +17,8 @@ from pathlib import Path
 import msgspec
 
 from reachability.observation import SourceReport, WitnessReport
-from wire.envelope import seal
+from wire.columns import encode_reports, encode_spooled
+from wire.envelope import MOST_MESSAGE_BYTES, seal
 from wire.messages import Ack
 from wire.topics import DownChannel
 
@@ -42,17 +43,6 @@ class Clock:
     since_boot: Callable[[], float] = lambda: time.clock_gettime(time.CLOCK_BOOTTIME)
     wall: Callable[[], float] = time.time
     boot: str = ""
-
-
-class _Spooled(msgspec.Struct, frozen=True, kw_only=True, tag="batch"):
-    """A `wire.messages.Batch` whose reports are encoded already."""
-
-    spool: str
-    sequence: int
-    age_s: float
-    oldest: int
-    sources: msgspec.Raw
-    witnesses: msgspec.Raw
 
 
 class Spool:
@@ -81,9 +71,13 @@ class Spool:
         self._db.close()
 
     def put(self, *, sources: tuple[SourceReport, ...] = (), witnesses: tuple[WitnessReport, ...] = ()) -> int:
-        """Keep a batch; returns its sequence. When the spool is full the oldest go, counted as a gap."""
-        encode = msgspec.msgpack.encode
-        left, right = encode(sources), encode(witnesses)
+        """Keep a batch; returns its sequence. When the spool is full the oldest go, counted as a gap.
+
+        ValueError for a batch that no message can hold.
+        """
+        left, right = encode_reports(sources), encode_reports(witnesses)
+        if len(left) + len(right) > MOST_MESSAGE_BYTES:
+            seal(left + right)
         cursor = self._db.execute(
             "INSERT INTO batch (boot, since_boot_s, wall_s, bytes, sources, witnesses) VALUES (?, ?, ?, ?, ?, ?)",
             (self._clock.boot, self._clock.since_boot(), self._clock.wall(), len(left) + len(right), left, right),
@@ -108,15 +102,10 @@ class Spool:
         boot, since_boot, wall, sources, witnesses, oldest = row
         same_boot = boot == self._clock.boot
         age = self._clock.since_boot() - since_boot if same_boot else self._clock.wall() - wall
-        batch = _Spooled(
-            spool=self.id,
-            sequence=sequence,
-            age_s=max(age, 0.0),
-            oldest=oldest,
-            sources=msgspec.Raw(sources),
-            witnesses=msgspec.Raw(witnesses),
+        left, right = msgspec.Raw(sources), msgspec.Raw(witnesses)
+        return seal(
+            encode_spooled(self.id, sequence, age_s=max(age, 0.0), oldest=oldest, sources=left, witnesses=right)
         )
-        return seal(msgspec.msgpack.encode(batch))
 
     def acknowledge(self, ack: Ack) -> int:
         """Delete what the coordinator's store holds; returns how many. An ack for another spool changes nothing."""

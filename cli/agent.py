@@ -31,7 +31,7 @@ LACKING = 1
 @click.option("--check", is_flag=True, help="Say what it holds and lacks, and end: 0 all there, 1 something lacks.")
 @click.option("--log", type=click.Choice(["json", "console"]), help="The form of its log; JSON unless on a terminal.")
 @common
-def command(bundle: Path | None, config: Path | None, state_dir: Path | None, check: bool, log: str | None) -> int:  # noqa: RET503 - it does not return from execv
+def command(bundle: Path | None, config: Path | None, state_dir: Path | None, check: bool, log: str | None) -> int:
     """The daemon in an environment.
 
     It probes other environments for the coordinator, witnesses what arrives here, and listens on no port. The bundle
@@ -48,6 +48,7 @@ def command(bundle: Path | None, config: Path | None, state_dir: Path | None, ch
     sys.stdout.flush()
     # A process of its own: the idle daemon holds nothing of what a command line needs.
     os.execv(sys.executable, arguments)  # noqa: S606 - no shell is wanted
+    return 0
 
 
 def _prepare(bundle: Path | None, config: Path | None, state_dir: Path | None) -> Path:

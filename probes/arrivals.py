@@ -89,6 +89,11 @@ class Arrivals:
         """The (address, protocol) pairs that are listened for."""
         return set(self._watched)
 
+    @property
+    def has_late(self) -> bool:
+        """Whether a copy came to a cell that was reported as not seen."""
+        return bool(self._late)
+
     def listens_for(self, cell: CellId) -> bool:
         """Whether the cell is in the round."""
         return any(cell[2] in watched for watched in self._watched.get(cell[:2], ()))

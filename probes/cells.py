@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from probes import classify
 from probes.packet import RST, SYN, Packet, hops
@@ -11,47 +11,64 @@ from probes.routes import Route
 from probes.token import tcp_fields, token
 from reachability.observation import Observation, Target
 from reachability.ports import PortSet
+from reachability.verdict import is_refusal
 from reachability.vocabulary import Protocol, Reason, State
 
-SILENT, REFUSED, CLOSED, OPEN = range(4)
-_LEVEL = {State.ERROR: -1, State.FILTERED: SILENT, State.OPEN_FILTERED: SILENT, State.CLOSED: CLOSED, State.OPEN: OPEN}
+ERROR, SILENT, REFUSED, CLOSED, OPEN = range(-1, 4)
+THREE_FLOWS = 3  # fewer refusals may be one leg of several
+_LEVEL = {State.ERROR: ERROR, State.FILTERED: SILENT, State.OPEN_FILTERED: SILENT, State.CLOSED: CLOSED, State.OPEN: OPEN}
+
+Found = tuple[State, Reason]
 
 
 @dataclass(slots=True)
 class Cell:
-    """One endpoint in a round."""
+    """One endpoint in a round. Bit n of `left` and `refused` is copy n."""
 
     target: Target
-    port: int
+    port: int  # 0 for ICMP
     routes: tuple[Route, ...] = ()
     state: State = State.FILTERED
     reason: Reason = Reason.NO_RESPONSE
     refused_by: str = ""
     hops: int | None = None
     rtt_ms: float | None = None
-    sent_at: dict[int, float] = field(default_factory=dict)
-    left: list[float] = field(default_factory=list)
-    refused: set[int] = field(default_factory=set)
+    sent: list[float] = field(default_factory=list)  # when each copy was handed to the kernel
+    left: int = 0  # copies that the own capture saw leave
+    refused: int = 0
     kernel: str = ""
+    kind: str = ""  # probe kind, where it is not the protocol itself
     said: str = ""
     note: str = ""
 
     @property
     def level(self) -> int:
-        """How much is known: silence, a refusal, closed, open; -1 for an error."""
-        if self.state is State.FILTERED and self.reason is not Reason.NO_RESPONSE:
-            return REFUSED
-        return _LEVEL[self.state]
+        """How much is known: an error, silence, a refusal, closed, open."""
+        return REFUSED if is_refusal(self.state, self.reason) else _LEVEL[self.state]
 
     @property
-    def settled(self) -> bool:
-        """Whether further copies would tell nothing new."""
-        return self.level >= CLOSED or self.state is State.ERROR
+    def source(self) -> str:
+        """The address it is sent from."""
+        return self.routes[0].source if self.routes else self.target.source
 
     @property
     def via(self) -> str:
-        """The way the packets go."""
+        """The way the packets go; where they go several ways, the first."""
         return self.routes[0].via if self.routes else ""
+
+    def wants(self, host_hops: int | None) -> bool:
+        """Whether a further copy would tell more.
+
+        A RST that came fewer hops than the host's own replies is the path's: another flow may take another path.
+        """
+        level = self.level
+        if level == CLOSED and len(self.sent) < THREE_FLOWS:
+            return self.hops is None or self.hops != host_hops
+        return level in (SILENT, REFUSED)
+
+    def fail(self, reason: Reason, note: str = "") -> None:
+        """It cannot be probed (any further)."""
+        self.state, self.reason, self.note = State.ERROR, reason, note
 
     def answer(self, key: bytes, copy: int, packet: Packet) -> bool:
         """Take an answer to a copy; False for one that does not prove to be an answer to what was sent."""
@@ -59,39 +76,46 @@ class Cell:
         if found is None:
             return False
         state, reason = found
-        if _LEVEL[state] > self.level:
-            self.state, self.reason = state, reason
-            self.hops, self.refused_by = hops(packet.ttl), ""
-            if copy in self.sent_at:
-                self.rtt_ms = round((packet.at - self.sent_at[copy]) * 1000, 3)
+        distance = hops(packet.ttl)
+        further = state is self.state is State.CLOSED and distance > (self.hops or 0)
+        if _LEVEL[state] > self.level or further:
+            self.state, self.reason, self.hops, self.refused_by, self.note = state, reason, distance, "", ""
+            self._time(copy, packet.at)
         return True
 
     def refuse(self, key: bytes, copy: int, packet: Packet, quote: Packet) -> None:
-        """Take an ICMP error that quotes a copy."""
-        protocol = self.target.protocol
-        tok = token(key, self.target.address, protocol, self.port, copy)
-        if protocol is Protocol.UDP and quote.payload and quote.payload[:8] != tok[: len(quote.payload[:8])]:
-            return
-        if protocol is Protocol.TCP and quote.seq != tcp_fields(tok)[0] and quote.ts_val not in (-1, tcp_fields(tok)[1]):
+        """Take an ICMP error that quotes a copy; one whose quote does not prove it counts for nothing."""
+        if not quotes(key, self.target.address, self.target.protocol, self.port, copy, quote):
             return
         state, reason = classify.icmp(packet.protocol, packet.icmp_type, packet.icmp_code)
         if state is State.ERROR:
             return
-        if protocol is Protocol.UDP and reason is Reason.PORT_UNREACH and packet.source == self.target.address:
+        own = packet.source == self.target.address
+        if self.target.protocol is Protocol.UDP and reason is Reason.PORT_UNREACH and own:
             state = State.CLOSED
         else:
-            self.refused.add(copy)
-        if self.level < (CLOSED if state is State.CLOSED else REFUSED):
-            self.state, self.reason, self.refused_by = state, reason, packet.source
-            self.hops = hops(packet.ttl)
-            if copy in self.sent_at:
-                self.rtt_ms = round((packet.at - self.sent_at[copy]) * 1000, 3)
+            self.refused |= 1 << copy
+        # A refusal by the endpoint itself says more than one by a router: row 9 of the table stands on it.
+        nearer = self.level == REFUSED and own and self.refused_by != packet.source
+        if self.level < (CLOSED if state is State.CLOSED else REFUSED) or nearer:
+            self.state, self.reason, self.refused_by, self.hops = state, reason, packet.source, hops(packet.ttl)
+            self._time(copy, packet.at)
+
+    def _time(self, copy: int, at: float) -> None:
+        if copy < len(self.sent):
+            self.rtt_ms = round((at - self.sent[copy]) * 1000, 3)
 
 
-def verify(
-    key: bytes, address: str, protocol: Protocol, port: int, copy: int, packet: Packet
-) -> tuple[State, Reason] | None:
-    """State and reason of an answer that echoes the token of a copy; None for a stray or forged one."""
+def new_cell(target: Target, port: int, routes: tuple[Route, ...]) -> Cell:
+    """A cell of which nothing is known; silence means less in UDP."""
+    return Cell(target, port, routes, State.OPEN_FILTERED if target.protocol is Protocol.UDP else State.FILTERED)
+
+
+def verify(key: bytes, address: str, protocol: Protocol, port: int, copy: int, packet: Packet) -> Found | None:
+    """State and reason of an answer that echoes the token of a copy; None for a stray or forged one.
+
+    A UDP answer echoes nothing: address, port and the copy's own source port have to do, which the caller has checked.
+    """
     match protocol:
         case Protocol.TCP:
             sequence, stamp = tcp_fields(token(key, address, protocol, port, copy))
@@ -108,61 +132,64 @@ def verify(
             return State.OPEN, Reason.ECHO_REPLY
 
 
-def observations(cells: Iterable[Cell], covered: Callable[[str, str, str], float], *, raw: bool) -> tuple[Observation, ...]:
+def quotes(key: bytes, address: str, protocol: Protocol, port: int, copy: int, quote: Packet) -> bool:
+    """Whether the packet that an ICMP error quotes is the copy. The quote may end behind eight bytes (RFC 792)."""
+    tok = token(key, address, protocol, port, copy)
+    if protocol is Protocol.TCP:
+        sequence, stamp = tcp_fields(tok)
+        return quote.seq == sequence or quote.ts_val == stamp
+    # A service's own request carries no token, and a short quote shows none: then the ports speak for it.
+    return protocol is Protocol.UDP or not quote.payload or quote.payload[:8] == tok[: len(quote.payload)]
+
+
+def observations(
+    cells: Iterable[Cell], covers: Callable[[Cell, float], bool], *, raw: bool
+) -> tuple[Observation, ...]:
     """Fold cells that look alike into runs of ports.
 
     Args:
         cells: every cell of the round.
-        covered: (source address, via, control key) -> monotonic time until which copies are covered by a source control.
+        covers: whether a source control shows that what was sent for the cell at a time got out.
         raw: whether packets were sent raw at all.
     """
-    runs: dict[tuple[object, ...], list[Cell]] = {}
+    runs: dict[Observation, list[Cell]] = {}
     for cell in cells:
-        until = covered(_source(cell), cell.via, control_key(cell.target.address, cell.target.protocol))
-        sent = len(cell.left)
-        key = (
-            cell.target.id, cell.state, cell.reason, cell.refused_by, cell.kernel, cell.said, cell.note, cell.hops, cell.via,
-            _source(cell), sent, sum(at <= until for at in cell.left), len(cell.refused),
-        )  # fmt: skip
-        runs.setdefault(key, []).append(cell)
+        runs.setdefault(_observation(cell, covers, raw=raw), []).append(cell)
     result = []
-    for key, alike in runs.items():
-        first = alike[0]
-        icmp = first.target.protocol is Protocol.ICMP
-        rtts = [cell.rtt_ms for cell in alike if cell.rtt_ms is not None]
-        ways = [way for way, used in (("raw", raw and first.sent_at), ("connect", first.kernel or not raw)) if used]
-        result.append(
-            Observation(
-                target=first.target.id,
-                source_address=_source(first),
-                address=first.target.address,
-                protocol=first.target.protocol,
-                ports="" if icmp else str(PortSet.of(cell.port for cell in alike)),
-                kind=first.target.protocol.value,
-                name=first.target.name,
-                state=first.state,
-                reason=first.reason,
-                refused_by=first.refused_by,
-                way="+".join(ways),
-                kernel=first.kernel,
-                via=first.via,
-                sent=int(str(key[10])),
-                covered=int(str(key[11])),
-                flows=len(first.left),
-                refused=len(first.refused),
-                hops=first.hops,
-                rtt_ms=min(rtts) if rtts else None,
-                said=first.said,
-                note=first.note,
-            )
-        )
+    for alike, members in runs.items():
+        rtts = [cell.rtt_ms for cell in members if cell.rtt_ms is not None]
+        ports = "" if alike.protocol is Protocol.ICMP else str(PortSet.of(cell.port for cell in members))
+        result.append(replace(alike, ports=ports, rtt_ms=min(rtts) if rtts else None))
     return tuple(result)
+
+
+def _observation(cell: Cell, covers: Callable[[Cell, float], bool], *, raw: bool) -> Observation:
+    left = cell.left.bit_count()
+    covered = sum(1 for copy, at in enumerate(cell.sent) if cell.left >> copy & 1 and covers(cell, at))
+    ways = [way for way, used in (("raw", raw and cell.sent), ("connect", cell.kernel)) if used]
+    return Observation(
+        target=cell.target.id,
+        source_address=cell.source,
+        address=cell.target.address,
+        protocol=cell.target.protocol,
+        kind=cell.kind or cell.target.protocol.value,
+        name=cell.target.name,
+        state=cell.state,
+        reason=cell.reason,
+        refused_by=cell.refused_by,
+        way="+".join(ways),
+        kernel=cell.kernel,
+        via=cell.via,
+        sent=left,
+        covered=covered,
+        flows=left,  # every copy has a source port of its own
+        refused=(cell.refused & cell.left).bit_count(),
+        hops=cell.hops,
+        said=cell.said,
+        note=cell.note,
+    )
 
 
 def control_key(address: str, protocol: Protocol) -> str:
     """What a control is good for: one protocol in one family."""
     return f"{protocol.value}{6 if ':' in address else 4}"
-
-
-def _source(cell: Cell) -> str:
-    return cell.routes[0].source if cell.routes else cell.target.source

@@ -1,157 +1,137 @@
 """Source controls: packets that are expected to be answered, interleaved with the probes, so that silence can count.
 
-What was sent after the last good control proves nothing. A control on the pair itself that stops being answered (a ban,
-a full connection table) cuts off all that was sent to the pair after its last answer.
+What was sent after the last good control proves nothing. Endpoints of the pair under test that answered are asked again
+and again: they show a ban between these two, though not that packets get out (a middlebox on this side may answer).
 """
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from probes.cells import control_key, verify
-from probes.packet import Packet
+from probes.cells import control_key
 from probes.routes import Route
-from probes.token import CELL_COPIES, echo_reply, echo_request
 from reachability.loss import upper_bound
 from reachability.observation import ControlResult
-from reachability.vocabulary import Protocol
+from reachability.vocabulary import Protocol, State
 
-FIRST_COPY = 1000  # how controls are told from cells where a source port is reserved for a copy
-FINAL_TRIES, FINAL_PAUSE_S = 20, 0.075
-SAME_LOSS = 0.001  # so improbable that loss alone explains a row of misses, it must be taken for a ban
-HOPELESS = 6
 PAIR = "pair"
+FINAL_TRIES = 20
+SAME_LOSS = 0.001  # so improbable that loss alone explains a row of misses, it must be taken for a ban
+LEAST_ROW, LONG_ROW = 4, 10
+HOPELESS = 24
+IN_FLIGHT_S = 0.5
+
+Key = tuple[str, str, str]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Series:
-    """One control and how its packets went."""
+    """One control and how its packets went. `expect` is the state that its answer must show."""
 
     address: str
     protocol: Protocol
     port: int
     kind: str
     route: Route
+    expect: State = State.OPEN
     sent: list[float] = field(default_factory=list)
     answered: dict[int, float] = field(default_factory=dict)  # index of the packet -> when the answer came
 
     @property
-    def key(self) -> tuple[str, str, str]:
+    def key(self) -> Key:
         """What it is good for: source address, way, protocol and family."""
         return self.route.source, self.route.via, control_key(self.address, self.protocol)
 
     @property
     def last_good(self) -> float:
         """When the newest answered packet was sent; 0.0: never."""
-        return max((self.sent[index] for index in self.answered), default=0.0)
+        return self.sent[max(self.answered)] if self.answered else 0.0
 
     @property
     def hopeless(self) -> bool:
         """Whether nothing ever answered: this endpoint is no control."""
         return not self.answered and len(self.sent) >= HOPELESS
 
-    @property
-    def went_bad(self) -> bool:
-        """Whether it was good and then missed so often in a row that loss does not explain it."""
-        if not self.answered:
-            return False
-        until = max(self.answered)
-        missed = sum(1 for at in self.sent[until + 1 :] if time.monotonic() - at > 0.5)  # noqa: PLR2004 - answers in flight
-        loss = upper_bound(until + 1, until + 1 - len(self.answered)) or 1.0
-        return loss < 1 and missed >= max(3, math.ceil(math.log(SAME_LOSS) / math.log(loss)))
+    def rows(self, least: int, now: float) -> Iterator[range]:
+        """Runs of `least` or more packets in a row (indices) without an answer, those still in flight left out."""
+        start = None
+        end = len(self.sent)
+        while end and end - 1 not in self.answered and now - self.sent[end - 1] < IN_FLIGHT_S:
+            end -= 1
+        for index in range(end + 1):
+            if index == end or index in self.answered:
+                if start is not None and index - start >= least:
+                    yield range(start, index)
+                start = None
+            elif start is None:
+                start = index
+
+    def gaps(self, least: int, now: float) -> list[tuple[float, float]]:
+        """The times between good packets in which it was not answered: (after, before), the last one maybe without end."""
+        return [
+            (
+                self.sent[row.start - 1] if row.start else 0.0,
+                self.sent[row.stop] if row.stop < len(self.sent) and row.stop in self.answered else math.inf,
+            )
+            for row in self.rows(least, now)
+        ]
 
 
 class Controls:
-    """All controls of a round."""
+    """All controls of a round: whose turn it is, and what their answers say. Sends nothing itself."""
 
-    def __init__(self, key: bytes, round_id: str, send: Callable[[Series, int], Awaitable[None]]) -> None:
-        self._key = key
-        self._round = round_id
-        self._send = send
-        self._packets: list[tuple[Series, int]] = []
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
         self._next = 0
         self.series: list[Series] = []
 
     def add(self, series: Series) -> None:
         """Add a control, unless it is there."""
-        if all((s.address, s.protocol, s.port, s.key) != (series.address, series.protocol, series.port, series.key) for s in self.series):
+        same = (series.address, series.protocol, series.port, series.key)
+        if all((s.address, s.protocol, s.port, s.key) != same for s in self.series):
             self.series.append(series)
 
-    @staticmethod
-    def copy_of(index: int) -> int:
-        """The copy number in the token of a control's packet."""
-        return CELL_COPIES + index % CELL_COPIES
+    @property
+    def live(self) -> list[Series]:
+        """The controls that are worth a packet."""
+        return [series for series in self.series if not series.hopeless]
 
-    async def one(self) -> None:
-        """Send the next control in turn."""
-        live = [series for series in self.series if not series.hopeless]
-        if live:
-            self._next += 1
-            await self._fire(live[self._next % len(live)])
+    def turn(self) -> Series | None:
+        """The control whose turn it is."""
+        live = self.live
+        self._next += 1
+        return live[self._next % len(live)] if live else None
 
-    async def each(self, times: int = 1) -> None:
-        """Send every control so many times."""
-        for _ in range(times):
-            for series in self.series:
-                if not series.hopeless:
-                    await self._fire(series)
+    def unsure(self, since: float) -> list[Series]:
+        """The controls that have had no answer to anything sent after `since`."""
+        return [series for series in self.live if series.last_good <= since]
 
-    async def final(self, since: float) -> None:
-        """Send until every control that is worth it was answered after `since`, or 20 times."""
-        for _ in range(FINAL_TRIES):
-            waiting = [s for s in self.series if s.last_good <= since and not s.hopeless]
-            if not waiting:
-                return
-            for series in waiting:
-                await self._fire(series)
-            await asyncio.sleep(FINAL_PAUSE_S)
-        await asyncio.sleep(0.3)
-
-    def answered(self, number: int, packet: Packet) -> None:
-        """Take an answer to the control packet of that number."""
-        series, index = self._packets[number - FIRST_COPY]
-        if packet.source != series.address:
-            return
-        if series.kind == "coordinator" and series.protocol is Protocol.UDP:
-            good = packet.payload[:16] == echo_reply(self._key, self.request(series, index))
-        else:
-            good = (
-                verify(self._key, series.address, series.protocol, series.port, self.copy_of(index), packet) is not None
-            )
-        if good and (series.protocol is Protocol.ICMP or packet.sport == series.port):
-            series.answered.setdefault(index, packet.at)
-
-    def request(self, series: Series, index: int) -> bytes:
-        """The UDP payload of a control to the coordinator."""
-        return echo_request(self._key, series.address, series.port, self._round, self.copy_of(index))
-
-    def covered_until(self, source: str, via: str, key: str) -> float:
-        """Until when copies sent from there, that way, with that protocol and family are known to have got out."""
-        mine = [s for s in self.series if s.key == (source, via, key)]
-        # What answers on the pair may be a middlebox on this side: it shows a ban, but not that packets get out.
-        good = max((s.last_good for s in mine if s.kind != PAIR), default=0.0)
-        family = key[-1]
-        bans = [s.last_good for s in self.series if s.kind != "coordinator" and s.key[2][-1] == family and s.went_bad]
-        bans += [s.last_good for s in mine if s.went_bad]
-        return min([good, *bans])
+    def row(self) -> int:
+        """How many misses in a row loss does not explain any more (p^k < 0.001)."""
+        loss = self._pooled(LONG_ROW)
+        if loss is None:
+            return LONG_ROW
+        return FINAL_TRIES if loss >= 1 else max(LEAST_ROW, math.ceil(math.log(SAME_LOSS) / math.log(loss)))
 
     def loss(self) -> float | None:
-        """Upper bound of the loss there and back, over the controls that are answered at all."""
-        old = time.monotonic() - 0.2
-        sent = answered = 0
-        for series in self.series:
-            if series.answered:
-                done = [i for i, at in enumerate(series.sent) if at < old or i in series.answered]
-                sent += len(done)
-                answered += len(series.answered)
-        return upper_bound(sent, sent - answered)
+        """Upper bound of the loss there and back over the controls that are answered at all, bans left out."""
+        return self._pooled(self.row())
+
+    def stopped(self) -> list[Series]:
+        """Controls that were good and are not any more."""
+        row, now = self.row(), self._now()
+        return [s for s in self.series if s.answered and any(end == math.inf for _, end in s.gaps(row, now))]
+
+    def coverage(self) -> Coverage:
+        """What the controls show, as it stands now."""
+        return Coverage(self.series, self.row(), self._now())
 
     def results(self, until: float) -> tuple[ControlResult, ...]:
-        """What the report says of each control."""
+        """What the report says of each control; packets of a ban are not loss, so they are not counted."""
+        row, now = self.row(), self._now()
         return tuple(
             ControlResult(
                 address=s.address,
@@ -160,7 +140,7 @@ class Controls:
                 port=s.port,
                 source_address=s.route.source,
                 via=s.route.via,
-                sent=len(s.sent),
+                sent=len(s.sent) - (sum(map(len, s.rows(row, now))) if s.answered else 0),
                 answered=len(s.answered),
                 ended_good=s.last_good >= until,
                 rtt_ms=min((round((at - s.sent[i]) * 1000, 3) for i, at in s.answered.items()), default=None),
@@ -168,12 +148,54 @@ class Controls:
             for s in self.series
         )
 
-    async def _fire(self, series: Series) -> None:
-        index = len(series.sent)
-        series.sent.append(time.monotonic())
-        self._packets.append((series, index))
-        await self._send(series, FIRST_COPY + len(self._packets) - 1)
+    def _pooled(self, row: int) -> float | None:
+        now = self._now()
+        sent = answered = 0
+        for series in self.series:
+            if series.answered:
+                flying = sum(i not in series.answered and now - at < IN_FLIGHT_S for i, at in enumerate(series.sent))
+                sent += len(series.sent) - flying - sum(map(len, series.rows(row, now)))
+                answered += len(series.answered)
+        return upper_bound(sent, sent - answered)
 
-    def packet(self, number: int) -> tuple[Series, int]:
-        """The control and the index of its packet."""
-        return self._packets[number - FIRST_COPY]
+
+class Coverage:
+    """Whether what was sent at a moment is known to have got out, and not into a ban."""
+
+    def __init__(self, series: list[Series], row: int, now: float) -> None:
+        self._good: dict[Key, list[tuple[float, list[tuple[float, float]]]]] = {}
+        self._pair: dict[tuple[str, str], list[tuple[Series, list[tuple[float, float]]]]] = {}
+        for each in series:
+            if not each.answered:
+                continue
+            gaps = each.gaps(row, now)
+            if each.kind == PAIR:
+                self._pair.setdefault((each.route.via, each.key[2][-1]), []).append((each, gaps))
+            else:
+                self._good.setdefault(each.key, []).append((each.last_good, gaps))
+
+    def covers(self, key: Key, address: str, at: float) -> bool:
+        """Whether a control from the same place by the same way was good after `at`, and the pair was not banned then."""
+        good = self._good.get(key, ())
+        return any(at < last and not _within(at, gaps) for last, gaps in good) and not self.banned(key, address, at)
+
+    def banned(self, key: Key, address: str, at: float) -> bool:
+        """Whether an endpoint of the pair that answers otherwise did not at that time.
+
+        One that stops for TCP speaks for every protocol (a scanner's ban), another for its own; for all where nothing
+        of the pair still answered. What still answers at the very address outweighs what happened at another.
+        """
+        _, via, kind = key
+        pair = self._pair.get((via, kind[-1]), ())
+        bad = [each for each, gaps in pair if _within(at, gaps)]
+        good = [each for each, gaps in pair if not _within(at, gaps) and at < each.last_good]
+        mine = [each for each in bad if each.address == address]
+        if not mine and any(each.address == address for each in good):
+            return False
+        return bool(bad) and (
+            not good or any(each.protocol is Protocol.TCP or each.key[2] == kind for each in (mine or bad))
+        )
+
+
+def _within(at: float, gaps: list[tuple[float, float]]) -> bool:
+    return any(after < at < before for after, before in gaps)

@@ -9,37 +9,49 @@ import errno
 import socket
 import time
 
-from probes import classify, payloads, said
-from probes.cells import OPEN, SILENT, Cell
+from probes import classify, dns, said, udp
+from probes.cells import OPEN, Cell
 from probes.packet import Packet
 from probes.sender import Bucket, Flows
+from probes.token import KERNEL_COPY, token
 from reachability.observation import KernelFlow
-from reachability.topology import family
 from reachability.vocabulary import Protocol, Reason, State
 
-AT_ONCE = 64
-CONNECT_S, REPLY_S = 0.9, 0.5
+AT_ONCE = 96
+CONNECT_S, REPLY_S, SEEN_S = 0.9, 0.6, 0.05
+_WORDS = {errno.ECONNREFUSED: "refused", errno.EPERM: "not-sent", errno.EACCES: "not-sent"}
 
 
 class KernelWay:
     """Tries cells through the kernel. `raw` False: it is the only way there is, and what it finds is the cell's state."""
 
-    def __init__(self, bucket: Bucket, flows: Flows, *, raw: bool, listen: bool = True) -> None:
+    def __init__(self, bucket: Bucket, flows: Flows, key: bytes, *, raw: bool) -> None:
         self._bucket = bucket
         self._flows = flows
+        self._key = key
         self._raw = raw
-        self._listen = listen
-        self._limit = asyncio.Semaphore(AT_ONCE if raw else 4 * AT_ONCE)
+        self._limit = asyncio.Semaphore(AT_ONCE)
         self._left: set[int] = set()
         self._count = 0
+        self.packets = 0
         self.flows: list[KernelFlow] = []
 
     async def run(self, cells: list[Cell]) -> None:
         """Try all cells, many at a time."""
         async with asyncio.TaskGroup() as group:
             for cell in cells:
-                if cell.target.protocol is not Protocol.ICMP and cell.state is not State.ERROR:
+                if cell.target.protocol is not Protocol.ICMP and cell.state is not State.ERROR and not cell.kernel:
                     group.create_task(self._one(cell), name=f"kernel {cell.target.address} {cell.port}")
+
+    async def connects(self, address: str, port: int, source: str) -> State:
+        """Whether a TCP port can be connected to: open, closed, filtered (silence) or error."""
+        try:
+            with await self._dial(address, port, source):
+                return State.OPEN
+        except TimeoutError:
+            return State.FILTERED
+        except OSError as error:
+            return classify.from_errno(error.errno)[0]
 
     def close(self) -> None:
         """Give up the ports."""
@@ -57,72 +69,84 @@ class KernelWay:
         """The kernel reads the errors itself."""
 
     async def _one(self, cell: Cell) -> None:
-        tcp = cell.target.protocol is Protocol.TCP
+        attempt = self._tcp if cell.target.protocol is Protocol.TCP else self._udp
         async with self._limit:
+            number = self._count + 1  # the first connection that the attempt makes
+            started = time.monotonic()
+            try:
+                await attempt(cell)
+            except TimeoutError:
+                await asyncio.sleep(SEEN_S)
+                left = not self._raw or number in self._left
+                self._found(cell, "silent" if left else "not-sent", cell.state, Reason.NO_RESPONSE)
+            except OSError as error:
+                self._found(cell, _WORDS.get(error.errno or 0, "error"), *classify.from_errno(error.errno))
+            else:
+                if cell.rtt_ms is None:
+                    cell.rtt_ms = round((time.monotonic() - started) * 1000, 3)
+
+    async def _tcp(self, cell: Cell) -> None:
+        address, port = cell.target.address, cell.port
+        with await self._dial(address, port, cell.source) as connection:
+            self._found(cell, "open", State.OPEN, Reason.SYN_ACK)
+
+            async def again() -> socket.socket:
+                return await self._dial(address, port, cell.source)
+
+            heard = await said.listen(connection, port, cell.target.name, again)
+            cell.said, cell.note, cell.kind = heard.digest, heard.note, heard.kind
+
+    async def _udp(self, cell: Cell) -> None:
+        address, port = cell.target.address, cell.port
+        request = udp.REQUESTS.get(port) or token(self._key, address, Protocol.UDP, port, KERNEL_COPY)
+        loop = asyncio.get_running_loop()
+        with self._socket(socket.SOCK_DGRAM, address, port, cell.source) as connection:
             await self._bucket.take()
-            kind = socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM
-            ip = socket.AF_INET6 if family(cell.target.address) == 6 else socket.AF_INET  # noqa: PLR2004
-            with socket.socket(ip, kind) as connection:
-                connection.setblocking(False)
-                source = cell.target.source or (cell.routes[0].source if cell.routes else "")
-                number = self._count = self._count + 1
-                try:
-                    connection.bind((source, 0))
-                except OSError as error:
-                    self._failed(cell, error)
-                    return
-                port = connection.getsockname()[1]
-                self._flows.adopt(self, cell.target.protocol, port, number)
-                self.flows.append(
-                    KernelFlow(
-                        address=cell.target.address,
-                        protocol=cell.target.protocol,
-                        port=cell.port,
-                        source_address=source,
-                        source_port=port,
-                    )
-                )
-                started = time.monotonic()
-                try:
-                    await (self._tcp if tcp else self._udp)(cell, connection, source)
-                except TimeoutError:
-                    await asyncio.sleep(0.05)
-                    left = number in self._left or not self._raw
-                    self._found(cell, "silent" if left else "not-sent", State.FILTERED, Reason.NO_RESPONSE)
-                except OSError as error:
-                    self._failed(cell, error)
-                else:
-                    if cell.rtt_ms is None:
-                        cell.rtt_ms = round((time.monotonic() - started) * 1000, 3)
-
-    async def _tcp(self, cell: Cell, connection: socket.socket, source: str) -> None:
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(CONNECT_S):
-            await loop.sock_connect(connection, (cell.target.address, cell.port))
-        self._found(cell, "open", State.OPEN, Reason.SYN_ACK)
-        if self._listen:
-            cell.said, cell.note = await said.listen(connection, cell.target.address, cell.port, source)
-
-    async def _udp(self, cell: Cell, connection: socket.socket, source: str) -> None:
-        del source
-        loop = asyncio.get_running_loop()
-        request = payloads.UDP.get(cell.port, b"segwatch")
-        async with asyncio.timeout(REPLY_S):
-            await loop.sock_connect(connection, (cell.target.address, cell.port))
-            await loop.sock_sendall(connection, request)
-            data = await loop.sock_recv(connection, 2048)
+            self.packets += 1
+            async with asyncio.timeout(REPLY_S):
+                await loop.sock_connect(connection, (address, port))
+                await loop.sock_sendall(connection, request)
+                data = await loop.sock_recv(connection, said.MOST)
         self._found(cell, "open", State.OPEN, Reason.UDP_RESPONSE)
-        if len(data) >= said.LEAST:
-            cell.said, cell.note = said.digest(data[2:]), said.note(data)
+        cell.note = said.note(data)
+        if port in (53, 5353) and dns.describe(data):
+            cell.kind, cell.note = "dns", dns.describe(data)
+        steady = udp.steady(port, data)
+        if len(steady) >= said.LEAST:
+            cell.said = said.digest(steady)
 
-    def _failed(self, cell: Cell, error: OSError) -> None:
-        state, reason = classify.from_errno(error.errno)
-        kernel = {errno.ECONNREFUSED: "refused", errno.EPERM: "not-sent"}.get(error.errno or 0, "error")
-        self._found(cell, kernel, state, reason)
+    async def _dial(self, address: str, port: int, source: str) -> socket.socket:
+        """A connected socket whose flow is known to the witness; OSError or TimeoutError."""
+        connection = self._socket(socket.SOCK_STREAM, address, port, source)
+        try:
+            await self._bucket.take()
+            self.packets += 1
+            async with asyncio.timeout(CONNECT_S):
+                await asyncio.get_running_loop().sock_connect(connection, (address, port))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _socket(self, kind: int, address: str, port: int, source: str) -> socket.socket:
+        protocol = Protocol.TCP if kind == socket.SOCK_STREAM else Protocol.UDP
+        connection = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
+        try:
+            connection.setblocking(False)
+            connection.bind((source, 0))
+        except OSError:
+            connection.close()
+            raise
+        own, local = connection.getsockname()[:2]
+        self._count += 1
+        self._flows.adopt(self, protocol, local, self._count)
+        self.flows.append(
+            KernelFlow(address=address, protocol=protocol, port=port, source_address=source or own, source_port=local)
+        )
+        return connection
 
     def _found(self, cell: Cell, kernel: str, state: State, reason: Reason) -> None:
+        """What crossed wins: an open port counts whichever way it was found; all else only where there is no other way."""
         cell.kernel = kernel
         if not self._raw or (state is State.OPEN and cell.level < OPEN):
-            if self._raw or cell.level <= SILENT:
-                cell.state, cell.reason = state, reason
-
+            cell.state, cell.reason = state, reason

@@ -6,51 +6,50 @@ import asyncio
 import contextlib
 import hashlib
 import socket
-import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
-from probes import payloads
+from probes import tls
 
-BANNER_S, ANSWER_S, TLS_S = 0.25, 0.6, 1.0
+BANNER_S, ANSWER_S = 0.25, 0.6
 LEAST = 8
+MOST = 4096  # enough to tell one service from another
+HTTP = b"GET / HTTP/1.0\r\nUser-Agent: segwatch\r\nAccept: */*\r\n\r\n"
+# Header lines that change by themselves from one answer to the next.
 VOLATILE = (b"date:", b"expires:", b"age:", b"set-cookie:", b"x-request-id:", b"etag:", b"last-modified:")
 
 
-async def listen(connection: socket.socket, address: str, port: int, source: str) -> tuple[str, str]:
-    """(digest of what it said in 16 hex or "", a note for people). Never raises: a refusal to talk is an answer too."""
-    if port in payloads.TLS_FIRST:
-        found = await tls(address, port, source)
-        if found[0]:
+@dataclass(frozen=True, slots=True)
+class Said:
+    """`digest`: 16 hex digits of eight bytes or more that it said, or "". `kind`: the probe kind that got it."""
+
+    digest: str = ""
+    note: str = ""
+    kind: str = ""
+
+
+async def listen(
+    connection: socket.socket, port: int, name: str, dial: Callable[[], Awaitable[socket.socket]]
+) -> Said:
+    """Ask a connected socket what it is; `dial` makes another connection. Never raises: a refusal to talk is an answer."""
+    if port in tls.FIRST:
+        found = await _tls(name, dial)
+        if found.digest:
             return found
     data = await _read(connection, BANNER_S)
     if not data:
-        with contextlib.suppress(OSError):
-            await asyncio.get_running_loop().sock_sendall(connection, payloads.HTTP)
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(ANSWER_S):
+                await asyncio.get_running_loop().sock_sendall(connection, HTTP)
             data = await _read(connection, ANSWER_S)
-    if len(data) < LEAST and port not in payloads.TLS_FIRST:
-        found = await tls(address, port, source)
-        if found[0]:
-            return found
-    if len(data) < LEAST:
-        return "", "says nothing" if not data else f"says {len(data)} bytes"
-    return digest(data), note(data)
-
-
-async def tls(address: str, port: int, source: str) -> tuple[str, str]:
-    """Handshake on a connection of its own; the digest is the certificate's. A failure is a note: the port is open."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    local = (source, 0) if source else None
-    try:
-        async with asyncio.timeout(TLS_S):
-            _, writer = await asyncio.open_connection(address, port, ssl=context, local_addr=local)
-    except (OSError, TimeoutError, ssl.SSLError) as error:
-        return "", f"TLS failed: {type(error).__name__}"
-    connection = writer.get_extra_info("ssl_object")
-    certificate = connection.getpeercert(binary_form=True) or b""
-    version = connection.version()
-    writer.transport.abort()
-    shown = hashlib.sha256(certificate).hexdigest()[:16]
-    return shown, f"{version}, certificate sha256 {shown}…"
+    if len(data) >= LEAST:
+        return Said(digest(data), note(data))
+    if port in tls.FIRST:
+        return found
+    found = await _tls(name, dial)
+    if found.digest:
+        return found
+    return Said("", "says nothing" if not data else f"says {len(data)} bytes")
 
 
 def digest(data: bytes) -> str:
@@ -62,16 +61,25 @@ def digest(data: bytes) -> str:
 def note(data: bytes) -> str:
     """Its first line, printable, at most 60 characters, and how much there was."""
     first = data.split(b"\n")[0].decode("ascii", "replace").strip()
-    shown = "".join(c if c.isprintable() else "." for c in first)[:60]
+    shown = "".join(c if c.isprintable() and c.isascii() else "." for c in first)[:60]
     return f"{shown} ({len(data)} bytes)"
+
+
+async def _tls(name: str, dial: Callable[[], Awaitable[socket.socket]]) -> Said:
+    try:
+        connection = await dial()
+    except (OSError, TimeoutError) as error:
+        return Said("", f"TLS not tried: {getattr(error, 'strerror', None) or 'no second connection'}")
+    certificate, text = await tls.handshake(connection, name)
+    return Said(tls.fingerprint(certificate) if certificate else "", text, "tls" if certificate else "")
 
 
 async def _read(connection: socket.socket, timeout_s: float) -> bytes:
     data = b""
     with contextlib.suppress(TimeoutError, OSError):
         async with asyncio.timeout(timeout_s):
-            while len(data) < 4096:  # noqa: PLR2004 - enough to tell one service from another
-                part = await asyncio.get_running_loop().sock_recv(connection, 4096)
+            while len(data) < MOST:
+                part = await asyncio.get_running_loop().sock_recv(connection, MOST)
                 if not part:
                     break
                 data += part

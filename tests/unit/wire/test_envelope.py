@@ -1,3 +1,6 @@
+from dataclasses import replace
+from importlib.metadata import version
+
 import msgspec
 import pytest
 import zstandard
@@ -6,6 +9,7 @@ from hypothesis import strategies as st
 
 from reachability.observation import ArrivalRow, Observation, SourceReport, WitnessReport
 from reachability.vocabulary import Protocol, Reason, State
+from wire.columns import encode_batch
 from wire.envelope import MOST_BYTES, MOST_MESSAGE_BYTES, BadMessage, pack_up, seal, unpack_up, unseal
 from wire.messages import VERSION, Armed, Batch, Done, Resolved, Status
 
@@ -104,16 +108,49 @@ def test_unknown_fields_are_ignored_and_new_ones_have_defaults() -> None:
     assert unpack_up(seal(msgspec.msgpack.encode(old))) == Batch(spool="s", sequence=1, age_s=0.0)
 
 
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"target": [1, 2], "copies": [1]}, "differ in length"),
+        ({"target": [1]}, "missing required field"),
+        ({"target": ["x"], "address": ["a"], "protocol": ["tcp"], "copies": [1]}, "Expected `int`, got `str`"),
+        ({"target": [1], "address": ["a"], "protocol": ["sctp"], "copies": [1]}, "Invalid enum value 'sctp'"),
+        ({"target": [{}]}, "does not read"),
+        ({"target": 1}, "does not read"),
+    ],
+)
+def test_columns_that_make_no_rows_are_refused(columns: object, words: str) -> None:
+    witness = {"round": "r", "agent": "a", "arrivals": columns}
+    forged = {"type": "batch", "spool": "s", "sequence": 1, "age_s": 0.0, "witnesses": [witness]}
+    with pytest.raises(BadMessage, match=words):
+        unpack_up(seal(msgspec.msgpack.encode(forged)))
+
+
+def test_a_column_of_a_later_version_is_ignored() -> None:
+    row = {"target": [1], "address": ["::1"], "protocol": ["udp"], "copies": [2], "ports": ["53"], "later": ["x"]}
+    witness = {"round": "r", "agent": "prod-1", "arrivals": row, "later": 1}
+    forged = {"type": "batch", "spool": "s", "sequence": 1, "age_s": 0.0, "witnesses": [witness]}
+    read = unpack_up(seal(msgspec.msgpack.encode(forged)))
+    assert isinstance(read, Batch)
+    assert read.witnesses == batch().witnesses
+
+
+def test_columns_are_smaller_than_rows() -> None:
+    rows = tuple(replace(OBSERVATION, target=n, address=f"10.30.{n // 250}.{n % 250}") for n in range(10_000))
+    report = SourceReport(round="r", agent="dev-1", observations=rows)
+    many = Batch(spool="s", sequence=1, age_s=0.0, sources=(report,))
+    assert len(encode_batch(many)) < len(msgspec.msgpack.encode(many)) / 3
+    assert unpack_up(pack_up(many)) == many
+
+
 @given(st.binary(max_size=200))
 def test_no_bytes_do_worse_than_a_bad_message(payload: bytes) -> None:
     for candidate in (payload, b"\x01\x00" + payload, b"\x01\x01" + payload):
         try:
             unpack_up(candidate)
-        except BadMessage as error:
-            assert str(error)
+        except BadMessage:
+            continue
 
 
 def test_the_version_is_that_of_the_project() -> None:
-    from importlib.metadata import version
-
     assert version("segwatch") == VERSION

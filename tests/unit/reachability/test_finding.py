@@ -1,0 +1,314 @@
+"""Folding loses and invents nothing; a finding keeps its id, and resolves by proof alone."""
+
+import itertools
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reachability.compare import Cell
+from reachability.finding import FindingBook, Kind, Status, fold_findings
+from reachability.life import TRANSITIONS, Happening
+from reachability.matrix import CellKey, Judged
+from reachability.ports import ALL_PORTS, PortSet
+from reachability.topology import Path, Selector, Waiver
+from reachability.verdict import Evidence, Verdict
+from reachability.vocabulary import Declared, Protocol, Reachability, Result, State
+from tests.unit.sample import NOW
+
+LEAK = Verdict(reachability=Reachability.REACHABLE, row=1)
+SHUT = Verdict(reachability=Reachability.BLOCKED, row=15)
+PATH = Path("p", Selector("dev"), Selector("prod"))
+WAIVER = Waiver("W-1", Selector("dev"), Selector("prod"), None, "o", "j", NOW)
+
+
+def cell(ports: str | None, result: Result, name: str = "r1", **more) -> Cell:
+    fields = {"agent": "dev-1", "source_address": "10.10.0.10", "destination": "prod", "address": "10.30.0.10"}
+    fields |= {field: more.pop(field) for field in list(more) if field in fields}
+    protocol = Protocol.TCP if ports is not None else Protocol.ICMP
+    protocol = more.pop("protocol", protocol)
+    verdict = SHUT if result is Result.PASS else LEAK
+    run = more.pop("run", "")
+    seen = result not in {Result.NOT_RUN}
+    evidence = Evidence(protocol=protocol, state=more.pop("state", State.OPEN))
+    at = NOW.timestamp()
+    judged = Judged(evidence=evidence, verdict=verdict, round=name, run=run, observed_at=at) if seen else None
+    base = Cell(
+        key=CellKey(protocol=protocol, **fields),
+        source_environment=more.pop("source_environment", "dev"),
+        ports=None if ports is None else PortSet.parse(ports),
+        declared=more.pop("declared", Declared.DENIED),
+        result=result,
+        required=True,
+        judged=judged,
+    )
+    return replace(base, **more)
+
+
+def shown(cells) -> list[tuple[str, str]]:
+    return [(",".join(fold.addresses), str(fold.ports)) for fold in fold_findings(cells)]
+
+
+def test_contiguous_ports_fold_and_a_closed_port_parts_them():
+    assert shown([cell("20-22", Result.FAIL), cell("23-30", Result.FAIL, service="web")]) == [("10.30.0.10", "20-30")]
+    assert shown([cell("20,22", Result.FAIL), cell("21", Result.PASS)]) == [("10.30.0.10", "20"), ("10.30.0.10", "22")]
+
+
+def test_what_was_not_shown_to_be_closed_parts_nothing():
+    for between in (Result.NOT_RUN, Result.STALE, Result.INCONCLUSIVE):
+        assert shown([cell("20,22", Result.FAIL), cell("21", between)]) == [("10.30.0.10", "20,22")]
+    allowed = cell("21", Result.PASS, declared=Declared.ALLOWED)
+    assert shown([cell("20,22", Result.FAIL), allowed]) == [("10.30.0.10", "20,22")]
+
+
+def test_hosts_fold_then_directions():
+    cells = [
+        cell("1-65535", Result.FAIL, address=address, agent=agent, source_address=agent)
+        for agent in ("dev-1", "dev-2")
+        for address in ("10.30.0.10", "10.30.0.21")
+    ]
+    [fold] = fold_findings(cells)
+    assert (fold.agents, fold.addresses, fold.count) == (("dev-1", "dev-2"), ("10.30.0.10", "10.30.0.21"), 4 * 65535)
+
+
+def test_kinds_waivers_protocols_and_pairs_stay_apart():
+    cells = [
+        cell("22", Result.FAIL),
+        cell("23", Result.WAIVED, waiver=WAIVER),
+        cell("24", Result.FAIL, declared=Declared.REQUIRED, path=PATH),
+        cell("22", Result.FAIL, protocol=Protocol.UDP),
+        cell(None, Result.FAIL),
+        cell("22", Result.FAIL, destination="test"),
+    ]
+    folds = fold_findings(cells)
+    assert len(folds) == 6
+    assert [fold.path for fold in folds if fold.kind is Kind.MISSING_PATH] == ["p"]
+    assert [fold.waiver for fold in folds if fold.waiver] == ["W-1"]
+    assert [fold.ports for fold in folds if fold.protocol is Protocol.ICMP] == [None]
+
+
+def test_what_answered_speaks_for_the_fold():
+    closed = cell("22", Result.FAIL, name="r9", state=State.CLOSED)
+    [fold] = fold_findings([closed, cell("23", Result.FAIL)])
+    assert fold.judged[0].evidence.state is State.OPEN
+    assert fold.rounds == {"r1", "r9"}
+
+
+RESULTS = st.sampled_from([Result.FAIL, Result.PASS, Result.WAIVED, Result.INCONCLUSIVE, Result.NOT_RUN])
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 12), st.integers(0, 1), st.integers(0, 1), RESULTS), max_size=40))
+def test_a_fold_loses_and_invents_no_port(rows: list[tuple[int, int, int, Result]]):
+    chosen = {(port, host, agent): result for port, host, agent, result in rows}
+    cells = [
+        cell(
+            str(port),
+            result,
+            address=f"10.30.0.{host}",
+            agent=f"dev-{agent}",
+            waiver=WAIVER if result is Result.WAIVED else None,
+        )
+        for (port, host, agent), result in chosen.items()
+    ]
+    folds = fold_findings(cells)
+    folded = [
+        (port, region.key.address, region.key.agent, fold.waiver)
+        for fold in folds
+        for region in fold.regions
+        for port in region.ports
+    ]
+    bad = [
+        (port, f"10.30.0.{host}", f"dev-{agent}", "W-1" if result is Result.WAIVED else "")
+        for (port, host, agent), result in chosen.items()
+        if result in {Result.FAIL, Result.WAIVED}
+    ]
+    assert sorted(folded) == sorted(bad)
+    for fold in folds:
+        assert {str(region.ports) for region in fold.regions} == {str(fold.ports)}
+        assert {(r.key.agent, r.key.address) for r in fold.regions} == set(
+            itertools.product(fold.agents, fold.addresses)
+        )
+
+
+def test_a_whole_sweep_of_many_hosts_is_one_fold():
+    cells = [cell(str(ALL_PORTS), Result.FAIL, address=f"10.30.0.{host}") for host in range(1, 17)]
+    [fold] = fold_findings(cells)
+    assert (len(fold.addresses), fold.count) == (16, 16 * 65535)
+
+
+def apply(book: FindingBook, *cells: Cell, after_s: float = 0, confirm: int = 1) -> list[str]:
+    return [event.what for event in book.apply(cells, NOW + timedelta(seconds=after_s), confirm)]
+
+
+def only(book: FindingBook):
+    [finding] = [finding for finding in book.findings if finding.listed]
+    return finding
+
+
+def test_a_life():
+    book = FindingBook()
+    assert apply(book, cell("22", Result.FAIL, "r1")) == ["opened"]
+    name = only(book).id
+    assert apply(book, cell("22", Result.FAIL, "r1")) == []
+    assert apply(book, cell("22", Result.FAIL, "r2")) == ["confirmed"]
+    event = book.acknowledge(name, "ada", "closing it", NOW)
+    assert (event.what, event.by, only(book).status) == ("acknowledged", "ada", Status.ACKNOWLEDGED)
+    assert apply(book, cell("22", Result.FAIL, "r3")) == []
+    assert apply(book, cell("22", Result.PASS, "r4"), after_s=9) == ["resolved"]
+    assert only(book).status is Status.RESOLVED
+    assert apply(book, cell("22", Result.PASS, "r5"), after_s=10) == []
+    assert apply(book, cell("22", Result.FAIL, "r6"), after_s=11) == ["reopened"]
+    assert only(book).id == name
+    assert apply(book, cell("22", Result.FAIL, "r7"), after_s=12) == ["confirmed"]
+
+
+def test_every_transition_of_the_table_leads_somewhere_else():
+    assert all(before is not after for (before, _), after in TRANSITIONS.items())
+    assert {status for status, _ in TRANSITIONS} | set(TRANSITIONS.values()) == set(Status)
+    assert {happening for _, happening in TRANSITIONS} == set(Happening)
+
+
+def test_confirm_asks_for_distinct_rounds_in_a_row():
+    book = FindingBook()
+    assert apply(book, cell("22", Result.FAIL, "r1"), confirm=2) == []
+    assert apply(book, cell("22", Result.FAIL, "r1"), confirm=2) == []
+    assert not [finding for finding in book.findings if finding.listed]
+    assert apply(book, cell("22", Result.FAIL, "r2"), confirm=2) == ["opened"]
+    assert apply(book, cell("22", Result.PASS, "r3"), confirm=2) == []
+    assert apply(book, cell("22", Result.PASS, "r3"), confirm=2) == []
+    assert apply(book, cell("22", Result.FAIL, "r4"), confirm=2) == ["confirmed"]
+    assert apply(book, cell("22", Result.PASS, "r5"), confirm=2) == []
+    assert apply(book, cell("22", Result.PASS, "r6"), confirm=2) == ["resolved"]
+
+
+def test_a_suspicion_that_was_not_so_leaves_nothing():
+    book = FindingBook()
+    apply(book, cell("22", Result.FAIL, "r1"), confirm=2)
+    assert apply(book, cell("22", Result.PASS, "r2"), confirm=2) == []
+    assert book.findings == ()
+
+
+def test_a_verify_run_is_enough_by_itself():
+    book = FindingBook()
+    assert apply(book, cell("22", Result.FAIL, "r1", run="v1"), confirm=3) == ["opened"]
+    assert apply(book, cell("22", Result.PASS, "r2", run="v2"), confirm=3) == ["resolved"]
+
+
+@pytest.mark.parametrize("result", [Result.INCONCLUSIVE, Result.STALE, Result.NOT_RUN])
+def test_it_never_resolves_without_proof(result: Result):
+    book = FindingBook()
+    apply(book, cell("22-23", Result.FAIL, "r1"))
+    for number in range(2, 6):
+        assert apply(book, cell("22", Result.PASS, f"r{number}"), cell("23", result, f"r{number}")) == []
+    assert only(book).status is Status.OPEN
+    assert apply(book, cell("22-23", Result.PASS, "r9")) == ["resolved"]
+
+
+def test_what_is_unproven_is_not_forgotten_while_the_rest_still_fails():
+    book = FindingBook()
+    apply(book, cell("22-23", Result.FAIL, "r1"))
+    assert apply(book, cell("22", Result.FAIL, "r2"), cell("23", Result.INCONCLUSIVE, "r2")) == ["confirmed"]
+    assert str(only(book).ports) == "22"
+    assert apply(book, cell("22", Result.PASS, "r3"), cell("23", Result.INCONCLUSIVE, "r3")) == []
+    assert apply(book, cell("22-23", Result.PASS, "r4")) == ["resolved"]
+
+
+def test_a_hole_that_grows_or_shrinks_keeps_its_id():
+    book = FindingBook()
+    apply(book, cell("22", Result.FAIL, "r1"), cell("23", Result.PASS, "r1"))
+    name = only(book).id
+    assert apply(book, cell("22-23", Result.FAIL, "r2")) == ["confirmed"]
+    assert apply(book, cell("22-24", Result.FAIL, "r3")) == ["changed"]
+    assert apply(book, cell("24", Result.FAIL, "r4"), cell("22-23", Result.PASS, "r4")) == ["changed"]
+    assert (only(book).id, str(only(book).ports)) == (name, "24")
+
+
+def test_where_two_merge_the_older_id_stays():
+    book = FindingBook()
+    apply(book, cell("22", Result.FAIL, "r1"), cell("23-24", Result.PASS, "r1"))
+    older = only(book).id
+    later = [cell("22,24", Result.FAIL, "r2"), cell("23", Result.PASS, "r2")]
+    assert apply(book, *(replace(c, judged=replace(c.judged, observed_at=NOW.timestamp() + 60)) for c in later)) == [
+        "confirmed",
+        "opened",
+    ]
+    [younger] = [finding.id for finding in book.findings if finding.id != older]
+    assert sorted(apply(book, cell("22-24", Result.FAIL, "r3"))) == ["changed", "merged"]
+    assert only(book).id == older
+    assert book.get(younger) == book.get(older)
+
+
+def test_a_hole_that_parts_goes_on_in_its_largest_part():
+    book = FindingBook()
+    apply(book, cell("20-29", Result.FAIL, "r1"))
+    name = only(book).id
+    apply(book, cell("20,22-29", Result.FAIL, "r2"), cell("21", Result.PASS, "r2"))
+    assert {str(finding.ports): finding.id == name for finding in book.findings} == {"20": False, "22-29": True}
+
+
+def test_ids_survive_a_restart_and_differ():
+    book = FindingBook()
+    apply(book, cell("22,24", Result.FAIL, "r1"), cell("23", Result.PASS, "r1"))
+    names = {finding.id for finding in book.findings}
+    assert len(names) == 2
+    again = FindingBook(book.findings)
+    assert apply(again, cell("22,24", Result.FAIL, "r2"), cell("23", Result.PASS, "r2")) == ["confirmed", "confirmed"]
+    assert {finding.id for finding in again.findings} == names
+
+
+def test_other_kinds_and_pairs_do_not_continue_it():
+    book = FindingBook()
+    apply(book, cell("22", Result.FAIL, "r1"))
+    missing = cell("22", Result.FAIL, "r2", declared=Declared.REQUIRED, path=PATH)
+    assert apply(book, missing) == ["opened", "resolved"]
+    assert {finding.kind: finding.status for finding in book.findings} == {
+        Kind.MISSING_PATH: Status.OPEN,
+        Kind.UNEXPECTED_PATH: Status.RESOLVED,
+    }
+
+
+def test_a_declared_path_resolves_it_at_once():
+    book = FindingBook()
+    apply(book, cell("22", Result.FAIL, "r1"), confirm=1)
+    allowed = cell("22", Result.PASS, "r1", declared=Declared.ALLOWED, path=PATH)
+    [event] = book.apply([allowed], NOW, 5)
+    assert (event.what, event.text) == ("resolved", "now declared by p")
+
+
+def test_a_waiver_and_its_end():
+    book = FindingBook()
+    apply(book, cell("22", Result.FAIL, "r1"))
+    name = only(book).id
+    assert apply(book, cell("22", Result.WAIVED, "r2", waiver=WAIVER)) == ["waived"]
+    assert only(book).waiver == "W-1"
+    assert apply(book, cell("22", Result.FAIL, "r3")) == ["reopened"]
+    assert only(book).id == name
+
+
+def test_what_a_new_topology_dropped_is_over_but_a_lost_address_is_not():
+    book = FindingBook()
+    apply(book, cell("22", Result.FAIL, "r1"))
+    elsewhere = cell("22", Result.PASS, "r2", address="10.30.0.99")
+    assert apply(book, elsewhere) == []
+    assert apply(book, cell("22", Result.PASS, "r2", destination="test")) == ["resolved"]
+
+
+def test_one_that_comes_back_long_after_is_a_new_one():
+    book = FindingBook()
+    apply(book, cell("22", Result.FAIL, "r1"))
+    apply(book, cell("22", Result.PASS, "r2"))
+    assert apply(book, cell("22", Result.FAIL, "r3"), after_s=30 * 86400) == ["opened"]
+    assert len(book.findings) == 2
+
+
+def test_acknowledging_what_is_not_there_or_over():
+    book = FindingBook()
+    with pytest.raises(KeyError):
+        book.acknowledge("F-000000", "ada", "x", NOW)
+    apply(book, cell("22", Result.FAIL, "r1"))
+    apply(book, cell("22", Result.PASS, "r2"))
+    with pytest.raises(ValueError, match="resolved"):
+        book.acknowledge(only(book).id, "ada", "x", NOW)
