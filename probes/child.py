@@ -29,7 +29,7 @@ class Child:
 
     def __init__(self, configuration: Configure, write: Callable[[FromChild], None]) -> None:
         from probes.capture import Capture  # noqa: PLC0415
-        from probes.routes import Routes  # noqa: PLC0415 - pyroute2, after the first message
+        from probes.routes import Routes  # noqa: PLC0415
 
         self._write = write
         self.lacks = ""
@@ -88,14 +88,16 @@ class Child:
         self._write(ChildArmed(round=arm.round, ok=not problems, problems=problems))
 
     async def _control_inside(self, arm: Arm) -> None:
-        from probes.source import Job, Source  # noqa: PLC0415 - scapy
+        from probes.job import Job  # noqa: PLC0415
+        from probes.source import Source  # noqa: PLC0415 - scapy
 
         report, _ = await Source(self.station, Job.inside(arm)).run()
         self._write(SourceDone(report=report))
 
     async def _go(self, go: Go) -> None:
         from probes.followups import FollowUps  # noqa: PLC0415 - scapy
-        from probes.source import Job, Source  # noqa: PLC0415
+        from probes.job import Job  # noqa: PLC0415
+        from probes.source import Source  # noqa: PLC0415
 
         match go.kind:
             case RoundKind.NORMAL:

@@ -23,6 +23,7 @@ NUD_USABLE = 0x02 | 0x04 | 0x08 | 0x10 | 0x80  # reachable, stale, delay, probe,
 ASK_TIMES, ASK_S = 3, 0.3
 KEEP_S = 20.0  # what was asked for by ourselves
 _REQUEST, _ERROR = 1, 2
+_XDP, _XDP_ATTACHED = 43, 2  # IFLA_*
 _DST, _SRC, _OIF, _GATEWAY, _PREFSRC, _MULTIPATH, _VIA = 1, 2, 4, 5, 7, 9, 18  # RTA_*
 
 
@@ -102,6 +103,15 @@ class Routes:
     def local(self) -> frozenset[str]:
         """This host's addresses."""
         return frozenset(address for _, address in self._addresses())
+
+    def with_xdp(self) -> set[str]:
+        """Interfaces with an XDP program in front, which may take packets before any capture sees them."""
+        found = set()
+        for answer in netlink.dump(netlink.NETLINK_ROUTE, RTM_GETLINK, struct.pack("=B15x", socket.AF_UNSPEC)):
+            values = dict(netlink.attributes(answer, 16))
+            if any(dict(netlink.attributes(values.get(_XDP, b""), 0)).get(_XDP_ATTACHED, b"")):
+                found.add(values.get(3, b"?").rstrip(b"\0").decode("ascii", "replace"))
+        return found
 
     def name(self, index: int) -> str:
         """The interface's name."""

@@ -10,58 +10,46 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
-from probes.cells import CLOSED, OPEN, Cell, control_key, observations
-from probes.controls import FIRST_COPY, Controls, Series
+from probes.canary import Canary
+from probes.cells import CLOSED, OPEN, Cell, control_key, new_cell, observations, verify
+from probes.controls import FINAL_TRIES, PAIR, Controls, Series
+from probes.job import Job
 from probes.kernelway import KernelWay
-from probes.packet import ICMP6, Packet, hops
+from probes.packet import ICMP, ICMP6, TCP, UDP, Packet, hops
 from probes.routes import NoRoute, Route
 from probes.station import Station
-from probes.token import CELL_COPIES, inside_key, token
+from probes.token import (
+    CANARY_AFTER,
+    CANARY_BEFORE,
+    CANARY_COPIES,
+    CELL_COPIES,
+    CONTROL_COPIES,
+    echo_reply,
+    echo_request,
+    token,
+)
 from reachability.loss import copies_needed
-from reachability.observation import CanaryResult, ControlTarget, SourceReport, Target
+from reachability.observation import SourceReport
 from reachability.ports import PortSet
 from reachability.topology import family, in_networks, is_address
 from reachability.vocabulary import Protocol, Reason, State
-from wire.messages import Arm, Go
 
 SLOWLY_PPS = 600
+IN_A_BURST = 8  # sleeping for less than the pauses of so many packets is not exact
 CONTROL_EVERY = 25
 LEAST_CONTROLS = 48
 ANSWER_S = 0.12  # between passes
 LAST_ANSWER_S = 1.0
+INSIDE_ANSWER_S = 0.3
 TAIL_S = 2.0
 MOST_SECONDS = 900.0
 UNCONTROLLED_PASSES = 6  # where no control answers, a witness may still show that copies got out
-CANARY_COPIES = (120, 124)
 PAIR_CONTROLS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What is to be done, of a `Go` or of an `Arm` for the inside control."""
-
-    round: str
-    key: bytes
-    targets: tuple[Target, ...]
-    role: str
-    networks: tuple[str, ...] = ()
-    controls: tuple[ControlTarget, ...] = ()
-    copies: int = 4
-    most_copies: int = 48
-
-    @classmethod
-    def source(cls, go: Go) -> Job:
-        """The source's job."""
-        return cls(go.round, go.key, go.targets, "source", go.networks, go.controls, go.copies, go.most_copies)
-
-    @classmethod
-    def inside(cls, arm: Arm) -> Job:
-        """The inside control's job: up to three copies of each endpoint until it answers."""
-        own = tuple(replace(target, source="") for target in arm.inside)
-        return cls(arm.round, inside_key(arm.key), own, "inside", copies=3, most_copies=3)
+MOST_PROBLEMS = 5
+FIRST_CONTROL = 1000  # controls' packets are numbered from here, the copies of cells and canaries below
+_PROTOCOLS = {TCP: Protocol.TCP, UDP: Protocol.UDP, ICMP: Protocol.ICMP, ICMP6: Protocol.ICMP}
 
 
 class Source:
@@ -70,13 +58,14 @@ class Source:
     def __init__(self, station: Station, job: Job) -> None:
         self._station = station
         self._job = job
-        self._cells: dict[tuple[str, Protocol, int], Cell] = {}
-        self._canaries: dict[tuple[str, int], dict[int, State]] = {}
-        self._ports: dict[tuple[Protocol, int], int] = {}
-        self._controls = Controls(job.key, job.round, self._send_control)
+        self._cells: dict[tuple[str, str, Protocol, int], Cell] = {}  # source address, address, protocol, port
+        self._canaries: dict[tuple[str, int], Canary] = {}
+        self._ports: dict[tuple[str, Protocol, int], int] = {}
+        self._controls = Controls()
+        self._control_packets: dict[int, tuple[Series, int]] = {}
         self._host_hops: dict[str, int] = {}
         self._problems: list[str] = []
-        self._early = {target.id: frozenset(PortSet.parse(target.first)) | {0} for target in job.targets}
+        self._early = {target.id: frozenset(PortSet.parse(target.first)) for target in job.targets}
         self._pacers: list[Cell] = []
         self._last_sent = 0.0
         self._packets = 0
@@ -85,19 +74,21 @@ class Source:
         """Do the job."""
         started = time.monotonic()
         await self._prepare()
-        kernel = KernelWay(self._station.bucket, self._station.flows, raw=self._station.raw)
+        kernel = KernelWay(self._station.bucket, self._station.flows, self._job.key, raw=self._station.raw)
         try:
             if self._station.raw:
-                await self._canary(0)
+                await self._ask_canaries(CANARY_BEFORE)
                 async with asyncio.TaskGroup() as group:
                     group.create_task(kernel.run(self._first()), name=f"kernel way of {self._job.round}")
                     await self._passes(started)
-                await self._canary(1)
-                if self._job.role == "source":
-                    await self._controls.final(self._last_sent)
+                await self._ask_canaries(CANARY_AFTER)
+                if self._job.is_source:
+                    await self._final_controls()
                 await asyncio.sleep(self._answer_wait())
             else:
+                await self._connect_canaries(kernel, CANARY_BEFORE)
                 await kernel.run(list(self._cells.values()))
+                await self._connect_canaries(kernel, CANARY_AFTER)
             self._station.read()
             return self._report(kernel, started), self._tail()
         finally:
@@ -109,28 +100,30 @@ class Source:
     def left(self, copy: int, packet: Packet) -> None:
         """Own capture: a copy went out."""
         if copy < CELL_COPIES:
-            cell = self._cell(packet.destination, packet, packet.dport)
+            cell = self._cell(packet.source, packet.destination, packet.protocol, packet.dport)
             if cell is not None:
-                cell.left.append(packet.at)
+                cell.left |= 1 << copy
 
     def answered(self, copy: int, packet: Packet) -> None:
         """Something came in to one of our ports."""
-        if copy >= FIRST_COPY:
-            self._controls.answered(copy, packet)
+        if copy >= FIRST_CONTROL:
+            self._control_answered(copy, packet)
             return
-        if (packet.source, packet.sport) in self._canaries and copy >= CELL_COPIES:
-            cell = Cell(Target(id=0, environment="", address=packet.source, protocol=Protocol.TCP), packet.sport)
-            if cell.answer(self._job.key, copy, packet):
-                self._canaries[packet.source, packet.sport][copy] = cell.state
+        if copy >= CELL_COPIES:
+            canary = self._canaries.get((packet.source, packet.sport))
+            if canary is not None:
+                canary.answer(self._job.key, copy, packet)
             return
-        cell = self._cell(packet.source, packet, packet.sport)
-        if cell is not None and cell.answer(self._job.key, copy, packet) and cell.level == OPEN:
-            if packet.is_echo_reply or packet.source not in self._host_hops:
-                self._host_hops[packet.source] = hops(packet.ttl)
+        cell = self._cell(packet.destination, packet.source, packet.protocol, packet.sport)
+        if cell is None or not cell.answer(self._job.key, copy, packet) or cell.level != OPEN:
+            return
+        # An echo reply is the host's own; an open port may be a proxy's, so it counts where there is nothing better.
+        if packet.is_echo_reply or packet.source not in self._host_hops:
+            self._host_hops[packet.source] = hops(packet.ttl)
 
     def refused(self, copy: int, packet: Packet, quote: Packet) -> None:
         """An ICMP error quotes a copy of ours."""
-        cell = self._cell(quote.destination, quote, quote.dport)
+        cell = self._cell(quote.source, quote.destination, quote.protocol, quote.dport)
         if cell is not None and copy < CELL_COPIES:
             cell.refuse(self._job.key, copy, packet, quote)
 
@@ -146,138 +139,174 @@ class Source:
                 error = found.reason
             else:
                 routes = found
-                if routes[0].next_hop == "" and in_networks(target.address, own):
-                    error, routes = Reason.OWN_NETWORK, ()
-            icmp = target.protocol is Protocol.ICMP
-            for port in (0,) if icmp else PortSet.parse(target.ports):
-                cell = Cell(target, port, routes)
+                if not routes[0].next_hop and in_networks(target.address, own):
+                    error = Reason.OWN_NETWORK
+            for port in (0,) if target.protocol is Protocol.ICMP else PortSet.parse(target.ports):
+                cell = new_cell(target, port, routes)
                 if error is not None:
-                    cell.state, cell.reason = State.ERROR, error
-                self._cells[target.address, target.protocol, port] = cell
-            if target.canary and routes:
-                self._canaries[target.address, target.canary] = {}
-        await self._prepare_controls()
+                    cell.fail(error)
+                self._cells[cell.source, target.address, target.protocol, port] = cell
+            if target.canary and routes and error is None:
+                self._canaries[target.address, target.canary] = Canary(target, routes[0])
+        for control in self._job.controls:
+            for source in sorted({t.source for t in self._job.targets if self._concerns(t.address, control.address)}):
+                ways = await self._ways(control.address, source)
+                if not isinstance(ways, NoRoute) and any(t.protocol is control.protocol for t in self._job.targets):
+                    self._controls.add(Series(control.address, control.protocol, control.port, control.kind, ways[0]))
+
+    @staticmethod
+    def _concerns(address: str, control: str) -> bool:
+        return is_address(address) and family(address) == family(control)
 
     async def _ways(self, address: str, source: str) -> tuple[Route, ...] | NoRoute:
         if not is_address(address):
             return NoRoute(Reason.RESOLVE_FAILED)
         return await self._station.way(address, source)
 
-    async def _prepare_controls(self) -> None:
-        sources = {(t.source, family(t.address)) for t in self._job.targets if is_address(t.address)}
-        used = {(t.protocol, family(t.address)) for t in self._job.targets if is_address(t.address)}
-        for control in self._job.controls:
-            ip = family(control.address)
-            if (control.protocol, ip) not in used:
-                continue
-            for source, of in sorted(sources):
-                if of != ip:
-                    continue
-                found = await self._ways(control.address, source)
-                if not isinstance(found, NoRoute):
-                    self._controls.add(
-                        Series(control.address, control.protocol, control.port, control.kind, found[0])
-                    )
-
     # -- sending --------------------------------------------------------------------------------------------------
 
     async def _passes(self, started: float) -> None:
-        copy = 0
+        done = 0
         while True:
-            await self._pass(copy)
-            copy += 1
+            await self._pass(max(1, self._job.copies - done))
+            done += 1
             await asyncio.sleep(ANSWER_S)
-            if copy == 1:
+            if done == 1 and self._job.is_source:
                 self._control_the_pair()
-            if copy >= min(self._wanted(copy), CELL_COPIES, self._job.most_copies):
+            if done >= min(self._wanted(done), CELL_COPIES, self._job.most_copies):
                 return
             if time.monotonic() - started > MOST_SECONDS:
-                self._problems.append(f"stopped after {MOST_SECONDS:.0f} s and {copy} copies")
+                self._problems.append(f"stopped after {MOST_SECONDS:.0f} s and {done} copies")
                 return
 
-    def _wanted(self, copy: int) -> int:
-        if self._job.role != "source":
+    def _wanted(self, done: int) -> int:
+        """How many copies the cells that are not settled must have."""
+        wanting = sum(map(self._wants, self._cells.values()))
+        if not wanting:
+            return done
+        if not self._job.is_source:
             return self._job.copies
-        silent = sum(not cell.settled for cell in self._cells.values())
-        if not silent:
-            return copy
         loss = self._controls.loss()
         if loss is None:
             return max(self._job.copies, UNCONTROLLED_PASSES)
-        if all(series.went_bad for series in self._controls.series if series.answered):
-            return copy  # banned, or the table is full: more copies prove nothing
-        return max(self._job.copies, copies_needed(silent, loss) or self._job.most_copies)
+        good = [series for series in self._controls.series if series.answered]
+        if len(self._controls.stopped()) == len(good):
+            return done  # banned, or the table is full: more copies prove nothing
+        return max(self._job.copies, copies_needed(wanting, loss) or self._job.most_copies)
 
-    async def _pass(self, copy: int) -> None:
-        todo = [cell for cell in self._cells.values() if not cell.settled] + self._pacers
-        first = [cell for cell in todo if cell.port in self._early[cell.target.id]]
-        early = {id(cell) for cell in first}
-        rest = [cell for cell in todo if id(cell) not in early]
+    def _wants(self, cell: Cell) -> bool:
+        return cell.wants(self._host_hops.get(cell.target.address))
+
+    async def _pass(self, passes_left: int) -> None:
+        todo = [cell for cell in self._cells.values() if self._wants(cell)] + self._pacers
+        first = [cell for cell in todo if self._is_early(cell)]
+        rest = [cell for cell in todo if not self._is_early(cell)]
         random.shuffle(first)
         random.shuffle(rest)
-        since = 0
-        pause = max(0.0, 1 / SLOWLY_PPS - 1 / self._station.bucket.rate) if self._job.role == "source" else 0.0
+        pause = max(0.0, 1 / SLOWLY_PPS - 1 / self._station.bucket.rate) if self._job.is_source else 0.0
         for number, cell in enumerate((*first, *rest)):
-            await self._send(cell, copy)
-            if number < len(first) and pause and number % 8 == 7:  # noqa: PLR2004 - sleeping for less is not exact
-                await asyncio.sleep(8 * pause)
-            since += 1
-            if since >= CONTROL_EVERY and self._job.role == "source":
-                since = 0
-                await self._controls.one()
-        if self._job.role == "source" and todo:
-            live = sum(not series.hopeless for series in self._controls.series)
+            await self._send(cell)
+            if number < len(first) and pause and number % IN_A_BURST == IN_A_BURST - 1:
+                await asyncio.sleep(IN_A_BURST * pause)
+            if self._job.is_source and number % CONTROL_EVERY == CONTROL_EVERY - 1:
+                await self._send_control(self._controls.turn())
+        if self._job.is_source and todo:
             lacking = LEAST_CONTROLS - sum(len(series.sent) for series in self._controls.series)
-            passes_left = max(1, self._job.copies - copy)
-            await self._controls.each(max(1, -(-lacking // (max(1, live) * passes_left))) if live else 0)
+            for _ in range(max(len(self._controls.live), -(-lacking // passes_left))):
+                await self._send_control(self._controls.turn())
 
-    async def _send(self, cell: Cell, copy: int) -> None:
-        target = cell.target
-        key = (target.protocol, copy)
-        if key not in self._ports:
-            self._ports[key] = self._station.flows.reserve(self, target.protocol, copy)
+    def _is_early(self, cell: Cell) -> bool:
+        return cell.target.protocol is Protocol.ICMP or cell.port in self._early[cell.target.id]
+
+    async def _send(self, cell: Cell) -> None:
+        target, copy = cell.target, len(cell.sent)
+        if copy >= CELL_COPIES:
+            return
+        local = self._port(cell.source, target.protocol, copy)
         tok = token(self._job.key, target.address, target.protocol, cell.port, copy)
+        cell.sent.append(time.monotonic())
         for route in cell.routes:
-            cell.sent_at[copy] = time.monotonic()
             try:
-                await self._station.send(route, target.address, target.protocol, self._ports[key], cell.port, tok)
+                await self._station.send(route, target.address, target.protocol, local, cell.port, tok)
             except OSError as error:
-                cell.state, cell.reason = State.ERROR, Reason.LOCAL_ERROR
-                cell.note = f"cannot send: {error.strerror or error}"
+                cell.fail(Reason.LOCAL_ERROR, f"cannot send: {error.strerror or error}")
                 return
             self._packets += 1
         self._last_sent = time.monotonic()
 
-    async def _send_control(self, series: Series, number: int) -> None:
-        _, index = self._controls.packet(number)
+    def _port(self, source: str, protocol: Protocol, copy: int) -> int:
+        """The source port of a copy: one for all cells, so that each cell's copies differ in it."""
+        key = (source, protocol, copy)
+        if key not in self._ports:
+            self._ports[key] = self._station.flows.reserve(self, protocol, copy)
+        return self._ports[key]
+
+    async def _send_control(self, series: Series | None) -> None:
+        if series is None:
+            return
+        index = len(series.sent)
+        number = FIRST_CONTROL + len(self._control_packets)
+        self._control_packets[number] = (series, index)
+        # Each from a new port: through the connection entry of an earlier one a ban would not show.
         local = self._station.flows.reserve(self, series.protocol, number)
-        copy = Controls.copy_of(index)
+        copy = CELL_COPIES + index % CONTROL_COPIES
         tok = token(self._job.key, series.address, series.protocol, series.port, copy)
-        tail = b""
-        if series.kind == "coordinator" and series.protocol is Protocol.UDP:
-            tail = self._controls.request(series, index)[8:]
+        tail = self._echo(series, copy)[len(tok) :] if self._is_echo(series) else b""
+        series.sent.append(time.monotonic())
         try:
-            await self._station.send(series.route, series.address, series.protocol, local, series.port, tok, tail)
+            await self._station.send(
+                series.route, series.address, series.protocol, local, series.port, tok, tail=tail
+            )
             self._packets += 1
         except OSError as error:
-            if len(self._problems) < 5:  # noqa: PLR2004 - one says it
+            if len(self._problems) < MOST_PROBLEMS:
                 self._problems.append(f"cannot send a control to {series.address}: {error.strerror or error}")
 
-    async def _canary(self, when: int) -> None:
-        """Two copies to a port that nobody serves, before and after: a host that is open there is open everywhere."""
-        for (address, port), _ in self._canaries.items():
-            cell = next(c for c in self._cells.values() if c.target.address == address)
-            for extra in range(2):
-                copy = CANARY_COPIES[when] + extra
-                local = self._station.flows.reserve(self, Protocol.TCP, copy)
+    def _control_answered(self, number: int, packet: Packet) -> None:
+        series, index = self._control_packets[number]
+        if packet.source != series.address:
+            return
+        copy = CELL_COPIES + index % CONTROL_COPIES
+        if self._is_echo(series):
+            good = packet.payload == echo_reply(self._job.key, self._echo(series, copy))
+        else:
+            found = verify(self._job.key, series.address, series.protocol, series.port, copy, packet)
+            good = found is not None and found[0] is series.expect
+        if good:
+            series.answered.setdefault(index, packet.at)
+
+    @staticmethod
+    def _is_echo(series: Series) -> bool:
+        return series.protocol is Protocol.UDP and series.kind == "coordinator"
+
+    def _echo(self, series: Series, copy: int) -> bytes:
+        return echo_request(self._job.key, series.address, series.port, self._job.round, copy)
+
+    async def _final_controls(self) -> None:
+        """Until every control was answered after the last packet, or did not want to."""
+        since = self._last_sent
+        for _ in range(FINAL_TRIES):
+            unsure = self._controls.unsure(since)
+            if not unsure:
+                return
+            for series in unsure:
+                await self._send_control(series)
+            await asyncio.sleep(ANSWER_S)
+
+    async def _ask_canaries(self, first: int) -> None:
+        for copy in range(first, first + CANARY_COPIES):
+            for (address, port), canary in self._canaries.items():
+                local = self._port(canary.route.source, Protocol.TCP, copy)
                 tok = token(self._job.key, address, Protocol.TCP, port, copy)
                 try:
-                    await self._station.send(cell.routes[0], address, Protocol.TCP, local, port, tok)
+                    await self._station.send(canary.route, address, Protocol.TCP, local, port, tok)
+                    self._packets += 1
                 except OSError as error:
-                    self._problems.append(f"cannot send a canary: {error}")
-                self._packets += 1
-        if self._canaries and when == 0:
-            await asyncio.sleep(ANSWER_S)
+                    self._problems.append(f"cannot send a canary: {error.strerror or error}")
+
+    async def _connect_canaries(self, kernel: KernelWay, copy: int) -> None:
+        for (address, port), canary in self._canaries.items():
+            canary.found[copy] = await kernel.connects(address, port, canary.route.source)
 
     def _control_the_pair(self) -> None:
         """What answered on the pair is asked again and again, so that a ban between these two shows.
@@ -287,68 +316,61 @@ class Source:
         """
         good = {series.key[2] for series in self._controls.series if series.answered}
         paced: dict[str, int] = {}
+        taken: dict[str, int] = {}
         for cell in sorted(self._cells.values(), key=lambda cell: -cell.level):
             kind = control_key(cell.target.address, cell.target.protocol)
             if cell.level >= CLOSED and kind not in good and paced.get(kind, 0) < PAIR_CONTROLS:
                 paced[kind] = paced.get(kind, 0) + 1
                 self._pacers.append(cell)
-        taken: dict[str, int] = {}
-        for cell in sorted(self._cells.values(), key=lambda cell: -cell.level):
-            kind = control_key(cell.target.address, cell.target.protocol)
-            if cell.level < OPEN or not cell.routes or taken.get(kind, 0) >= PAIR_CONTROLS:
-                continue
-            taken[kind] = taken.get(kind, 0) + 1
-            self._controls.add(Series(cell.target.address, cell.target.protocol, cell.port, "pair", cell.routes[0]))
+            if cell.level >= OPEN and cell.routes and taken.get(kind, 0) < PAIR_CONTROLS:
+                taken[kind] = taken.get(kind, 0) + 1
+                self._controls.add(
+                    Series(cell.target.address, cell.target.protocol, cell.port, PAIR, cell.routes[0])
+                )
 
     # -- reporting ------------------------------------------------------------------------------------------------
 
     def _first(self) -> list[Cell]:
-        return [cell for cell in self._cells.values() if cell.port and cell.port in self._early[cell.target.id]]
+        return [cell for cell in self._cells.values() if cell.port and self._is_early(cell)]
 
-    def _cell(self, address: str, packet: Packet, port: int) -> Cell | None:
-        if packet.protocol == 6:  # noqa: PLR2004 - TCP
-            return self._cells.get((address, Protocol.TCP, port))
-        if packet.protocol == 17:  # noqa: PLR2004 - UDP
-            return self._cells.get((address, Protocol.UDP, port))
-        if packet.protocol in (1, ICMP6):
-            return self._cells.get((address, Protocol.ICMP, 0))
-        return None
+    def _cell(self, source: str, address: str, number: int, port: int) -> Cell | None:
+        protocol = _PROTOCOLS.get(number)
+        if protocol is None:
+            return None
+        return self._cells.get((source, address, protocol, 0 if protocol is Protocol.ICMP else port))
 
     def _rtt_s(self) -> float:
         rtts: Sequence[float] = [cell.rtt_ms for cell in self._cells.values() if cell.rtt_ms is not None]
         return max(rtts, default=0.0) / 1000
 
     def _answer_wait(self) -> float:
-        if all(cell.settled for cell in self._cells.values()):
+        if not any(map(self._wants, self._cells.values())):
             return 0.0
-        least = LAST_ANSWER_S if self._job.role == "source" else 0.3
+        least = LAST_ANSWER_S if self._job.is_source else INSIDE_ANSWER_S
         return max(0.0, self._last_sent + max(least, 4 * self._rtt_s()) - time.monotonic())
 
     def _tail(self) -> float:
         return max(0.0, self._last_sent + max(TAIL_S, 4 * self._rtt_s()) - time.monotonic())
 
     def _report(self, kernel: KernelWay, started: float) -> SourceReport:
-        job = self._job
-        canaries = []
-        for (address, port), states in self._canaries.items():
-            target = next(t for t in job.targets if t.address == address and t.canary == port)
+        coverage = self._controls.coverage()
 
-            def at(when: int, states: dict[int, State] = states) -> State:
-                found = [states.get(CANARY_COPIES[when] + extra) for extra in range(2)]
-                return next((state for state in found if state is not None), State.FILTERED)
+        def covers(cell: Cell, at: float) -> bool:
+            key = (cell.source, cell.via, control_key(cell.target.address, cell.target.protocol))
+            return coverage.covers(key, cell.target.address, at)
 
-            canaries.append(CanaryResult(target=target.id, address=address, port=port, before=at(0), after=at(1)))
         return SourceReport(
-            round=job.round,
+            round=self._job.round,
             agent=self._station.agent,
-            role=job.role,
-            observations=observations(self._cells.values(), self._controls.covered_until, raw=self._station.raw),
+            role=self._job.role,
+            observations=observations(self._cells.values(), covers, raw=self._station.raw),
             controls=self._controls.results(self._last_sent),
-            canaries=tuple(canaries),
-            kernel_flows=tuple(kernel.flows) if job.role == "source" else (),
+            canaries=tuple(canary.result() for canary in self._canaries.values()),
+            kernel_flows=tuple(kernel.flows) if self._job.is_source else (),
             host_hops=self._host_hops,
-            packets=self._packets,
+            packets=self._packets + kernel.packets,
             duration_s=round(time.monotonic() - started, 3),
             raw=self._station.raw,
             problems=tuple(dict.fromkeys(self._problems)),
         )
+
