@@ -68,7 +68,7 @@ def explain_cell(
         NothingToExplainError: the plan has no such cell.
     """
     source, destination, port = asked
-    protocol, number = _port(port)
+    protocol, number = parse_port(port)
     cell_ports = PortSet.of([number]) if number else None
     names = {(t.agent, t.address): t.name for t in plan if t.name}
     here = [cell for cell in cells if source in _sources(cell)]
@@ -94,7 +94,7 @@ def explain_cell(
     return {"finding": None, "history": [], **_cell(topology, plan, cell, cell_ports)}
 
 
-def _port(text: str) -> tuple[Protocol, int]:
+def parse_port(text: str) -> tuple[Protocol, int]:
     name, slash, number = text.partition("/")
     if text == "icmp":
         return Protocol.ICMP, 0

@@ -18,6 +18,7 @@ import structlog
 from coordinator import orders
 from coordinator.echo import Echo
 from coordinator.estate import Estate, round_data
+from coordinator.metrics import Durations
 from coordinator.orders import Controls
 from coordinator.store import Report
 from reachability.evidence import FollowUp
@@ -91,6 +92,7 @@ class Engine:
         self._lookups: dict[str, asyncio.Future[Resolved]] = {}
         self._sources: dict[str, asyncio.Lock] = {}
         self._destinations: dict[str, asyncio.Lock] = {}
+        self.durations = Durations()
         self.stopped = ""
 
     # -- what comes in --------------------------------------------------------------------------------------------
@@ -242,6 +244,7 @@ class Engine:
         )
         self._echo.forget(spec.round)
         del self._live[spec.round]
+        self.durations.observe(spec.source, time.monotonic() - started)
         log.info(
             "round", round=spec.round, kind=spec.kind.value, source=spec.source, to=spec.destination, armed_ms=armed_ms,
             seconds=round(time.monotonic() - started, 2), problems=live.problems[:5],

@@ -73,12 +73,18 @@ class Store:
 
     # -- what agents send -----------------------------------------------------------------------------------------
 
-    def take(self, agent: str, spool: str, sequence: int, reports: Sequence[Report], received: float) -> tuple[bool, int]:
-        """Commit a batch once; (whether it was new, the sequence up to which all of its spool is held)."""
+    def take(
+        self, agent: str, spool: str, sequence: int, oldest: int, reports: Sequence[Report], received: float
+    ) -> tuple[bool, int]:
+        """Commit a batch once; (whether it was new, the sequence up to which all of its spool is held).
+
+        What is below `oldest`, the lowest sequence that the spool still has, is lost: the count goes over it.
+        """
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute("INSERT OR IGNORE INTO spools VALUES (?, ?, ?)", (spool, agent, sequence - 1))
+            self._db.execute("INSERT OR IGNORE INTO spools VALUES (?, ?, ?)", (spool, agent, 0))
             (acknowledged,) = self._db.execute("SELECT acknowledged FROM spools WHERE spool = ?", (spool,)).fetchone()
+            acknowledged = max(acknowledged, min(oldest, sequence) - 1)
             known = self._db.execute("SELECT 1 FROM batches WHERE spool = ? AND sequence = ?", (spool, sequence)).fetchone()
             new = sequence > acknowledged and known is None
             if new:

@@ -22,3 +22,7 @@ def names() -> dict[Protocol, dict[int, str]]:
 def ports() -> PortSpec:
     """The catalogue as a port spec; ICMP belongs to every cycle."""
     return PortSpec(PortSet.of(names()[Protocol.TCP]), PortSet.of(names()[Protocol.UDP]), icmp=True)
+
+
+# Ports whose usual service speaks TLS from the first byte on.
+TLS_PORTS = PortSet.of([443, 636, 853, 993, 995, 2376, 5671, 6443, 8443, 8883, 9443, 10250])

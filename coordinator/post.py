@@ -1,0 +1,62 @@
+"""Signed messages down to agents: one sequence over all of them, never used twice, also over restarts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+from nacl.signing import SigningKey
+
+from coordinator.store import Store
+from wire.messages import Ack, Down
+from wire.mqtt import Link, NotConnected
+from wire.signing import channel_of, next_sequence, pack_down
+from wire.topics import DownChannel, down
+
+RESERVE = 60_000  # sequences that are kept in the store ahead of use: a write a minute, as they follow the clock
+
+log = structlog.get_logger("post")
+
+
+class Postman:
+    """Sends to agents by name. A broker that is away loses a message; the deadlines of rounds say so."""
+
+    def __init__(
+        self,
+        link: Link,
+        key: SigningKey,
+        store: Store,
+        environment_of: Callable[[str], str | None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._link = link
+        self._key = key
+        self._store = store
+        self._environment_of = environment_of
+        self._clock = clock
+        self._reserved = self._last = store.get("sequence", int, 0)
+        self._locks: dict[tuple[str, DownChannel], asyncio.Lock] = {}
+
+    async def __call__(self, agent: str, body: Down | Ack) -> None:
+        """Sign, publish and wait for the broker."""
+        environment = self._environment_of(agent)
+        if environment is None:  # it left the topology meanwhile
+            return
+        channel = channel_of(body)
+        # An agent refuses a sequence below the last that it took: what is sent at the same time keeps its order.
+        async with self._locks.setdefault((agent, channel), asyncio.Lock()):
+            try:
+                payload = pack_down(self._key, agent, self._next(), body, self._clock())
+                await self._link.publish(down(environment, agent, channel), payload)
+            except NotConnected as error:
+                log.warning("not sent", agent=agent, message=type(body).__name__.lower(), problem=str(error))
+            except ValueError as error:
+                log.error("cannot be sent", agent=agent, message=type(body).__name__.lower(), problem=str(error))
+
+    def _next(self) -> int:
+        self._last = next_sequence(self._last, self._clock())
+        if self._last >= self._reserved:
+            self._reserved = self._last + RESERVE
+            self._store.put("sequence", self._reserved)
+        return self._last

@@ -1,0 +1,102 @@
+"""The plan as tasks: what each agent is told, and what `segwatch plan` shows. Nothing here sends a packet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from reachability.catalogue import TLS_PORTS
+from reachability.plan import PlanTarget
+from reachability.ports import PortSet
+from reachability.topology import Topology, is_address
+from reachability.vocabulary import Protocol
+from wire.messages import Plan, Task
+
+COPIES = 4  # of a silent cell, where little is lost
+CONTROL_SHARE = 1.1  # a control every 25 packets, and some at both ends
+ROUND_S = 6.0  # arming, the wait for answers and the witnesses' tail: what a round takes with no packet at all
+
+
+def plan_for(topology: Topology, plan: Iterable[PlanTarget], agent: str) -> Plan:
+    """What an agent is told: how hard it may send, and what it is going to be asked."""
+    return Plan(
+        digest=topology.digest,
+        rate_pps=topology.probing.rate_pps,
+        every_s=topology.probing.every_s,
+        tasks=tuple(tasks(plan, agent)),
+    )
+
+
+def tasks(plan: Iterable[PlanTarget], agent: str) -> Iterator[Task]:
+    """The lines of an agent's plan: a probe kind, a host and its ports each. Names are looked up first."""
+    number = 0
+    for target in plan:
+        if target.agent != agent:
+            continue
+        lines: list[tuple[str, Protocol, PortSet, str]] = []
+        if target.protocol is Protocol.TCP:
+            lines += [("dns", Protocol.UDP, PortSet(), "cycle")] if target.names or not is_address(target.address) else []
+        if target.protocol is Protocol.ICMP:
+            lines.append(("icmp", target.protocol, PortSet(), "cycle"))
+        if target.cycle:
+            lines.append((target.protocol.value, target.protocol, target.cycle, "cycle"))
+        encrypted = target.service_ports & TLS_PORTS
+        if target.protocol is Protocol.TCP and encrypted:
+            lines.append(("tls", target.protocol, encrypted, "cycle"))
+        if target.sweep - target.cycle:
+            lines.append((target.protocol.value, target.protocol, target.sweep - target.cycle, "sweep"))
+        for kind, protocol, ports, schedule in lines:
+            number += 1
+            yield Task(
+                id=number,
+                kind=kind,
+                environment=target.destination,
+                host=(target.name or target.address) if kind == "dns" else target.address,
+                protocol=protocol,
+                ports=str(ports),
+                schedule=schedule,
+                witness=target.witness,
+                inside=target.inside,
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What one schedule of one agent sends, where everything is silent: the most expensive case."""
+
+    agent: str
+    schedule: str
+    destinations: int
+    hosts: int
+    cells: int
+    packets: int
+    seconds: float
+
+
+def costs(topology: Topology, plan: Iterable[PlanTarget]) -> list[Cost]:
+    """The cost of every agent's cycle and sweep."""
+    found: dict[tuple[str, str], list[tuple[PlanTarget, int]]] = {}
+    for target in plan:
+        icmp = target.protocol is Protocol.ICMP
+        found.setdefault((target.agent, "cycle"), []).append((target, 1 if icmp else len(target.cycle)))
+        sweep = len(target.sweep - target.cycle)
+        if sweep:
+            found.setdefault((target.agent, "sweep"), []).append((target, sweep))
+    rate = max(1, topology.probing.rate_pps)
+    result = []
+    for (agent, schedule), entries in found.items():
+        cells = sum(count for _, count in entries)
+        packets = round(cells * COPIES * CONTROL_SHARE)
+        rounds = len({target.destination for target, _ in entries})
+        result.append(
+            Cost(
+                agent=agent,
+                schedule=schedule,
+                destinations=rounds,
+                hosts=len({(target.destination, target.address) for target, _ in entries}),
+                cells=cells,
+                packets=packets,
+                seconds=round(packets / rate + rounds * ROUND_S, 1),
+            )
+        )
+    return result
