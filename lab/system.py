@@ -1,0 +1,141 @@
+"""The whole product on an estate, by its command line alone: keys, coordinator, bundles, agents, verify."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from lab.estate import Estate
+from lab.sealed import Finished, LabError, Process
+
+SEGWATCH = Path(sys.executable).parent / "segwatch"
+CORE_HOST = "coordinator"
+PORT = 8883
+
+
+class System:
+    """A coordinator on the core's host and an agent on a host each, as an operator would deploy them by hand."""
+
+    def __init__(
+        self,
+        estate: Estate,
+        topology: str,
+        agents: Mapping[str, str],
+        *,
+        drop_caps: Mapping[str, Sequence[str]] | None = None,
+        web: str = "",
+    ) -> None:
+        """`topology` is the file's text; `agents` maps agent to host; `drop_caps` agent to capabilities it must not have."""
+        self.estate = estate
+        self.directory = estate.directory
+        self.topology = self.directory / "topology.yaml"
+        self.topology.write_text(topology, "utf-8")
+        self.agents = dict(agents)
+        self.processes: dict[str, Process] = {}
+        self._drop_caps = dict(drop_caps or {})
+        self._web = web
+        self._address = estate.plan.host(CORE_HOST).address()
+        self._logs: dict[str, IO[bytes]] = {}
+
+    def deploy(self) -> None:
+        """Everything, from `pki init` to the last agent's start."""
+        self.make_keys()
+        self.start_coordinator()
+        for agent in self.agents:
+            self.make_bundle(agent)
+            self.start_agent(agent)
+
+    def make_keys(self) -> None:
+        """`segwatch pki init`."""
+        self.cli("pki", "init", "--dir", "pki", "-f", "topology.yaml").check()
+
+    def make_bundle(self, agent: str) -> None:
+        """`segwatch pki agent`."""
+        broker = f"mqtts://{self._address}:{PORT}"
+        self.cli(
+            "pki", "agent", agent, "--dir", "pki", "-f", "topology.yaml", "--broker", broker, "--out", f"{agent}.tar"
+        ).check()
+
+    def start_coordinator(self) -> None:
+        """`segwatch coordinator`, in the background."""
+        more = ["--web", self._web] if self._web else []
+        self._start(
+            "coordinator",
+            CORE_HOST,
+            ["coordinator", "-f", "topology.yaml", "--pki", "pki", "--listen", f"{self._address}:{PORT}",
+             "--state-dir", "state", *more],
+        )  # fmt: skip
+
+    def start_agent(self, agent: str) -> None:
+        """`segwatch agent`, in the background on its host."""
+        arguments = ["agent", "--bundle", f"{agent}.tar", "--state-dir", f"state-{agent}"]
+        self._start(agent, self.agents[agent], arguments, self._drop_caps.get(agent, ()))
+
+    def stop(self, name: str) -> int:
+        """End the coordinator or an agent in good order; its exit code."""
+        return self.processes.pop(name).terminate()
+
+    def kill(self, name: str) -> None:
+        """End the coordinator or an agent without a word."""
+        self.processes.pop(name).kill()
+
+    def cli(self, *arguments: str, host: str = CORE_HOST, timeout_s: float = 300.0) -> Finished:
+        """A segwatch command on the coordinator's host, to its end."""
+        return self.estate.run(host, [str(SEGWATCH), *arguments], cwd=self.directory, timeout_s=timeout_s)
+
+    def ask(self, *arguments: str) -> Any:
+        """The JSON that a reading command prints."""
+        done = self.cli(*arguments, "--state-dir", "state", "-o", "json").check()
+        return json.loads(done.stdout)
+
+    def verify(self, *options: str, timeout_s: float = 600.0) -> tuple[int, Any]:
+        """`segwatch verify -o json`: (exit code, body); LabError where it printed none."""
+        done = self.cli("verify", "--state-dir", "state", "-o", "json", *options, timeout_s=timeout_s)
+        try:
+            return done.returncode, json.loads(done.stdout)
+        except ValueError as error:
+            raise LabError(f"verify ended with {done.returncode}: {done.stderr[-2000:]}") from error
+
+    def log(self, name: str) -> str:
+        """What the coordinator or an agent has logged so far."""
+        with contextlib.suppress(FileNotFoundError):
+            return (self.directory / f"{name}.log").read_text("utf-8", "replace")
+        return ""
+
+    def wait_for(self, ready: Callable[[], Any], what: str, within_s: float = 30.0) -> Any:
+        """The first true value of `ready`, asked ten times a second; LabError after `within_s`."""
+        import time  # noqa: PLC0415
+
+        until = time.monotonic() + within_s
+        while True:
+            found = ready()
+            if found:
+                return found
+            if time.monotonic() > until:
+                raise LabError(f"waited {within_s:.0f} s in vain for {what}")
+            time.sleep(0.1)
+
+    def connected(self) -> set[str]:
+        """The agents that are connected; none while the coordinator does not answer."""
+        done = self.cli("verify", "--help") if False else self.api("status")
+        return {agent["name"] for agent in done["agents"] if agent["state"] == "connected"} if done else set()
+
+    def api(self, path: str) -> Any:
+        """A body of the coordinator's API by its socket, which is an ordinary file; None while nobody answers."""
+        from cli.client import Client, UnreachableError  # noqa: PLC0415
+        from cli.options import Endpoint  # noqa: PLC0415
+
+        try:
+            return Client(Endpoint(self.directory / "state")).get(path)
+        except UnreachableError:
+            return None
+
+    def _start(self, name: str, host: str, arguments: Sequence[str], drop_caps: Sequence[str] = ()) -> None:
+        with (self.directory / f"{name}.log").open("ab") as log:
+            self.processes[name] = self.estate.spawn(
+                host, [str(SEGWATCH), *arguments], stdout=log, stderr=log, cwd=self.directory, drop_caps=drop_caps
+            )
