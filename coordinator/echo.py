@@ -7,6 +7,7 @@ import hmac
 import socket
 import time
 from collections.abc import Callable, Iterable
+from typing import cast
 
 TOKEN = 8
 KEEP_S = 120.0
@@ -72,8 +73,7 @@ class _Answering(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast("asyncio.DatagramTransport", transport)  # not a subclass of it before Python 3.12
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         answer = self._echo.answer(data)
