@@ -64,10 +64,10 @@ def command(config: Path | None, log_form: str | None, **given: Any) -> int:
     except* (BrokerError, PkiError, StoreError) as group:
         raise Problem(str(_first(group))) from group
     except* OSError as group:
-        error = _first(group)
-        assert isinstance(error, OSError)
-        where = f": {error.filename}" if error.filename else ""
-        raise Problem(f"{error.strerror or error}{where}") from group
+        cause = _first(group)
+        assert isinstance(cause, OSError)
+        where = f": {cause.filename}" if cause.filename else ""
+        raise Problem(f"{cause.strerror or cause}{where}") from group
     return 0
 
 

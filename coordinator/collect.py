@@ -10,6 +10,7 @@ import structlog
 from coordinator.estate import Estate
 from coordinator.post import Postman
 from coordinator.rounds import Engine
+from coordinator.store import Report
 from wire.envelope import BadMessage, unpack_up
 from wire.messages import Ack, Armed, Batch, Done, Resolved, Status
 from wire.mqtt import Link, Message
@@ -72,7 +73,7 @@ class Collector:
                 self._engine.answer(topic.agent, body)
 
     def _batch(self, topic: UpTopic, batch: Batch) -> None:
-        reports = (*batch.sources, *batch.witnesses)
+        reports: list[Report] = [*batch.sources, *batch.witnesses]
         strange = sorted({report.agent for report in reports} - {topic.agent})
         if strange:
             raise BadMessage(f"'{topic.agent}' reports in the name of '{', '.join(strange)}'")

@@ -77,7 +77,7 @@ class Daemon:
             name="coordinator",
             log=lambda problem: log.warning("not connected to the broker", problem=problem),
         )
-        self.post = Postman(self.link, key, self.store, lambda agent: self._environment(agent), time.time)
+        self.post = Postman(self.link, key, self.store, self._environment, time.time)
         self._echo = Echo()
         self._controls = Controls(addresses_of(settings.listen), settings.listen.port)
         self.engine = Engine(self.estate, self.post, self._echo, lambda: self._controls, events=self._tell)

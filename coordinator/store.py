@@ -127,15 +127,18 @@ class Store:
             (
                 _decode(spec, RoundSpec),
                 _decode(armed, dict[str, bool]),
-                [
-                    (_decode(body, WitnessReport if kind == "witness" else SourceReport), received)
-                    for kind, received, body in self._db.execute(
-                        "SELECT kind, received, body FROM reports WHERE round = ? ORDER BY id", (name,)
-                    )
-                ],
+                self._reports_of(name),
             )
             for name, spec, armed in rounds
         ]
+
+    def _reports_of(self, name: str) -> list[tuple[Report, float]]:
+        rows = self._db.execute("SELECT kind, received, body FROM reports WHERE round = ? ORDER BY id", (name,))
+        found: list[tuple[Report, float]] = []
+        for kind, received, body in rows:
+            report: Report = _decode(body, WitnessReport) if kind == "witness" else _decode(body, SourceReport)
+            found.append((report, received))
+        return found
 
     def forget_before(self, at: float) -> None:
         """Drop rounds and reports that are older; the cells they led to stay."""

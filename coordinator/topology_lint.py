@@ -108,7 +108,7 @@ def _overlaps(topology: Topology) -> Iterator[Warned]:
     for one, two in combinations(topology.environments.values(), 2):
         for mine in one.networks:
             for other in two.networks:
-                if mine.version == other.version and mine.overlaps(other):  # type: ignore[arg-type]
+                if mine.version == other.version and mine.overlaps(other):
                     yield _at(
                         two.mark,
                         f"{other} of '{two.name}' overlaps {mine} of '{one.name}': which of them an address belongs to "

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -108,8 +110,6 @@ class System:
 
     def wait_for(self, ready: Callable[[], Any], what: str, within_s: float = 30.0) -> Any:
         """The first true value of `ready`, asked ten times a second; LabError after `within_s`."""
-        import time  # noqa: PLC0415
-
         until = time.monotonic() + within_s
         while True:
             found = ready()
@@ -121,18 +121,24 @@ class System:
 
     def connected(self) -> set[str]:
         """The agents that are connected; none while the coordinator does not answer."""
-        done = self.cli("verify", "--help") if False else self.api("status")
-        return {agent["name"] for agent in done["agents"] if agent["state"] == "connected"} if done else set()
+        status = self.api("status")
+        return {agent["name"] for agent in status["agents"] if agent["state"] == "connected"} if status else set()
 
     def api(self, path: str) -> Any:
-        """A body of the coordinator's API by its socket, which is an ordinary file; None while nobody answers."""
-        from cli.client import Client, UnreachableError  # noqa: PLC0415
-        from cli.options import Endpoint  # noqa: PLC0415
-
+        """A body of the coordinator's API, by its socket; None while nobody answers."""
+        request = f"GET /api/v1/{path} HTTP/1.0\r\nHost: segwatch\r\n\r\n".encode()
+        answer = b""
         try:
-            return Client(Endpoint(self.directory / "state")).get(path)
-        except UnreachableError:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(10)
+                connection.connect(str(self.directory / "state" / "coordinator.sock"))
+                connection.sendall(request)
+                while part := connection.recv(65536):
+                    answer += part
+        except OSError:
             return None
+        head, _, body = answer.partition(b"\r\n\r\n")
+        return json.loads(body) if b" 200 " in head.split(b"\r\n")[0] + b" " else None
 
     def _start(self, name: str, host: str, arguments: Sequence[str], drop_caps: Sequence[str] = ()) -> None:
         with (self.directory / f"{name}.log").open("ab") as log:

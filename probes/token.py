@@ -31,7 +31,7 @@ def token(key: bytes, address: str, protocol: Protocol, port: int, copy: int) ->
 
 def tcp_fields(tok: bytes) -> tuple[int, int]:
     """Sequence number and timestamp value."""
-    return struct.unpack("!II", tok)  # type: ignore[return-value]
+    return struct.unpack("!II", tok)
 
 
 def inside_key(key: bytes) -> bytes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from reachability.challenge import ours
 from reachability.facts import ICMP_CELL, HostFacts, PairFacts, gather
@@ -81,7 +82,7 @@ def _target(
     tokened = PortSet.from_ranges(span for ports, _ in seen for span in ports.ranges)
     unexplained = (host.untokened & whole) - tokened - host.kernel_seen
     challenged = _challenged(rounds, target, unexplained)
-    layers = (
+    layers: tuple[Any, ...] = (
         *tried,
         _sum_arrivals(seen),
         [(host.kernel_seen & whole, True)],
