@@ -99,6 +99,9 @@ class Daemon:
             await self.broker.start()
             listening = await self._echo.listen(self._controls.addresses, self._controls.port)
             self._controls = replace(self._controls, echo=frozenset(listening))
+            await self._echo.accept(
+                [a for a in self._controls.addresses if a != self._settings.listen.dial], self._controls.port
+            )
             async with self._api.serving(self._settings.state_dir, self._settings.web), self.link:
                 log.info(
                     "coordinator serves",

@@ -1,8 +1,9 @@
-"""The keyed UDP echo: it answers agents' source controls, of rounds that it knows, and nobody else."""
+"""What answers agents' source controls: a keyed UDP echo, of rounds that it knows, and TCP where the broker does not listen."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import socket
 import time
@@ -22,6 +23,7 @@ class Echo:
         self._now = now
         self._keys: dict[bytes, tuple[bytes, float]] = {}
         self._transports: list[asyncio.DatagramTransport] = []
+        self._servers: list[asyncio.Server] = []
 
     async def listen(self, addresses: Iterable[str], port: int) -> tuple[str, ...]:
         """Listen on each of the addresses; returns those at which it does."""
@@ -38,6 +40,12 @@ class Echo:
             listening.append(address)
         return tuple(listening)
 
+    async def accept(self, addresses: Iterable[str], port: int) -> None:
+        """Take TCP connections at addresses that the broker does not listen on, only to close them."""
+        for address in addresses:
+            with contextlib.suppress(OSError):  # the broker is there already, or another program
+                self._servers.append(await asyncio.start_server(_hang_up, address, port))
+
     def know(self, round_id: str, key: bytes) -> None:
         """Answer for this round from now on."""
         now = self._now()
@@ -52,6 +60,8 @@ class Echo:
 
     def close(self) -> None:
         """Stop listening."""
+        for server in self._servers:
+            server.close()
         for transport in self._transports:
             transport.close()
 
@@ -63,6 +73,10 @@ class Echo:
         if entry is None or entry[1] < self._now():
             return None
         return hmac.digest(entry[0], b"echo" + request, "sha256")[:16]
+
+
+def _hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.close()
 
 
 class _Answering(asyncio.DatagramProtocol):

@@ -58,6 +58,7 @@ class Child:
         if means is not None:
             self.station.listeners.append(self._packet)
         self._inside: dict[str, asyncio.Task[None]] = {}
+        self._inside_only: set[str] = set()  # rounds in which nothing is listened for
 
     def order(self, order: ToChild, group: asyncio.TaskGroup) -> None:
         """Begin what an order asks for."""
@@ -84,6 +85,9 @@ class Child:
         if arm.inside:
             task = group.create_task(self._guard(arm.round, self._control_inside(arm)), name=f"inside {arm.round}")
             self._inside[arm.round] = task
+        self._inside_only.discard(arm.round)
+        if not arm.targets:
+            self._inside_only.add(arm.round)
         problems = await self.witness.arm(arm) if arm.targets else ()
         self._write(ChildArmed(round=arm.round, ok=not problems, problems=problems))
 
@@ -109,8 +113,9 @@ class Child:
         self._write(SourceDone(report=report, tail_s=tail_s))
 
     async def _close(self, close: Close) -> None:
-        report = await self.witness.close(close.round)
-        self._write(WitnessDone(report=report))
+        if close.round not in self._inside_only:
+            self._write(WitnessDone(report=await self.witness.close(close.round)))
+        self._inside_only.discard(close.round)
         self._inside.pop(close.round, None)
 
     async def _guard(self, round_id: str, work: Awaitable[None]) -> None:

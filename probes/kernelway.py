@@ -71,19 +71,28 @@ class KernelWay:
     async def _one(self, cell: Cell) -> None:
         attempt = self._tcp if cell.target.protocol is Protocol.TCP else self._udp
         async with self._limit:
-            number = self._count + 1  # the first connection that the attempt makes
-            started = time.monotonic()
-            try:
-                await attempt(cell)
-            except TimeoutError:
-                await asyncio.sleep(SEEN_S)
-                left = not self._raw or number in self._left
-                self._found(cell, "silent" if left else "not-sent", cell.state, Reason.NO_RESPONSE)
-            except OSError as error:
-                self._found(cell, _WORDS.get(error.errno or 0, "error"), *classify.from_errno(error.errno))
-            else:
-                if cell.rtt_ms is None:
-                    cell.rtt_ms = round((time.monotonic() - started) * 1000, 3)
+            for last in (False, True):
+                number = self._count + 1  # the first connection that the attempt makes
+                started = time.monotonic()
+                try:
+                    await attempt(cell)
+                except TimeoutError:
+                    await asyncio.sleep(SEEN_S)
+                    left = not self._raw or number in self._left
+                    if not left and not last:  # once more: the capture may have missed one packet
+                        continue
+                    self._found(cell, "silent" if left else "not-sent", cell.state, Reason.NO_RESPONSE)
+                except OSError as error:
+                    word = _WORDS.get(error.errno or 0, "error")
+                    await asyncio.sleep(SEEN_S)
+                    # An ICMPv6 refusal by policy comes as EACCES too: what was seen to leave was sent.
+                    if word == "not-sent" and number in self._left:
+                        word = "refused"
+                    self._found(cell, word, *classify.from_errno(error.errno))
+                else:
+                    if cell.rtt_ms is None:
+                        cell.rtt_ms = round((time.monotonic() - started) * 1000, 3)
+                return
 
     async def _tcp(self, cell: Cell) -> None:
         address, port = cell.target.address, cell.port

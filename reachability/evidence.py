@@ -21,6 +21,7 @@ from reachability.vocabulary import Arrival, Protocol, Reason, RoundKind, State
 
 MOST_CHALLENGED = 256
 NOPORTS_GROUPS = 16
+MOST_REPEATS = 2  # further copies that change nothing will not do so the third time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -313,7 +314,7 @@ def _followups(
             challenge.append(_narrow(left.target, ports))
     if challenge and not any(data.spec.kind is RoundKind.CHALLENGE for data in rounds):
         followups.append(FollowUp(kind=RoundKind.CHALLENGE, targets=tuple(challenge)))
-    if copies > 0:
+    if copies > 0 and sum(data.spec.kind is RoundKind.NORMAL for data in rounds) <= MOST_REPEATS:
         lacking: dict[int, PortSet] = {}
         for _, target, ports, e in cells:
             if e.problem == "loss":
