@@ -35,6 +35,7 @@ class Cell:
     rtt_ms: float | None = None
     sent: list[float] = field(default_factory=list)  # when each copy was handed to the kernel
     left: int = 0  # copies that the own capture saw leave
+    newest: tuple[int, float] = (-1, 0.0)  # the last of them, and when
     refused: int = 0
     kernel: str = ""
     kind: str = ""  # probe kind, where it is not the protocol itself
@@ -101,9 +102,15 @@ class Cell:
             self.state, self.reason, self.refused_by, self.hops = state, reason, packet.source, hops(packet.ttl)
             self._time(copy, packet.at)
 
+    def saw_leave(self, copy: int, at: float) -> None:
+        """The own capture saw a copy leave."""
+        self.left |= 1 << copy
+        self.newest = copy, at
+
     def _time(self, copy: int, at: float) -> None:
-        if copy < len(self.sent):
-            self.rtt_ms = round((at - self.sent[copy]) * 1000, 3)
+        """From the capture's view of both: what waited for the rate before it left was not on its way."""
+        if copy == self.newest[0]:
+            self.rtt_ms = round((at - self.newest[1]) * 1000, 3)
 
 
 def new_cell(target: Target, port: int, routes: tuple[Route, ...]) -> Cell:

@@ -17,7 +17,7 @@ from probes.token import KERNEL_COPY, token
 from reachability.observation import KernelFlow
 from reachability.vocabulary import Protocol, Reason, State
 
-AT_ONCE = 96
+AT_ONCE = 400
 CONNECT_S, REPLY_S, SEEN_S = 0.9, 0.6, 0.05
 _WORDS = {errno.ECONNREFUSED: "refused", errno.EPERM: "not-sent", errno.EACCES: "not-sent"}
 

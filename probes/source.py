@@ -41,7 +41,7 @@ IN_A_BURST = 8  # sleeping for less than the pauses of so many packets is not ex
 CONTROL_EVERY = 25
 LEAST_CONTROLS = 48
 ANSWER_S = 0.12  # between passes
-LAST_ANSWER_S = 1.0
+LAST_ANSWER_S = 0.6  # after the last copy; the ones before it have had longer
 INSIDE_ANSWER_S = 0.3
 TAIL_S = 2.0
 MOST_SECONDS = 900.0
@@ -102,7 +102,7 @@ class Source:
         if copy < CELL_COPIES:
             cell = self._cell(packet.source, packet.destination, packet.protocol, packet.dport)
             if cell is not None:
-                cell.left |= 1 << copy
+                cell.saw_leave(copy, packet.at)
 
     def answered(self, copy: int, packet: Packet) -> None:
         """Something came in to one of our ports."""
@@ -168,7 +168,7 @@ class Source:
     async def _passes(self, started: float) -> None:
         done = 0
         while True:
-            await self._pass(max(1, self._job.copies - done))
+            await self._pass(max(1, self._job.copies - done), slowly=done == 0 and self._job.is_source)
             done += 1
             await asyncio.sleep(ANSWER_S)
             if done == 1 and self._job.is_source:
@@ -197,13 +197,13 @@ class Source:
     def _wants(self, cell: Cell) -> bool:
         return cell.wants(self._host_hops.get(cell.target.address))
 
-    async def _pass(self, passes_left: int) -> None:
+    async def _pass(self, passes_left: int, *, slowly: bool) -> None:
         todo = [cell for cell in self._cells.values() if self._wants(cell)] + self._pacers
         first = [cell for cell in todo if self._is_early(cell)]
         rest = [cell for cell in todo if not self._is_early(cell)]
         random.shuffle(first)
         random.shuffle(rest)
-        pause = max(0.0, 1 / SLOWLY_PPS - 1 / self._station.bucket.rate) if self._job.is_source else 0.0
+        pause = max(0.0, 1 / SLOWLY_PPS - 1 / self._station.bucket.rate) if slowly else 0.0
         for number, cell in enumerate((*first, *rest)):
             await self._send(cell)
             if number < len(first) and pause and number % IN_A_BURST == IN_A_BURST - 1:
