@@ -14,6 +14,7 @@ import msgspec
 from agent.allow import AllowList
 from probes.childwire import ChildArmed, SourceDone, ToChild, WitnessDone
 from reachability.observation import Observation, SourceReport, Target, WitnessHealth, WitnessReport
+from reachability.topology import is_address
 from reachability.vocabulary import Reason, State
 from wire.messages import Arm, Armed, Close, Done, Go, Stop, Up
 
@@ -201,7 +202,10 @@ class Rounds:
     def _refusals(self, targets: tuple[Target, ...]) -> tuple[tuple[Observation, ...], tuple[str, ...]]:
         """Error observations for the targets that must not be touched, and the reasons, each once."""
         allow, not_now = self._allow()
-        reasons = {target: not_now or allow.refuses(target.address) for target in targets}
+        # A name that did not resolve is sent nowhere: the child says so.
+        reasons = {
+            target: not_now or (allow.refuses(target.address) if is_address(target.address) else "") for target in targets
+        }
         said = tuple(dict.fromkeys(why for why in reasons.values() if why))
         for why in said:
             self._note(why)

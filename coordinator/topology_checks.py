@@ -45,9 +45,9 @@ def _agents(document: Document, topology: Topology) -> Iterator[Problem]:
         for agent, value in mapping(data.get("agents")).items():
             where: Where = ("environments", name, "agents", agent)
             if agent in first:
-                earlier = topology.environments[first[agent]].agents[agent].mark.line
-                message = f"agent {shown(agent)} exists already in {shown(first[agent])}, line {earlier}; names are unique in the file"
-                yield _at(document, where, message, key=True)
+                line = topology.environments[first[agent]].agents[agent].mark.line
+                earlier = f"agent {shown(agent)} exists already in {shown(first[agent])}, line {line}"
+                yield _at(document, where, f"{earlier}; names are unique in the file", key=True)
             first.setdefault(agent, name)
             for index, address in parsed(mapping(value).get("addresses"), parse_address):
                 text = str(address)
@@ -98,7 +98,9 @@ def _ambiguous_members(document: Document, topology: Topology) -> Iterator[Probl
         for name in environment.services:
             if name in environment.agents:
                 where: Where = ("environments", environment.name, "services", name)
-                message = f"{shown(environment.name)} has an agent and a service {shown(name)}; a path could mean either"
+                message = (
+                    f"{shown(environment.name)} has an agent and a service {shown(name)}; a path could mean either"
+                )
                 yield _at(document, where, message, key=True)
 
 
@@ -140,5 +142,7 @@ def _candidates(text: str, topology: Topology) -> Iterable[str]:
     environment, dot, _ = text.partition(".")
     if not dot:
         return islice(topology.environments, MOST_CANDIDATES)
-    around = [topology.environments[environment]] if environment in topology.environments else topology.environments.values()
+    around = (
+        [topology.environments[environment]] if environment in topology.environments else topology.environments.values()
+    )
     return islice((f"{e.name}.{member}" for e in around for member in (*e.agents, *e.services)), MOST_CANDIDATES)

@@ -82,7 +82,9 @@ def _read(path: Path) -> bytes:
     except ValueError as error:
         raise UnreadableError(Problem(0, 0, "cannot be read: no file has such a name")) from error
     if len(content) > MOST_BYTES:
-        raise UnreadableError(Problem(0, 0, f"larger than {MOST_BYTES // 1024 // 1024} MiB; a topology is no such thing"))
+        raise UnreadableError(
+            Problem(0, 0, f"larger than {MOST_BYTES // 1024 // 1024} MiB; a topology is no such thing")
+        )
     return content
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, cast
 
 from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import ValidationError
@@ -28,6 +29,20 @@ _KINDS = {"environments": "environment", "agents": "agent", "services": "service
 _LISTS = {"paths": ("path", "name"), "waivers": ("waiver", "id"), "blackout": ("blackout", "")}
 
 
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """What jsonschema found: which rule of the schema, with which limit, an instance does not keep."""
+
+    where: Where
+    rule: str
+    limit: Any
+    instance: Any
+    schema: Mapping[str, Any]
+    of_key: bool
+    message: str
+    cause: Exception | None
+
+
 def schema() -> Mapping[str, Any]:
     """The JSON Schema that the package ships."""
     read: Mapping[str, Any] = json.loads(files("coordinator").joinpath("topology.schema.json").read_text("utf-8"))
@@ -38,7 +53,7 @@ def check(document: Document) -> Iterator[Problem]:
     """Every way in which the document does not fit the schema, at most `MOST_ERRORS`."""
     found = 0
     for error in _validator().iter_errors(document.data):
-        for problem in _problems(error, document):
+        for problem in _problems(_failure(error), document):
             yield problem
             found += 1
             if found >= MOST_ERRORS:
@@ -55,26 +70,25 @@ def mark_of(document: Document, where: Where, *, key: bool = False) -> Mark:
 
 def named(where: Where, data: Any) -> str:
     """What a person would call the mapping or list at this place: `service 'feature-store' of 'prod'`."""
-    if not where:
-        return "the topology"
+    words = "the topology"
     match where:
         case ("environments", name):
-            return f"environment {shown(name)}"
+            words = f"environment {shown(name)}"
         case ("environments", environment, ("agents" | "services") as kind, name):
-            return f"{_KINDS[kind]} {shown(name)} of {shown(environment)}"
+            words = f"{_KINDS[kind]} {shown(name)} of {shown(environment)}"
         case (("paths" | "waivers") as kind, int(index)) | ("probing", "blackout" as kind, int(index)):
             noun, key = _LISTS[kind]
-            name = data[kind][index].get(key) if key and isinstance(data[kind][index], dict) else None
-            return f"{noun} {shown(name)}" if isinstance(name, str) else f"{noun} {index + 1}"
+            given = data[kind][index].get(key) if key and isinstance(data[kind][index], dict) else None
+            words = f"{noun} {shown(given)}" if isinstance(given, str) else f"{noun} {index + 1}"
         case (*around, int(index)):
-            return f"item {index + 1} of {named(tuple(around), data)}"
+            words = f"item {index + 1} of {named(tuple(around), data)}"
         case (str(alone),):
-            return shown(alone)
+            words = shown(alone)
         case ("probing", str(inner)):
-            return f"'probing.{inner}'"
+            words = f"'probing.{inner}'"
         case (*around, last):
-            return f"{shown(last)} of {named(tuple(around), data)}"
-    return "the topology"
+            words = f"{shown(last)} of {named(tuple(around), data)}"
+    return words
 
 
 def nearest(word: str, known: Iterator[str] | list[str]) -> str:
@@ -87,78 +101,94 @@ def nearest(word: str, known: Iterator[str] | list[str]) -> str:
 def _validator() -> Draft202012Validator:
     checker = FormatChecker(formats=())
     for name, parse in FORMATS.items():
-        checker.checks(name, raises=ValueError)(lambda value, parse=parse: not isinstance(value, str) or bool(parse(value)))
+        checker.checks(name, raises=ValueError)(
+            lambda value, parse=parse: not isinstance(value, str) or bool(parse(value))
+        )
     return Draft202012Validator(schema(), format_checker=checker)
 
 
-def _problems(error: ValidationError, document: Document) -> Iterator[Problem]:
-    where: Where = tuple(error.absolute_path)
+def _failure(error: ValidationError) -> _Failure:
+    """The one place where jsonschema's types, which are for errors that are still being made, become ours."""
+    return _Failure(
+        where=tuple(error.absolute_path),
+        rule=str(error.validator),
+        limit=error.validator_value,
+        instance=error.instance,
+        schema=cast("Mapping[str, Any]", error.schema),
+        of_key="propertyNames" in error.absolute_schema_path,
+        message=error.message,
+        cause=error.cause,
+    )
+
+
+def _problems(failure: _Failure, document: Document) -> Iterator[Problem]:
+    where = failure.where
     name = named(where, document.data)
     here = mark_of(document, where)
-    match error.validator:
+    match failure.rule:
         case "additionalProperties":
-            yield from _unknown_keys(error, document, where, name)
+            yield from _unknown_keys(failure, document, name)
         case "required":
-            yield from _missing_keys(error, where, name, mark_of(document, where, key=True))
-        case "pattern" | "maxLength" if "propertyNames" in error.absolute_schema_path:
-            mark = mark_of(document, (*where, error.instance), key=True)
-            yield Problem(mark.line, mark.column, _bad_name(_KINDS.get(str(where[-1]), "name"), error.instance))
+            yield from _missing_keys(failure, name, mark_of(document, where, key=True))
+        case "pattern" | "maxLength" if failure.of_key:
+            mark = mark_of(document, (*where, failure.instance), key=True)
+            yield Problem(mark.line, mark.column, _bad_name(_KINDS.get(str(where[-1]), "name"), failure.instance))
         case "pattern":
-            yield Problem(here.line, here.column, f"{name} is {shown(error.instance)}; {_described(error)}")
+            yield Problem(here.line, here.column, f"{name} is {shown(failure.instance)}; {_described(failure)}")
         case "format":
-            yield Problem(here.line, here.column, f"{name}: {error.cause}")
+            yield Problem(here.line, here.column, f"{name}: {failure.cause}")
         case "type":
-            yield Problem(here.line, here.column, f"{name} must be {_wanted(error)}, not {_given(error.instance)}")
+            given = _given(failure.instance)
+            yield Problem(here.line, here.column, f"{name} must be {_wanted(failure)}, not {given}")
         case "enum":
-            known = [str(value) for value in error.validator_value]
-            hint = nearest(str(error.instance), known)
+            known = [str(value) for value in failure.limit]
+            hint = nearest(str(failure.instance), known)
             choice = " or ".join(filter(None, [", ".join(known[:-1]), known[-1]]))
-            yield Problem(here.line, here.column, f"{name} is {shown(error.instance)}; it must be {choice}{hint}")
+            yield Problem(here.line, here.column, f"{name} is {shown(failure.instance)}; it must be {choice}{hint}")
         case "uniqueItems":
-            yield from _twice(error, document, where, name)
+            yield from _twice(failure, document, name)
         case _:
-            yield Problem(here.line, here.column, f"{name} {_other(error)}")
+            yield Problem(here.line, here.column, f"{name} {_other(failure)}")
 
 
-def _unknown_keys(error: ValidationError, document: Document, where: Where, name: str) -> Iterator[Problem]:
-    known = list(error.schema["properties"])
-    place = " in the topology" if not where else f" in {name}"
-    for key in error.instance:
+def _unknown_keys(failure: _Failure, document: Document, name: str) -> Iterator[Problem]:
+    known = list(failure.schema["properties"])
+    for key in failure.instance:
         if key not in known:
-            mark = mark_of(document, (*where, key), key=True)
+            mark = mark_of(document, (*failure.where, key), key=True)
             hint = nearest(key, known) or f"; known are {', '.join(known)}"
-            yield Problem(mark.line, mark.column, f"unknown key {shown(key)}{place}{hint}")
+            yield Problem(mark.line, mark.column, f"unknown key {shown(key)} in {name}{hint}")
 
 
-def _missing_keys(error: ValidationError, where: Where, name: str, mark: Mark) -> Iterator[Problem]:
+def _missing_keys(failure: _Failure, name: str, mark: Mark) -> Iterator[Problem]:
     # jsonschema reports each missing key as an error of its own, and names it only in its message.
-    for key in error.validator_value:
-        if key not in error.instance and error.message.startswith(f"'{key}' "):
-            verb = "lacks" if where else "lacks the key"
-            yield Problem(mark.line, mark.column, f"{name} {verb} '{key}': {_describe(error.schema, key)}")
+    for key in failure.limit:
+        if key not in failure.instance and failure.message.startswith(f"'{key}' "):
+            verb = "lacks" if failure.where else "lacks the key"
+            yield Problem(mark.line, mark.column, f"{name} {verb} '{key}': {_describe(failure.schema, key)}")
 
 
-def _twice(error: ValidationError, document: Document, where: Where, name: str) -> Iterator[Problem]:
+def _twice(failure: _Failure, document: Document, name: str) -> Iterator[Problem]:
     seen: list[Any] = []
-    for index, item in enumerate(error.instance):
+    for index, item in enumerate(failure.instance):
         if item in seen:
-            mark = mark_of(document, (*where, index))
+            mark = mark_of(document, (*failure.where, index))
             yield Problem(mark.line, mark.column, f"{shown(item)} stands twice in {name}")
         seen.append(item)
 
 
-def _other(error: ValidationError) -> str:
-    limit = error.validator_value
-    match error.validator:
+def _other(failure: _Failure) -> str:
+    limit = failure.limit
+    match failure.rule:
         case "minimum":
-            return f"is {shown(error.instance)}; it must be at least {limit}"
+            return f"is {shown(failure.instance)}; it must be at least {limit}"
         case "maximum":
-            return f"is {shown(error.instance)}; it must be at most {limit}"
+            return f"is {shown(failure.instance)}; it must be at most {limit}"
         case "minItems" | "minProperties":
             return "is empty"
         case "maxLength":
             return f"is longer than {limit} characters"
-    return f"does not fit: {error.message[:200]}"
+    return f"does not fit: {failure.message[:200]}"
 
 
 def _bad_name(kind: str, name: str) -> str:
@@ -170,18 +200,18 @@ def _bad_name(kind: str, name: str) -> str:
     return f"{kind} name {shown(name)} must be lower-case letters, digits and hyphens, beginning with a letter{hint}"
 
 
-def _described(error: ValidationError) -> str:
-    text = str(error.schema.get("description", "it does not fit")).rstrip(".")
+def _described(failure: _Failure) -> str:
+    text = str(failure.schema.get("description", "it does not fit")).rstrip(".")
     label = schema()["$defs"]["label"]
-    if error.schema.get("pattern") == label["pattern"]:
+    if failure.schema.get("pattern") == label["pattern"]:
         text = label["description"].rstrip(".")
     return "it must be " + text[:1].lower() + text[1:]
 
 
-def _wanted(error: ValidationError) -> str:
-    types = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
+def _wanted(failure: _Failure) -> str:
+    types = failure.limit if isinstance(failure.limit, list) else [failure.limit]
     wanted = " or ".join(_TYPES[name] for name in types if name != "null")
-    example = (error.schema.get("examples") or [None])[0]
+    example = (failure.schema.get("examples") or [None])[0]
     return f"{wanted} such as {example}" if isinstance(example, str) else wanted
 
 
@@ -198,5 +228,7 @@ def _describe(subschema: Mapping[str, Any], key: str) -> str:
 
 
 def _resolved(subschema: Mapping[str, Any]) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = schema()["$defs"][subschema["$ref"].rpartition("/")[2]] if "$ref" in subschema else subschema
+    found: Mapping[str, Any] = (
+        schema()["$defs"][subschema["$ref"].rpartition("/")[2]] if "$ref" in subschema else subschema
+    )
     return found

@@ -18,6 +18,7 @@ from reachability.topology import Address, Network, PortSpec
 
 LONGEST_S = 366 * 86400.0
 LONGEST_NAME = 253
+PORTS_ARE = "write tcp/5000, tcp/8000-8010, udp/53 or icmp"
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)")
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
@@ -43,7 +44,7 @@ def parse_ports(text: str) -> PortSpec:
         return PortSpec(icmp=True)
     protocol, slash, ports = text.partition("/")
     if protocol not in {"tcp", "udp"} or not slash:
-        hint = f"; did you mean tcp/{text}?" if _PORT.fullmatch(text) else "; write tcp/5000, tcp/8000-8010, udp/53 or icmp"
+        hint = f"; did you mean tcp/{text}?" if _PORT.fullmatch(text) else f"; {PORTS_ARE}"
         raise ValueError(f"{shown(text)} is not a protocol with ports{hint}")
     ranges = [_range(part, text) for part in ports.split(",")]
     found = PortSet.from_ranges(ranges)
@@ -152,9 +153,7 @@ def parse_end(text: str) -> Network | tuple[str, str]:
     environment, _, member = text.partition(".")
     name = re.compile(r"[a-z][a-z0-9-]*")
     if not name.fullmatch(environment) or ("." in text and not name.fullmatch(member)):
-        raise ValueError(
-            f"{shown(text)} is not an environment, environment.agent, environment.service or a network"
-        )
+        raise ValueError(f"{shown(text)} is not an environment, environment.agent, environment.service or a network")
     return environment, member
 
 

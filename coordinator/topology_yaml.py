@@ -15,6 +15,7 @@ import yaml
 from reachability.topology import Mark
 
 MOST_VALUES = 100_000
+CHARACTERS_A_VALUE = 100  # a longer text counts as several values: repeated by aliases it costs as much as they do
 DEEPEST = 32
 LONGEST_SHOWN = 60
 
@@ -161,12 +162,14 @@ class _Composer:
     def _count(self, mark: Any, size: int) -> None:
         self.values += size
         if self.values > MOST_VALUES:
-            self._stop(mark, f"more than {MOST_VALUES} values; a topology is no such thing (or its aliases explode)")
+            message = f"more than {MOST_VALUES} values, its aliases written out; take out aliases, or name another file"
+            self._stop(mark, message)
 
     def _scalar(self, event: Any) -> _Node:
         last = event.end_mark.line + (1 if event.end_mark.column or event.end_mark.line == event.start_mark.line else 0)
         node = _Node(Mark(event.start_mark.line + 1, event.start_mark.column + 1, last), event.value)
-        self._count(event.start_mark, 1)
+        node.size = 1 + len(event.value) // CHARACTERS_A_VALUE
+        self._count(event.start_mark, node.size)
         if event.tag is not None and event.tag not in _SCALAR_TAGS:
             self._problem(node.mark, _tag_message(event.tag))
         elif (event.tag is None and event.implicit[0]) or event.tag in _SCALAR_TAGS - {"!", _CORE + "str"}:
@@ -179,10 +182,10 @@ class _Composer:
     def _alias(self, event: Any) -> None:
         node = self.anchors.get(event.anchor)
         if node is None:
-            self._stop(event.start_mark, f"alias {shown(event.anchor)} refers to no anchor that is complete here")
+            self._stop(event.start_mark, f"alias '*{event.anchor}' has no anchor '&{event.anchor}' that is complete here; write the value out")
         self._count(event.start_mark, node.size)
         if len(self.stack) + node.height > DEEPEST:
-            self._stop(event.start_mark, f"nested deeper than {DEEPEST} levels by its aliases")
+            self._stop(event.start_mark, f"nested deeper than {DEEPEST} levels by its aliases; write the values out")
         self._attach(node, None, node.value if isinstance(node.value, str) else None)
 
     def _begin(self, event: Any) -> None:
@@ -192,7 +195,7 @@ class _Composer:
         if event.tag not in {None, "!", _CORE + ("seq" if is_list else "map")}:
             self._problem(mark, _tag_message(event.tag))
         if len(self.stack) >= DEEPEST:
-            self._stop(event.start_mark, f"nested deeper than {DEEPEST} levels")
+            self._stop(event.start_mark, f"nested deeper than {DEEPEST} levels; look for brackets that nobody closes")
         node = _Node(mark, items=[]) if is_list else _Node(mark, pairs={})
         self.stack.append(_Open(node, event.anchor, bool(event.flow_style)))
 

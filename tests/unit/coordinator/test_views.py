@@ -11,8 +11,9 @@ from reachability.advice import ADVICE, ROWS
 from reachability.compare import compare, in_scope
 from reachability.finding import Status
 from reachability.matrix import Matrix
+from reachability.plan import PlanTarget, build_plan
 from reachability.ports import PortSet
-from reachability.topology import PortSpec, Probing
+from reachability.topology import PortSpec, Probing, Topology
 from reachability.vocabulary import Protocol, Result, State
 from tests.unit.sample import AGENTS, NOW, STARTED, Estate, evidence, judged, key_of, topology
 
@@ -27,7 +28,7 @@ FINDING = (
 )
 
 
-def test_matrix():
+def test_matrix() -> None:
     estate = Estate()
     body = views.matrix(estate.topology, estate.cells)
     assert set(body) == {"environments", "pairs"}
@@ -38,7 +39,7 @@ def test_matrix():
     json.dumps(body)
 
 
-def test_cells_are_each_in_one_entry_tested_or_not():
+def test_cells_are_each_in_one_entry_tested_or_not() -> None:
     probing = Probing(sweep_ports=PortSpec(tcp=PortSet.parse("1-1000"), udp=PortSet.parse("1-300")), confirm=1)
     estate = Estate(undecided=True)
     declared = topology(probing=probing)
@@ -65,13 +66,11 @@ def test_cells_are_each_in_one_entry_tested_or_not():
     assert untested["state"] is untested["reason"] is untested["observed_at"] is untested["row"] is None
 
 
-def views_plan(declared):
-    from reachability.plan import build_plan
-
+def views_plan(declared: Topology) -> tuple[PlanTarget, ...]:
     return build_plan(declared, {}, {})
 
 
-def test_verify():
+def test_verify() -> None:
     body = Estate().run_body(with_cells=True)["result"]
     assert list(body) == ["result", "started", "finished", "summary", "coverage", "findings", "agents", "cells"]
     assert set(body["summary"]) == SUMMARY
@@ -87,17 +86,17 @@ def test_verify():
     ("estate", "result"),
     [({}, "fail"), ({"leak": False}, "pass"), ({"leak": False, "undecided": True}, "inconclusive")],
 )
-def test_outcome(estate: dict[str, bool], result: str):
+def test_outcome(estate: dict[str, bool], result: str) -> None:
     assert Estate(**estate).run_body()["result"]["result"] == result
 
 
-def test_what_need_not_be_proven_gives_no_exit_code():
+def test_what_need_not_be_proven_gives_no_exit_code() -> None:
     cells = [replace(cell, required=False, result=Result.INCONCLUSIVE) for cell in Estate(leak=False).cells]
     assert runview.outcome(cells) == "pass"
     assert runview.outcome([replace(cells[0], required=True), *cells[1:]]) == "inconclusive"
 
 
-def test_checks_do_not_hang_on_the_outcome():
+def test_checks_do_not_hang_on_the_outcome() -> None:
     leaking, tight = Estate().run_body(), Estate(leak=False).run_body()
     names = [(check["source"], check["destination"], check["path"]) for check in leaking["checks"]]
     assert names == [(check["source"], check["destination"], check["path"]) for check in tight["checks"]]
@@ -111,7 +110,7 @@ def test_checks_do_not_hang_on_the_outcome():
     )
 
 
-def test_what_is_unproven_says_what_would_settle_it():
+def test_what_is_unproven_says_what_would_settle_it() -> None:
     [entry] = Estate(undecided=True).run_body()["unproven"]
     assert (entry["source"], entry["address"], entry["ports"], entry["reason"]) == (
         "test",
@@ -122,7 +121,7 @@ def test_what_is_unproven_says_what_would_settle_it():
     assert "agent on that host" in entry["settle"]
 
 
-def test_an_empty_estate_is_not_run():
+def test_an_empty_estate_is_not_run() -> None:
     declared = topology()
     cells = compare(declared, views_plan(declared), Matrix(), NOW)
     body = runview.verify(declared, cells, (), (), started=STARTED, finished=NOW.timestamp())
@@ -130,7 +129,7 @@ def test_an_empty_estate_is_not_run():
     assert {entry["settle"] for entry in runview.unproven(cells)} == {"wait for the next cycle, or `segwatch verify`"}
 
 
-def test_findings():
+def test_findings() -> None:
     estate = Estate()
     [body] = views.findings(estate.topology, estate.book.findings)
     assert list(body) == FINDING.split()
@@ -145,7 +144,7 @@ def test_findings():
     )
 
 
-def test_a_suspicion_is_listed_by_a_run_alone():
+def test_a_suspicion_is_listed_by_a_run_alone() -> None:
     estate = Estate()
     [finding] = estate.book.findings
     suspected = replace(finding, status=Status.SUSPECTED)
@@ -153,14 +152,14 @@ def test_a_suspicion_is_listed_by_a_run_alone():
     assert views.finding_body(estate.topology, suspected)["status"] == "open"
 
 
-def test_an_environment_that_is_gone_does_not_break_its_findings():
+def test_an_environment_that_is_gone_does_not_break_its_findings() -> None:
     estate = Estate()
     environments = {name: env for name, env in estate.topology.environments.items() if name != "prod"}
     gone = replace(estate.topology, environments=environments)
     assert views.findings(gone, estate.book.findings)[0]["severity"] == "low"
 
 
-def test_coverage():
+def test_coverage() -> None:
     estate = Estate(undecided=True)
     body = views.coverage_body(estate.topology, estate.cells)
     pair = next(p for p in body["pairs"] if (p["source"], p["destination"]) == ("test", "prod"))
@@ -169,7 +168,7 @@ def test_coverage():
     assert body["not_swept"] == []
 
 
-def test_status_and_history():
+def test_status_and_history() -> None:
     estate = Estate()
     body = views.status(estate.topology, AGENTS, estate.cells, estate.book.findings, now=NOW.timestamp(), runs=["x"])
     assert (body["findings"], body["runs"], body["now"]) == (1, ["x"], "2026-11-23T12:06:07.000Z")
@@ -178,12 +177,12 @@ def test_status_and_history():
     assert (event["what"], event["severity"], event["at"]) == ("opened", "critical", "2026-11-23T12:06:07.000Z")
 
 
-def test_an_agent_that_never_came_is_missing():
+def test_an_agent_that_never_came_is_missing() -> None:
     [body] = views.agents_body([views.AgentState(name="x", environment="dev")], 1.0)
     assert (body["state"], body["last_seen"], body["age_s"]) == ("missing", None, None)
 
 
-def test_explain_a_finding():
+def test_explain_a_finding() -> None:
     estate = Estate()
     body = estate.explain(finding=estate.book.findings[0].id)
     assert body["declared"]["at"] == "topology.yaml:41-46"
@@ -203,7 +202,7 @@ def test_explain_a_finding():
         (("dev-1", "10.30.0.21", "icmp"), "pass", "denied"),
     ],
 )
-def test_explain_a_cell(asked: tuple[str, str, str], result: str, text: str):
+def test_explain_a_cell(asked: tuple[str, str, str], result: str, text: str) -> None:
     body = Estate(undecided=True).explain(asked=asked)
     assert body["result"] == result
     assert body["declared"]["text"].startswith(text)
@@ -221,12 +220,12 @@ def test_explain_a_cell(asked: tuple[str, str, str], result: str, text: str):
         (("dev-1", "10.30.0.21", "http"), "is no port"),
     ],
 )
-def test_explaining_what_is_not_there_says_what_is(asked: tuple[str, str, str], message: str):
+def test_explaining_what_is_not_there_says_what_is(asked: tuple[str, str, str], message: str) -> None:
     with pytest.raises(NothingToExplainError, match=message):
         Estate().explain(asked=asked)
 
 
-def test_a_finding_whose_cells_left_the_plan_is_still_explained():
+def test_a_finding_whose_cells_left_the_plan_is_still_explained() -> None:
     estate = Estate()
     name = estate.book.findings[0].id
     estate.plan = tuple(target for target in estate.plan if target.destination != "prod")
@@ -235,12 +234,12 @@ def test_a_finding_whose_cells_left_the_plan_is_still_explained():
     assert "no longer in the plan" in body["declared"]["text"]
 
 
-def test_every_row_has_its_words():
+def test_every_row_has_its_words() -> None:
     assert set(ROWS) == set(range(1, 19))
     assert all(advice.means and advice.settle for advice in ADVICE.values())
 
 
-def test_a_required_path_that_is_shut_is_missing():
+def test_a_required_path_that_is_shut_is_missing() -> None:
     estate = Estate(leak=False)
     target = next(t for t in estate.plan if t.agent == "staging-1" and t.address == "10.30.0.21" and t.service_ports)
     shut = judged(evidence(target, State.FILTERED), "r2", at=NOW.timestamp())

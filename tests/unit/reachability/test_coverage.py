@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from reachability.compare import compare
+from reachability.compare import Cell, compare
 from reachability.coverage import Coverage, coverage, total
 from reachability.plan import build_plan
 from reachability.ports import PortSet
@@ -10,21 +10,22 @@ from reachability.vocabulary import Declared, Protocol, Result
 from tests.unit.sample import NOW, observe, topology
 
 
-def sample(**more):
+def sample(*, undecided: bool = False) -> tuple[Cell, ...]:
     declared = topology()
     plan = build_plan(declared, {}, {})
-    return compare(declared, plan, observe(plan, **more), NOW)
+    return compare(declared, plan, observe(plan, undecided=undecided), NOW)
 
 
-def test_all_proven():
+def test_all_proven() -> None:
     entry = total(sample())
     assert entry.ratio == 1.0
     assert entry.results[Result.FAIL] == 1
     assert entry.required == entry.proven
-    assert entry.no_packet and entry.no_session
+    assert entry.no_packet
+    assert entry.no_session
 
 
-def test_what_is_unproven_is_counted_by_its_pair():
+def test_what_is_unproven_is_counted_by_its_pair() -> None:
     entries = {(e.source, e.destination): e for e in coverage(sample(undecided=True))}
     assert len(entries) == 12
     assert entries["test", "prod"].unproven == {Result.INCONCLUSIVE: 2}
@@ -32,19 +33,19 @@ def test_what_is_unproven_is_counted_by_its_pair():
     assert {pair for pair, entry in entries.items() if entry.ratio < 1.0} == {("test", "prod")}
 
 
-def test_one_cell_of_millions_keeps_it_below_all():
+def test_one_cell_of_millions_keeps_it_below_all() -> None:
     entry = Coverage(source="a", destination="b", required=10**9, proven=10**9 - 1)
     assert entry.ratio < 1.0
     assert Coverage(source="a", destination="b").ratio == 1.0
 
 
-def test_beyond_proof_is_apart():
+def test_beyond_proof_is_apart() -> None:
     cell = next(c for c in sample() if c.key.protocol is Protocol.UDP)
     silent = replace(cell, required=False, result=Result.INCONCLUSIVE, grade="", ports=PortSet.parse("1-100"))
     entry = total([silent])
     assert (entry.beyond_proof, entry.required, entry.ratio, entry.cells) == (100, 0, 1.0, 100)
 
 
-def test_declared_paths_are_counted_once():
+def test_declared_paths_are_counted_once() -> None:
     cells = [c for c in sample() if c.declared is Declared.REQUIRED]
     assert total(cells).paths == 1

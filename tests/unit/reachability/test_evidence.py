@@ -1,6 +1,7 @@
 """Joining reports into evidence, and the rules under the verdict table that the joining holds."""
 
 from dataclasses import replace
+from typing import Any
 
 from reachability.evidence import Conclusion, conclude
 from reachability.observation import (
@@ -34,8 +35,8 @@ CONTROL = ControlResult(
 HEALTHY = WitnessHealth(address=PROD, healthy=True, off_host=9)
 
 
-def silence(target: Target = TCP, **changes: object) -> Observation:
-    fields = {
+def silence(target: Target = TCP, **changes: Any) -> Observation:
+    fields: dict[str, Any] = {
         "target": target.id, "source_address": DEV, "address": target.address, "protocol": target.protocol,
         "state": State.FILTERED, "reason": Reason.NO_RESPONSE, "ports": target.ports, "way": "raw", "via": VIA,
         "sent": 4, "covered": 4, "flows": 4,
@@ -50,18 +51,18 @@ def spec(*targets: Target, kind: RoundKind = RoundKind.NORMAL) -> RoundSpec:
     )  # fmt: skip
 
 
-def source(*observations: Observation, **changes: object) -> SourceReport:
-    fields = {"controls": (CONTROL, replace(CONTROL, protocol=Protocol.UDP), replace(CONTROL, protocol=Protocol.ICMP))}
+def source(*observations: Observation, **changes: Any) -> SourceReport:
+    fields: dict[str, Any] = {
+        "controls": (CONTROL, replace(CONTROL, protocol=Protocol.UDP), replace(CONTROL, protocol=Protocol.ICMP))
+    }
     return SourceReport(round="R1", agent="dev-1", observations=observations, **(fields | changes))
 
 
-def witness(*arrivals: ArrivalRow, health: WitnessHealth | None = HEALTHY, **changes: object) -> WitnessReport:
-    return WitnessReport(
-        round="R1", agent="prod-1", arrivals=arrivals, health=(health,) if health else (), **changes
-    )
+def witness(*arrivals: ArrivalRow, health: WitnessHealth | None = HEALTHY, **changes: Any) -> WitnessReport:
+    return WitnessReport(round="R1", agent="prod-1", arrivals=arrivals, health=(health,) if health else (), **changes)
 
 
-def data(*targets: Target, src: SourceReport, wit: tuple[WitnessReport, ...] = (), **changes: object) -> RoundData:
+def data(*targets: Target, src: SourceReport, wit: tuple[WitnessReport, ...] = (), **changes: Any) -> RoundData:
     kind = changes.pop("kind", RoundKind.NORMAL)
     return RoundData(spec=spec(*targets, kind=kind), source=src, witnesses=wit, armed={"prod-1": True}, **changes)
 
@@ -129,7 +130,9 @@ def test_loss_asks_for_more_copies() -> None:
     assert more.kind is RoundKind.NORMAL
     assert more.copies > 4
     again = data(TCP, src=source(silence(sent=more.copies, covered=more.copies), controls=(lossy,)), wit=(witness(),))
-    (_, _, evidence), *_ = conclude([data(TCP, src=source(silence(), controls=(lossy,)), wit=(witness(),)), again]).cells
+    (_, _, evidence), *_ = conclude(
+        [data(TCP, src=source(silence(), controls=(lossy,)), wit=(witness(),)), again]
+    ).cells
     assert judge(evidence).reachability is Reachability.BLOCKED
 
 
@@ -184,7 +187,11 @@ def test_noports_of_the_whole_round_or_of_groups() -> None:
     row = ArrivalRow(target=2, address=PROD, protocol=Protocol.UDP, ports="1-100", copies=4, last_copy=3)
 
     def round_with(noports: int) -> RoundData:
-        return data(UDP, src=source(silence(UDP)), wit=(witness(row, health=replace(HEALTHY, noports=noports, udp_unbound=400)),))
+        return data(
+            UDP,
+            src=source(silence(UDP)),
+            wit=(witness(row, health=replace(HEALTHY, noports=noports, udp_unbound=400)),),
+        )
 
     assert verdicts(conclude([round_with(0)]))["1-100"][0].row == 12
     assert verdicts(conclude([round_with(400)]))["1-100"][0].reachability is Reachability.ONE_WAY
@@ -192,7 +199,10 @@ def test_noports_of_the_whole_round_or_of_groups() -> None:
     (ask,) = mixed.followups
     assert ask.kind is RoundKind.NOPORTS
     assert len(PortSet.parse(",".join(ports for _, ports in ask.groups))) == 100
-    groups = (NoPortsGroup(target=2, ports="1-50", arrived=150, moved=150), NoPortsGroup(target=2, ports="51-100", arrived=150, moved=0))
+    groups = (
+        NoPortsGroup(target=2, ports="1-50", arrived=150, moved=150),
+        NoPortsGroup(target=2, ports="51-100", arrived=150, moved=0),
+    )
     follow = data(UDP, src=source(), wit=(witness(groups=groups),), kind=RoundKind.NOPORTS)
     found = verdicts(conclude([round_with(200), follow]))
     assert found["1-50"][0].reachability is Reachability.ONE_WAY
@@ -229,7 +239,9 @@ def test_a_late_arrival_turns_the_cell_red() -> None:
 
 def test_a_port_that_the_source_never_tried_has_no_evidence() -> None:
     result = conclude([data(TCP, src=source(silence(ports="1-50")), wit=(witness(),))])
-    assert PortSet.from_ranges(span for _, ports, _ in result.cells if ports for span in ports.ranges) == PortSet.parse("1-50")
+    assert PortSet.from_ranges(span for _, ports, _ in result.cells if ports for span in ports.ranges) == PortSet.parse(
+        "1-50"
+    )
     assert conclude([RoundData(spec=spec(TCP))]).cells == ()
 
 

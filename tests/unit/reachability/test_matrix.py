@@ -18,35 +18,35 @@ def seen(name: str, at: float, sent: int = 0) -> Judged:
     return Judged(evidence=evidence, verdict=judge(evidence), round=name, observed_at=at)
 
 
-def test_a_later_round_is_laid_over_an_earlier_one():
+def test_a_later_round_is_laid_over_an_earlier_one() -> None:
     matrix = Matrix()
     matrix.update(KEY, ALL_PORTS, seen("a", 1))
     matrix.update(KEY, PortSet.of([22]), seen("b", 2))
     assert [(str(ports), judged.round) for ports, judged in matrix.rows(KEY)] == [("1-21,23-65535", "a"), ("22", "b")]
 
 
-def test_what_comes_late_does_not_hide_what_was_observed_after_it():
+def test_what_comes_late_does_not_hide_what_was_observed_after_it() -> None:
     matrix = Matrix()
     matrix.update(KEY, PortSet.of([22]), seen("new", 9))
     matrix.update(KEY, PortSet.parse("21-23"), seen("old", 1))
     assert [(str(ports), judged.round) for ports, judged in matrix.rows(KEY)] == [("21,23", "old"), ("22", "new")]
 
 
-def test_the_same_round_is_corrected_even_by_an_older_report():
+def test_the_same_round_is_corrected_even_by_an_older_report() -> None:
     matrix = Matrix()
     matrix.update(KEY, PortSet.of([22]), seen("a", 9))
     matrix.update(KEY, PortSet.of([22]), seen("a", 8, sent=3))
     assert [judged.evidence.sent for _, judged in matrix.rows(KEY)] == [3]
 
 
-def test_alike_rows_become_one():
+def test_alike_rows_become_one() -> None:
     matrix = Matrix()
     matrix.update(KEY, PortSet.parse("1-10"), seen("a", 1))
     matrix.update(KEY, PortSet.parse("11-20"), seen("a", 1))
     assert [str(ports) for ports, _ in matrix.rows(KEY)] == ["1-20"]
 
 
-def test_icmp_has_one_cell():
+def test_icmp_has_one_cell() -> None:
     matrix = Matrix()
     matrix.update(ICMP, None, seen("a", 2))
     matrix.update(ICMP, None, seen("late", 1))
@@ -57,7 +57,7 @@ def test_icmp_has_one_cell():
     assert matrix.rows(ICMP) == ()
 
 
-def test_ports_belong_to_tcp_and_udp():
+def test_ports_belong_to_tcp_and_udp() -> None:
     with pytest.raises(ValueError, match="ports"):
         Matrix().update(KEY, None, seen("a", 1))
     with pytest.raises(ValueError, match="no ports"):
@@ -65,13 +65,14 @@ def test_ports_belong_to_tcp_and_udp():
 
 
 @given(st.lists(st.tuples(st.sets(st.integers(1, 40), min_size=1), st.integers(0, 5))))
-def test_every_port_has_the_newest_judgement(updates: list[tuple[set[int], int]]):
-    matrix, newest = Matrix(), {}
+def test_every_port_has_the_newest_judgement(updates: list[tuple[set[int], int]]) -> None:
+    matrix = Matrix()
+    newest: dict[int, tuple[int, str]] = {}
     for index, (ports, at) in enumerate(updates):
         matrix.update(KEY, PortSet.of(ports), seen(f"r{index}", at))
         for port in ports:
             if port not in newest or newest[port][0] <= at:
                 newest[port] = (at, f"r{index}")
-    rows = matrix.rows(KEY)
+    rows = [(ports, judged) for ports, judged in matrix.rows(KEY) if ports is not None]
     assert {port: judged.round for ports, judged in rows for port in ports} == {p: n for p, (_, n) in newest.items()}
     assert sum(len(ports) for ports, _ in rows) == len(newest)

@@ -42,7 +42,9 @@ LAYERS = st.lists(st.lists(st.tuples(SETS, st.integers(0, 3)), max_size=4), min_
 
 
 @given(SETS, LAYERS)
-def test_overlay_says_of_each_port_what_each_layer_says_last(whole: PortSet, layers: list[list[tuple[PortSet, int]]]) -> None:
+def test_overlay_says_of_each_port_what_each_layer_says_last(
+    whole: PortSet, layers: list[list[tuple[PortSet, int]]]
+) -> None:
     pieces = overlay(whole, *layers)
     assert sorted(port for ports, _ in pieces for port in ports) == sorted(members(whole))
     for ports, values in pieces:

@@ -1,6 +1,7 @@
 """Every row of the verdict table, and what each of its conditions is there for."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,8 @@ SILENT = Evidence(
 OPEN = replace(SILENT, state=State.OPEN, reason=Reason.SYN_ACK)
 CLOSED = replace(SILENT, state=State.CLOSED, reason=Reason.RESET)
 REFUSED = replace(SILENT, reason=Reason.ADMIN_PROHIBITED, refused_by="10.0.0.1")
-SEEN, NOT_SEEN = {"arrival": Arrival.SEEN, "arrived": 4}, {"arrival": Arrival.NOT_SEEN}
+SEEN: dict[str, Any] = {"arrival": Arrival.SEEN, "arrived": 4}
+NOT_SEEN: dict[str, Any] = {"arrival": Arrival.NOT_SEEN}
 
 ROWS = [
     (1, replace(OPEN, **SEEN), Reachability.REACHABLE, Proof.REPLIED),
@@ -36,14 +38,24 @@ ROWS = [
     (10, replace(SILENT, answered=True, **SEEN), Reachability.ONE_WAY, Proof.WITNESSED),
     (10, replace(REFUSED, answered=True, **SEEN), Reachability.ONE_WAY, Proof.WITNESSED),
     (11, replace(SILENT, **SEEN), Reachability.BLOCKED_AT_HOST, Proof.WITNESSED),
-    (12, replace(SILENT, protocol=Protocol.UDP, noports_still=True, **SEEN), Reachability.BLOCKED_AT_HOST, Proof.WITNESSED),
+    (
+        12,
+        replace(SILENT, protocol=Protocol.UDP, noports_still=True, **SEEN),
+        Reachability.BLOCKED_AT_HOST,
+        Proof.WITNESSED,
+    ),
     (
         13,
         replace(SILENT, bound=True, inside=State.OPEN, drops_still=True, **SEEN),
         Reachability.BLOCKED_AT_HOST,
         Proof.WITNESSED,
     ),
-    (14, replace(SILENT, bound=True, inside=State.OPEN, drops_still=False, **SEEN), Reachability.ONE_WAY, Proof.WITNESSED),
+    (
+        14,
+        replace(SILENT, bound=True, inside=State.OPEN, drops_still=False, **SEEN),
+        Reachability.ONE_WAY,
+        Proof.WITNESSED,
+    ),
     (14, replace(SILENT, bound=True, drops_still=True, **SEEN), Reachability.ONE_WAY, Proof.WITNESSED),
     (14, replace(SILENT, protocol=Protocol.UDP, noports_still=False, **SEEN), Reachability.ONE_WAY, Proof.WITNESSED),
     (14, replace(SILENT, protocol=Protocol.UDP, noports_still=None, **SEEN), Reachability.ONE_WAY, Proof.WITNESSED),

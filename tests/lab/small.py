@@ -1,0 +1,180 @@
+"""A small fixed estate for tests of one thing each: three environments, four agents, two hosts without one."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lab.estate import CORE_SEGMENT, Estate, Host, Plan, Segment
+from lab.system import System
+from tests.lab.services import serve
+from tests.lab.truth import CATALOGUE_TCP, CATALOGUE_UDP, CellId, unfold
+
+DEV, DEV6 = "10.10.0.10", "fd00:10::10"
+STAGE, STAGE6 = "10.20.0.10", "fd00:20::10"
+PROD, PROD6 = "10.30.0.10", "fd00:30::10"
+PROD2, PROD26 = "10.30.0.11", "fd00:30::11"
+REG, REG6 = "10.30.0.21", "fd00:30::21"
+STAGE_B = "10.20.0.21"
+AGENTS = {"dev-1": (DEV, DEV6), "stage-1": (STAGE, STAGE6), "prod-1": (PROD, PROD6), "prod-2": (PROD2, PROD26)}
+HOSTS = {
+    "dev": {"dev-1": (DEV, DEV6)},
+    "stage": {"stage-1": (STAGE, STAGE6), "stage-b": (STAGE_B,)},
+    "prod": {"prod-1": (PROD, PROD6), "prod-2": (PROD2, PROD26), "reg": (REG, REG6)},
+}
+NUMBERS = {"dev": 10, "stage": 20, "prod": 30}
+# What listens: host -> (protocol, port). 9000/udp answers.
+SERVICES: Mapping[str, tuple[tuple[str, int], ...]] = {
+    "prod-1": (("tcp", 8000), ("udp", 9000)),
+    "reg": (("tcp", 5000),),
+    "stage-1": (("tcp", 8080),),
+    "stage-b": (("tcp", 8080),),
+}
+WITNESSED = {address for pair in AGENTS.values() for address in pair}
+GREEN = {"blocked", "blocked-at-host", "no-session"}
+
+TOPOLOGY = """version: 1
+environments:
+  dev:
+    networks: [10.10.0.0/24, "fd00:10::/64"]
+    agents:
+      dev-1: {{addresses: [10.10.0.10, "fd00:10::10"]}}
+  stage:
+    networks: [10.20.0.0/24, "fd00:20::/64"]
+    agents:
+      stage-1: {{addresses: [10.20.0.10, "fd00:20::10"]}}
+    services:
+      web: {{hosts: [10.20.0.10, "fd00:20::10", 10.20.0.21], ports: [tcp/8080]}}
+  prod:
+    networks: [10.30.0.0/24, "fd00:30::/64"]
+    agents:
+      prod-1: {{addresses: [10.30.0.10, "fd00:30::10"]}}
+      prod-2: {{addresses: [10.30.0.11, "fd00:30::11"]}}
+    services:
+      app: {{hosts: [10.30.0.10, "fd00:30::10"], ports: [tcp/8000, udp/9000]}}
+      registry: {{hosts: [10.30.0.21, "fd00:30::21"], ports: [tcp/5000], kind: mlflow, holds: [models]}}
+{services}
+{paths}
+probing: {{every: {every}, confirm: 1, rate_pps: 3000}}
+"""
+
+
+def plan(rules: Sequence[str] = (), names: Mapping[str, str] | None = None) -> Plan:
+    """The estate to build."""
+    segments = [CORE_SEGMENT]
+    for environment, hosts in HOSTS.items():
+        number = NUMBERS[environment]
+        built = tuple(
+            Host(name, tuple(f"{a}/{64 if ':' in a else 24}" for a in addresses)) for name, addresses in hosts.items()
+        )
+        segments.append(Segment(environment, (f"10.{number}.0.0/24", f"fd00:{number}::/64"), built))
+    return Plan(tuple(segments), tuple(rules), dict(names or {}))
+
+
+def topology(*, services: str = "", paths: str = "", every: str = "1h") -> str:
+    """The file's text; `services` are further lines of prod's services, `paths` the paths block."""
+    return TOPOLOGY.format(services=services, paths=paths, every=every)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """A verify's exit code, its body, and its cells one by one."""
+
+    code: int
+    body: dict[str, Any]
+    cells: dict[CellId, dict[str, Any]] = field(default_factory=dict)
+
+    def cell(self, agent: str, address: str, protocol: str, port: int) -> dict[str, Any]:
+        """One cell, from the agent's address of the same family."""
+        source = AGENTS[agent][1 if ":" in address else 0]
+        return self.cells[agent, source, address, protocol, port]
+
+    def says(self, agent: str, address: str, protocol: str, port: int) -> tuple[str, str, str, int, str]:
+        """(result, reachability, proof, row, reason) of a cell."""
+        entry = self.cell(agent, address, protocol, port)
+        return entry["result"], entry["reachability"], entry["proof"], entry["row"], entry["reason"]
+
+
+def verify(system: System, *options: str) -> Outcome:
+    """`segwatch verify --cells`."""
+    code, body = system.verify("--cells", *options)
+    return Outcome(code, body, unfold(body["cells"]))
+
+
+@contextlib.contextmanager
+def running(
+    rules: Sequence[str] = (),
+    *,
+    text: str | None = None,
+    drop_caps: Mapping[str, Sequence[str]] | None = None,
+    names: Mapping[str, str] | None = None,
+    services: Mapping[str, Sequence[tuple[str, int]]] = SERVICES,
+) -> Iterator[System]:
+    """The estate with its services and the whole system in it, deployed by hand."""
+    with Estate(plan(rules, names)) as estate:
+        for host, ports in services.items():
+            if ports:
+                serve(estate, host, ports)
+        system = System(estate, text or topology(), {agent: agent for agent in AGENTS}, drop_caps=drop_caps)
+        system.deploy()
+        system.wait_for(lambda: system.connected() >= set(AGENTS), "the agents")
+        yield system
+
+
+def expected(extra_tcp: Sequence[int] = (), extra_udp: Sequence[int] = ()) -> Iterator[CellId]:
+    """Every cell of a cycle over this estate."""
+    tcp = CATALOGUE_TCP | {8000, 5000, 8080} | set(extra_tcp)
+    udp = CATALOGUE_UDP | {9000} | set(extra_udp)
+    for agent, sources in AGENTS.items():
+        own = agent.partition("-")[0]
+        for environment, hosts in HOSTS.items():
+            if environment == own:
+                continue
+            for addresses in hosts.values():
+                for address in addresses:
+                    source = sources[1 if ":" in address else 0]
+                    yield (agent, source, address, "icmp", 0)
+                    yield from ((agent, source, address, "tcp", port) for port in tcp)
+                    yield from ((agent, source, address, "udp", port) for port in udp)
+
+
+Touched = Callable[[CellId], bool]
+
+
+def assert_honest(
+    outcome: Outcome, touched: Touched, *, opened: Touched = lambda _: False, extra_tcp: Sequence[int] = (), extra_udp: Sequence[int] = ()
+) -> None:
+    """No green but on proof, and 98% of what is closed and not touched by the fault proven.
+
+    Args:
+        outcome: of the run.
+        touched: cells whose evidence the fault takes away; they must not pass, unless the caller says so by leaving them out.
+        opened: cells that the firewall lets through: these must not pass either.
+        extra_tcp: further ports that the topology declares.
+        extra_udp: the same for UDP.
+    """
+    wrong, closed, proven = [], 0, 0
+    cells = dict(outcome.cells)
+    for cell in expected(extra_tcp, extra_udp):
+        entry = cells.pop(cell, None)
+        if entry is None:
+            wrong.append(f"missing {cell}")
+            continue
+        said = f"{cell}: {entry['result']} {entry['reachability']} ({entry['proof']}, row {entry['row']}, {entry['reason']})"
+        if touched(cell) or opened(cell):
+            if entry["result"] == "pass":
+                wrong.append(f"green without proof {said}")
+            continue
+        if entry["result"] == "fail":
+            wrong.append(f"false red {said}")
+        if entry["required"]:
+            closed += 1
+            proven += entry["result"] == "pass"
+            if entry["result"] != "pass" and len(wrong) < 10:
+                wrong.append(f"(unproven {said})")
+    wrong += [f"not in the plan {cell}" for cell in cells if cell[2] not in {"db.prod.internal"}]
+    bad = [line for line in wrong if not line.startswith("(")]
+    assert not bad, f"{len(bad)} wrong:\n" + "\n".join(bad[:30])
+    assert proven >= 0.98 * closed, f"only {proven} of {closed} untouched closed cells proven:\n" + "\n".join(wrong)
