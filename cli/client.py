@@ -26,6 +26,10 @@ class UnreachableError(Problem):
     """Nobody answers there (now)."""
 
 
+class GoneError(Problem):
+    """What was asked for is not there (any more)."""
+
+
 class Client:
     """Speaks JSON with one coordinator. Every failure is a `Problem`: what, where, what to do."""
 
@@ -97,6 +101,8 @@ class Client:
         if status < http.HTTPStatus.BAD_REQUEST and body is not None:
             return body
         said = body.get("error", "") if isinstance(body, dict) else ""
+        if status == http.HTTPStatus.NOT_FOUND and said:
+            raise GoneError(said)
         if status in {http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN}:
             raise Problem(f"the coordinator at {self._where} does not take this token", "Give its token with --token.")
         raise Problem(said or f"the coordinator at {self._where} answered {status}, which this version does not know")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
 
 from cli import options
-from cli.client import POLL_S, Client, UnreachableError
+from cli.client import POLL_S, Client, GoneError, UnreachableError
 from cli.errors import Problem
 from cli.grid import counted, live, sentence, where
 from cli.junit import junit
@@ -54,8 +54,11 @@ def command(
     client = Client(endpoint)
     progress = Progress(options.look().quiet)
     client.wait(SOCKET_WAIT_S, progress.say)
-    run = client.post("verify", sweep=sweep, **{"from": source, "to": destination})["run"]
-    body = _follow(client, run, progress, with_cells=cells and output == "json")
+
+    def ask() -> str:
+        return str(client.post("verify", sweep=sweep, **{"from": source, "to": destination})["run"])
+
+    body = _follow(client, ask, progress, with_cells=cells and output == "json")
     progress.clear()
     code = exit_code(body["result"]["result"], allow_inconclusive)
     match output:
@@ -99,7 +102,9 @@ class Progress:
             click.echo("\r\x1b[K", nl=False, err=True)
 
 
-def _follow(client: Client, run: str, progress: Progress, *, with_cells: bool) -> Any:
+def _follow(client: Client, ask: Callable[[], str], progress: Progress, *, with_cells: bool) -> Any:
+    """Ask for a run and wait for its end; a coordinator that was restarted meanwhile is asked again."""
+    run = ask()
     lost_at: float | None = None
     while True:
         try:
@@ -109,6 +114,9 @@ def _follow(client: Client, run: str, progress: Progress, *, with_cells: bool) -
             if time.monotonic() - lost_at > SOCKET_WAIT_S:
                 raise
             progress.say("the coordinator is gone; waiting for it")
+        except GoneError:
+            progress.say("the coordinator was restarted; this run begins anew")
+            run = ask()
         else:
             lost_at = None
             if body["state"] == "finished":

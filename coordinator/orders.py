@@ -9,17 +9,19 @@ from datetime import datetime
 
 from coordinator.views import AgentState
 from reachability.evidence import FollowUp
+from reachability.matrix import CellKey, Matrix
 from reachability.observation import ControlTarget, RoundSpec, Target
 from reachability.plan import PlanTarget
 from reachability.policy import decide
 from reachability.ports import PortSet
-from reachability.topology import Topology, is_address
-from reachability.vocabulary import Declared, Protocol, RoundKind
+from reachability.topology import Network, Topology, is_address
+from reachability.vocabulary import Declared, Protocol, RoundKind, State
 from wire.messages import Arm, Go
 
 MOST_CELLS = 20_000  # a round; larger sweeps are cut
 CANARIES = (49152, 65535)
 DECLARED_CONTROLS = 3
+ANSWERED_CONTROLS = 4
 CELL_PACKETS = 8  # a cell, controls included: what a deadline allows for
 LEAST_S, DEADLINE_FACTOR = 40.0, 4.0
 
@@ -124,7 +126,7 @@ def arms(topology: Topology, spec: RoundSpec, key: bytes, agents: Mapping[str, A
 
 
 def go(
-    topology: Topology, plan: Sequence[PlanTarget], spec: RoundSpec, key: bytes, controls: Controls, follow: FollowUp | None, now: datetime
+    spec: RoundSpec, key: bytes, networks: Iterable[Network], controls: Iterable[ControlTarget], follow: FollowUp | None
 ) -> Go:
     """What the source is asked."""
     copies = follow.copies if follow else 4
@@ -133,15 +135,17 @@ def go(
         key=key,
         kind=spec.kind,
         targets=spec.targets,
-        networks=tuple(str(network) for network in topology.environments[spec.source_environment].networks),
-        controls=(*controls.targets(), *declared_controls(topology, plan, spec, now)),
+        networks=tuple(map(str, networks)),
+        controls=tuple(controls),
         copies=copies,
         most_copies=max(48, copies),
         groups=follow.groups if follow else (),
     )
 
 
-def declared_controls(topology: Topology, plan: Sequence[PlanTarget], spec: RoundSpec, now: datetime) -> tuple[ControlTarget, ...]:
+def declared_controls(
+    topology: Topology, plan: Sequence[PlanTarget], spec: RoundSpec, now: datetime
+) -> tuple[ControlTarget, ...]:
     """Endpoints of this very pair that a declared path lets through: a control elsewhere does not show a ban here."""
     found: list[ControlTarget] = []
     for target in plan:
@@ -156,6 +160,28 @@ def declared_controls(topology: Topology, plan: Sequence[PlanTarget], spec: Roun
                     ControlTarget(address=target.address, protocol=target.protocol, port=named.ranges[0][0], kind="declared")
                 )
     return tuple(found[:DECLARED_CONTROLS])
+
+
+def answered_controls(
+    plan: Iterable[PlanTarget], matrix: Matrix, spec: RoundSpec, since: float
+) -> tuple[ControlTarget, ...]:
+    """Endpoints of this very pair that have answered since: when they do no more, these two were banned from each other."""
+    found: list[ControlTarget] = []
+    for target in plan:
+        if (target.agent, target.destination) != (spec.source, spec.destination):
+            continue
+        key = CellKey(
+            agent=target.agent,
+            source_address=target.source_address,
+            destination=target.destination,
+            address=target.address,
+            protocol=target.protocol,
+        )
+        for ports, judged in matrix.rows(key):
+            if judged.evidence.state is State.OPEN and judged.observed_at >= since:
+                port = ports.ranges[0][0] if ports is not None else 0
+                found.append(ControlTarget(address=target.address, protocol=target.protocol, port=port, kind="pair"))
+    return tuple(found[:ANSWERED_CONTROLS])
 
 
 def narrowed(spec: RoundSpec, follow: FollowUp, round_id: str) -> RoundSpec:

@@ -23,13 +23,14 @@ from coordinator.orders import Controls
 from coordinator.store import Report
 from reachability.evidence import FollowUp
 from reachability.life import Event
-from reachability.observation import RoundData, RoundSpec, WitnessReport
+from reachability.observation import ControlTarget, RoundData, RoundSpec, WitnessReport
 from reachability.vocabulary import RoundKind
 from wire.messages import Arm, Armed, Close, Done, Down, Resolve, Resolved, Stop
 
 ARM_S, RESOLVE_S, REPORT_S, GONE_S = 5.0, 8.0, 10.0, 3.0
 MOST_FOLLOWUPS = 4
 LEAST_TAIL_S = 0.2
+LATELY_S = 120.0
 
 log = structlog.get_logger("rounds")
 
@@ -227,7 +228,8 @@ class Engine:
             await self._until(live, ARM_S, lambda: all(agent in live.armed for agent in asked))
             estate.store.set_armed(spec.round, live.armed)
             armed_ms = round((time.monotonic() - started) * 1000)
-            order = orders.go(estate.topology, estate.plan, spec, live.key, self._controls(), follow, estate.now())
+            own = estate.topology.environments[spec.source_environment].networks
+            order = orders.go(spec, live.key, own, self._controls_of(spec, follow), follow)
             await self._post(spec.source, order)
             rate = estate.agents[spec.source].rate_pps
             await self._until(live, orders.deadline_s(spec.targets, rate), lambda: live.done is not None, watch=spec.source)
@@ -250,6 +252,15 @@ class Engine:
             seconds=round(time.monotonic() - started, 2), problems=live.problems[:5],
         )  # fmt: skip
         return live
+
+    def _controls_of(self, spec: RoundSpec, follow: FollowUp | None) -> tuple[ControlTarget, ...]:
+        """The coordinator, what a declared path of the pair lets through, and what has just answered on it."""
+        estate = self._estate
+        declared = orders.declared_controls(estate.topology, estate.plan, spec, estate.now())
+        answered: tuple[ControlTarget, ...] = ()
+        if follow is not None or spec.schedule == "sweep":
+            answered = orders.answered_controls(estate.plan, estate.matrix, spec, estate.clock() - LATELY_S)
+        return (*self._controls().targets(), *declared, *answered)
 
     async def _until(self, live: _Live, within_s: float, ready: Callable[[], bool], watch: str = "") -> None:
         """Wait for something of a round; not for ever, and not for an agent that has gone for some seconds."""

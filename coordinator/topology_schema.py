@@ -12,6 +12,8 @@ from typing import Any, cast
 
 from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import ValidationError
+from jsonschema.protocols import Validator
+from jsonschema.validators import extend
 
 from coordinator.topology_values import FORMATS
 from coordinator.topology_yaml import Document, Place, Problem, Where, shown
@@ -98,13 +100,13 @@ def nearest(word: str, known: Iterator[str] | list[str]) -> str:
 
 
 @cache
-def _validator() -> Draft202012Validator:
+def _validator() -> Validator:
     checker = FormatChecker(formats=())
     for name, parse in FORMATS.items():
         checker.checks(name, raises=ValueError)(
             lambda value, parse=parse: not isinstance(value, str) or bool(parse(value))
         )
-    return Draft202012Validator(schema(), format_checker=checker)
+    return extend(Draft202012Validator, {"uniqueItems": _unique})(schema(), format_checker=checker)
 
 
 def _failure(error: ValidationError) -> _Failure:
@@ -137,6 +139,8 @@ def _problems(failure: _Failure, document: Document) -> Iterator[Problem]:
             yield Problem(here.line, here.column, f"{name} is {shown(failure.instance)}; {_described(failure)}")
         case "format":
             yield Problem(here.line, here.column, f"{name}: {failure.cause}")
+        case "type" if "enum" in failure.schema:
+            pass  # the enum says what it must be
         case "type":
             given = _given(failure.instance)
             yield Problem(here.line, here.column, f"{name} must be {_wanted(failure)}, not {given}")
@@ -144,7 +148,8 @@ def _problems(failure: _Failure, document: Document) -> Iterator[Problem]:
             known = [str(value) for value in failure.limit]
             hint = nearest(str(failure.instance), known)
             choice = " or ".join(filter(None, [", ".join(known[:-1]), known[-1]]))
-            yield Problem(here.line, here.column, f"{name} is {shown(failure.instance)}; it must be {choice}{hint}")
+            given = shown(failure.instance) if isinstance(failure.limit[0], str) else _given(failure.instance)
+            yield Problem(here.line, here.column, f"{name} is {given}; it must be {choice}{hint}")
         case "uniqueItems":
             yield from _twice(failure, document, name)
         case _:
@@ -169,12 +174,25 @@ def _missing_keys(failure: _Failure, name: str, mark: Mark) -> Iterator[Problem]
 
 
 def _twice(failure: _Failure, document: Document, name: str) -> Iterator[Problem]:
-    seen: list[Any] = []
-    for index, item in enumerate(failure.instance):
-        if item in seen:
-            mark = mark_of(document, (*failure.where, index))
-            yield Problem(mark.line, mark.column, f"{shown(item)} stands twice in {name}")
-        seen.append(item)
+    for index, item in _repeated(failure.instance):
+        mark = mark_of(document, (*failure.where, index))
+        yield Problem(mark.line, mark.column, f"{shown(item)} stands twice in {name}; take one out")
+
+
+def _repeated(listed: list[Any]) -> Iterator[tuple[int, str]]:
+    """The texts that stand in the list before. Only texts may stand in our lists; all else is an error by itself."""
+    seen: set[str] = set()
+    for index, item in enumerate(listed):
+        if isinstance(item, str):
+            if item in seen:
+                yield index, item
+            seen.add(item)
+
+
+def _unique(_: Any, wanted: bool, instance: Any, __: Any) -> Iterator[ValidationError]:
+    """`uniqueItems` in one pass: jsonschema's own compares each mapping with each, which a hostile file makes last."""
+    if wanted and isinstance(instance, list) and any(_repeated(instance)):
+        yield ValidationError("has an item twice")
 
 
 def _other(failure: _Failure) -> str:

@@ -90,8 +90,8 @@ class Controls:
 
     def add(self, series: Series) -> None:
         """Add a control, unless it is there."""
-        same = (series.address, series.protocol, series.port, series.key)
-        if all((s.address, s.protocol, s.port, s.key) != same for s in self.series):
+        same = (series.address, series.protocol, series.port, series.key, series.kind)
+        if all((s.address, s.protocol, s.port, s.key, s.kind) != same for s in self.series):
             self.series.append(series)
 
     @property

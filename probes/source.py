@@ -151,8 +151,12 @@ class Source:
         for control in self._job.controls:
             for source in sorted({t.source for t in self._job.targets if self._concerns(t.address, control.address)}):
                 ways = await self._ways(control.address, source)
-                if not isinstance(ways, NoRoute) and any(t.protocol is control.protocol for t in self._job.targets):
-                    self._controls.add(Series(control.address, control.protocol, control.port, control.kind, ways[0]))
+                if isinstance(ways, NoRoute) or all(t.protocol is not control.protocol for t in self._job.targets):
+                    continue
+                series = Series(control.address, control.protocol, control.port, control.kind, ways[0])
+                if control.kind == PAIR:  # it has answered lately
+                    series.sent, series.answered = [time.monotonic()], {0: time.monotonic()}
+                self._controls.add(series)
 
     @staticmethod
     def _concerns(address: str, control: str) -> bool:
@@ -324,8 +328,18 @@ class Source:
                 self._pacers.append(cell)
             if cell.level >= OPEN and cell.routes and taken.get(kind, 0) < PAIR_CONTROLS:
                 taken[kind] = taken.get(kind, 0) + 1
+                # That it answered once counts: if it never does again, these two were banned from each other.
+                first = cell.sent[0] if cell.sent else self._last_sent
                 self._controls.add(
-                    Series(cell.target.address, cell.target.protocol, cell.port, PAIR, cell.routes[0])
+                    Series(
+                        cell.target.address,
+                        cell.target.protocol,
+                        cell.port,
+                        PAIR,
+                        cell.routes[0],
+                        sent=[first],
+                        answered={0: first},
+                    )
                 )
 
     # -- reporting ------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reachability.challenge import ours
+from reachability.challenge import SEEN, ours
 from reachability.facts import ICMP_CELL, HostFacts, PairFacts, gather
 from reachability.loss import copies_needed
 from reachability.matrix import CellKey
@@ -19,6 +19,7 @@ from reachability.ports import PortSet
 from reachability.verdict import Evidence, is_refusal
 from reachability.vocabulary import Arrival, Protocol, Reason, RoundKind, State
 
+SEEN_ANSWERED = "seen-answered"  # by the host: only the answer was lost
 MOST_CHALLENGED = 256
 NOPORTS_GROUPS = 16
 MOST_REPEATS = 2  # further copies that change nothing will not do so the third time
@@ -86,7 +87,7 @@ def _target(
     layers: tuple[Any, ...] = (
         *tried,
         _sum_arrivals(seen),
-        [(host.kernel_seen & whole, True)],
+        [(host.kernel_seen & whole, False), (host.kernel_answered & whole, True)],
         challenged,
         inside,
         [(host.bound, True)],
@@ -100,7 +101,7 @@ def _target(
         arrival, kernel_seen, challenge, control, bound, still = values[len(tried) :]
         base = _merge(observations)
         evidence = _evidence(base, pair, host, target)
-        evidence = _with_arrival(evidence, host, arrival, bool(kernel_seen), challenge)
+        evidence = _with_arrival(evidence, host, arrival, kernel_seen, challenge)
         evidence = replace(evidence, bound=bool(bound), noports_still=still)
         if control is not None:
             same = bool(base.said) and base.said == control.said
@@ -218,7 +219,7 @@ def _evidence(o: Observation, pair: PairFacts, host: HostFacts, target: Target) 
 
 
 def _with_arrival(
-    e: Evidence, host: HostFacts, row: ArrivalRow | None, kernel_seen: bool, challenge: str | None
+    e: Evidence, host: HostFacts, row: ArrivalRow | None, kernel: bool | None, challenge: str | None
 ) -> Evidence:
     if row is not None:
         return replace(
@@ -228,8 +229,8 @@ def _with_arrival(
             came_from=row.came_from,
             answered=row.answered,
         )
-    if kernel_seen or challenge == "seen":
-        answered = e.state in {State.OPEN, State.CLOSED}
+    if kernel is not None or challenge in {SEEN, SEEN_ANSWERED}:
+        answered = bool(kernel) or challenge == SEEN_ANSWERED or e.state in {State.OPEN, State.CLOSED}
         return replace(e, arrival=Arrival.SEEN, arrived=1, answered=answered)
     if challenge == "undecided":
         return replace(e, arrival=Arrival.NO_WITNESS, no_witness_why="undecided", problem=e.problem or "undecided")
@@ -261,6 +262,9 @@ def _challenged(rounds: Sequence[RoundData], target: Target, ports: PortSet) -> 
             listened = any(h.address == target.address and h.healthy for w in data.witnesses for h in w.health)
             if listened and not any(w.untokened_lost for w in data.witnesses):
                 answer = ours(data.source.slots, data.source.slot_ms, flows)
+                replied = [flow for flow in flows if flow.answered]
+                if answer == SEEN and ours(data.source.slots, data.source.slot_ms, replied) == SEEN:
+                    answer = SEEN_ANSWERED
         said.setdefault(answer, []).append(port)
     return [(PortSet.of(ports), answer) for answer, ports in said.items()]
 
@@ -289,7 +293,9 @@ def _with_loss(
         if needed is None or e.covered < needed:
             if now.control and not now.problem:
                 more = max(more, (needed or 0) - e.covered)
-            problem = "loss" if e.covered else "no-source-control"
+            problem = "loss" if e.covered == e.sent > 0 else "no-source-control"
+            if e.covered < e.sent and pair.has_answered(key.protocol, key.address):
+                problem = "controls-stopped"
             now = replace(now, problem=now.problem or problem)
         result.append((key, target, ports, now))
     return result, more

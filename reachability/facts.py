@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from reachability.loss import upper_bound
 from reachability.observation import ControlResult, Observation, RoundData, Target, Untokened, WitnessHealth
 from reachability.ports import ALL_PORTS, PortSet
-from reachability.topology import family
+from reachability.topology import family, is_address
 from reachability.vocabulary import Protocol, RoundKind, State
 
 ICMP_CELL = PortSet.of([1])  # stands for the one cell of an ICMP target while ranges are laid over each other
@@ -26,6 +26,7 @@ class HostFacts:
     noports: tuple[tuple[PortSet, bool | None], ...] = ()  # True: the counter stood still while copies arrived
     untokened: PortSet = PortSet()  # ports with packets from outside that carry no token
     kernel_seen: PortSet = PortSet()  # ports at which a packet sent through the kernel arrived
+    kernel_answered: PortSet = PortSet()  # those of them at which the host answered it
     canary: str = ""
     hops: int | None = None
 
@@ -48,6 +49,12 @@ class PairFacts:
     arrived: Mapping[tuple[Protocol, int, str, str], int]  # (protocol, family, source address, via) -> last copy
     loss_and_back: float | None
     loss_to_witness: float | None
+
+    def has_answered(self, protocol: Protocol, address: str) -> bool:
+        """Whether a control of the protocol and the address's family was answered at all."""
+        return is_address(address) and any(
+            c.protocol is protocol and c.answered and family(c.address) == family(address) for c in self.controls
+        )
 
     def control(self, o: Observation, target: Target) -> ControlFacts:
         """The source control that holds for an observation: an answer from outside, else a witness that saw copies."""
@@ -99,7 +106,7 @@ def _host(rounds: Sequence[RoundData], target: Target) -> HostFacts:
         for flow in w.untokened
         if flow.address == target.address and flow.protocol is target.protocol and data.spec.kind is RoundKind.NORMAL
     ]
-    kernel, foreign = _kernel_flows(rounds, target, flows)
+    kernel, answered, foreign = _kernel_flows(rounds, target, flows)
     lost = any(w.untokened_lost for data in rounds for w in data.witnesses if w.agent == target.witness)
     return HostFacts(
         healthy=healthy,
@@ -109,6 +116,7 @@ def _host(rounds: Sequence[RoundData], target: Target) -> HostFacts:
         noports=_noports(rounds, target, health),
         untokened=ALL_PORTS if lost else foreign,
         kernel_seen=kernel,
+        kernel_answered=answered,
         canary=_canary(rounds, target),
         hops=_hops(rounds, target),
     )
@@ -132,8 +140,8 @@ def _healthy(rounds: Sequence[RoundData], target: Target, health: Sequence[Witne
 
 def _kernel_flows(
     rounds: Sequence[RoundData], target: Target, flows: Sequence[Untokened]
-) -> tuple[PortSet, PortSet]:
-    """Ports at which the source's kernel packets arrived, and ports with packets that nobody explains."""
+) -> tuple[PortSet, PortSet, PortSet]:
+    """Ports at which the source's kernel packets arrived, were answered, and ports with packets that nobody explains."""
     sent = {
         (flow.port, flow.source_port, flow.source_address)
         for data in rounds
@@ -142,11 +150,12 @@ def _kernel_flows(
         if flow.address == target.address and flow.protocol is target.protocol
     }
     icmp = target.protocol is Protocol.ICMP
-    ours = {flow.port for flow in flows if (flow.port, flow.source_port, flow.came_from) in sent}
+    matched = [flow for flow in flows if (flow.port, flow.source_port, flow.came_from) in sent]
+    ours, answered = {flow.port for flow in matched}, {flow.port for flow in matched if flow.answered}
     foreign = {flow.port for flow in flows if (flow.port, flow.source_port, flow.came_from) not in sent}
     if icmp:
-        return (ICMP_CELL if ours else PortSet()), (ICMP_CELL if foreign else PortSet())
-    return PortSet.of(ours), PortSet.of(foreign)
+        return PortSet(), PortSet(), (ICMP_CELL if foreign else PortSet())
+    return PortSet.of(ours), PortSet.of(answered), PortSet.of(foreign)
 
 
 def _noports(

@@ -178,3 +178,10 @@ def assert_honest(
     bad = [line for line in wrong if not line.startswith("(")]
     assert not bad, f"{len(bad)} wrong:\n" + "\n".join(bad[:30])
     assert proven >= 0.98 * closed, f"only {proven} of {closed} untouched closed cells proven:\n" + "\n".join(wrong)
+
+
+def assert_others_proven(outcome: Outcome, touched: Touched) -> None:
+    """98% of the required cells that a fault does not touch pass."""
+    others = {cell: entry for cell, entry in outcome.cells.items() if not touched(cell) and entry["required"]}
+    unproven = [(cell, e["result"], e["row"], e["reason"]) for cell, e in others.items() if e["result"] != "pass"]
+    assert len(unproven) <= 0.02 * len(others), f"{len(unproven)} of {len(others)} unproven: {unproven[:8]}"

@@ -107,7 +107,7 @@ def test_copies_after_the_last_good_control_prove_nothing() -> None:
     src = source(silence(ports="1-50"), silence(ports="51-100", covered=0))
     found = verdicts(conclude([data(TCP, src=src, wit=(witness(),))]))
     assert found["1-50"][0].reachability is Reachability.BLOCKED
-    assert found["51-100"][0].reason == "no-source-control"
+    assert found["51-100"][0].reason == "controls-stopped"
 
 
 def test_a_copy_that_a_witness_saw_is_a_source_control_for_the_passes_before_it() -> None:
