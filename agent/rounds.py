@@ -204,7 +204,8 @@ class Rounds:
         allow, not_now = self._allow()
         # A name that did not resolve is sent nowhere: the child says so.
         reasons = {
-            target: not_now or (allow.refuses(target.address) if is_address(target.address) else "") for target in targets
+            target: not_now or (allow.refuses(target.address) if is_address(target.address) else "")
+            for target in targets
         }
         said = tuple(dict.fromkeys(why for why in reasons.values() if why))
         for why in said:

@@ -23,7 +23,9 @@ KEYS = ("topology", "pki", "broker", "listen", "store", "web", "state_dir", "ale
     "/var/lib/segwatch",
 )
 @options.topology(required=False)
-@click.option("--pki", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="From `segwatch pki init`.")
+@click.option(
+    "--pki", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="From `segwatch pki init`."
+)
 @click.option("--listen", metavar="ADDRESS:PORT", help="Where its broker listens for agents.")
 @click.option("--web", metavar="ADDRESS:PORT", help="Serve the API, /healthz and /metrics there too.")
 @click.option(
@@ -43,7 +45,12 @@ def command(config: Path | None, log_form: str | None, **given: Any) -> int:
     from coordinator.store import StoreError  # noqa: PLC0415
 
     values = {**(_configuration(config) if config else {}), **{name: v for name, v in given.items() if v is not None}}
-    asked = (("topology", "-f FILE"), ("pki", "--pki DIR"), ("listen", "--listen ADDRESS:PORT"), ("state_dir", "--state-dir DIR"))
+    asked = (
+        ("topology", "-f FILE"),
+        ("pki", "--pki DIR"),
+        ("listen", "--listen ADDRESS:PORT"),
+        ("state_dir", "--state-dir DIR"),
+    )
     missing = [option for name, option in asked if not values.get(name)]
     if missing:
         raise click.UsageError(f"the coordinator needs {', '.join(missing)}")
@@ -58,7 +65,10 @@ def command(config: Path | None, log_form: str | None, **given: Any) -> int:
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    open_log(as_json=(log_form or ("console" if sys.stderr.isatty() else "json")) == "json", verbose=bool(options.look().verbose))
+    open_log(
+        as_json=(log_form or ("console" if sys.stderr.isatty() else "json")) == "json",
+        verbose=bool(options.look().verbose),
+    )
     try:
         asyncio.run(serve(settings, topology))
     except* (BrokerError, PkiError, StoreError) as group:

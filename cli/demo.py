@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -21,7 +21,7 @@ from lab.demo import PORT, SOURCE, TARGET, Demo, hosts
 from lab.sealed import LabError
 from wire.messages import VERSION
 
-Body = dict[str, Any]
+Body = Mapping[str, Any]
 WIDTH = 100
 
 
@@ -56,7 +56,9 @@ class Story:
     def tell(self, *, keep: bool) -> None:
         """From the estate to the resolved finding."""
         style = self._style
-        show([f"segwatch {VERSION} · demo: a sealed ML platform in network namespaces (nothing leaves this machine)", ""])
+        show(
+            [f"segwatch {VERSION} · demo: a sealed ML platform in network namespaces (nothing leaves this machine)", ""]
+        )
         with contextlib.ExitStack() as stack:
             demo = stack.enter_context(self._estate())
             self._system(demo)
@@ -85,7 +87,8 @@ class Story:
         with Demo() as demo:
             demo.serve()
             declared = json.loads(demo.system.cli("topology", "check", "topology.yaml", "-o", "json").check().stdout)
-            text = f"{declared['environments']} environments, {hosts()} hosts, {declared['services']} services, nftables between them"
+            counts = f"{declared['environments']} environments, {hosts()} hosts, {declared['services']} services"
+            text = f"{counts}, nftables between them"
             self._step("estate", text, began)
             yield demo
 
@@ -123,7 +126,11 @@ class Story:
             text += f"; nearest: line {near['line']} '{near['path']}' (from {near['from']} to {near['to']})"
         lines += ["    " + line for line in labelled("declared", text, self._style.width - 4, 9)]
         if evidence := told.get("evidence"):
-            seen = f"{evidence['reason']} after {evidence['rtt_ms']:.1f} ms" if evidence["rtt_ms"] is not None else evidence["reason"]
+            seen = (
+                f"{evidence['reason']} after {evidence['rtt_ms']:.1f} ms"
+                if evidence["rtt_ms"] is not None
+                else evidence["reason"]
+            )
             same = f", the same that {evidence['inside_by']} gets from inside" if evidence["inside_same"] else ""
             note = f', then "{evidence["note"]}"{same}' if evidence["note"] else ""
             text = f"{seen}{note} (table row {told['row']['number']}, round {told['round']['id']})"
@@ -141,7 +148,7 @@ class Story:
         undo()
         return cell_of(dict(body))
 
-    def _close(self, demo: Demo, leaks: list[Body]) -> str:
+    def _close(self, demo: Demo, leaks: Sequence[Body]) -> str:
         if not leaks:
             return f"Took {time.monotonic() - self._began:.0f} s."
         self._doing("closing the hole in the firewall")
@@ -152,7 +159,9 @@ class Story:
         found = next((finding for finding in demo.system.ask("findings") if finding["id"] == name), None)
         status = found["status"] if found else "gone"
         took = f"Took {time.monotonic() - self._began:.0f} s."
-        return f"Closing the hole in the firewall … {name} {status} {time.monotonic() - closed:.1f} s later.      {took}"
+        return (
+            f"Closing the hole in the firewall … {name} {status} {time.monotonic() - closed:.1f} s later.      {took}"
+        )
 
     def line(self, what: str, cell: Body, demo: Demo) -> str:
         """One of the three lines: what was done, and what the system says of the cell."""

@@ -32,7 +32,8 @@ def command(topology: Path, agent: str | None, output: str) -> None:
         body = {
             "topology": loaded.digest,
             "costs": [
-                {"agent": c.agent, "schedule": c.schedule, "hosts": c.hosts, "cells": c.cells, "packets": c.packets, "seconds": c.seconds}
+                {"agent": c.agent, "schedule": c.schedule, "hosts": c.hosts, "cells": c.cells,
+                 "packets": c.packets, "seconds": c.seconds}
                 for c in cost
             ],
             "agents": {
@@ -57,7 +58,15 @@ def command(topology: Path, agent: str | None, output: str) -> None:
     if agent is not None:
         lines += ["", *table([_row(t) for t in by_agent[agent]])]
     elif any(not a.addresses for e in loaded.environments.values() for a in e.agents.values()):
-        lines += ["", *labelled("", "Agents without declared addresses report their own: their hosts are not counted yet.", style.width, 0)]
+        lines += [
+            "",
+            *labelled(
+                "",
+                "Agents without declared addresses report their own: their hosts are not counted yet.",
+                style.width,
+                0,
+            ),
+        ]
     show(lines)
 
 

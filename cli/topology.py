@@ -59,7 +59,12 @@ def check(file: Path, output: str) -> int:
     for warning in warnings:
         lines += labelled(style("!", "warn"), f"line {warning.line}: {warning.message}", style.width, 2)
     if lines:
-        show([*lines, f"{plural(len(warnings), 'warning')}: nothing is wrong, but greens would stand on less than they could."])
+        show(
+            [
+                *lines,
+                f"{plural(len(warnings), 'warning')}: nothing is wrong, but greens would stand on less than they could.",
+            ]
+        )
     return 0
 
 
@@ -75,11 +80,16 @@ def _counts(topology: Topology) -> dict[str, int]:
 
 
 @command.command(
-    "explain", epilog="Example: segwatch topology explain topology.yaml --from staging --to prod.model-registry --port tcp/5000"
+    "explain",
+    epilog="Example: segwatch topology explain topology.yaml --from staging --to prod.model-registry --port tcp/5000",
 )
 @_FILE
-@click.option("--from", "source", required=True, metavar="A", help="An environment, environment.agent, agent or address.")
-@click.option("--to", "destination", required=True, metavar="B", help="An environment, environment.service, or address.")
+@click.option(
+    "--from", "source", required=True, metavar="A", help="An environment, environment.agent, agent or address."
+)
+@click.option(
+    "--to", "destination", required=True, metavar="B", help="An environment, environment.service, or address."
+)
 @click.option("--port", required=True, metavar="PORT", help="Such as tcp/5000, udp/53 or icmp.")
 @options.output("table", "json")
 @options.common
@@ -115,9 +125,7 @@ def explain(file: Path, source: str, destination: str, port: str, output: str) -
 def _targets(topology: Topology, source: str, destination: str, protocol: Protocol) -> list[PlanTarget]:
     """The cells between two ends; an end that exists but is in no plan stands as a target of its own."""
     plan = [target for target in build_plan(topology, {}, {}) if target.protocol is protocol]
-    sources = {
-        t: {t.source_environment, t.agent, f"{t.source_environment}.{t.agent}", t.source_address} for t in plan
-    }
+    sources = {t: {t.source_environment, t.agent, f"{t.source_environment}.{t.agent}", t.source_address} for t in plan}
     destinations = {
         t: {t.destination, t.address, *t.names, *(f"{t.destination}.{name}" for name in _services(topology, t)),
             *_services(topology, t), *([t.witness, f"{t.destination}.{t.witness}"] if t.witness else [])}
@@ -146,7 +154,8 @@ def _made(topology: Topology, source: str, destination: str, protocol: Protocol)
     if not (is_address(destination) and (is_address(source) or source in topology.environments)):
         return None
     ends = [
-        next((e.name for e in topology.environments.values() if e.contains(address)), "") for address in (source, destination)
+        next((e.name for e in topology.environments.values() if e.contains(address)), "")
+        for address in (source, destination)
     ]
     start = ends[0] or (source if source in topology.environments else "")
     if not start or not ends[1] or start == ends[1]:
@@ -186,5 +195,7 @@ def _body(topology: Topology, target: PlanTarget, port: str, decision: Decision,
         "line": path.mark.line if path is not None else None,
         "waiver": waiver.id if waiver is not None else None,
         "text": text,
-        "nearest": f"line {near.mark.line} '{near.name}' (from {near.source.text} to {near.destination.text})" if near else None,
+        "nearest": f"line {near.mark.line} '{near.name}' (from {near.source.text} to {near.destination.text})"
+        if near
+        else None,
     }

@@ -72,7 +72,9 @@ class Estate:
         if declared is None:
             return Heard(problem=f"agent '{topic.agent}' is not in {self.topology.file}")
         if (status.name, status.environment) != (topic.agent, topic.environment) or declared != topic.environment:
-            return Heard(problem=f"'{topic.agent}' of '{topic.environment}' says to be '{status.name}' of '{status.environment}'")
+            return Heard(
+                problem=f"'{topic.agent}' of '{topic.environment}' says to be '{status.name}' of '{status.environment}'"
+            )
         known = self.agents[topic.agent]
         now = self.clock()
         self.agents[topic.agent] = replace(
@@ -131,7 +133,12 @@ class Estate:
         touched: dict[CellKey, None] = {}
         for key, ports, evidence in conclusion.cells:
             judged = Judged(
-                evidence=evidence, verdict=judge(evidence), round=spec.round, run=spec.run, schedule=spec.schedule, observed_at=at
+                evidence=evidence,
+                verdict=judge(evidence),
+                round=spec.round,
+                run=spec.run,
+                schedule=spec.schedule,
+                observed_at=at,
             )
             self.matrix.update(key, ports, judged)
             touched[key] = None
@@ -148,7 +155,9 @@ class Estate:
         times = [received for _, _, reports in held for report, received in reports if _is_source(report)]
         if not times:
             return ()
-        return self.conclude([round_data(spec, armed, [r for r, _ in reports]) for spec, armed, reports in held], times[0])[1]
+        return self.conclude(
+            [round_data(spec, armed, [r for r, _ in reports]) for spec, armed, reports in held], times[0]
+        )[1]
 
     def review(self) -> tuple[Event, ...]:
         """Bring the findings up to date with the cells of now."""
@@ -193,4 +202,3 @@ def round_data(spec: RoundSpec, armed: Mapping[str, bool], reports: Iterable[Rep
 
 def _is_source(report: Report) -> bool:
     return isinstance(report, SourceReport) and report.role == "source"
-

@@ -95,6 +95,7 @@ def explain_cell(
 
 
 def parse_port(text: str) -> tuple[Protocol, int]:
+    """`tcp/5000`, `udp/53` or `icmp` as (protocol, port, 0 for ICMP); NothingToExplainError for anything else."""
     name, slash, number = text.partition("/")
     if text == "icmp":
         return Protocol.ICMP, 0
@@ -125,7 +126,14 @@ def _nothing(finding: Finding) -> Body:
         "cell": None,
         "declared": {"declared": None, "text": f"{where} is no longer in the plan", "path": None, "at": None},
         "result": None,
+        "grade": None,
+        "means": None,
         "settle": [],
+        "witness": None,
+        "inside": None,
+        "round": None,
+        "evidence": None,
+        "row": None,
     }
 
 

@@ -46,12 +46,18 @@ def exposition(
     both = [(a, b) for a in names for b in names if a != b]
     lines = _head("segwatch_cells", "gauge", "Cells by their result.")
     lines += [
-        _line("segwatch_cells", {"source": a, "destination": b, "result": result.value}, _pair(pairs, a, b).results.get(result, 0))
+        _line(
+            "segwatch_cells",
+            {"source": a, "destination": b, "result": result.value},
+            _pair(pairs, a, b).results.get(result, 0),
+        )
         for a, b in both
         for result in Result
     ]
     lines += _head("segwatch_coverage_ratio", "gauge", "Proven of required cells.")
-    lines += [_line("segwatch_coverage_ratio", {"source": a, "destination": b}, _pair(pairs, a, b).ratio) for a, b in both]
+    lines += [
+        _line("segwatch_coverage_ratio", {"source": a, "destination": b}, _pair(pairs, a, b).ratio) for a, b in both
+    ]
     lines += _head("segwatch_findings", "gauge", "Findings by severity and status.")
     counted = Counter((impact_of(topology, f).severity.value, f.status.value) for f in found if f.listed)
     lines += [
@@ -65,7 +71,9 @@ def exposition(
     lines += _head("segwatch_last_cycle_timestamp_seconds", "gauge", "When something was last observed.")
     newest = max((cell.judged.observed_at for cell in cells if cell.judged), default=0.0)
     lines.append(_line("segwatch_last_cycle_timestamp_seconds", {}, newest))
-    lines += _head("segwatch_probe_duration_seconds", "histogram", "How long rounds took, from arming to the last report.")
+    lines += _head(
+        "segwatch_probe_duration_seconds", "histogram", "How long rounds took, from arming to the last report."
+    )
     for agent in sorted(durations.totals):
         name = "segwatch_probe_duration_seconds"
         for bound in BUCKETS_S:

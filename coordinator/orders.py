@@ -46,7 +46,12 @@ class Controls:
 
 
 def targets_of(
-    topology: Topology, plan: Iterable[PlanTarget], agent: str, destination: str, schedule: str, agents: Mapping[str, AgentState]
+    topology: Topology,
+    plan: Iterable[PlanTarget],
+    agent: str,
+    destination: str,
+    schedule: str,
+    agents: Mapping[str, AgentState],
 ) -> list[tuple[Target, ...]]:
     """The targets of one pair, cut into rounds of a bounded number of cells; empty when there is nothing to do."""
     rounds: list[list[Target]] = [[]]
@@ -70,7 +75,13 @@ def targets_of(
 
 
 def _target(
-    topology: Topology, target: PlanTarget, number: int, ports: PortSet, agents: Mapping[str, AgentState], *, first: bool
+    topology: Topology,
+    target: PlanTarget,
+    number: int,
+    ports: PortSet,
+    agents: Mapping[str, AgentState],
+    *,
+    first: bool,
 ) -> Target:
     inside = inside_agent(topology, target, agents)
     return Target(
@@ -96,7 +107,9 @@ def inside_agent(topology: Topology, target: PlanTarget, agents: Mapping[str, Ag
     return next(iter([*raw, *online]), "")
 
 
-def arms(topology: Topology, spec: RoundSpec, key: bytes, agents: Mapping[str, AgentState], follow: FollowUp | None) -> dict[str, Arm]:
+def arms(
+    topology: Topology, spec: RoundSpec, key: bytes, agents: Mapping[str, AgentState], follow: FollowUp | None
+) -> dict[str, Arm]:
     """Agent to what it is asked: to listen for its own addresses, to control others from inside."""
     networks = tuple(str(network) for network in topology.environments[spec.destination].networks)
     listen: dict[str, list[Target]] = {}
@@ -157,7 +170,9 @@ def declared_controls(
             named = (ports & target.service_ports) if ports is not None else PortSet()
             if decision.declared is not Declared.DENIED and named:
                 found.append(
-                    ControlTarget(address=target.address, protocol=target.protocol, port=named.ranges[0][0], kind="declared")
+                    ControlTarget(
+                        address=target.address, protocol=target.protocol, port=named.ranges[0][0], kind="declared"
+                    )
                 )
     return tuple(found[:DECLARED_CONTROLS])
 

@@ -52,7 +52,7 @@ class Postman:
             except NotConnected as error:
                 log.warning("not sent", agent=agent, message=type(body).__name__.lower(), problem=str(error))
             except ValueError as error:
-                log.error("cannot be sent", agent=agent, message=type(body).__name__.lower(), problem=str(error))
+                log.error("cannot be sent", agent=agent, problem=str(error))  # noqa: TRY400 - it is no bug of ours
 
     def _next(self) -> int:
         self._last = next_sequence(self._last, self._clock())

@@ -58,7 +58,8 @@ class _Live:
     def has_source(self) -> bool:
         """Whether the source's report is in."""
         return any(
-            not isinstance(r, WitnessReport) and r.role == "source" and r.agent == self.spec.source for r in self.reports
+            not isinstance(r, WitnessReport) and r.role == "source" and r.agent == self.spec.source
+            for r in self.reports
         )
 
     def reported(self, agent: str, arm: Arm) -> bool:
@@ -129,7 +130,14 @@ class Engine:
 
     # -- what is done ---------------------------------------------------------------------------------------------
 
-    async def cycle(self, agent: str, destinations: tuple[str, ...], schedule: str, run: str = "", step: Callable[[], None] = lambda: None) -> None:
+    async def cycle(
+        self,
+        agent: str,
+        destinations: tuple[str, ...],
+        schedule: str,
+        run: str = "",
+        step: Callable[[], None] = lambda: None,
+    ) -> None:
         """All rounds of a source to these environments, one after the other; tails and follow-ups overlap the next."""
         await self._look_up(agent)
         async with asyncio.TaskGroup() as tails:
@@ -232,7 +240,9 @@ class Engine:
             order = orders.go(spec, live.key, own, self._controls_of(spec, follow), follow)
             await self._post(spec.source, order)
             rate = estate.agents[spec.source].rate_pps
-            await self._until(live, orders.deadline_s(spec.targets, rate), lambda: live.done is not None, watch=spec.source)
+            await self._until(
+                live, orders.deadline_s(spec.targets, rate), lambda: live.done is not None, watch=spec.source
+            )
         if live.done is not None:
             await self._sleep(max(LEAST_TAIL_S, live.done.tail_s))
         for agent in asked:
@@ -241,8 +251,10 @@ class Engine:
         await self._until(
             live,
             REPORT_S,
-            lambda: (live.done is None or live.has_source())
-            and all(live.reported(agent, asked[agent]) or not estate.agents[agent].online for agent in waited),
+            lambda: (
+                (live.done is None or live.has_source())
+                and all(live.reported(agent, asked[agent]) or not estate.agents[agent].online for agent in waited)
+            ),
         )
         self._echo.forget(spec.round)
         del self._live[spec.round]

@@ -85,7 +85,9 @@ class Store:
             self._db.execute("INSERT OR IGNORE INTO spools VALUES (?, ?, ?)", (spool, agent, 0))
             (acknowledged,) = self._db.execute("SELECT acknowledged FROM spools WHERE spool = ?", (spool,)).fetchone()
             acknowledged = max(acknowledged, min(oldest, sequence) - 1)
-            known = self._db.execute("SELECT 1 FROM batches WHERE spool = ? AND sequence = ?", (spool, sequence)).fetchone()
+            known = self._db.execute(
+                "SELECT 1 FROM batches WHERE spool = ? AND sequence = ?", (spool, sequence)
+            ).fetchone()
             new = sequence > acknowledged and known is None
             if new:
                 self._db.execute("INSERT INTO batches VALUES (?, ?)", (spool, sequence))
@@ -108,7 +110,8 @@ class Store:
     def start_round(self, spec: RoundSpec, main: str, started: float) -> None:
         """Remember what was asked, before it is."""
         self._db.execute(
-            "INSERT OR REPLACE INTO rounds VALUES (?, ?, ?, ?, ?)", (spec.round, main, started, _encode(spec), _encode({}))
+            "INSERT OR REPLACE INTO rounds VALUES (?, ?, ?, ?, ?)",
+            (spec.round, main, started, _encode(spec), _encode({})),
         )
 
     def set_armed(self, round_id: str, armed: dict[str, bool]) -> None:
@@ -215,7 +218,9 @@ class Store:
     def _migrate(self) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA:
-            raise StoreError(f"the store has schema version {version}, this segwatch knows {SCHEMA}: use a newer segwatch")
+            raise StoreError(
+                f"the store has schema version {version}, this segwatch knows {SCHEMA}: use a newer segwatch"
+            )
         for number in range(version, SCHEMA):
             self._db.executescript(f"BEGIN IMMEDIATE;{_MIGRATIONS[number]}PRAGMA user_version = {number + 1};COMMIT;")
 

@@ -35,7 +35,9 @@ def tasks(plan: Iterable[PlanTarget], agent: str) -> Iterator[Task]:
             continue
         lines: list[tuple[str, Protocol, PortSet, str]] = []
         if target.protocol is Protocol.TCP:
-            lines += [("dns", Protocol.UDP, PortSet(), "cycle")] if target.names or not is_address(target.address) else []
+            lines += (
+                [("dns", Protocol.UDP, PortSet(), "cycle")] if target.names or not is_address(target.address) else []
+            )
         if target.protocol is Protocol.ICMP:
             lines.append(("icmp", target.protocol, PortSet(), "cycle"))
         if target.cycle:

@@ -119,7 +119,9 @@ def _overlaps(topology: Topology) -> Iterator[Warned]:
 def _expired(topology: Topology, now: datetime) -> Iterator[Warned]:
     for waiver in topology.waivers:
         if waiver.expires <= now:
-            yield _at(waiver.mark, f"waiver '{waiver.id}' expired on {waiver.expires:%Y-%m-%d}: what it covered fails again")
+            yield _at(
+                waiver.mark, f"waiver '{waiver.id}' expired on {waiver.expires:%Y-%m-%d}: what it covered fails again"
+            )
 
 
 def _idle_paths(topology: Topology, plan: tuple[PlanTarget, ...]) -> Iterator[Warned]:
@@ -127,10 +129,13 @@ def _idle_paths(topology: Topology, plan: tuple[PlanTarget, ...]) -> Iterator[Wa
         if any(matches(topology, path.source, path.destination, target) for target in plan):
             continue
         # Addresses that only the agents know are not in this plan.
-        if path.source.network is not None or path.source.service or path.destination.network is not None:
-            if _may_match(topology, path.source):
-                continue
-        yield _at(path.mark, f"no agent can observe path '{path.name}': nothing probes from {path.source.text} to {path.destination.text}")
+        vague = path.source.network is not None or path.source.service or path.destination.network is not None
+        if vague and _may_match(topology, path.source):
+            continue
+        yield _at(
+            path.mark,
+            f"no agent can observe path '{path.name}': nothing probes from {path.source.text} to {path.destination.text}",
+        )
 
 
 def _may_match(topology: Topology, end: Selector) -> bool:
@@ -155,7 +160,9 @@ def _without_agent(environment: Environment) -> list[str]:
     if any(not agent.addresses for agent in environment.agents.values()):
         return []  # they report their own
     owned = {address for agent in environment.agents.values() for address in agent.addresses}
-    return list(dict.fromkeys(h for s in environment.services.values() for h in s.hosts if is_address(h) and h not in owned))
+    return list(
+        dict.fromkeys(h for s in environment.services.values() for h in s.hosts if is_address(h) and h not in owned)
+    )
 
 
 def _too_much(topology: Topology, plan: tuple[PlanTarget, ...]) -> Iterator[Warned]:
@@ -172,5 +179,3 @@ def _too_much(topology: Topology, plan: tuple[PlanTarget, ...]) -> Iterator[Warn
             f"a {cost.schedule} of '{cost.agent}' takes about {cost.seconds:,.0f} s at {probing.rate_pps} packets a second, "
             f"but {setting} is {period:,.0f} s: raise rate_pps or the period",
         )
-
-

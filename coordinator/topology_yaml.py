@@ -182,7 +182,10 @@ class _Composer:
     def _alias(self, event: Any) -> None:
         node = self.anchors.get(event.anchor)
         if node is None:
-            self._stop(event.start_mark, f"alias {shown(event.anchor)} has no anchor that is complete here; write the value out")
+            self._stop(
+                event.start_mark,
+                f"alias {shown(event.anchor)} has no anchor that is complete here; write the value out",
+            )
         self._count(event.start_mark, node.size)
         if len(self.stack) + node.height > DEEPEST:
             self._stop(event.start_mark, f"nested deeper than {DEEPEST} levels by its aliases; write the values out")

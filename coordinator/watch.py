@@ -64,7 +64,7 @@ class Watch:
             topology = await asyncio.to_thread(load_topology, self._path)
         except TopologyErrors as error:
             self.refused = RefusedFile(self._clock(), error.errors)
-            log.error("the changed topology is refused, the old one stays in force", errors=error.errors)
+            log.error("topology refused, the old one stays in force", errors=error.errors)  # noqa: TRY400
             return
         self.refused = None
         if topology.digest == self._digest:

@@ -159,9 +159,7 @@ class Api:
             found = estate.book.get(query["finding"])
             if found is None:
                 raise self._no_finding(query["finding"])
-            return _json(
-                explained.explain_finding(estate.topology, estate.plan, cells, found, estate.store.events())
-            )
+            return _json(explained.explain_finding(estate.topology, estate.plan, cells, found, estate.store.events()))
         missing = [name for name in ("from", "to", "port") if name not in query]
         if missing:
             raise ApiError(400, f"explain needs finding, or from, to and port; {', '.join(missing)} is not given")
@@ -170,9 +168,7 @@ class Api:
 
     async def _plan(self, _: web.Request) -> web.Response:
         estate = self._daemon.estate
-        by_agent = {
-            agent: [_task(task) for task in tasks(estate.plan, agent)] for agent in estate.topology.agents()
-        }
+        by_agent = {agent: [_task(task) for task in tasks(estate.plan, agent)] for agent in estate.topology.agents()}
         cost = [
             {name: getattr(entry, name) for name in entry.__dataclass_fields__}
             for entry in costs(estate.topology, estate.plan)
@@ -270,7 +266,7 @@ async def _runner(app: web.Application) -> web.AppRunner:
 
 async def _listen_on(runner: web.AppRunner, path: Path) -> None:
     """A Unix socket of mode 0600 from its first moment on; one that was left behind is replaced."""
-    path.unlink(missing_ok=True)
+    path.unlink(missing_ok=True)  # noqa: ASYNC240 - once, at the start
     before = os.umask(0o177)
     directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
     try:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 import sys
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
+from typing import Self
 
 from lab.estate import CORE_SEGMENT, Estate, Host, Plan, Segment
 from lab.sealed import Sealed
@@ -97,7 +99,7 @@ class Demo:
         self.estate = Estate(plan, place)
         self.system = System(self.estate, topology_text(), {agent: agent for agent in AGENTS}, web="10.0.0.10:8600")
 
-    def __enter__(self) -> Demo:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -110,7 +112,7 @@ class Demo:
                 self.estate.spawn(host, _command(kind))
         for host, kinds in SERVICES.items():
             ports = [kind.partition("/")[2] for kind in kinds]
-            self.system.wait_for(lambda host=host, ports=ports: self._listens(host, ports), f"the services of {host}")
+            self.system.wait_for(partial(self._listens, host, ports), f"the services of {host}")
 
     def cut_off(self) -> None:
         """Nothing new of dev-1 gets out of dev; its connection to the broker stands."""
@@ -150,7 +152,20 @@ class Demo:
 def _command(kind: str) -> list[str]:
     name, _, port = kind.partition("/")
     if name == "redis" and (server := shutil.which("redis-server")):
-        return [server, "--port", port, "--bind", "*", "-::*", "--protected-mode", "no", "--save", "", "--logfile", "/dev/null"]
+        return [
+            server,
+            "--port",
+            port,
+            "--bind",
+            "*",
+            "-::*",
+            "--protected-mode",
+            "no",
+            "--save",
+            "",
+            "--logfile",
+            "/dev/null",
+        ]
     return [sys.executable, "-P", "-m", "lab.serving", kind]
 
 

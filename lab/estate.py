@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_interface, ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from lab.sealed import Finished, Process, Sealed
 
@@ -57,9 +57,7 @@ class Plan:
         return next(host for segment in self.segments for host in segment.hosts if host.name == name)
 
 
-CORE_SEGMENT = Segment(
-    CORE, ("10.0.0.0/24", "fd00::/64"), (Host("coordinator", ("10.0.0.10/24", "fd00::10/64")),)
-)
+CORE_SEGMENT = Segment(CORE, ("10.0.0.0/24", "fd00::/64"), (Host("coordinator", ("10.0.0.10/24", "fd00::10/64")),))
 
 
 class Estate:
@@ -75,7 +73,7 @@ class Estate:
             self.place.close()
             raise
 
-    def __enter__(self) -> Estate:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -114,7 +112,9 @@ class Estate:
         spaces += [f"switch-{s.name}" for s in self.plan.segments]
         self._ip("", [f"netns add {name}" for name in spaces])
         sysctls = " ".join(_SYSCTLS)
-        script = "".join(f"ip netns exec {name} sysctl -qw {sysctls}\n" for name in spaces if not name.startswith("switch-"))
+        script = "".join(
+            f"ip netns exec {name} sysctl -qw {sysctls}\n" for name in spaces if not name.startswith("switch-")
+        )
         script += f"ip netns exec router sysctl -qw {' '.join(_ROUTER_SYSCTLS)}\n"
         script += "".join(
             f"ip netns exec switch-{s.name} sh -c 'for f in /proc/sys/net/bridge/bridge-nf-call-*; "
@@ -141,7 +141,7 @@ class Estate:
                 for gateway in segment.gateways:
                     address = ip_interface(gateway)
                     if any(ip_interface(a).version == address.version for a in addresses):
-                        lines.append(f"{'-6 ' if address.version == 6 else ''}route add default via {address.ip}")
+                        lines.append(f"{'-6 ' if address.version == 6 else ''}route add default via {address.ip}")  # noqa: PLR2004
             self._ip(name, [line for line in lines if not line.startswith("-6 ")])
             self._ip(name, [line.removeprefix("-6 ") for line in lines if line.startswith("-6 ")], "-6")
 

@@ -114,7 +114,7 @@ class Sealed:
 
         self._log = (self.directory / "lab.log").open("wb")
         self._init = subprocess.Popen(
-            command, preexec_fn=before, pass_fds=(3, fd), stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
+            command, preexec_fn=before, pass_fds=(3, fd), stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,  # noqa: PLW1509 - it must die with its parent
             env=_environment(), start_new_session=True,
         )  # fmt: skip
         theirs.close()
@@ -134,7 +134,9 @@ class Sealed:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -182,7 +184,12 @@ class Sealed:
             def number(given: IO[Any] | int | None) -> int:
                 return null.fileno() if given is None else given if isinstance(given, int) else given.fileno()
 
-            request = {"op": "spawn", "argv": full, "env": _environment() | dict(env or {}), "cwd": str(cwd or self.directory)}
+            request = {
+                "op": "spawn",
+                "argv": full,
+                "env": _environment() | dict(env or {}),
+                "cwd": str(cwd or self.directory),
+            }
             answer = self.ask(request, [number(stdin), number(stdout), number(stderr)])
         return Process(self, int(answer["pid"]), argv)
 
@@ -199,7 +206,9 @@ class Sealed:
                 raise
             out.seek(0)
             err.seek(0)
-            return Finished(tuple(argv), code, out.read().decode("utf-8", "replace"), err.read().decode("utf-8", "replace"))
+            return Finished(
+                tuple(argv), code, out.read().decode("utf-8", "replace"), err.read().decode("utf-8", "replace")
+            )
 
     def _enter(self, host: str, drop_caps: Sequence[str]) -> list[str]:
         enter = ["ip", "netns", "exec", host] if host else []
@@ -250,5 +259,9 @@ def _path() -> str:
 
 def _environment() -> dict[str, str]:
     """What a process of the lab inherits; the checkout stays importable from any directory."""
-    keep = {name: value for name, value in os.environ.items() if name in ("HOME", "LANG", "TERM", "NO_COLOR", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")}
+    keep = {
+        name: value
+        for name, value in os.environ.items()
+        if name in ("HOME", "LANG", "TERM", "NO_COLOR", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+    }
     return keep | {"PATH": f"{Path(sys.executable).parent}:{_path()}"}

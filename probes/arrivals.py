@@ -186,8 +186,10 @@ class Arrivals:
         return seen
 
     def _probed_by(self, cell: CellId, source: str) -> list[Target]:
-        """The targets that a copy belongs to. The token does not tell source addresses apart, the packet's may; behind NAT
-        neither does, and then it counts for each: a leak must not be missed.
+        """The targets that a copy belongs to.
+
+        The token does not tell source addresses apart, the packet's may; behind NAT neither does, and then it counts for
+        each: a leak must not be missed.
         """
         targets = self.targets_of(cell)
         if len(targets) > 1:

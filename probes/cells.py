@@ -16,7 +16,13 @@ from reachability.vocabulary import Protocol, Reason, State
 
 ERROR, SILENT, REFUSED, CLOSED, OPEN = range(-1, 4)
 THREE_FLOWS = 3  # fewer refusals may be one leg of several
-_LEVEL = {State.ERROR: ERROR, State.FILTERED: SILENT, State.OPEN_FILTERED: SILENT, State.CLOSED: CLOSED, State.OPEN: OPEN}
+_LEVEL = {
+    State.ERROR: ERROR,
+    State.FILTERED: SILENT,
+    State.OPEN_FILTERED: SILENT,
+    State.CLOSED: CLOSED,
+    State.OPEN: OPEN,
+}
 
 Found = tuple[State, Reason]
 
@@ -149,9 +155,7 @@ def quotes(key: bytes, address: str, protocol: Protocol, port: int, copy: int, q
     return protocol is Protocol.UDP or not quote.payload or quote.payload[:8] == tok[: len(quote.payload)]
 
 
-def observations(
-    cells: Iterable[Cell], covers: Callable[[Cell, float], bool], *, raw: bool
-) -> tuple[Observation, ...]:
+def observations(cells: Iterable[Cell], covers: Callable[[Cell, float], bool], *, raw: bool) -> tuple[Observation, ...]:
     """Fold cells that look alike into runs of ports.
 
     Args:

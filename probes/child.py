@@ -1,5 +1,7 @@
-"""The packet child: `python -m probes.child`. It alone touches raw packets, lives while there are rounds, and holds
-CAP_NET_RAW and nothing else. Orders come in on stdin, what was found goes out on stdout.
+"""The packet child: `python -m probes.child`.
+
+It alone touches raw packets, lives while there are rounds, and holds CAP_NET_RAW and nothing else. Orders come in on
+stdin, what was found goes out on stdout.
 """
 
 from __future__ import annotations
@@ -11,7 +13,18 @@ import traceback
 from collections.abc import Awaitable, Callable
 
 from probes import hostfacts, privileges
-from probes.childwire import ChildArmed, Configure, FromChild, Log, Ready, SourceDone, ToChild, Unframer, WitnessDone, frame
+from probes.childwire import (
+    ChildArmed,
+    Configure,
+    FromChild,
+    Log,
+    Ready,
+    SourceDone,
+    ToChild,
+    Unframer,
+    WitnessDone,
+    frame,
+)
 from probes.packet import Packet
 from probes.provoke import Provoker
 from probes.sender import Bucket, Flows, Wire

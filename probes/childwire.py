@@ -70,7 +70,7 @@ def frame(message: ToChild | FromChild) -> bytes:
 class Unframer:
     """Cuts a byte stream into messages."""
 
-    def __init__(self, kind: type[ToChild] | type[FromChild]) -> None:
+    def __init__(self, kind: type[ToChild | FromChild]) -> None:
         self._decoder = msgspec.msgpack.Decoder(kind)
         self._buffer = bytearray()
 
@@ -88,4 +88,3 @@ class Unframer:
             messages.append(self._decoder.decode(bytes(self._buffer[4 : 4 + length])))
             del self._buffer[: 4 + length]
         return messages
-

@@ -48,10 +48,8 @@ _ERRNO = {
 def icmp(protocol: int, kind: int, code: int) -> Found:
     """State and reason for an ICMP error of IPv4 (protocol 1) or IPv6 (58)."""
     if protocol == ICMP:
-        if kind == 3:  # noqa: PLR2004 - destination unreachable
-            reason = _ICMP_UNREACHABLE.get(code)
-        else:
-            reason = Reason.TTL_EXCEEDED if kind == 11 else None  # noqa: PLR2004
+        exceeded = Reason.TTL_EXCEEDED if kind == 11 else None  # noqa: PLR2004
+        reason = _ICMP_UNREACHABLE.get(code) if kind == 3 else exceeded  # noqa: PLR2004 - destination unreachable
     elif kind == 1:
         reason = _ICMP6_UNREACHABLE.get(code)
     else:

@@ -23,7 +23,9 @@ LOOKUP_S, TRIES, ANSWER_S = 5.0, 3, 1.0
 
 def query(name: str, kind: int, number: int, dns_class: int = IN) -> bytes:
     """A query with recursion desired (RFC 1035 §4.1)."""
-    labels = b"".join(bytes([len(label)]) + label.encode("ascii", "replace") for label in name.rstrip(".").split(".") if label)
+    labels = b"".join(
+        bytes([len(label)]) + label.encode("ascii", "replace") for label in name.rstrip(".").split(".") if label
+    )
     return struct.pack("!6H", number, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", kind, dns_class)
 
 

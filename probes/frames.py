@@ -34,14 +34,14 @@ _CHECKSUM = {Protocol.TCP: 16, Protocol.UDP: 6, Protocol.ICMP: 2}
 class Template:
     """A packet from one source to one destination of which ports and token are written anew for each copy."""
 
-    def __init__(
-        self, source: str, destination: str, protocol: Protocol, tail: bytes = b"", body: bytes = b""
-    ) -> None:
+    def __init__(self, source: str, destination: str, protocol: Protocol, tail: bytes = b"", body: bytes = b"") -> None:
         """`tail` follows the token in a UDP payload; `body` is a whole UDP payload, which has no token then."""
         self.protocol = protocol
         self._tokened = not body
         six = family(destination) == 6  # noqa: PLR2004
-        network = IPv6(src=source, dst=destination, hlim=64) if six else IP(src=source, dst=destination, ttl=64, flags="DF")
+        network = (
+            IPv6(src=source, dst=destination, hlim=64) if six else IP(src=source, dst=destination, ttl=64, flags="DF")
+        )
         raw = bytes(network / _transport(protocol, body or TOKEN + tail, six=six))
         self._at = 40 if six else 20
         data = bytearray(raw)
@@ -108,13 +108,22 @@ def is_at(data: bytes, hop: str) -> bytes | None:
 def _transport(protocol: Protocol, payload: bytes, *, six: bool) -> object:
     match protocol:
         case Protocol.TCP:
-            options = [("MSS", 1440 if six else 1460), ("SAckOK", b""), ("Timestamp", (0, 0)), ("NOP", None), ("WScale", 7)]
+            options = [
+                ("MSS", 1440 if six else 1460),
+                ("SAckOK", b""),
+                ("Timestamp", (0, 0)),
+                ("NOP", None),
+                ("WScale", 7),
+            ]
             return TCP(sport=0, dport=0, seq=0, flags="S", window=random.choice((64240, 65535)), options=options)  # noqa: S311
         case Protocol.UDP:
             return UDP(sport=0, dport=0) / Raw(payload)
         case Protocol.ICMP:
-            echo = ICMPv6EchoRequest(id=0, seq=0, data=TOKEN + PADDING) if six else ICMP(type=8, id=0, seq=0) / Raw(TOKEN + PADDING)
-            return echo
+            return (
+                ICMPv6EchoRequest(id=0, seq=0, data=TOKEN + PADDING)
+                if six
+                else ICMP(type=8, id=0, seq=0) / Raw(TOKEN + PADDING)
+            )
 
 
 def _sum16(data: bytes | bytearray) -> int:

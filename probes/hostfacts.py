@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,7 +38,7 @@ class HostFacts:
         """Ports at which a socket would get a packet to this address."""
         return self.bound.ports(address, protocol)
 
-    def lost_since(self, before: HostFacts, used: Set[str] = frozenset()) -> str:
+    def lost_since(self, before: HostFacts, used: AbstractSet[str] = frozenset()) -> str:
         """Which counters of loss moved since an earlier reading, in words; "" for none.
 
         `used`: the interfaces that packets came in by. That another one went down (a container's, say) lost nothing.

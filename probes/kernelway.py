@@ -1,5 +1,7 @@
-"""The kernel's own way: connect and sendto, as any program of the host would. Raw frames skip the host's output filter,
-IPsec and socket-level load balancing; this does not, so services' and catalogue ports are tried both ways.
+"""The kernel's own way: connect and sendto, as any program of the host would.
+
+Raw frames skip the host's output filter, IPsec and socket-level load balancing; this does not, so services' and catalogue
+ports are tried both ways.
 """
 
 from __future__ import annotations

@@ -31,7 +31,9 @@ def drop_all_but_net_raw() -> tuple[str, ...]:
     keep = held & (1 << CAP_NET_RAW)
     for capability in range(LAST_CAP + 1):
         if capability != CAP_NET_RAW:
-            _libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)  # asks for CAP_SETPCAP; without it there is little to drop
+            _libc.prctl(
+                PR_CAPBSET_DROP, capability, 0, 0, 0
+            )  # asks for CAP_SETPCAP; without it there is little to drop
     _libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     header = struct.pack("=Ii", _VERSION_3, 0)
     low = struct.pack("=III", keep & 0xFFFFFFFF, keep & 0xFFFFFFFF, 0)

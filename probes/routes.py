@@ -75,8 +75,12 @@ class Routes:
             return NoRoute(Reason.LOCAL_ERROR)
         try:
             kind, oif, hop, preferred = _route_get(destination, source)
-        except OSError:  # unreachable, prohibited, or simply none: what a gateway does with the packet is another question
-            ways = [(oif, gateway, source or self._own(oif, gateway)) for oif, gateway in self.gateways(family(destination))]
+        except (
+            OSError
+        ):  # unreachable, prohibited, or simply none: what a gateway does with the packet is another question
+            ways = [
+                (oif, gateway, source or self._own(oif, gateway)) for oif, gateway in self.gateways(family(destination))
+            ]
         else:
             if kind == RTN_LOCAL:
                 return (Route("lo", "", source or preferred or destination, b"", local=True),)

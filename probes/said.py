@@ -28,9 +28,7 @@ class Said:
     kind: str = ""
 
 
-async def listen(
-    connection: socket.socket, port: int, name: str, dial: Callable[[], Awaitable[socket.socket]]
-) -> Said:
+async def listen(connection: socket.socket, port: int, name: str, dial: Callable[[], Awaitable[socket.socket]]) -> Said:
     """Ask a connected socket what it is; `dial` makes another connection. Never raises: a refusal to talk is an answer."""
     if port in tls.FIRST:
         found = await _tls(name, dial)

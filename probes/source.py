@@ -34,7 +34,7 @@ from reachability.loss import copies_needed
 from reachability.observation import SourceReport
 from reachability.ports import PortSet
 from reachability.topology import family, in_networks, is_address
-from reachability.vocabulary import Protocol, Reason, State
+from reachability.vocabulary import Protocol, Reason
 
 SLOWLY_PPS = 600
 IN_A_BURST = 8  # sleeping for less than the pauses of so many packets is not exact
@@ -258,9 +258,7 @@ class Source:
         tail = self._echo(series, copy)[len(tok) :] if self._is_echo(series) else b""
         series.sent.append(time.monotonic())
         try:
-            await self._station.send(
-                series.route, series.address, series.protocol, local, series.port, tok, tail=tail
-            )
+            await self._station.send(series.route, series.address, series.protocol, local, series.port, tok, tail=tail)
             self._packets += 1
         except OSError as error:
             if len(self._problems) < MOST_PROBLEMS:
@@ -387,4 +385,3 @@ class Source:
             raw=self._station.raw,
             problems=tuple(dict.fromkeys(self._problems)),
         )
-

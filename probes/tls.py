@@ -16,7 +16,9 @@ import socket
 import ssl
 
 HANDSHAKE_S = 1.5
-FIRST = frozenset({443, 465, 636, 853, 989, 990, 993, 995, 2376, 5986, 6443, 8443, 9443, 10250})  # ports that speak it first
+FIRST = frozenset(
+    {443, 465, 636, 853, 989, 990, 993, 995, 2376, 5986, 6443, 8443, 9443, 10250}
+)  # ports that speak it first
 
 
 async def handshake(connection: socket.socket, name: str = "") -> tuple[bytes, str]:

@@ -76,10 +76,16 @@ def _target(
 ) -> tuple[list[tuple[CellKey, Target, PortSet, Evidence]], _Open]:
     host = pair.hosts[target.id]
     whole = ICMP_CELL if target.protocol is Protocol.ICMP else PortSet.parse(target.ports)
-    seen = [(_ports(row), row) for data in rounds for w in data.witnesses for row in w.arrivals if _is(row, data, target)]
+    seen = [
+        (_ports(row), row) for data in rounds for w in data.witnesses for row in w.arrivals if _is(row, data, target)
+    ]
     tried = [_observed(data, target) for data in rounds if data.spec.kind is not RoundKind.NOPORTS]
     inside = [
-        (_ports(o), o) for data in rounds for report in data.insides for o in report.observations if o.target == target.id
+        (_ports(o), o)
+        for data in rounds
+        for report in data.insides
+        for o in report.observations
+        if o.target == target.id
     ]
     tokened = PortSet.from_ranges(span for ports, _ in seen for span in ports.ranges)
     unexplained = (host.untokened & whole) - tokened - host.kernel_seen

@@ -188,7 +188,11 @@ def _canary(rounds: Sequence[RoundData], target: Target) -> str:
 
 def _hops(rounds: Sequence[RoundData], target: Target) -> int | None:
     return next(
-        (data.source.host_hops[target.address] for data in rounds if data.source and target.address in data.source.host_hops),
+        (
+            data.source.host_hops[target.address]
+            for data in rounds
+            if data.source and target.address in data.source.host_hops
+        ),
         None,
     )
 
@@ -216,9 +220,7 @@ def _last_copies(rounds: Sequence[RoundData]) -> dict[tuple[Protocol, int, str, 
     for data in rounds:
         if data.source is None:
             continue
-        sent_from = {
-            o.target: (o.source_address, o.via) for o in data.source.observations if o.via
-        }
+        sent_from = {o.target: (o.source_address, o.via) for o in data.source.observations if o.via}
         for w in data.witnesses:
             for row in w.arrivals:
                 if row.target in sent_from:

@@ -115,7 +115,9 @@ class SourceReport:
     controls: tuple[ControlResult, ...] = ()
     canaries: tuple[CanaryResult, ...] = ()
     kernel_flows: tuple[KernelFlow, ...] = ()
-    host_hops: dict[str, int] = field(default_factory=dict)  # address -> hops of the host's own replies (echo, open port)
+    host_hops: dict[str, int] = field(
+        default_factory=dict
+    )  # address -> hops of the host's own replies (echo, open port)
     slots: tuple[int, ...] = ()  # challenge: 1 for an on-slot, 0 for an off-slot
     slot_ms: float = 0.0
     packets: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from reachability.ports import PortSet
@@ -26,7 +27,7 @@ def overlay(whole: PortSet, *layers: Layer) -> list[tuple[PortSet, tuple[Any, ..
     edges = sorted(cuts)
     inside = iter(whole.ranges)
     current = next(inside, None)
-    for low, after in zip(edges, edges[1:], strict=False):
+    for low, after in pairwise(edges):
         while current is not None and current[1] < low:
             current = next(inside, None)
         if current is None:
@@ -59,4 +60,4 @@ def _spans(layer: Iterable[tuple[PortSet, Any]]) -> list[tuple[int, int, Any]]:
 
 def _disjoint(entries: Sequence[tuple[PortSet, Any]]) -> bool:
     spans = sorted(span for ports, _ in entries for span in ports.ranges)
-    return all(before[1] < after[0] for before, after in zip(spans, spans[1:], strict=False))
+    return all(before[1] < after[0] for before, after in pairwise(spans))

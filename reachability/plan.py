@@ -91,9 +91,7 @@ def cycle_ports(topology: Topology) -> PortSpec:
     return spec
 
 
-def owned_addresses(
-    environment: Environment, agent: str, reported: Mapping[str, tuple[str, ...]]
-) -> tuple[str, ...]:
+def owned_addresses(environment: Environment, agent: str, reported: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
     """The addresses of an agent: declared, else those it reported that are in its environment's networks."""
     declared = environment.agents[agent].addresses
     return declared or tuple(a for a in reported.get(agent, ()) if environment.contains(a))

@@ -32,9 +32,9 @@ def decide(topology: Topology, target: PlanTarget, now: datetime) -> tuple[tuple
     """
     icmp = target.protocol is Protocol.ICMP
     whole = ICMP_CELL if icmp else target.ports
-    paths = [path for path in topology.paths if matches(topology, path.source, path.destination, target)]
+    paths = [path for path in reversed(topology.paths) if matches(topology, path.source, path.destination, target)]
     # Later entries of a layer hide earlier ones: required paths last, and the first of the file on top.
-    ordered = sorted(reversed(paths), key=lambda path: path.expect is Declared.REQUIRED)
+    ordered = sorted(paths, key=lambda path: path.expect is Declared.REQUIRED)
     by_path = [(ports_of(topology, path, target), topology.paths.index(path)) for path in ordered]
     waivers = [
         (ports_of(topology, waiver, target), index)
@@ -96,4 +96,3 @@ def _is_destination(topology: Topology, end: Selector, target: PlanTarget) -> bo
         hosts = topology.environments[end.environment].services[end.service].hosts
         return target.address in hosts or (bool(target.name) and target.name in hosts)
     return True
-

@@ -49,7 +49,9 @@ class Evidence:
     control: bool = False  # a source control of this protocol, family, address and next hop was good
     control_by: str = ""
     loss: float | None = None  # upper bound of the loss of the pair, 0..1
-    problem: str = ""  # why silence or a missing arrival proves nothing here: `undecided`, `loss`, `controls-stopped`, ...
+    problem: str = (
+        ""  # why silence or a missing arrival proves nothing here: `undecided`, `loss`, `controls-stopped`, ...
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ PROD2, PROD26 = "10.30.0.11", "fd00:30::11"
 REG, REG6 = "10.30.0.21", "fd00:30::21"
 STAGE_B = "10.20.0.21"
 AGENTS = {"dev-1": (DEV, DEV6), "stage-1": (STAGE, STAGE6), "prod-1": (PROD, PROD6), "prod-2": (PROD2, PROD26)}
-HOSTS = {
+HOSTS: dict[str, dict[str, tuple[str, ...]]] = {
     "dev": {"dev-1": (DEV, DEV6)},
     "stage": {"stage-1": (STAGE, STAGE6), "stage-b": (STAGE_B,)},
     "prod": {"prod-1": (PROD, PROD6), "prod-2": (PROD2, PROD26), "reg": (REG, REG6)},
@@ -144,7 +144,12 @@ Touched = Callable[[CellId], bool]
 
 
 def assert_honest(
-    outcome: Outcome, touched: Touched, *, opened: Touched = lambda _: False, extra_tcp: Sequence[int] = (), extra_udp: Sequence[int] = ()
+    outcome: Outcome,
+    touched: Touched,
+    *,
+    opened: Touched = lambda _: False,
+    extra_tcp: Sequence[int] = (),
+    extra_udp: Sequence[int] = (),
 ) -> None:
     """No green but on proof, and 98% of what is closed and not touched by the fault proven.
 
@@ -174,7 +179,7 @@ def assert_honest(
             proven += entry["result"] == "pass"
             if entry["result"] != "pass" and len(wrong) < 10:
                 wrong.append(f"(unproven {said})")
-    wrong += [f"not in the plan {cell}" for cell in cells if cell[2] not in {"db.prod.internal"}]
+    wrong += [f"not in the plan {cell}" for cell in cells if cell[2] != "db.prod.internal"]
     bad = [line for line in wrong if not line.startswith("(")]
     assert not bad, f"{len(bad)} wrong:\n" + "\n".join(bad[:30])
     assert proven >= 0.98 * closed, f"only {proven} of {closed} untouched closed cells proven:\n" + "\n".join(wrong)

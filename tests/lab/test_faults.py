@@ -113,7 +113,10 @@ def test_the_sources_agent_is_dead() -> None:
 
 def test_the_sources_own_output_filter_drops() -> None:
     with running() as system:
-        system.estate.nft("dev-1", "table inet own { chain out { type filter hook output priority 0; tcp dport { 22, 80, 443 } drop\n}\n}\n")
+        system.estate.nft(
+            "dev-1",
+            "table inet own { chain out { type filter hook output priority 0; tcp dport { 22, 80, 443 } drop\n}\n}\n",
+        )
         outcome = verify(system)
 
         def touched(cell: CellId) -> bool:
@@ -199,12 +202,22 @@ def test_two_of_five_packets_are_lost() -> None:
         outcome = verify(system)
         opened = at("dev-1", PROD, "tcp", 8000) | at("dev-1", REG, "tcp", 5000)
         wrong = [(c, e["row"]) for c, e in outcome.cells.items() if (e["result"] == "pass") and c in opened]
-        false = [(c, e["row"], e["reason"]) for c, e in outcome.cells.items() if e["result"] == "fail" and c not in opened]
+        false = [
+            (c, e["row"], e["reason"]) for c, e in outcome.cells.items() if e["result"] == "fail" and c not in opened
+        ]
         assert not wrong
         assert not false
         assert outcome.says("dev-1", PROD, "tcp", 8000)[0] == "fail"  # a witness sees one copy of so many
         reasons = {e["reason"] for e in outcome.cells.values() if e["result"] == "inconclusive" and e["required"]}
-        assert reasons <= {"loss", "controls-stopped", "no-source-control", "silent-inside", "no-inside-control", "who-closed-it", "closed-inside"}
+        assert reasons <= {
+            "loss",
+            "controls-stopped",
+            "no-source-control",
+            "silent-inside",
+            "no-inside-control",
+            "who-closed-it",
+            "closed-inside",
+        }
 
 
 def test_the_source_is_behind_nat() -> None:
@@ -286,7 +299,10 @@ def test_the_targets_host_firewall_drops_udp() -> None:
 
 
 def test_busy_foreign_traffic_goes_to_the_probed_port() -> None:
-    rules = [f"ip saddr {STAGE_B} ip daddr {PROD} tcp dport 443 accept", f"ip saddr {STAGE_B} ip daddr {PROD} udp dport 53 accept"]
+    rules = [
+        f"ip saddr {STAGE_B} ip daddr {PROD} tcp dport 443 accept",
+        f"ip saddr {STAGE_B} ip daddr {PROD} udp dport 53 accept",
+    ]
     with running(rules) as system:
         noise = serve(system.estate, "stage-b", [("noise-tcp", 443), ("noise-udp", 53)], against=PROD)
         outcome = verify(system)
@@ -397,5 +413,3 @@ def test_the_routers_connection_table_is_full() -> None:
         assert_others_proven(outcome, touched)
         mine = [e for c, e in outcome.cells.items() if touched(c) and e["required"] and c not in opened]
         assert sum(e["result"] == "inconclusive" for e in mine) > len(mine) / 2
-
-

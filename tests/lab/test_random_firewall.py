@@ -72,7 +72,9 @@ def one(seed: int, *, tcp: int, udp: int) -> str:
         assert [agent["state"] for agent in body["agents"]] == ["connected"] * 3, system.log("coordinator")[-2000:]
         count = judged(scene, unfold(body["cells"]))
     # The firewall's own counters: a rule that decides some cell must have met packets.
-    packets = [int(number) for number in re.findall(r"counter packets (\d+) bytes \d+ (?:accept|drop|reject)", counters)]
+    packets = [
+        int(number) for number in re.findall(r"counter packets (\d+) bytes \d+ (?:accept|drop|reject)", counters)
+    ]
     used = [False] * len(scene.rules)
     for _, source, address, protocol, port in scene.cells():
         for index, rule in enumerate(scene.rules):
@@ -85,7 +87,9 @@ def one(seed: int, *, tcp: int, udp: int) -> str:
     ratio = count["proven"] / count["closed on a witnessed address"]
     assert ratio >= CLOSED_PROVEN, f"only {ratio:.2%} of the closed cells proven"
     results = {entry["result"] for entry in body["cells"]}
-    required_open = any(entry["required"] and entry["result"] in {"inconclusive", "stale", "not-run"} for entry in body["cells"])
+    required_open = any(
+        entry["required"] and entry["result"] in {"inconclusive", "stale", "not-run"} for entry in body["cells"]
+    )
     assert code == (1 if "fail" in results else 3 if required_open else 0)
     assert took <= 120
     return f"seed {seed}: {dict(count)}, {ratio:.2%} proven, exit {code}, {took:.0f} s"

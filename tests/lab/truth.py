@@ -117,7 +117,7 @@ def draw(seed: int, *, tcp: int = 1000, udp: int = 300, rate_pps: int = 3000) ->
     segments = [CORE_SEGMENT]
     for number, name in enumerate(names):
         v4, v6 = f"10.{10 + 10 * number}.0", f"fd00:{10 + 10 * number}:"
-        hosts = (
+        hosts: tuple[Host, ...] = (
             Host(f"{name}-a", (f"{v4}.10/24", f"{v6}:10/64")),
             Host(f"{name}-b", (f"{v4}.21/24", f"{v6}:21/64")),
         )
@@ -152,11 +152,17 @@ def draw(seed: int, *, tcp: int = 1000, udp: int = 300, rate_pps: int = 3000) ->
         declared=tuple(declared),
         sweep={"tcp": range(1, tcp + 1), "udp": range(1, udp + 1)},
     )
-    return Scene(**{**{f: getattr(scene, f) for f in Scene.__dataclass_fields__}, "topology": _topology(scene, rate_pps)})
+    return Scene(
+        **{**{f: getattr(scene, f) for f in Scene.__dataclass_fields__}, "topology": _topology(scene, rate_pps)}
+    )
 
 
 def _rule(
-    rng: random.Random, environments: Mapping[str, tuple[Host, ...]], services: list[tuple[str, str, int]], tcp: int, udp: int
+    rng: random.Random,
+    environments: Mapping[str, tuple[Host, ...]],
+    services: list[tuple[str, str, int]],
+    tcp: int,
+    udp: int,
 ) -> Rule:
     ip = rng.choice((4, 4, 6))
     source_name, target_name = rng.sample(sorted(environments), 2)
@@ -183,7 +189,10 @@ def _topology(scene: Scene, rate_pps: int) -> str:
     for name, hosts in scene.environments.items():
         segment = next(s for s in scene.plan.segments if s.name == name)
         lines += [f"  {name}:", f"    networks: [{', '.join(map(_quoted, segment.networks))}]", "    agents:"]
-        lines += [f"      {hosts[0].name}: {{addresses: [{', '.join(map(_quoted, _bare(hosts[0])))}]}}", "    services:"]
+        lines += [
+            f"      {hosts[0].name}: {{addresses: [{', '.join(map(_quoted, _bare(hosts[0])))}]}}",
+            "    services:",
+        ]
         for host in hosts:
             ports = [f"{proto}/{port}" for owner, proto, port in scene.services if owner == host.name]
             addresses = ", ".join(map(_quoted, _bare(host)))
