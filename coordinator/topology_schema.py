@@ -106,7 +106,8 @@ def _validator() -> Validator:
         checker.checks(name, raises=ValueError)(
             lambda value, parse=parse: not isinstance(value, str) or bool(parse(value))
         )
-    return extend(Draft202012Validator, {"uniqueItems": _unique})(schema(), format_checker=checker)
+    validator: Validator = extend(Draft202012Validator, {"uniqueItems": _unique})(schema(), format_checker=checker)  # type: ignore[no-untyped-call]
+    return validator
 
 
 def _failure(error: ValidationError) -> _Failure:
