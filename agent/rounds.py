@@ -184,6 +184,9 @@ class Rounds:
         if current is None:  # stopped meanwhile, and answered for
             return
         del self._open[report.round]
+        if report.problems and not report.observations and isinstance(current.order, Go):
+            self._fail_source(current.order, current, "; ".join(report.problems))
+            return
         self._finish(report.round, report, current, message.tail_s, ok=not report.problems)
 
     def _finish(self, name: str, report: SourceReport, current: _Round, tail_s: float, *, ok: bool) -> None:

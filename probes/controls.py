@@ -153,8 +153,12 @@ class Controls:
         sent = answered = 0
         for series in self.series:
             if series.answered:
-                flying = sum(i not in series.answered and now - at < IN_FLIGHT_S for i, at in enumerate(series.sent))
-                sent += len(series.sent) - flying - sum(map(len, series.rows(row, now)))
+                banned = {index for span in series.rows(row, now) for index in span}
+                missed = sum(
+                    index not in series.answered and index not in banned and now - at >= IN_FLIGHT_S
+                    for index, at in enumerate(series.sent)
+                )
+                sent += len(series.answered) + missed
                 answered += len(series.answered)
         return upper_bound(sent, sent - answered)
 

@@ -14,6 +14,7 @@ def upper_bound(sent: int, lost: int) -> float | None:
     """One-sided 95% upper bound (Wilson score) of the loss ratio, at least 0.1%; None when nothing was measured."""
     if sent <= 0:
         return None
+    lost = min(max(lost, 0), sent)
     ratio, z2 = lost / sent, Z_ONE_SIDED_95**2
     centre = ratio + z2 / (2 * sent)
     spread = Z_ONE_SIDED_95 * math.sqrt(ratio * (1 - ratio) / sent + z2 / (4 * sent * sent))
