@@ -110,10 +110,9 @@ class Story:
         coverage = demo.system.ask("coverage")
         failing = live(body["findings"])
         unproven = coverage["inconclusive"] + coverage["stale"] + coverage["not_run"]
-        text = (
-            f"{plural(coverage['cells'], 'cell')} · {coverage['proven']:,} of {coverage['required']:,} required proven · "
-            f"{plural(len(failing), 'unexpected path')} · {unproven:,} inconclusive"
-        )
+        proven = f"{coverage['proven']:,} of {coverage['required']:,} proven"
+        paths = plural(len(failing), "unexpected path")
+        text = f"{plural(coverage['cells'], 'cell')} · {proven} · {paths} · {unproven:,} inconclusive"
         self._step("cycle 1", text, began)
         return dict(body)
 

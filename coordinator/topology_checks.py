@@ -10,10 +10,11 @@ from coordinator.topology_build import entries, mapping, parsed, selector
 from coordinator.topology_schema import MOST_ERRORS, mark_of, named, nearest
 from coordinator.topology_values import parse_address, parse_host, parse_network
 from coordinator.topology_yaml import Document, Problem, Where, shown
-from reachability.topology import Environment, Topology, in_networks
+from reachability.topology import Address, Environment, Network, Topology
 
 MOST_HINTS = 50  # looking for the nearest name takes its time; a file with more dead ends than this is another file
 MOST_CANDIDATES = 1000
+SOME = 4  # as many as a line takes
 
 
 def inconsistencies(document: Document, topology: Topology) -> Iterator[Problem]:
@@ -42,19 +43,21 @@ def _agents(document: Document, topology: Topology) -> Iterator[Problem]:
     for name, data in _environments(document):
         environment = topology.environments[name]
         owners: dict[str, str] = {}
+        whole, within = _all_networks_parse(environment, data), _within(environment.networks)
         for agent, value in mapping(data.get("agents")).items():
             where: Where = ("environments", name, "agents", agent)
             if agent in first:
                 line = topology.environments[first[agent]].agents[agent].mark.line
                 earlier = f"agent {shown(agent)} exists already in {shown(first[agent])}, line {line}"
-                yield _at(document, where, f"{earlier}; names are unique in the file", key=True)
+                yield _at(document, where, f"{earlier}; names are unique in the file: rename one", key=True)
             first.setdefault(agent, name)
             for index, address in parsed(mapping(value).get("addresses"), parse_address):
                 text = str(address)
                 place: Where = (*where, "addresses", index)
                 if owners.setdefault(text, agent) != agent:
-                    yield _at(document, place, f"address {text} is already that of agent {shown(owners[text])}")
-                if _all_networks_parse(environment, data) and not in_networks(text, environment.networks):
+                    owner = shown(owners[text])
+                    yield _at(document, place, f"address {text} is already that of agent {owner}; give each its own")
+                if whole and not within(address):
                     yield _at(document, place, _outside(agent, text, environment))
 
 
@@ -63,10 +66,26 @@ def _all_networks_parse(environment: Environment, data: Mapping[str, Any]) -> bo
     return isinstance(listed, list) and 0 < len(listed) == len(environment.networks)
 
 
+def _within(networks: Iterable[Network]) -> Callable[[Address], bool]:
+    """Whether an address is in one of the networks; a look-up for each prefix length, however many networks."""
+    known = {(n.version, n.prefixlen, int(n.network_address) >> (n.max_prefixlen - n.prefixlen)) for n in networks}
+    lengths = {(version, length) for version, length, _ in known}
+
+    def within(address: Address) -> bool:
+        return any(
+            (version, length, int(address) >> (address.max_prefixlen - length)) in known
+            for version, length in lengths
+            if version == address.version
+        )
+
+    return within
+
+
 def _outside(agent: str, address: str, environment: Environment) -> str:
-    networks = ", ".join(str(network) for network in environment.networks[:4])
-    more = ", …" if len(environment.networks) > 4 else ""  # noqa: PLR2004 - as many as a line takes
-    return f"agent {shown(agent)} has {address}, outside the networks of {shown(environment.name)} ({networks}{more})"
+    networks = ", ".join(str(network) for network in environment.networks[:SOME])
+    more = ", …" if len(environment.networks) > SOME else ""
+    where = f"outside the networks of {shown(environment.name)} ({networks}{more})"
+    return f"agent {shown(agent)} has {address}, {where}; correct it, or add its network"
 
 
 def _repeated_values(document: Document, topology: Topology) -> Iterator[Problem]:
@@ -88,7 +107,9 @@ def _repeated(document: Document, where: Where, listed: Any, parse: Callable[[st
     seen: set[Hashable] = set()
     for index, value in parsed(listed, parse):
         if value in seen:
-            yield _at(document, (*where, index), f"'{value}' stands twice in {named(where, document.data)}")
+            yield _at(
+                document, (*where, index), f"'{value}' stands twice in {named(where, document.data)}; take one out"
+            )
         seen.add(value)
 
 
@@ -98,10 +119,8 @@ def _ambiguous_members(document: Document, topology: Topology) -> Iterator[Probl
         for name in environment.services:
             if name in environment.agents:
                 where: Where = ("environments", environment.name, "services", name)
-                message = (
-                    f"{shown(environment.name)} has an agent and a service {shown(name)}; a path could mean either"
-                )
-                yield _at(document, where, message, key=True)
+                both = f"{shown(environment.name)} has an agent and a service {shown(name)}"
+                yield _at(document, where, f"{both}; a path could mean either: rename one", key=True)
 
 
 def _repeated_names(document: Document, topology: Topology) -> Iterator[Problem]:
@@ -113,7 +132,8 @@ def _repeated_names(document: Document, topology: Topology) -> Iterator[Problem]
             if not isinstance(name, str):
                 continue
             if name in first:
-                yield _at(document, (kind, index, key), f"{noun} {shown(name)} exists already, line {first[name]}")
+                message = f"{noun} {shown(name)} exists already, line {first[name]}; rename one"
+                yield _at(document, (kind, index, key), message)
             first.setdefault(name, mark_of(document, (kind, index, key)).line)
 
 
@@ -129,12 +149,18 @@ def _ends(document: Document, topology: Topology) -> Iterator[Problem]:
                 try:
                     selector(text, topology.environments)
                 except LookupError:
-                    hint = nearest(text, list(_candidates(text, topology))) if hints > 0 else ""
+                    hint = _hint(text, topology) if hints > 0 else ""
                     hints -= 1
                     name = named((kind, index), document.data)
                     yield _at(document, (kind, index, key), f"{name} {verb} {shown(text)}, which does not exist{hint}")
                 except ValueError:
                     continue  # the schema's format check has said so
+
+
+def _hint(text: str, topology: Topology) -> str:
+    known = list(_candidates(text, topology))
+    some = ", ".join(known[:SOME])
+    return nearest(text, known) or (f"; there is {some}{', …' if len(known) > SOME else ''}" if known else "")
 
 
 def _candidates(text: str, topology: Topology) -> Iterable[str]:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from coordinator.topology_build import build
 from coordinator.topology_checks import inconsistencies
-from coordinator.topology_schema import check
-from coordinator.topology_yaml import Problem, UnreadableError, read_yaml, shown
+from coordinator.topology_schema import check, mark_of
+from coordinator.topology_yaml import Problem, UnreadableError, printable, read_yaml, shown
 from reachability.topology import Topology
 
 MOST_BYTES = 4 * 1024 * 1024
@@ -22,11 +22,14 @@ _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\uf
 
 
 class TopologyErrors(Exception):  # noqa: N818 - one exception, all the errors of a file
-    """A file that cannot be used. `errors` has a line `file:line:column: message` for each error, in order."""
+    """A file that cannot be used. `errors` has a line `file:line:column: message` for each error, in order.
+
+    What a message quotes of the file has no line ends in it, and nothing else that a terminal would obey.
+    """
 
     def __init__(self, file: str, problems: Iterable[Problem]) -> None:
         self.file = file
-        self.problems = tuple(sorted(set(problems)))
+        self.problems = tuple(sorted({problem._replace(message=printable(problem.message)) for problem in problems}))
         self.errors = tuple(located(file, problem) for problem in self.problems)
         super().__init__("\n".join(self.errors))
 
@@ -47,6 +50,7 @@ def load_topology(path: str | os.PathLike[str]) -> Topology:
 def parse_topology(content: bytes, file: str = "topology.yaml") -> Topology:
     """As `load_topology`, for the bytes of a file; `file` stands before each error."""
     try:
+        _check_size(content)
         document = read_yaml(_decoded(content))
     except UnreadableError as error:
         raise TopologyErrors(file, [error.problem]) from error
@@ -54,7 +58,8 @@ def parse_topology(content: bytes, file: str = "topology.yaml") -> Topology:
     if not isinstance(document.data, dict):
         start = "a topology is a mapping that begins with 'version: 1'"
         given = "the file is empty" if document.data is None else f"this is {shown(document.data)}"
-        raise TopologyErrors(file, [*problems, Problem(1, 1, f"{given}; {start}")])
+        mark = mark_of(document, ())
+        raise TopologyErrors(file, [*problems, Problem(mark.line, mark.column, f"{given}; {start}")])
     topology = build(document, file, hashlib.sha256(content).hexdigest())
     problems += check(document)
     problems += inconsistencies(document, topology)
@@ -66,7 +71,7 @@ def parse_topology(content: bytes, file: str = "topology.yaml") -> Topology:
 def located(file: str, problem: Problem) -> str:
     """`file:line:column: message`, or `file: message` for the file as a whole."""
     place = f"{problem.line}:{problem.column}: " if problem.line else " "
-    return f"{file}:{place}{problem.message}"
+    return f"{printable(file)}:{place}{problem.message}"
 
 
 def _read(path: Path) -> bytes:
@@ -76,16 +81,18 @@ def _read(path: Path) -> bytes:
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise UnreadableError(Problem(0, 0, "not a regular file; name a topology file"))
-            content = file.read(MOST_BYTES + 1)
+            return file.read(MOST_BYTES + 1)
     except OSError as error:
-        raise UnreadableError(Problem(0, 0, f"cannot be read: {(error.strerror or str(error)).lower()}")) from error
+        why = (error.strerror or str(error)).lower()
+        raise UnreadableError(Problem(0, 0, f"cannot be read: {why}; name a topology file")) from error
     except ValueError as error:
-        raise UnreadableError(Problem(0, 0, "cannot be read: no file has such a name")) from error
+        raise UnreadableError(Problem(0, 0, "cannot be read: no file has such a name; name a topology file")) from error
+
+
+def _check_size(content: bytes) -> None:
     if len(content) > MOST_BYTES:
-        raise UnreadableError(
-            Problem(0, 0, f"larger than {MOST_BYTES // 1024 // 1024} MiB; a topology is no such thing")
-        )
-    return content
+        message = f"larger than {MOST_BYTES // 1024 // 1024} MiB, which no topology is; name a topology file"
+        raise UnreadableError(Problem(0, 0, message))
 
 
 def _decoded(content: bytes) -> str:
@@ -96,7 +103,7 @@ def _decoded(content: bytes) -> str:
         message = f"byte 0x{content[error.start]:02x} is not UTF-8; save the file as UTF-8"
         raise UnreadableError(_place(before, message)) from error
     if forbidden := _FORBIDDEN.search(text):
-        message = f"character U+{ord(forbidden[0]):04X} does not belong in a text file"
+        message = f"character U+{ord(forbidden[0]):04X} does not belong in a text file; take it out"
         raise UnreadableError(_place(text[: forbidden.start()], message))
     return text
 

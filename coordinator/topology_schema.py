@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -16,7 +17,7 @@ from jsonschema.protocols import Validator
 from jsonschema.validators import extend
 
 from coordinator.topology_values import FORMATS
-from coordinator.topology_yaml import Document, Place, Problem, Where, shown
+from coordinator.topology_yaml import LONGEST_SHOWN, Document, Place, Problem, Where, printable, shown
 from reachability.topology import Mark
 
 MOST_ERRORS = 200
@@ -106,7 +107,9 @@ def _validator() -> Validator:
         checker.checks(name, raises=ValueError)(
             lambda value, parse=parse: not isinstance(value, str) or bool(parse(value))
         )
-    validator: Validator = extend(Draft202012Validator, {"uniqueItems": _unique})(schema(), format_checker=checker)  # type: ignore[no-untyped-call]
+    extended: Callable[..., Any] = extend
+    rules = {"uniqueItems": _unique, "pattern": _pattern}
+    validator: Validator = extended(Draft202012Validator, rules)(schema(), format_checker=checker)
     return validator
 
 
@@ -142,14 +145,16 @@ def _problems(failure: _Failure, document: Document) -> Iterator[Problem]:
             yield Problem(here.line, here.column, f"{name}: {failure.cause}")
         case "type" if "enum" in failure.schema:
             pass  # the enum says what it must be
+        case "minimum" | "maximum" if not float(failure.instance).is_integer():
+            pass  # the type says that it must be whole
         case "type":
             given = _given(failure.instance)
             yield Problem(here.line, here.column, f"{name} must be {_wanted(failure)}, not {given}")
         case "enum":
             known = [str(value) for value in failure.limit]
-            hint = nearest(str(failure.instance), known)
+            hint = nearest(failure.instance, known) if isinstance(failure.instance, str) else ""
             choice = " or ".join(filter(None, [", ".join(known[:-1]), known[-1]]))
-            given = shown(failure.instance) if isinstance(failure.limit[0], str) else _given(failure.instance)
+            given, hint = (shown(failure.instance), hint) if known == failure.limit else (_given(failure.instance), "")
             yield Problem(here.line, here.column, f"{name} is {given}; it must be {choice}{hint}")
         case "uniqueItems":
             yield from _twice(failure, document, name)
@@ -190,6 +195,12 @@ def _repeated(listed: list[Any]) -> Iterator[tuple[int, str]]:
             seen.add(item)
 
 
+def _pattern(_: Any, pattern: str, instance: Any, __: Any) -> Iterator[ValidationError]:
+    """`pattern`, where `$` is the end as ECMAScript has it: in Python's `re` a line end may follow it."""
+    if isinstance(instance, str) and not re.search(re.sub(r"\$$", r"\\Z", pattern), instance):
+        yield ValidationError("does not fit the pattern")
+
+
 def _unique(_: Any, wanted: bool, instance: Any, __: Any) -> Iterator[ValidationError]:
     """`uniqueItems` in one pass: jsonschema's own compares each mapping with each, which a hostile file makes last."""
     if wanted and isinstance(instance, list) and any(_repeated(instance)):
@@ -204,16 +215,16 @@ def _other(failure: _Failure) -> str:
         case "maximum":
             return f"is {shown(failure.instance)}; it must be at most {limit}"
         case "minItems" | "minProperties":
-            return "is empty"
+            return "is empty; name at least one"
         case "maxLength":
-            return f"is longer than {limit} characters"
+            return f"is longer than {limit} characters; shorten it"
     return f"does not fit: {failure.message[:200]}"
 
 
 def _bad_name(kind: str, name: str) -> str:
     limit = schema()["$defs"]["name"]["maxLength"]
     if len(name) > limit:
-        return f"{kind} name {shown(name)} is longer than {limit} characters"
+        return f"{kind} name {shown(name)} is longer than {limit} characters; shorten it"
     fixed = "".join(c if c.isascii() and (c.isalnum() or c == "-") else "-" for c in name.lower()).strip("-")
     hint = f"; did you mean {shown(fixed)}?" if fixed[:1].isalpha() else ""
     return f"{kind} name {shown(name)} must be lower-case letters, digits and hyphens, beginning with a letter{hint}"
@@ -230,6 +241,10 @@ def _described(failure: _Failure) -> str:
 def _wanted(failure: _Failure) -> str:
     types = failure.limit if isinstance(failure.limit, list) else [failure.limit]
     wanted = " or ".join(_TYPES[name] for name in types if name != "null")
+    if "array" in types and isinstance(failure.instance, str):
+        return f"{wanted} such as [{printable(failure.instance[:LONGEST_SHOWN])}]"
+    if required := failure.schema.get("required"):
+        return f"{wanted} with {', '.join(required)}"
     example = (failure.schema.get("examples") or [None])[0]
     return f"{wanted} such as {example}" if isinstance(example, str) else wanted
 

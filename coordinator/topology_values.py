@@ -14,15 +14,18 @@ from typing import Any
 from coordinator.topology_yaml import shown
 from reachability.blackout import Cron, zone
 from reachability.ports import PortSet
-from reachability.topology import Address, Network, PortSpec
+from reachability.topology import Address, Network, PortSpec, is_address
 
 LONGEST_S = 366 * 86400.0
 LONGEST_NAME = 253
+END_IS = "an environment, environment.agent, environment.service or a network"
+CRON_IS = "write one such as 0 2 * * 0"
 PORTS_ARE = "write tcp/5000, tcp/8000-8010, udp/53 or icmp"
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)")
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _PORT = re.compile(r"[0-9]{1,5}")
+_MEANT = re.compile(r"(?:tcp|udp)/[1-9][0-9]{0,3}")
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*")
 _DATE_ONLY = 10  # 2027-01-31
 
@@ -44,7 +47,8 @@ def parse_ports(text: str) -> PortSpec:
         return PortSpec(icmp=True)
     protocol, slash, ports = text.partition("/")
     if protocol not in {"tcp", "udp"} or not slash:
-        hint = f"; did you mean tcp/{text}?" if _PORT.fullmatch(text) else f"; {PORTS_ARE}"
+        meant = f"tcp/{text}" if _PORT.fullmatch(text) else "/".join(reversed(text.split("/")))
+        hint = f"; did you mean {meant}?" if _MEANT.fullmatch(meant) else f"; {PORTS_ARE}"
         raise ValueError(f"{shown(text)} is not a protocol with ports{hint}")
     ranges = [_range(part, text) for part in ports.split(",")]
     found = PortSet.from_ranges(ranges)
@@ -54,7 +58,7 @@ def parse_ports(text: str) -> PortSpec:
 def _range(part: str, text: str) -> tuple[int, int]:
     low, dash, high = part.partition("-")
     if not _PORT.fullmatch(low) or (dash and not _PORT.fullmatch(high)):
-        raise ValueError(f"{shown(part)} in {shown(text)} is not a port or a range of ports")
+        raise ValueError(f"{shown(part)} in {shown(text)} is not a port or a range of ports; {PORTS_ARE}")
     first, last = int(low), int(high) if dash else int(low)
     for port in (first, last):
         if not 1 <= port <= 65535:  # noqa: PLR2004 - what a port is
@@ -68,18 +72,23 @@ def parse_network(text: str) -> Network:
     """A network in CIDR notation, without host bits."""
     address, slash, prefix = text.partition("/")
     try:
-        if not slash:
-            bits = parse_address(address).max_prefixlen
-            raise ValueError(f"{shown(text)} lacks its prefix length; for one address write {address}/{bits}")
-        if not prefix.isascii() or not prefix.isdigit() or "%" in address:
-            raise ValueError(f"{shown(text)} is not a network; write one such as 10.30.0.0/24")
-        loose = ip_network(text, strict=False)
-    except ValueError as error:
-        wrong = f"{shown(text)} is not a network; write one such as 10.30.0.0/24"
-        raise ValueError(str(error) if str(error).startswith(shown(text)) else wrong) from None
-    if loose.network_address != ip_address(address):
+        first = ip_address(address)
+        loose = ip_network(f"{address}/{_prefix(prefix) if slash else first.max_prefixlen}", strict=False)
+    except ValueError:
+        raise ValueError(f"{shown(text)} is not a network; write one such as 10.30.0.0/24") from None
+    if isinstance(first, IPv6Address) and (first.scope_id or first.ipv4_mapped):
+        raise ValueError(f"{shown(text)} is not a network that others can reach; write one such as fd00:30::/64")
+    if not slash:
+        raise ValueError(f"{shown(text)} lacks its prefix length; for one address write {loose}")
+    if loose.network_address != first:
         raise ValueError(f"{shown(text)} has host bits set; did you mean {loose}?")
     return loose
+
+
+def _prefix(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,3}", text):
+        raise ValueError(text)
+    return int(text)
 
 
 def parse_address(text: str) -> Address:
@@ -87,26 +96,30 @@ def parse_address(text: str) -> Address:
     try:
         address = ip_address(text)
     except ValueError:
-        raise ValueError(f"{shown(text)} is not an IPv4 or IPv6 address") from None
+        raise ValueError(f"{shown(text)} is not an IPv4 or IPv6 address; write one such as 10.30.0.10") from None
     if isinstance(address, IPv6Address) and address.scope_id:
-        raise ValueError(f"{shown(text)} has a scope; only addresses that others can reach are meant")
+        raise ValueError(f"{shown(text)} has a scope; write an address that others can reach")
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
         raise ValueError(f"{shown(text)} is an IPv4 address in IPv6's clothes; write {address.ipv4_mapped}")
+    if address.is_loopback:
+        raise ValueError(f"{shown(text)} is each host's own; write an address that others can reach")
     if address.is_multicast or address.is_unspecified or address == IPv4Address("255.255.255.255"):
-        raise ValueError(f"{shown(text)} is not the address of a host")
+        raise ValueError(f"{shown(text)} is not the address of a host; write one such as 10.30.0.10")
     return address
 
 
 def parse_host(text: str) -> str:
     """An address, compressed, or a DNS name in lower case without its last dot."""
-    if ":" in text or re.fullmatch(r"[0-9.]+", text):
+    if re.fullmatch(r"[0-9.]+", text) or (":" in text and is_address(text)):
         return str(parse_address(text))
-    if "/" in text:
-        raise ValueError(f"{shown(text)} is not a host; write one address or a DNS name")
+    if "/" in text or ":" in text:
+        raise ValueError(f"{shown(text)} is not a host; write one address or DNS name and nothing else")
     name = text.lower().removesuffix(".")
     labels = name.split(".")
     if len(name) > LONGEST_NAME or not all(_LABEL.fullmatch(label) for label in labels) or labels[-1].isdigit():
-        raise ValueError(f"{shown(text)} is not an address or a DNS name")
+        raise ValueError(
+            f"{shown(text)} is not an address or a DNS name; write one such as 10.30.0.21 or db.prod.internal"
+        )
     return name
 
 
@@ -124,22 +137,28 @@ def parse_instant(text: str) -> datetime:
     try:
         return moment.astimezone(UTC)
     except OverflowError:
-        raise ValueError(f"{shown(text)} is beyond the calendar") from None
+        raise ValueError(f"{shown(text)} is beyond the calendar; write one such as 2027-01-31T00:00:00Z") from None
 
 
 def parse_timezone(text: str) -> str:
     """The name of a time zone that this machine knows."""
     if not _ZONE.fullmatch(text):
         raise ValueError(f"{shown(text)} is not a time zone; write one such as Europe/Berlin")
-    zone(text)
+    try:
+        zone(text)
+    except ValueError as error:
+        raise ValueError(f"{error}; write one such as Europe/Berlin") from error
     return text
 
 
 def parse_cron(text: str) -> str:
     """Cron's five fields."""
     if len(text) > 200:  # noqa: PLR2004 - longer than any schedule that a person can read
-        raise ValueError(f"{shown(text)} is too long for a cron expression")
-    Cron.parse(text)
+        raise ValueError(f"{shown(text)} is too long for a cron expression; {CRON_IS}")
+    try:
+        Cron.parse(text)
+    except ValueError as error:
+        raise ValueError(f"{error}; {CRON_IS}") from error
     return text
 
 
@@ -153,7 +172,7 @@ def parse_end(text: str) -> Network | tuple[str, str]:
     environment, _, member = text.partition(".")
     name = re.compile(r"[a-z][a-z0-9-]*")
     if not name.fullmatch(environment) or ("." in text and not name.fullmatch(member)):
-        raise ValueError(f"{shown(text)} is not an environment, environment.agent, environment.service or a network")
+        raise ValueError(f"{shown(text)} is not {END_IS}; write one such as prod, prod.db or 10.30.0.0/24")
     return environment, member
 
 

@@ -15,6 +15,7 @@ import yaml
 from reachability.topology import Mark
 
 MOST_VALUES = 100_000
+MOST_PROBLEMS = 200
 CHARACTERS_A_VALUE = 100  # a longer text counts as several values: repeated by aliases it costs as much as they do
 DEEPEST = 32
 LONGEST_SHOWN = 60
@@ -33,11 +34,21 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 # What the two scanners of PyYAML say, and what a person can do about it.
 _ADVICE = (
     ("mapping values are not allowed", "a second ': ' in one line; put the value in quotes, or on lines of its own"),
-    ("unexpected end of stream", "the file ends inside a quoted text"),
+    ("unexpected end of stream", "the file ends inside a quoted text; close the quote"),
     ("tab", "a tab cannot indent YAML; use spaces"),
     ("cannot start any token", "{character} cannot start a value; put it in quotes"),
-    ("incompatible YAML document", "only YAML 1 is read"),
-    ("undefined tag handle", "tags are not allowed"),
+    ("incompatible YAML document", "only YAML 1 is read; take out the line with %YAML"),
+    ("undefined tag handle", "tags are not allowed; take it out"),
+    ("unknown escape character", "this is no escape that a text in double quotes can have; use single quotes"),
+    ("expected node content", "a value is missing here, a comma is too many, or a bracket is not closed"),
+    ("did not find expected ','", "a comma or a closing bracket is missing before this"),
+    ("could not find expected ':'", "a key without a colon; write key: value, in one line of at most 1024 characters"),
+    (
+        "did not find expected <document start>",
+        "this belongs to nothing above it; take it out, or indent it like the rest",
+    ),
+    ("did not find expected key", "this fits nothing above it; indent it like its neighbours"),
+    ("did not find expected '-'", "this fits nothing above it; indent it like its neighbours"),
 )
 
 
@@ -107,11 +118,16 @@ def read_yaml(text: str) -> Document:
     return document
 
 
+def printable(text: str) -> str:
+    """The text with escapes for what moves a terminal's cursor, hides or ends a line."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def shown(value: Any) -> str:
     """A value as messages quote it: short, and with nothing in it that a terminal would obey."""
     if isinstance(value, str):
         clipped = value if len(value) <= LONGEST_SHOWN else value[: LONGEST_SHOWN - 1] + "…"
-        return "'" + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in clipped) + "'"
+        return f"'{printable(clipped)}'"
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -139,7 +155,9 @@ class _Composer:
                     case yaml.DocumentStartEvent():
                         documents += 1
                         if documents > 1:
-                            self._stop(event.start_mark, "a second document begins here; a topology is one")
+                            self._stop(
+                                event.start_mark, "a second document begins here; a topology is one: take the rest out"
+                            )
                     case yaml.ScalarEvent():
                         self._attach(self._scalar(event), event.anchor, event.value)
                     case yaml.AliasEvent():
@@ -175,7 +193,7 @@ class _Composer:
         elif (event.tag is None and event.implicit[0]) or event.tag in _SCALAR_TAGS - {"!", _CORE + "str"}:
             node.value = _resolve(event.value)
         if control := _CONTROL.search(event.value):
-            self._problem(node.mark, f"this text holds the control character U+{ord(control[0]):04X}")
+            self._problem(node.mark, f"this text holds the control character U+{ord(control[0]):04X}; take it out")
             node.value = _CONTROL.sub("?", event.value)
         return node
 
@@ -233,17 +251,18 @@ class _Composer:
     def _key(self, parent: _Open, node: _Node, text: str | None) -> tuple[str, Mark, bool]:
         first = (parent.node.pairs or {}).get(text or "")
         if text is None:
-            self._problem(node.mark, "a key must be a plain name")
+            self._problem(node.mark, "a key must be a plain name; a list or a mapping, or an alias of one, is none")
         elif text == "<<":
             self._problem(node.mark, "merge keys ('<<') are not supported; write the keys out")
         elif first is not None:
-            self._problem(node.mark, f"duplicate key {shown(text)}; the first is on line {first[0].line}")
+            self._problem(node.mark, f"duplicate key {shown(text)}; the first is on line {first[0].line}: take one out")
         else:
             return text, node.mark, True
         return "", node.mark, False
 
     def _problem(self, mark: Mark, message: str) -> None:
-        self.problems.append(Problem(mark.line, mark.column, message))
+        if len(self.problems) < MOST_PROBLEMS:
+            self.problems.append(Problem(mark.line, mark.column, message))
 
     def _syntax(self, error: yaml.MarkedYAMLError) -> Problem:
         mark = error.problem_mark or error.context_mark

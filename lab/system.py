@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
@@ -47,8 +48,9 @@ class System:
         """Everything, from `pki init` to the last agent's start."""
         self.make_keys()
         self.start_coordinator()
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(self.make_bundle, self.agents))
         for agent in self.agents:
-            self.make_bundle(agent)
             self.start_agent(agent)
 
     def make_keys(self) -> None:

@@ -75,7 +75,6 @@ class KernelWay:
         async with self._limit:
             for last in (False, True):
                 number = self._count + 1  # the first connection that the attempt makes
-                started = time.monotonic()
                 try:
                     await attempt(cell)
                 except TimeoutError:
@@ -91,14 +90,11 @@ class KernelWay:
                     if word == "not-sent" and number in self._left:
                         word = "refused"
                     self._found(cell, word, *classify.from_errno(error.errno))
-                else:
-                    if cell.rtt_ms is None:
-                        cell.rtt_ms = round((time.monotonic() - started) * 1000, 3)
                 return
 
     async def _tcp(self, cell: Cell) -> None:
         address, port = cell.target.address, cell.port
-        with await self._dial(address, port, cell.source) as connection:
+        with await self._dial(address, port, cell.source, cell) as connection:
             self._found(cell, "open", State.OPEN, Reason.SYN_ACK)
 
             async def again() -> socket.socket:
@@ -114,10 +110,12 @@ class KernelWay:
         with self._socket(socket.SOCK_DGRAM, address, port, cell.source) as connection:
             await self._bucket.take()
             self.packets += 1
+            started = time.monotonic()
             async with asyncio.timeout(REPLY_S):
                 await loop.sock_connect(connection, (address, port))
                 await loop.sock_sendall(connection, request)
                 data = await loop.sock_recv(connection, said.MOST)
+            _took(cell, started)
         self._found(cell, "open", State.OPEN, Reason.UDP_RESPONSE)
         cell.note = said.note(data)
         if port in (53, 5353) and dns.describe(data):
@@ -126,14 +124,16 @@ class KernelWay:
         if len(steady) >= said.LEAST:
             cell.said = said.digest(steady)
 
-    async def _dial(self, address: str, port: int, source: str) -> socket.socket:
-        """A connected socket whose flow is known to the witness; OSError or TimeoutError."""
+    async def _dial(self, address: str, port: int, source: str, cell: Cell | None = None) -> socket.socket:
+        """A connected socket whose flow is known to the witness; OSError or TimeoutError. The cell gets its time."""
         connection = self._socket(socket.SOCK_STREAM, address, port, source)
         try:
             await self._bucket.take()
             self.packets += 1
+            started = time.monotonic()
             async with asyncio.timeout(CONNECT_S):
                 await asyncio.get_running_loop().sock_connect(connection, (address, port))
+            _took(cell, started)
         except BaseException:
             connection.close()
             raise
@@ -161,3 +161,9 @@ class KernelWay:
         cell.kernel = kernel
         if not self._raw or (state is State.OPEN and cell.level < OPEN):
             cell.state, cell.reason = state, reason
+
+
+def _took(cell: Cell | None, started: float) -> None:
+    """How long it took, where the capture has not said so better."""
+    if cell is not None and cell.rtt_ms is None:
+        cell.rtt_ms = round((time.monotonic() - started) * 1000, 3)

@@ -61,7 +61,7 @@ class Middle:
             if isinstance(said, kind) and fits(said):
                 self.unheard.remove(said)
                 return said
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(20):
             async for message in self.link.messages():
                 said = unpack_up(message.payload)
                 message.done()
@@ -214,7 +214,7 @@ async def test_what_is_not_acknowledged_comes_again_after_the_broker_died(
             batches = {said.sequence: said for said in middle.seen if isinstance(said, Batch)}
             await middle.tell(Ack(spool=batches[1].spool, sequence=1))
             os.kill(site.broker.pid, signal.SIGKILL)
-            async with asyncio.timeout(8):
+            async with asyncio.timeout(20):
                 await middle.link.wait_connected(after=1)
             again = [await middle.hear(Batch), await middle.hear(Batch)]
             assert sorted(batch.sequence for batch in again) == [2, 3]

@@ -1,0 +1,125 @@
+"""The demo: what it says is read from the running system, and it is over in a minute."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import psutil
+import pytest
+
+from cli.demo import Story, cell_of
+from cli.render import Paint
+from lab.demo import AGENTS, Demo
+from lab.system import SEGWATCH
+
+pytestmark = pytest.mark.lab
+
+
+def test_the_demo_tells_its_story_within_a_minute() -> None:
+    began = time.monotonic()
+    done = subprocess.run([SEGWATCH, "demo"], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout
+    assert time.monotonic() - began <= 60, said
+    assert max(map(len, said.splitlines())) <= 100, said
+    assert "\x1b" not in said, "no colour where there is no terminal"
+    assert "4 environments, 11 hosts, 9 services" in said
+    assert "5 agents connected" in said
+    assert re.search(r"3,604 of 3,604 proven · 1 unexpected path · 0 inconclusive", said), said
+    assert "dev can reach prod's model registry" in said
+    assert "critical · CWE-653, CWE-668" in said
+    assert "model tampering" in said
+    assert "denied: no path in topology.yaml matches" in said
+    assert re.search(r"firewall drops +■ blocked", said)
+    assert re.search(r"target stopped +\? inconclusive", said)
+    assert re.search(r"dev-1 cut off +\? inconclusive", said)
+    assert re.search(r"Closing the hole in the firewall … F-\w+ resolved \d", said), said
+
+
+def test_each_line_changes_when_its_fault_is_taken_away() -> None:
+    story = Story(Paint(color=False), quiet=True)
+    with Demo() as demo:
+        demo.serve()
+        demo.system.deploy()
+        demo.system.wait_for(lambda: len(demo.system.connected()) == len(AGENTS), "the agents")
+
+        def now() -> str:
+            _, body = demo.system.verify("--cells", "--from", "dev", "--to", "prod")
+            return story.line("now", cell_of(body), demo)
+
+        assert "■ blocked" in now()
+        demo.estate.rules([*demo.rules, "ip saddr 10.10.0.10 ip daddr 10.30.0.10 tcp dport 22 accept"])
+        assert "✗ reachable" in now(), "the firewall lets it through"
+        demo.estate.rules(demo.rules)
+        demo.cut_off()
+        assert "? inconclusive" in now()
+        demo.let_out()
+        assert "■ blocked" in now()
+        demo.stop_target()
+        line = now()
+        assert "? inconclusive" in line
+        assert "from inside" in line
+        demo.start_target()
+        assert "■ blocked" in now()
+
+
+def junit(demo: Demo) -> tuple[int, ET.Element]:
+    """Exit code and document of `verify -o junit`."""
+    done = demo.system.cli("verify", "--state-dir", "state", "-o", "junit")
+    return done.returncode, ET.fromstring(done.stdout)
+
+
+def test_the_junit_file_has_exactly_one_failure_the_leak() -> None:
+    with Demo() as demo:
+        demo.serve()
+        demo.system.deploy()
+        code, suite = junit(demo)
+        cases = list(suite.iter("testcase"))
+        failures = [case for case in cases if case.find("failure") is not None]
+        assert code == 1
+        assert len(failures) == 1
+        assert [case for case in cases if case.find("error") is not None] == []
+        text = ET.tostring(failures[0], encoding="unicode")
+        assert "10.30.0.21" in text
+        assert "tcp/5000" in text
+        demo.close_leak()
+        code, clean = junit(demo)
+        assert code == 0
+        assert len(list(clean.iter("testcase"))) == len(cases)
+        assert [c for c in clean.iter("testcase") if c.find("failure") is not None or c.find("error") is not None] == []
+        for path in ("findings", "matrix", "coverage"):
+            said = demo.system.cli(path, "--state-dir", "state").check().stdout
+            assert max(map(len, said.splitlines())) <= 100, said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM])
+def test_nothing_is_left_of_an_interrupted_demo(number: int, tmp_path: Path) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "cli.main", "demo"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        cwd=Path(__file__).parents[2],
+    ) as running:
+        assert running.stdout is not None
+        for line in running.stdout:
+            if line.startswith("  system"):
+                break
+        mine = psutil.Process(running.pid).children(recursive=True)
+        assert any("nats-server" in " ".join(p.cmdline()) for p in mine)
+        running.send_signal(number)
+        running.stdout.read()
+        running.wait(10)
+    _, alive = psutil.wait_procs(mine, 5)
+    assert not alive, [p.cmdline() for p in alive]
+    if number != signal.SIGKILL:
+        assert list(tmp_path.iterdir()) == [], "its files are gone too"
