@@ -28,7 +28,7 @@ lint: .stamps/dev
 	$(VENV)/bin/lint-imports
 
 soak: .stamps/test-apt .stamps/dev
-	$(PY) -m pytest -p no:cacheprovider -m soak tests/lab $(PYTEST_ARGS)
+	$(PY) -m pytest -p no:cacheprovider -m "lab or soak" -v -rP --tb=short tests/lab $(PYTEST_ARGS)
 
 bench: .stamps/test-apt .stamps/dev
 	$(PY) -m tests.bench
