@@ -14,6 +14,12 @@ import ipaddress
 import secrets
 import socket
 import struct
+import time
+
+from probes import classify
+from probes.once import Ask, Found
+from reachability.observation import Observation
+from reachability.vocabulary import Protocol, Reason, State
 
 A, TXT, AAAA = 1, 16, 28
 IN, CHAOS = 1, 3
@@ -72,7 +78,7 @@ async def resolve(name: str, timeout_s: float = LOOKUP_S) -> tuple[tuple[str, ..
     return tuple(dict.fromkeys(str(entry[4][0]) for entry in found)), ""
 
 
-async def ask(server: str, name: str, port: int = 53) -> tuple[tuple[str, ...], str]:
+async def query_server(server: str, name: str, port: int = 53) -> tuple[tuple[str, ...], str]:
     """(addresses, the server's answer in words) of a query to one server; ("" words: silence). OSError when refused."""
     found: list[str] = []
     words = ""
@@ -81,6 +87,39 @@ async def ask(server: str, name: str, port: int = 53) -> tuple[tuple[str, ...], 
         words = words or describe(reply)
         found.extend(addresses(reply))
     return tuple(found), words
+
+
+async def probe(ask: Ask) -> Found:
+    """Whether a name resolves, and to what: at this host's resolver, or at one server."""
+    started = time.monotonic()
+    try:
+        if ask.server:
+            found, words = await query_server(ask.server, ask.host)
+        else:
+            found, words = await resolve(ask.host)
+    except OSError as error:
+        found, words = (), error.strerror or str(error)
+        state, reason = classify.from_errno(error.errno)
+    else:
+        answered = bool(found or (ask.server and words))
+        state, reason = (State.OPEN, Reason.UDP_RESPONSE) if answered else (State.ERROR, Reason.RESOLVE_FAILED)
+        if ask.server and not words:
+            state, reason, words = State.OPEN_FILTERED, Reason.NO_RESPONSE, f"{ask.server} does not answer"
+    observation = Observation(
+        target=1,
+        source_address="",
+        address=ask.server or ask.host,
+        protocol=Protocol.UDP,
+        kind="dns",
+        name=ask.host,
+        ports="53" if ask.server else "",
+        state=state,
+        reason=reason,
+        way="connect",
+        note=words,
+        rtt_ms=round((time.monotonic() - started) * 1000, 3),
+    )
+    return Found(observation, lines=tuple(("address", address) for address in found))
 
 
 async def exchange(server: str, port: int, request: bytes) -> bytes:

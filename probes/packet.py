@@ -66,7 +66,7 @@ def parse(data: bytes, pkttype: int, interface: str, ethertype: int, at: float) 
             return _ipv4(data, packet, depth=0)
         if ethertype == IPV6:
             return _ipv6(data, packet, depth=0)
-    except (struct.error, IndexError):
+    except (struct.error, IndexError, ValueError):
         return None
     return None
 
@@ -145,6 +145,6 @@ def _icmp(data: bytes, packet: Packet, depth: int) -> Packet:
         inner = Packet(packet.at, not packet.incoming, False, packet.interface, 0, "", "", 0, 0)
         try:
             packet.quote = (_ipv4 if packet.family == 4 else _ipv6)(data[8:], inner, 1)  # noqa: PLR2004
-        except (struct.error, IndexError):
+        except (struct.error, IndexError, ValueError):
             packet.quote = None
     return packet

@@ -14,8 +14,15 @@ import asyncio
 import hashlib
 import socket
 import ssl
+import time
+
+from probes import classify
+from probes.once import Ask, Found
+from reachability.observation import Observation
+from reachability.vocabulary import Protocol, Reason, State
 
 HANDSHAKE_S = 1.5
+CONNECT_S = 3.0
 FIRST = frozenset(
     {443, 465, 636, 853, 989, 990, 993, 995, 2376, 5986, 6443, 8443, 9443, 10250}
 )  # ports that speak it first
@@ -42,6 +49,48 @@ async def handshake(connection: socket.socket, name: str = "") -> tuple[bytes, s
     note = f"{session.version()}, certificate {fingerprint(certificate)}" if certificate else f"{session.version()}"
     writer.transport.abort()
     return certificate, note
+
+
+async def probe(ask: Ask) -> Found:
+    """A connection to one TCP port, and a handshake on it."""
+    connection = socket.socket(socket.AF_INET6 if ":" in ask.address else socket.AF_INET, socket.SOCK_STREAM)
+    connection.setblocking(False)
+    started = time.monotonic()
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            await asyncio.get_running_loop().sock_connect(connection, (ask.address, ask.port))
+    except TimeoutError:
+        connection.close()
+        return Found(_observation(ask, State.FILTERED, Reason.NO_RESPONSE))
+    except OSError as error:
+        connection.close()
+        return Found(_observation(ask, *classify.from_errno(error.errno), note=error.strerror or ""))
+    rtt_ms = round((time.monotonic() - started) * 1000, 3)
+    certificate, note = await handshake(connection, ask.name)
+    said = fingerprint(certificate) if certificate else ""
+    found = _observation(ask, State.OPEN, Reason.SYN_ACK, note=note, said=said, rtt_ms=rtt_ms)
+    return Found(found, lines=tuple(describe(certificate).items()) if certificate else ())
+
+
+def _observation(
+    ask: Ask, state: State, reason: Reason, *, note: str = "", said: str = "", rtt_ms: float | None = None
+) -> Observation:
+    return Observation(
+        target=1,
+        source_address="",
+        address=ask.address,
+        protocol=Protocol.TCP,
+        kind="tls",
+        name=ask.name,
+        ports=str(ask.port),
+        state=state,
+        reason=reason,
+        way="connect",
+        kernel="open" if state is State.OPEN else "",
+        said=said,
+        note=note,
+        rtt_ms=rtt_ms,
+    )
 
 
 def fingerprint(certificate: bytes) -> str:

@@ -13,6 +13,8 @@ from __future__ import annotations
 import struct
 
 from probes import dns
+from probes.once import Ask, Found, packets
+from reachability.vocabulary import Protocol
 
 SNMP = bytes.fromhex("302602010104067075626c6963a019020101020100020100300e300c06082b060102010101000500")
 IKE = bytes.fromhex("5e675e675e675e67" + "00" * 8 + "0110020000000000" + "0000001c")
@@ -36,3 +38,8 @@ REQUESTS = {
 def steady(port: int, reply: bytes) -> bytes:
     """A reply without what changes by itself: NTP's times and delays."""
     return reply[:4] + reply[12:16] if port == 123 else reply  # noqa: PLR2004
+
+
+async def probe(ask: Ask) -> Found:
+    """One UDP port: the keyed datagrams, and the request of its usual service."""
+    return await packets(ask, Protocol.UDP)

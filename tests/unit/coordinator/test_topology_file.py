@@ -40,10 +40,10 @@ environments:
 
 def refused(read: Callable[[], Topology]) -> tuple[str, ...]:
     """The errors of what must be refused, in time, each on a line of its own."""
-    started = time.perf_counter()
+    started = time.process_time()  # of this process: the machine may have more to do
     with pytest.raises(TopologyErrors) as raised:
         read()
-    assert time.perf_counter() - started < LONGEST_S
+    assert time.process_time() - started < LONGEST_S
     errors = raised.value.errors
     assert errors
     assert str(raised.value) == "\n".join(errors)
@@ -221,9 +221,9 @@ def test_a_file_full_of_errors_shows_some_and_ends_soon(content: str) -> None:
 def test_many_networks_and_agents_that_are_right_take_no_longer() -> None:
     networks = ",".join(f"10.{i // 256}.{i % 256}.0/24" for i in range(20_000))
     agents = "".join(f"      a{i}: {{addresses: [10.{i // 256}.{i % 256}.1]}}\n" for i in range(12_000))
-    started = time.perf_counter()
+    started = time.process_time()
     assert len(parse_topology((ENVIRONMENTS % (networks, agents)).encode()).agents()) == 12_000
-    assert time.perf_counter() - started < LONGEST_S
+    assert time.process_time() - started < LONGEST_S
 
 
 def test_anchors_within_bounds_are_no_error() -> None:
@@ -260,6 +260,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.timeout(LONGEST_S)
 def test_a_directory_and_a_pipe_and_a_device(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -270,6 +271,7 @@ def test_a_directory_and_a_pipe_and_a_device(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.timeout(LONGEST_S)
 def test_a_pipe_that_somebody_writes_to(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

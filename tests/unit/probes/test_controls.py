@@ -1,0 +1,90 @@
+"""What controls show: loss, bans, and which copies are known to have got out."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from probes.controls import IN_FLIGHT_S, PAIR, Controls, Series
+from probes.routes import Route
+from reachability.vocabulary import Protocol
+
+ROUTE = Route("eth0", "10.10.0.1", "10.10.0.10", b"")
+KEY = ("10.10.0.10", "eth0 10.10.0.1", "tcp4")
+END = 1000.0
+
+
+def series(pattern: str, kind: str = "coordinator", address: str = "10.0.0.10", start: float = 0.0) -> Series:
+    """A packet a second: `+` answered, `-` not."""
+    made = Series(address, Protocol.TCP, 8883, kind, ROUTE)
+    made.sent = [start + index for index in range(len(pattern))]
+    made.answered = {index: start + index + 0.001 for index, mark in enumerate(pattern) if mark == "+"}
+    return made
+
+
+def controls(*all_of: Series, now: float = END) -> Controls:
+    made = Controls(now=lambda: now)
+    for each in all_of:
+        made.add(each)
+    return made
+
+
+def test_nothing_answered_is_no_measurement() -> None:
+    assert controls(series("----")).loss() is None
+    assert controls().loss() is None
+
+
+def test_loss_is_an_upper_bound() -> None:
+    few, many = controls(series("+" * 10)).loss(), controls(series("+" * 1000)).loss()
+    lossy = controls(series("+-" * 50)).loss()
+    assert few is not None
+    assert many is not None
+    assert lossy is not None
+    assert 0.001 <= many < few < 0.5 < lossy
+
+
+def test_a_ban_is_no_loss_and_covers_nothing_after_it() -> None:
+    banned = controls(series("+" * 50 + "-" * 50))
+    loss = banned.loss()
+    assert loss is not None
+    assert loss < 0.1
+    covers = banned.coverage().covers
+    assert covers(KEY, "10.30.0.21", 20.0)
+    assert not covers(KEY, "10.30.0.21", 60.0), "after the last good control"
+    assert banned.stopped() == banned.series
+
+
+def test_what_is_still_in_flight_is_not_missed() -> None:
+    flying = controls(series("+" * 20 + "-"), now=20.0 + IN_FLIGHT_S / 2).loss()
+    assert flying == controls(series("+" * 20)).loss()
+    assert flying != controls(series("+" * 20 + "-"), now=20.0 + IN_FLIGHT_S * 2).loss()
+
+
+def test_a_pair_that_stopped_answering_outweighs_a_good_control_elsewhere() -> None:
+    good = series("+" * 100)
+    pair = series("+" + "-" * 40, PAIR, "10.30.0.21", start=10.0)
+    covers = controls(good, pair).coverage().covers
+    assert covers(KEY, "10.30.0.21", 5.0)
+    assert not covers(KEY, "10.30.0.21", 30.0)
+    assert not covers(KEY, "10.30.0.22", 30.0), "a ban is between two, and this is their pair too"
+
+
+def test_a_pair_that_answers_shows_no_more_than_that_there_is_no_ban() -> None:
+    pair = series("+" * 40, PAIR, "10.30.0.21")
+    assert not controls(pair).coverage().covers(KEY, "10.30.0.21", 5.0), "a middlebox on this side may answer"
+
+
+def test_a_control_of_another_way_or_protocol_says_nothing() -> None:
+    covers = controls(series("+" * 40)).coverage().covers
+    assert covers(KEY, "10.30.0.21", 5.0)
+    for other in (("10.10.0.11", *KEY[1:]), (KEY[0], "eth1 10.10.0.2", KEY[2]), (*KEY[:2], "udp4"), (*KEY[:2], "tcp6")):
+        assert not covers(other, "10.30.0.21", 5.0)
+
+
+@given(st.lists(st.text(alphabet="+-", min_size=1, max_size=60), min_size=1, max_size=4), st.floats(0, 70))
+def test_any_history_gives_a_loss_between_none_and_all(patterns: list[str], now: float) -> None:
+    made = controls(*(series(text, address=f"10.0.0.{i}") for i, text in enumerate(patterns)), now=now)
+    loss = made.loss()
+    assert loss is None or 0 < loss <= 1
+    assert made.results(now)
+    made.coverage().covers(KEY, "10.30.0.21", now / 2)
