@@ -149,6 +149,11 @@ def report(body: Body, style: Paint) -> list[str]:
     what = _counts(failing, result["summary"], coverage)
     lines = sentence(style, word, tone, " · ".join(filter(None, [what, counted(coverage, len(environments)), took])))
     lines += _missing_agents(body, style)
+    lines += [
+        f"{style('?', 'warn')} {pair['source']} → {pair['destination']}: nothing can be tested: no host of it has an address "
+        "of a family that the agents have"
+        for pair in result["untested"]
+    ]
     lines += table([_finding_row(finding, style) for finding in failing])
     required = [entry for entry in body["unproven"] if entry["required"]]
     lines += unproven_lines(required[:_UNPROVEN_LINES], style)

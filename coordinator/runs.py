@@ -140,6 +140,7 @@ class Runs:
             self._estate.agents.values(),
             started=run.started,
             finished=run.finished,
+            scope=(run.source, run.destination),
             with_cells=with_cells,
         )
 

@@ -8,7 +8,7 @@ from typing import Any
 from coordinator.views import AgentState, Body, agents_body, cell_body, coverage_body, finding_body, iso, results
 from reachability.advice import advise
 from reachability.compare import Cell
-from reachability.coverage import PROVEN, total
+from reachability.coverage import PROVEN, total, untested
 from reachability.finding import Finding, fold_findings
 from reachability.ports import PortSet
 from reachability.topology import Topology
@@ -18,12 +18,12 @@ _WORST = (Result.FAIL, Result.INCONCLUSIVE, Result.STALE, Result.NOT_RUN, Result
 REST = "everything else denied"  # the check of a pair that no path of the topology names
 
 
-def outcome(cells: Iterable[Cell]) -> str:
-    """`fail` if a cell fails, else `inconclusive` if a required one is not proven, else `pass`."""
+def outcome(cells: Sequence[Cell], untested_pairs: Sequence[tuple[str, str]] = ()) -> str:
+    """`fail` if a cell fails, else `inconclusive` if a required one is not proven or a pair has none, else `pass`."""
     found = {(cell.result, cell.required) for cell in cells}
     if any(result is Result.FAIL for result, _ in found):
         return Result.FAIL.value
-    if any(required and result not in PROVEN for result, required in found):
+    if not found or untested_pairs or any(required and result not in PROVEN for result, required in found):
         return Result.INCONCLUSIVE.value
     return Result.PASS.value
 
@@ -36,6 +36,7 @@ def verify(
     *,
     started: float,
     finished: float,
+    scope: tuple[str | None, str | None] = (None, None),
     with_cells: bool = False,
 ) -> Body:
     """`verify -o json`: this run judged alone.
@@ -47,17 +48,24 @@ def verify(
         agents: the roster.
         started: epoch seconds.
         finished: epoch seconds.
+        scope: the source and destination environment that the run was narrowed to; None: all.
         with_cells: adds `cells` in the form of `matrix --cells`.
     """
     entry = total(cells)
+    pairs = [
+        (source, destination)
+        for source, destination in untested(topology, cells)
+        if scope[0] in {None, source} and scope[1] in {None, destination}
+    ]
     body: Body = {
-        "result": outcome(cells),
+        "result": outcome(cells, pairs),
         "started": iso(started),
         "finished": iso(finished),
         "summary": results(entry),
         "coverage": round(entry.ratio, 6),
         "findings": [finding_body(topology, finding) for finding in of_run(cells, found)],
         "agents": agents_body(agents, finished),
+        "untested": [{"source": source, "destination": destination} for source, destination in pairs],
     }
     if with_cells:
         body["cells"] = [cell_body(cell) for cell in cells]

@@ -34,6 +34,8 @@ def lint(topology: Topology, now: datetime) -> list[Warned]:
         *_expired(topology, now),
         *_idle_paths(topology, plan),
         *_unwitnessed(topology),
+        *_untested(topology, plan),
+        *_astray(topology),
         *_too_much(topology, plan),
     ]
     return sorted(set(found))
@@ -129,8 +131,7 @@ def _idle_paths(topology: Topology, plan: tuple[PlanTarget, ...]) -> Iterator[Wa
         if any(matches(topology, path.source, path.destination, target) for target in plan):
             continue
         # Addresses that only the agents know are not in this plan.
-        vague = path.source.network is not None or path.source.service or path.destination.network is not None
-        if vague and _may_match(topology, path.source):
+        if _may_match(topology, path.source) or _may_match(topology, path.destination):
             continue
         yield _at(
             path.mark,
@@ -139,6 +140,7 @@ def _idle_paths(topology: Topology, plan: tuple[PlanTarget, ...]) -> Iterator[Wa
 
 
 def _may_match(topology: Topology, end: Selector) -> bool:
+    """Whether an agent that reports its own addresses may be at this end."""
     environments = [topology.environments[end.environment]] if end.environment else list(topology.environments.values())
     return any(not agent.addresses for environment in environments for agent in environment.agents.values())
 
@@ -163,6 +165,35 @@ def _without_agent(environment: Environment) -> list[str]:
     return list(
         dict.fromkeys(h for s in environment.services.values() for h in s.hosts if is_address(h) and h not in owned)
     )
+
+
+def _untested(topology: Topology, plan: tuple[PlanTarget, ...]) -> Iterator[Warned]:
+    tested = {(target.source_environment, target.destination) for target in plan}
+    for source in topology.environments.values():
+        if not source.agents:
+            continue  # that is said already
+        for destination in topology.environments.values():
+            empty = not destination.agents and not destination.services  # that too
+            if destination is source or empty or (source.name, destination.name) in tested:
+                continue
+            if any(not agent.addresses for agent in destination.agents.values()):
+                continue
+            yield _at(
+                destination.mark,
+                f"nothing can be tested from '{source.name}' to '{destination.name}': no host of it has an address of a "
+                "family that the agents there have",
+            )
+
+
+def _astray(topology: Topology) -> Iterator[Warned]:
+    for environment in topology.environments.values():
+        for service in environment.services.values():
+            for host in service.hosts:
+                if is_address(host) and not environment.contains(host):
+                    yield _at(
+                        service.mark,
+                        f"host {host} of '{service.name}' is in no network of '{environment.name}': is it its?",
+                    )
 
 
 def _too_much(topology: Topology, plan: tuple[PlanTarget, ...]) -> Iterator[Warned]:

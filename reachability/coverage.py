@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from reachability.compare import NO_PACKET, NO_SESSION, Cell
+from reachability.topology import Topology
 from reachability.vocabulary import Result
 
 PROVEN = frozenset({Result.PASS, Result.FAIL, Result.WAIVED})
@@ -33,7 +34,9 @@ class Coverage:
 
     @property
     def ratio(self) -> float:
-        """Proven of required, 1.0 only where that is all of them (or none is required)."""
+        """Proven of required, 1.0 only where that is all of them. Where there is nothing to test, nothing is proven."""
+        if not self.cells:
+            return 0.0
         if self.proven == self.required:
             return 1.0
         return min(self.proven / self.required, 0.999999)
@@ -83,6 +86,17 @@ def coverage(cells: Iterable[Cell]) -> tuple[Coverage, ...]:
     for cell in cells:
         pairs.setdefault(cell.pair, _Tally()).add(cell)
     return tuple(tally.coverage(*pair) for pair, tally in pairs.items())
+
+
+def untested(topology: Topology, cells: Iterable[Cell]) -> tuple[tuple[str, str], ...]:
+    """Pairs of environments without a single cell, although the source has an agent: no green may stand for them."""
+    tested = {cell.pair for cell in cells}
+    return tuple(
+        (source.name, destination)
+        for source in topology.environments.values()
+        for destination in topology.environments
+        if source.agents and destination != source.name and (source.name, destination) not in tested
+    )
 
 
 def total(cells: Iterable[Cell]) -> Coverage:

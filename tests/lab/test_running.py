@@ -155,5 +155,3 @@ def _outer_pid(system: System, agent: str) -> int:
         if f"state-{agent}" in line and "agent" in line and Path(process.cwd()) == system.directory:
             return int(process.pid)
     raise AssertionError(f"{agent} does not run")
-
-

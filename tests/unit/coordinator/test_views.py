@@ -72,7 +72,8 @@ def views_plan(declared: Topology) -> tuple[PlanTarget, ...]:
 
 def test_verify() -> None:
     body = Estate().run_body(with_cells=True)["result"]
-    assert list(body) == ["result", "started", "finished", "summary", "coverage", "findings", "agents", "cells"]
+    keys = ["result", "started", "finished", "summary", "coverage", "findings", "agents", "untested", "cells"]
+    assert list(body) == keys
     assert set(body["summary"]) == SUMMARY
     assert (body["result"], body["summary"]["fail"], len(body["findings"])) == ("fail", 1, 1)
     assert body["started"] == "2026-11-23T12:06:02.800Z"
@@ -88,6 +89,22 @@ def test_verify() -> None:
 )
 def test_outcome(estate: dict[str, bool], result: str) -> None:
     assert Estate(**estate).run_body()["result"]["result"] == result
+
+
+def test_a_pair_without_a_cell_is_no_pass() -> None:
+    cells = Estate(leak=False).cells
+    assert runview.outcome(cells) == "pass"
+    assert runview.outcome([]) == "inconclusive"
+    assert runview.outcome(cells, [("dev", "prod")]) == "inconclusive"
+    less = [cell for cell in cells if cell.pair != ("dev", "prod")]
+    topology = Estate(leak=False).topology
+
+    def body(**scope: tuple[str | None, str | None]) -> views.Body:
+        return runview.verify(topology, less, [], [], started=1.0, finished=2.0, **scope)
+
+    assert body()["untested"] == [{"source": "dev", "destination": "prod"}]
+    assert body()["result"] == "inconclusive"
+    assert body(scope=("test", None))["result"] == "pass"
 
 
 def test_what_need_not_be_proven_gives_no_exit_code() -> None:
