@@ -187,6 +187,9 @@ def _untested(topology: Topology, plan: tuple[PlanTarget, ...]) -> Iterator[Warn
 
 def _astray(topology: Topology) -> Iterator[Warned]:
     for environment in topology.environments.values():
+        for network in environment.networks:
+            if network.is_loopback:
+                yield _at(environment.mark, f"{network} is each host's own: an agent would probe itself there")
         for service in environment.services.values():
             for host in service.hosts:
                 if is_address(host) and not environment.contains(host):

@@ -101,8 +101,6 @@ def parse_address(text: str) -> Address:
         raise ValueError(f"{shown(text)} has a scope; write an address that others can reach")
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
         raise ValueError(f"{shown(text)} is an IPv4 address in IPv6's clothes; write {address.ipv4_mapped}")
-    if address.is_loopback:
-        raise ValueError(f"{shown(text)} is each host's own; write an address that others can reach")
     if address.is_multicast or address.is_unspecified or address == IPv4Address("255.255.255.255"):
         raise ValueError(f"{shown(text)} is not the address of a host; write one such as 10.30.0.10")
     return address

@@ -99,8 +99,8 @@ def test_a_pair_without_a_cell_is_no_pass() -> None:
     less = [cell for cell in cells if cell.pair != ("dev", "prod")]
     topology = Estate(leak=False).topology
 
-    def body(**scope: tuple[str | None, str | None]) -> views.Body:
-        return runview.verify(topology, less, [], [], started=1.0, finished=2.0, **scope)
+    def body(scope: tuple[str | None, str | None] = (None, None)) -> views.Body:
+        return runview.verify(topology, less, [], [], started=1.0, finished=2.0, scope=scope)
 
     assert body()["untested"] == [{"source": "dev", "destination": "prod"}]
     assert body()["result"] == "inconclusive"
