@@ -212,9 +212,10 @@ class Sealed:
 
     def _enter(self, host: str, drop_caps: Sequence[str]) -> list[str]:
         enter = ["ip", "netns", "exec", host] if host else []
-        hosts = self.directory / "hosts"
-        if host and hosts.exists():
-            enter += ["sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', str(hosts)]
+        for name in ("hosts", "resolv.conf"):
+            path = self.directory / name
+            if host and path.exists():
+                enter += ["sh", "-c", f'mount --bind "$0" /etc/{name} && exec "$@"', str(path)]
         if drop_caps:
             names = ",".join(f"-{name}" for name in drop_caps)
             enter += ["setpriv", f"--bounding-set={names}", f"--inh-caps={names}"]
