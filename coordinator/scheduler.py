@@ -27,7 +27,8 @@ def phase(agent: str, schedule: str, period_s: float) -> float:
 def next_due(agent: str, schedule: str, period_s: float, now: float) -> float:
     """The first start after `now` (epoch seconds)."""
     offset = phase(agent, schedule, period_s)
-    return (int((now - offset) // period_s) + 1) * period_s + offset
+    at = (int((now - offset) // period_s) + 1) * period_s + offset
+    return at if at > now else at + period_s  # rounding may leave it at `now` itself
 
 
 def destinations_for(estate: Estate, agent: str) -> tuple[str, ...]:

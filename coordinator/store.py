@@ -58,13 +58,21 @@ class Store:
         self._lock = _lock(state_dir / "lock")
         try:
             self._db = sqlite3.connect(state_dir / "store.sqlite", isolation_level=None)
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._migrate()
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+                self._db.execute("PRAGMA synchronous = FULL")
+                self._migrate()
+            except BaseException:
+                self._db.close()
+                raise
         except sqlite3.Error as error:
+            os.close(self._lock)
             raise StoreError(
                 f"{state_dir}/store.sqlite cannot be read: {error}. Move it away to begin anew, or restore a backup."
             ) from error
+        except BaseException:
+            os.close(self._lock)
+            raise
 
     def close(self) -> None:
         """Close it and let another coordinator have it."""

@@ -1,0 +1,102 @@
+"""The coordinator's store: once, in one order, readable after everything."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from coordinator.store import Store, StoreError
+from reachability.observation import Lookup, RoundSpec, SourceReport, WitnessReport
+from reachability.vocabulary import RoundKind
+
+SPEC = RoundSpec(
+    round="R1",
+    kind=RoundKind.NORMAL,
+    schedule="cycle",
+    source="dev-1",
+    source_environment="dev",
+    destination="prod",
+    targets=(),
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = Store(tmp_path / "state")
+    yield made
+    made.close()
+
+
+def report(name: str = "R1") -> SourceReport:
+    return SourceReport(round=name, agent="dev-1")
+
+
+def test_a_batch_counts_once(store: Store) -> None:
+    assert store.take("dev-1", "s", 1, 1, [report()], 10.0) == (True, 1)
+    assert store.take("dev-1", "s", 1, 1, [report()], 11.0) == (False, 1)
+    store.start_round(SPEC, "R1", 9.0)
+    [(spec, armed, reports)] = store.group_of("R1")
+    assert (spec, armed, reports) == (SPEC, {}, [(report(), 10.0)])
+
+
+def test_the_acknowledgement_is_cumulative_in_any_order(store: Store) -> None:
+    assert store.take("dev-1", "s", 3, 1, [], 1.0) == (True, 0)
+    assert store.take("dev-1", "s", 1, 1, [], 1.0) == (True, 1)
+    assert store.take("dev-1", "s", 2, 1, [], 1.0) == (True, 3)
+    assert store.take("dev-1", "s", 2, 1, [], 1.0) == (False, 3)
+    assert store.take("dev-1", "another", 1, 1, [], 1.0) == (True, 1), "each spool counts for itself"
+
+
+def test_what_the_spool_has_lost_is_gone_over(store: Store) -> None:
+    assert store.take("dev-1", "s", 1, 1, [], 1.0) == (True, 1)
+    assert store.take("dev-1", "s", 9, 8, [], 1.0) == (True, 7)
+    assert store.take("dev-1", "s", 8, 8, [], 1.0) == (True, 9)
+
+
+def test_a_follow_up_belongs_to_its_round(store: Store) -> None:
+    store.start_round(SPEC, "R1", 1.0)
+    follow = RoundSpec(**{**{f: getattr(SPEC, f) for f in SPEC.__dataclass_fields__}, "round": "R0"})
+    store.start_round(follow, "R1", 2.0)
+    store.take("prod-1", "s", 1, 1, [WitnessReport(round="R0", agent="prod-1", late=True)], 3.0)
+    store.set_armed("R1", {"prod-1": True})
+    first, second = store.group_of("R0")
+    assert (first[0].round, first[1], second[0].round) == ("R1", {"prod-1": True}, "R0"), "the main round comes first"
+    assert second[2][0][0] == WitnessReport(round="R0", agent="prod-1", late=True)
+    assert store.group_of("unknown") == []
+
+
+def test_it_outlives_its_process(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.put("sequence", 7)
+    store.put_lookups("dev-1", [Lookup(name="db", addresses=("10.0.0.1",))])
+    store.take("dev-1", "s", 1, 1, [report()], 1.0)
+    store.close()
+    again = Store(tmp_path)
+    assert again.get("sequence", int, 0) == 7
+    assert again.get("other", int, 3) == 3
+    assert again.lookups() == {"dev-1": {"db": Lookup(name="db", addresses=("10.0.0.1",))}}
+    assert again.take("dev-1", "s", 1, 1, [report()], 2.0) == (False, 1)
+    again.close()
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    first = Store(tmp_path)
+    with pytest.raises(StoreError, match="in use by another coordinator"):
+        Store(tmp_path)
+    first.close()
+    Store(tmp_path).close()
+
+
+def test_a_store_that_is_none_or_newer_is_named(tmp_path: Path) -> None:
+    (tmp_path / "store.sqlite").write_bytes(b"no database" * 100)
+    with pytest.raises(StoreError, match="cannot be read"):
+        Store(tmp_path)
+    (tmp_path / "store.sqlite").unlink()
+    with sqlite3.connect(tmp_path / "store.sqlite") as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(StoreError, match="use a newer segwatch"):
+        Store(tmp_path)

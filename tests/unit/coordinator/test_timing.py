@@ -1,0 +1,140 @@
+"""The schedule's arithmetic and the echo, with injected clocks."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+
+import pytest
+
+from coordinator.broker import Listen
+from coordinator.daemon import addresses_of
+from coordinator.echo import KEEP_S, Echo
+from coordinator.estate import Estate
+from coordinator.scheduler import Scheduler, destinations_for, next_due, phase
+from coordinator.store import Store
+from coordinator.topology_file import parse_topology
+from wire.messages import Status
+from wire.topics import UpChannel, UpTopic
+
+TOPOLOGY = b"""version: 1
+environments:
+  dev: {networks: [10.10.0.0/24], agents: {dev-1: {addresses: [10.10.0.10]}}}
+  test: {networks: [10.20.0.0/24], agents: {test-1: {addresses: [10.20.0.10]}}}
+  prod: {networks: [10.30.0.0/24], agents: {prod-1: {addresses: [10.30.0.10]}}}
+probing: {every: 60s, blackout: [{cron: "0 2 * * *", for: 1h, timezone: UTC}]}
+"""
+
+
+def test_starts_are_spread_and_constant() -> None:
+    phases = [phase(f"agent-{n}", "cycle", 60.0) for n in range(200)]
+    assert all(0 <= p < 60 for p in phases)
+    assert max(sum(low <= p < low + 10 for p in phases) for low in range(0, 60, 10)) < 60, "spread over the period"
+    assert phase("dev-1", "cycle", 60.0) == phase("dev-1", "cycle", 60.0)
+    assert phase("dev-1", "cycle", 60.0) != phase("dev-1", "sweep", 60.0)
+
+
+@pytest.mark.parametrize("now", [0.0, 59.9, 1e9, 1.7e9 + 0.123])
+def test_the_next_start_is_within_a_period(now: float) -> None:
+    at = next_due("dev-1", "cycle", 60.0, now)
+    assert now < at <= now + 60
+    assert next_due("dev-1", "cycle", 60.0, at) == pytest.approx(at + 60)
+
+
+class Clock:
+    """Time that passes while somebody sleeps."""
+
+    def __init__(self, at: float) -> None:
+        self.at = at
+
+    def __call__(self) -> float:
+        return self.at
+
+    async def sleep(self, seconds: float) -> None:
+        self.at += seconds
+        await asyncio.sleep(0)
+
+
+def estate(tmp: Store, clock: Clock) -> Estate:
+    made = Estate(parse_topology(TOPOLOGY), tmp, clock)
+    for name, environment in made.topology.agents().items():
+        made.take_status(
+            UpTopic(environment, name, UpChannel.STATUS),
+            Status(name=name, environment=environment, online=True),
+            retained=False,
+        )
+    return made
+
+
+@pytest.mark.parametrize(
+    ("start", "held", "runs"), [(12 * 3600.0, "", True), (2 * 3600.0, "", False), (12 * 3600.0, "verify", False)]
+)
+def test_cycles_start_but_not_in_a_blackout_nor_while_held(
+    tmp_path: object, start: float, held: str, runs: bool
+) -> None:
+    store = Store(tmp_path)  # type: ignore[arg-type]
+    clock = Clock(start)
+    made = estate(store, clock)
+    seen: list[tuple[str, tuple[str, ...], str]] = []
+
+    async def run(agent: str, destinations: tuple[str, ...], schedule: str) -> None:
+        seen.append((agent, destinations, schedule))
+
+    async def main() -> None:
+        scheduler = Scheduler(made, run, held=lambda: held, sleep=clock.sleep)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(scheduler.run(), name="scheduler")
+            while clock.at < start + 600:  # noqa: ASYNC110 - the clock is the scheduler's own
+                await asyncio.sleep(0)
+            task.cancel()
+
+    asyncio.run(main())
+    store.close()
+    assert bool(seen) is runs
+    if runs:
+        assert {agent for agent, _, _ in seen} == {"dev-1", "test-1", "prod-1"}
+        assert 27 <= len(seen) <= 33, "ten periods of three agents"
+        assert {schedule for _, _, schedule in seen} == {"cycle"}
+
+
+def test_sources_that_start_together_go_to_different_destinations(tmp_path: object) -> None:
+    store = Store(tmp_path)  # type: ignore[arg-type]
+    made = estate(store, Clock(0.0))
+    firsts = [destinations_for(made, agent)[0] for agent in made.agents]
+    store.close()
+    assert sorted(firsts) == ["dev", "prod", "test"]
+
+
+def test_an_agent_that_says_to_be_another_is_refused(tmp_path: object) -> None:
+    store = Store(tmp_path)  # type: ignore[arg-type]
+    made = estate(store, Clock(0.0))
+
+    def heard(topic: UpTopic, name: str, environment: str) -> str:
+        return made.take_status(topic, Status(name=name, environment=environment, online=True), retained=False).problem
+
+    own = UpTopic("dev", "dev-1", UpChannel.STATUS)
+    assert not heard(own, "dev-1", "dev")
+    assert "says to be 'prod-1'" in heard(own, "prod-1", "prod")
+    assert heard(own, "dev-1", "prod")
+    assert heard(UpTopic("prod", "dev-1", UpChannel.STATUS), "dev-1", "prod")
+    assert "is not in" in heard(UpTopic("dev", "dev-9", UpChannel.STATUS), "dev-9", "dev")
+    store.close()
+
+
+def test_the_echo_answers_rounds_it_knows_and_nobody_else() -> None:
+    now = [0.0]
+    echo = Echo(now=lambda: now[0])
+    echo.know("R1", b"k" * 16)
+    request = b"12345678R1"
+    assert echo.answer(request) == hmac.digest(b"k" * 16, b"echo" + request, "sha256")[:16]
+    for stranger in (b"", b"12345678", b"12345678R2", b"x" * 80, b"12345678R1 "):
+        assert echo.answer(stranger) is None
+    echo.forget("R1")
+    assert echo.answer(request) is not None, "what is still on its way is answered"
+    now[0] += KEEP_S + 1
+    assert echo.answer(request) is None
+
+
+def test_controls_are_where_the_broker_listens() -> None:
+    assert addresses_of(Listen("127.0.0.1", 8883)) == ("127.0.0.1",)
+    assert addresses_of(Listen("10.9.9.9", 8883)) == ("10.9.9.9",)
