@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -18,6 +19,7 @@ from tests.lab.small import (
     SERVICES,
     STAGE_B,
     WITNESSED,
+    Outcome,
     assert_honest,
     assert_others_proven,
     running,
@@ -376,9 +378,7 @@ def test_the_capture_has_no_permission() -> None:
 
 def test_the_coordinator_restarts_in_the_middle() -> None:
     with running([TO_APP]) as system:
-        import threading
-
-        results: list[object] = []
+        results: list[Outcome] = []
         thread = threading.Thread(target=lambda: results.append(verify(system)))
         thread.start()
         time.sleep(4)
@@ -387,8 +387,33 @@ def test_the_coordinator_restarts_in_the_middle() -> None:
         system.start_coordinator()
         thread.join(180)
         outcome = results[0]
-        assert_honest(outcome, lambda _: False, opened=at("dev-1", PROD, "tcp", 8000).__contains__)  # type: ignore[arg-type]
-        assert outcome.code == 1  # type: ignore[attr-defined]
+        assert_honest(outcome, lambda _: False, opened=at("dev-1", PROD, "tcp", 8000).__contains__)
+        assert outcome.code == 1
+
+
+@pytest.mark.parametrize("victim", ["prod-1", "dev-1"])
+def test_an_agent_dies_in_the_middle(victim: str) -> None:
+    with running([TO_APP]) as system:
+        results: list[Outcome] = []
+        thread = threading.Thread(target=lambda: results.append(verify(system)))
+        thread.start()
+        time.sleep(3)
+        system.kill(victim)
+        thread.join(180)
+        outcome = results[0]
+
+        def touched(cell: CellId) -> bool:
+            controlled = victim == "prod-1" and cell[2] in {REG, REG6}  # from inside, by the one that died
+            return cell[0] == victim or cell[2] in AGENTS[victim] or controlled
+
+        opened = at("dev-1", PROD, "tcp", 8000)
+        assert outcome.cells[next(iter(opened))]["result"] != "pass"
+        assert not [c for c, e in outcome.cells.items() if e["result"] == "fail" and c not in opened]
+        assert_others_proven(outcome, lambda cell: touched(cell) or cell in opened)
+        # What the dead one alone could show is not green.
+        alone = [e for c, e in outcome.cells.items() if c[0] == victim and e["result"] == "pass"]
+        assert all(e["observed_at"] and e["proof"] != "none" for e in alone)
+        assert outcome.code in {1, 3}
 
 
 FULL = """table ip full {
