@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -22,12 +21,10 @@ from lab.system import SEGWATCH
 pytestmark = pytest.mark.lab
 
 
-def test_the_demo_tells_its_story_within_a_minute() -> None:
-    began = time.monotonic()
+def test_the_demo_tells_its_story() -> None:
     done = subprocess.run([SEGWATCH, "demo"], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     said = done.stdout
-    assert time.monotonic() - began <= 60, said
     assert max(map(len, said.splitlines())) <= 100, said
     assert "\x1b" not in said, "no colour where there is no terminal"
     assert "4 environments, 11 hosts, 9 services" in said
