@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from coordinator.views import AgentState
-from reachability.evidence import FollowUp
+from reachability.followups import FollowUp
 from reachability.matrix import CellKey, Matrix
 from reachability.observation import ControlTarget, RoundSpec, Target
 from reachability.plan import PlanTarget

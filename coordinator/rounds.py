@@ -21,7 +21,7 @@ from coordinator.estate import Estate, round_data
 from coordinator.metrics import Durations
 from coordinator.orders import Controls
 from coordinator.store import Report
-from reachability.evidence import FollowUp
+from reachability.followups import FollowUp
 from reachability.life import Event
 from reachability.observation import ControlTarget, RoundData, RoundSpec, WitnessReport
 from reachability.vocabulary import RoundKind

@@ -11,6 +11,7 @@ from typing import Any
 
 from reachability.challenge import SEEN, ours
 from reachability.facts import ICMP_CELL, HostFacts, PairFacts, gather
+from reachability.followups import FollowUp, OpenEnds, follow_ups
 from reachability.loss import copies_needed
 from reachability.matrix import CellKey
 from reachability.observation import ArrivalRow, Observation, RoundData, Target
@@ -20,19 +21,6 @@ from reachability.verdict import Evidence, is_refusal
 from reachability.vocabulary import Arrival, Protocol, Reason, RoundKind, State
 
 SEEN_ANSWERED = "seen-answered"  # by the host: only the answer was lost
-MOST_CHALLENGED = 256
-NOPORTS_GROUPS = 16
-MOST_REPEATS = 2  # further copies that change nothing will not do so the third time
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FollowUp:
-    """A further round that would settle what is open; the same endpoints, so it runs before others probe them."""
-
-    kind: RoundKind
-    targets: tuple[Target, ...]
-    copies: int = 4
-    groups: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,28 +31,18 @@ class Conclusion:
     followups: tuple[FollowUp, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Open:
-    """What a target still leaves open, to be settled by a follow-up."""
-
-    target: Target
-    undecided: PortSet
-    noports: PortSet
-    noports_settled: bool
-
-
 def conclude(rounds: Sequence[RoundData]) -> Conclusion:
     """Conclude a round (the first) together with its follow-ups (the rest), with which it shares its endpoints."""
     main = rounds[0]
     pair = gather(rounds)
     cells: list[tuple[CellKey, Target, PortSet, Evidence]] = []
-    open_ends: list[_Open] = []
+    open_ends: list[OpenEnds] = []
     for target in main.spec.targets:
         found, left = _target(rounds, pair, target)
         cells.extend(found)
         open_ends.append(left)
     cells, copies = _with_loss(cells, pair)
-    followups = _followups(rounds, open_ends, cells, copies)
+    followups = follow_ups(rounds, open_ends, cells, copies)
     return Conclusion(
         cells=tuple((key, None if key.protocol is Protocol.ICMP else ports, e) for key, _, ports, e in cells),
         followups=followups,
@@ -73,7 +51,7 @@ def conclude(rounds: Sequence[RoundData]) -> Conclusion:
 
 def _target(
     rounds: Sequence[RoundData], pair: PairFacts, target: Target
-) -> tuple[list[tuple[CellKey, Target, PortSet, Evidence]], _Open]:
+) -> tuple[list[tuple[CellKey, Target, PortSet, Evidence]], OpenEnds]:
     host = pair.hosts[target.id]
     whole = ICMP_CELL if target.protocol is Protocol.ICMP else PortSet.parse(target.ports)
     seen = [
@@ -130,7 +108,7 @@ def _target(
             protocol=target.protocol,
         )
         result.append((key, target, ports, evidence))
-    return result, _Open(target, undecided, noports, bool(host.noports))
+    return result, OpenEnds(target, undecided, noports, bool(host.noports))
 
 
 def _observed(data: RoundData, target: Target) -> list[tuple[PortSet, Observation]]:
@@ -309,52 +287,3 @@ def _with_loss(
 
 def _silent(e: Evidence) -> bool:
     return e.state in {State.FILTERED, State.OPEN_FILTERED} and e.arrival is not Arrival.SEEN
-
-
-def _followups(
-    rounds: Sequence[RoundData],
-    open_ends: Sequence[_Open],
-    cells: Sequence[tuple[CellKey, Target, PortSet, Evidence]],
-    copies: int,
-) -> tuple[FollowUp, ...]:
-    followups = []
-    budget, challenge = MOST_CHALLENGED, []
-    for left in open_ends:
-        ports = PortSet.of(list(left.undecided)[:budget])
-        budget -= len(ports)
-        if ports:
-            challenge.append(_narrow(left.target, ports))
-    if challenge and not any(data.spec.kind is RoundKind.CHALLENGE for data in rounds):
-        followups.append(FollowUp(kind=RoundKind.CHALLENGE, targets=tuple(challenge)))
-    if copies > 0 and sum(data.spec.kind is RoundKind.NORMAL for data in rounds) <= MOST_REPEATS:
-        lacking: dict[int, PortSet] = {}
-        for _, target, ports, e in cells:
-            if e.problem == "loss":
-                lacking[target.id] = lacking.get(target.id, PortSet()) | ports
-        targets = tuple(_narrow(t, lacking[t.id]) for t in rounds[0].spec.targets if t.id in lacking)
-        followups.append(FollowUp(kind=RoundKind.NORMAL, targets=targets, copies=copies))
-    levels = sum(data.spec.kind is RoundKind.NOPORTS for data in rounds)
-    groups = _noports_groups(open_ends, levels)
-    if groups:
-        wanted = {target for target, _ in groups}
-        targets = tuple(_narrow(left.target, left.noports) for left in open_ends if left.target.id in wanted)
-        followups.append(FollowUp(kind=RoundKind.NOPORTS, targets=targets, groups=groups))
-    return tuple(followups)
-
-
-def _noports_groups(open_ends: Sequence[_Open], level: int) -> tuple[tuple[int, str], ...]:
-    """UDP ports by groups for the host's NoPorts counter: a few groups first, then the mixed ones port by port."""
-    if level > 1:
-        return ()
-    groups: list[tuple[int, str]] = []
-    for left in open_ends:
-        ports = list(left.noports)
-        size = max(1, -(-len(ports) // NOPORTS_GROUPS)) if level == 0 else 1
-        groups.extend((left.target.id, str(PortSet.of(ports[i : i + size]))) for i in range(0, len(ports), size))
-    return tuple(groups[: 4 * NOPORTS_GROUPS])
-
-
-def _narrow(target: Target, ports: PortSet) -> Target:
-    if target.protocol is Protocol.ICMP:
-        return target
-    return replace(target, ports=str(ports), first=str(PortSet.parse(target.first) & ports))

@@ -1,0 +1,86 @@
+"""Further rounds that would settle what a round has left open, over the same endpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from reachability.matrix import CellKey
+from reachability.observation import RoundData, Target
+from reachability.ports import PortSet
+from reachability.verdict import Evidence
+from reachability.vocabulary import Protocol, RoundKind
+
+MOST_CHALLENGED = 256
+NOPORTS_GROUPS = 16
+MOST_REPEATS = 2  # further copies that change nothing will not do so the third time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FollowUp:
+    """A further round that would settle what is open; the same endpoints, so it runs before others probe them."""
+
+    kind: RoundKind
+    targets: tuple[Target, ...]
+    copies: int = 4
+    groups: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OpenEnds:
+    """What a target still leaves open, to be settled by a follow-up."""
+
+    target: Target
+    undecided: PortSet
+    noports: PortSet
+    noports_settled: bool
+
+
+def follow_ups(
+    rounds: Sequence[RoundData],
+    open_ends: Sequence[OpenEnds],
+    cells: Sequence[tuple[CellKey, Target, PortSet, Evidence]],
+    copies: int,
+) -> tuple[FollowUp, ...]:
+    """What would settle what a round left open: a keyed challenge, more copies, groups for the NoPorts counter."""
+    followups = []
+    budget, challenge = MOST_CHALLENGED, []
+    for left in open_ends:
+        ports = PortSet.of(list(left.undecided)[:budget])
+        budget -= len(ports)
+        if ports:
+            challenge.append(_narrow(left.target, ports))
+    if challenge and not any(data.spec.kind is RoundKind.CHALLENGE for data in rounds):
+        followups.append(FollowUp(kind=RoundKind.CHALLENGE, targets=tuple(challenge)))
+    if copies > 0 and sum(data.spec.kind is RoundKind.NORMAL for data in rounds) <= MOST_REPEATS:
+        lacking: dict[int, PortSet] = {}
+        for _, target, ports, e in cells:
+            if e.problem == "loss":
+                lacking[target.id] = lacking.get(target.id, PortSet()) | ports
+        targets = tuple(_narrow(t, lacking[t.id]) for t in rounds[0].spec.targets if t.id in lacking)
+        followups.append(FollowUp(kind=RoundKind.NORMAL, targets=targets, copies=copies))
+    levels = sum(data.spec.kind is RoundKind.NOPORTS for data in rounds)
+    groups = _noports_groups(open_ends, levels)
+    if groups:
+        wanted = {target for target, _ in groups}
+        targets = tuple(_narrow(left.target, left.noports) for left in open_ends if left.target.id in wanted)
+        followups.append(FollowUp(kind=RoundKind.NOPORTS, targets=targets, groups=groups))
+    return tuple(followups)
+
+
+def _noports_groups(open_ends: Sequence[OpenEnds], level: int) -> tuple[tuple[int, str], ...]:
+    """UDP ports by groups for the host's NoPorts counter: a few groups first, then the mixed ones port by port."""
+    if level > 1:
+        return ()
+    groups: list[tuple[int, str]] = []
+    for left in open_ends:
+        ports = list(left.noports)
+        size = max(1, -(-len(ports) // NOPORTS_GROUPS)) if level == 0 else 1
+        groups.extend((left.target.id, str(PortSet.of(ports[i : i + size]))) for i in range(0, len(ports), size))
+    return tuple(groups[: 4 * NOPORTS_GROUPS])
+
+
+def _narrow(target: Target, ports: PortSet) -> Target:
+    if target.protocol is Protocol.ICMP:
+        return target
+    return replace(target, ports=str(ports), first=str(PortSet.parse(target.first) & ports))
