@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
 import json
 import os
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +21,7 @@ from coordinator import explained, metrics, views
 from coordinator.broker import Listen
 from coordinator.explained import NothingToExplainError
 from coordinator.tasks import costs, tasks
+from coordinator.web_access import FROM_SOCKET, OPEN, TOKEN, ApiError, allowed, is_loopback, token_of
 
 if TYPE_CHECKING:  # the daemon serves this API
     from coordinator.daemon import Daemon
@@ -31,21 +29,9 @@ if TYPE_CHECKING:  # the daemon serves this API
 SOCKET = "coordinator.sock"
 SHUTDOWN_S = 0.3
 MOST_BODY = 64 * 1024
-LOOPBACK_NAMES = {"localhost", "127.0.0.1", "[::1]"}
-_FROM_SOCKET = web.AppKey("from_socket", bool)
-_TOKEN = web.AppKey("token", str)
-_OPEN = web.AppKey("open", bool)
 
 log = structlog.get_logger("web")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class ApiError(Exception):
-    """A request that cannot be answered; the text is for people."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
 
 
 class Api:
@@ -63,8 +49,8 @@ class Api:
             runners.append(runner)
             await _listen_on(runner, state_dir / SOCKET)
             if listen is not None:
-                loopback = listen.host == "localhost" or _is_loopback(listen.host)
-                runner = await _runner(self._app(from_socket=False, token=_token(state_dir), is_open=loopback))
+                loopback = listen.host == "localhost" or is_loopback(listen.host)
+                runner = await _runner(self._app(from_socket=False, token=token_of(state_dir), is_open=loopback))
                 runners.append(runner)
                 await web.TCPSite(runner, listen.host or None, listen.port).start()
             yield
@@ -74,8 +60,8 @@ class Api:
             (state_dir / SOCKET).unlink(missing_ok=True)
 
     def _app(self, *, from_socket: bool, token: str, is_open: bool) -> web.Application:
-        app = web.Application(middlewares=[_errors, _allowed], client_max_size=MOST_BODY)
-        app[_FROM_SOCKET], app[_TOKEN], app[_OPEN] = from_socket, token, is_open
+        app = web.Application(middlewares=[_errors, allowed], client_max_size=MOST_BODY)
+        app[FROM_SOCKET], app[TOKEN], app[OPEN] = from_socket, token, is_open
         v1 = "/api/v1"
         app.add_routes(
             [
@@ -242,22 +228,6 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return web.json_response({"error": f"{request.path} failed; the coordinator's log says why"}, status=500)
 
 
-@web.middleware
-async def _allowed(request: web.Request, handler: Handler) -> web.StreamResponse:
-    app = request.app
-    if app[_FROM_SOCKET] or request.path in {"/healthz", "/metrics"}:
-        return await handler(request)
-    given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode()
-    if hmac.compare_digest(given, app[_TOKEN].encode()):
-        return await handler(request)
-    host = request.headers.get("Host", "").lower()
-    name = host if host.endswith("]") else host.rpartition(":")[0] or host
-    # A page of some other site must not read it through a name that it lets point here.
-    if request.method == "GET" and app[_OPEN] and name in LOOPBACK_NAMES:
-        return await handler(request)
-    raise ApiError(401, "this needs the token that is in the coordinator's state directory: file `token`")
-
-
 async def _runner(app: web.Application) -> web.AppRunner:
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S, handle_signals=False)
     await runner.setup()
@@ -277,20 +247,6 @@ async def _listen_on(runner: web.AppRunner, path: Path) -> None:
         os.umask(before)
 
 
-def _token(state_dir: Path) -> str:
-    """The token for TCP, made at the first start."""
-    path = state_dir / "token"
-    with contextlib.suppress(FileNotFoundError):
-        held = path.read_text().strip()
-        if held:
-            return held
-    token = secrets.token_urlsafe(24)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(f"{token}\n")
-    return token
-
-
 async def _body(request: web.Request) -> dict[str, Any]:
     try:
         body = json.loads(await request.text() or "{}")
@@ -307,12 +263,6 @@ def _json(body: Any) -> web.Response:
 
 def _is_set(request: web.Request, name: str) -> bool:
     return request.query.get(name, "") not in {"", "0", "false"}
-
-
-def _is_loopback(host: str) -> bool:
-    with contextlib.suppress(ValueError):
-        return ip_address(host).is_loopback
-    return False
 
 
 def _task(task: Any) -> dict[str, Any]:

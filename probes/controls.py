@@ -143,7 +143,9 @@ class Controls:
                 sent=len(s.sent) - (sum(map(len, s.rows(row, now))) if s.answered else 0),
                 answered=len(s.answered),
                 ended_good=s.last_good >= until,
-                rtt_ms=min((round((at - s.sent[i]) * 1000, 3) for i, at in s.answered.items()), default=None),
+                rtt_ms=min(
+                    (round((at - s.sent[i]) * 1000, 3) for i, at in s.answered.items() if at > s.sent[i]), default=None
+                ),
             )
             for s in self.series
         )

@@ -12,9 +12,10 @@ import time
 from collections.abc import Sequence
 from ipaddress import ip_network
 
+from probes.asker import ANSWER_S, Asker
 from probes.canary import Canary
-from probes.cells import CLOSED, OPEN, Cell, control_key, new_cell, observations, verify
-from probes.controls import FINAL_TRIES, PAIR, Controls, Series
+from probes.cells import CLOSED, OPEN, Cell, control_key, new_cell, observations
+from probes.controls import PAIR, Controls, Series
 from probes.job import Job
 from probes.kernelway import KernelWay
 from probes.packet import ICMP, ICMP6, TCP, UDP, Packet, hops
@@ -25,9 +26,6 @@ from probes.token import (
     CANARY_BEFORE,
     CANARY_COPIES,
     CELL_COPIES,
-    CONTROL_COPIES,
-    echo_reply,
-    echo_request,
     token,
 )
 from reachability.loss import copies_needed
@@ -40,15 +38,12 @@ SLOWLY_PPS = 600
 IN_A_BURST = 8  # sleeping for less than the pauses of so many packets is not exact
 CONTROL_EVERY = 25
 LEAST_CONTROLS = 48
-ANSWER_S = 0.12  # between passes
 LAST_ANSWER_S = 0.6  # after the last copy; the ones before it have had longer
 INSIDE_ANSWER_S = 0.3
 TAIL_S = 2.0
 MOST_SECONDS = 900.0
 UNCONTROLLED_PASSES = 6  # where no control answers, a witness may still show that copies got out
 PAIR_CONTROLS = 2
-MOST_PROBLEMS = 5
-FIRST_CONTROL = 1000  # controls' packets are numbered from here, the copies of cells and canaries below
 _PROTOCOLS = {TCP: Protocol.TCP, UDP: Protocol.UDP, ICMP: Protocol.ICMP, ICMP6: Protocol.ICMP}
 
 
@@ -62,7 +57,7 @@ class Source:
         self._canaries: dict[tuple[str, int], Canary] = {}
         self._ports: dict[tuple[str, Protocol, int], int] = {}
         self._controls = Controls()
-        self._control_packets: dict[int, tuple[Series, int]] = {}
+        self._asker = Asker(station, job, self._controls)
         self._host_hops: dict[str, int] = {}
         self._problems: list[str] = []
         self._early = {target.id: frozenset(PortSet.parse(target.first)) for target in job.targets}
@@ -83,7 +78,7 @@ class Source:
                     await self._passes(started)
                 await self._ask_canaries(CANARY_AFTER)
                 if self._job.is_source:
-                    await self._final_controls()
+                    await self._asker.finish(self._last_sent)
                 await asyncio.sleep(self._answer_wait())
             else:
                 await self._connect_canaries(kernel, CANARY_BEFORE)
@@ -94,6 +89,7 @@ class Source:
         finally:
             kernel.close()
             self._station.flows.release(self)
+            self._station.flows.release(self._asker)
 
     # -- what the station hands back ------------------------------------------------------------------------------
 
@@ -106,9 +102,6 @@ class Source:
 
     def answered(self, copy: int, packet: Packet) -> None:
         """Something came in to one of our ports."""
-        if copy >= FIRST_CONTROL:
-            self._control_answered(copy, packet)
-            return
         if copy >= CELL_COPIES:
             canary = self._canaries.get((packet.source, packet.sport))
             if canary is not None:
@@ -213,11 +206,11 @@ class Source:
             if number < len(first) and pause and number % IN_A_BURST == IN_A_BURST - 1:
                 await asyncio.sleep(IN_A_BURST * pause)
             if self._job.is_source and number % CONTROL_EVERY == CONTROL_EVERY - 1:
-                await self._send_control(self._controls.turn())
+                await self._asker.turn()
         if self._job.is_source and todo:
             lacking = LEAST_CONTROLS - sum(len(series.sent) for series in self._controls.series)
             for _ in range(max(len(self._controls.live), -(-lacking // passes_left))):
-                await self._send_control(self._controls.turn())
+                await self._asker.turn()
 
     def _is_early(self, cell: Cell) -> bool:
         return cell.target.protocol is Protocol.ICMP or cell.port in self._early[cell.target.id]
@@ -244,56 +237,6 @@ class Source:
         if key not in self._ports:
             self._ports[key] = self._station.flows.reserve(self, protocol, copy)
         return self._ports[key]
-
-    async def _send_control(self, series: Series | None) -> None:
-        if series is None:
-            return
-        index = len(series.sent)
-        number = FIRST_CONTROL + len(self._control_packets)
-        self._control_packets[number] = (series, index)
-        # Each from a new port: through the connection entry of an earlier one a ban would not show.
-        local = self._station.flows.reserve(self, series.protocol, number)
-        copy = CELL_COPIES + index % CONTROL_COPIES
-        tok = token(self._job.key, series.address, series.protocol, series.port, copy)
-        tail = self._echo(series, copy)[len(tok) :] if self._is_echo(series) else b""
-        series.sent.append(time.monotonic())
-        try:
-            await self._station.send(series.route, series.address, series.protocol, local, series.port, tok, tail=tail)
-            self._packets += 1
-        except OSError as error:
-            if len(self._problems) < MOST_PROBLEMS:
-                self._problems.append(f"cannot send a control to {series.address}: {error.strerror or error}")
-
-    def _control_answered(self, number: int, packet: Packet) -> None:
-        series, index = self._control_packets[number]
-        if packet.source != series.address:
-            return
-        copy = CELL_COPIES + index % CONTROL_COPIES
-        if self._is_echo(series):
-            good = packet.payload == echo_reply(self._job.key, self._echo(series, copy))
-        else:
-            found = verify(self._job.key, series.address, series.protocol, series.port, copy, packet)
-            good = found is not None and found[0] is series.expect
-        if good:
-            series.answered.setdefault(index, packet.at)
-
-    @staticmethod
-    def _is_echo(series: Series) -> bool:
-        return series.protocol is Protocol.UDP and series.kind == "coordinator"
-
-    def _echo(self, series: Series, copy: int) -> bytes:
-        return echo_request(self._job.key, series.address, series.port, self._job.round, copy)
-
-    async def _final_controls(self) -> None:
-        """Until every control was answered after the last packet, or did not want to."""
-        since = self._last_sent
-        for _ in range(FINAL_TRIES):
-            unsure = self._controls.unsure(since)
-            if not unsure:
-                return
-            for series in unsure:
-                await self._send_control(series)
-            await asyncio.sleep(ANSWER_S)
 
     async def _ask_canaries(self, first: int) -> None:
         for copy in range(first, first + CANARY_COPIES):
@@ -380,8 +323,8 @@ class Source:
             canaries=tuple(canary.result() for canary in self._canaries.values()),
             kernel_flows=tuple(kernel.flows) if self._job.is_source else (),
             host_hops=self._host_hops,
-            packets=self._packets + kernel.packets,
+            packets=self._packets + self._asker.packets + kernel.packets,
             duration_s=round(time.monotonic() - started, 3),
             raw=self._station.raw,
-            problems=tuple(dict.fromkeys(self._problems)),
+            problems=tuple(dict.fromkeys([*self._problems, *self._asker.problems])),
         )

@@ -1,0 +1,66 @@
+"""Who may do what over the API: the socket's owner all, others with the token, loopback may read."""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import os
+import secrets
+from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
+from pathlib import Path
+
+from aiohttp import web
+
+LOOPBACK_NAMES = {"localhost", "127.0.0.1", "[::1]"}
+FROM_SOCKET = web.AppKey("from_socket", bool)
+TOKEN = web.AppKey("token", str)
+OPEN = web.AppKey("open", bool)  # reading needs no token
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class ApiError(Exception):
+    """A request that cannot be answered; the text is for people."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+@web.middleware
+async def allowed(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let a request through, or say what it lacks."""
+    app = request.app
+    if app[FROM_SOCKET] or request.path in {"/healthz", "/metrics"}:
+        return await handler(request)
+    given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode()
+    if hmac.compare_digest(given, app[TOKEN].encode()):
+        return await handler(request)
+    host = request.headers.get("Host", "").lower()
+    name = host if host.endswith("]") else host.rpartition(":")[0] or host
+    # A page of some other site must not read it through a name that it lets point here.
+    if request.method == "GET" and app[OPEN] and name in LOOPBACK_NAMES:
+        return await handler(request)
+    raise ApiError(401, "this needs the token that is in the coordinator's state directory: file `token`")
+
+
+def token_of(state_dir: Path) -> str:
+    """The token for TCP, made at the first start."""
+    path = state_dir / "token"
+    with contextlib.suppress(FileNotFoundError):
+        held = path.read_text().strip()
+        if held:
+            return held
+    token = secrets.token_urlsafe(24)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(f"{token}\n")
+    return token
+
+
+def is_loopback(host: str) -> bool:
+    """Whether it is an address of loopback."""
+    with contextlib.suppress(ValueError):
+        return ip_address(host).is_loopback
+    return False
