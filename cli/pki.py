@@ -9,9 +9,8 @@ from pathlib import Path
 import click
 
 from cli.errors import Problem
+from cli.loading import load
 from cli.options import common, look, topology
-from coordinator.topology_file import TopologyErrors, load_topology
-from reachability.topology import Topology
 
 _DIRECTORY = click.option(
     "--dir",
@@ -39,7 +38,7 @@ def init(directory: Path, topology: Path) -> None:
     """
     from coordinator import pki  # noqa: PLC0415 - cryptography is slow to import
 
-    loaded = _load(topology)
+    loaded = load(topology)
     try:
         pki.init(directory, dt.datetime.now(dt.UTC))
     except pki.PkiError as error:
@@ -79,7 +78,7 @@ def agent(name: str, directory: Path, topology: Path, broker: str, out: Path) ->
     from coordinator.bundle import make_bundle  # noqa: PLC0415 - cryptography is slow to import
     from coordinator.pki import PkiError  # noqa: PLC0415
 
-    loaded = _load(topology)
+    loaded = load(topology)
     agents = loaded.agents()
     if name not in agents:
         near = difflib.get_close_matches(name, agents, n=1)
@@ -97,11 +96,3 @@ def agent(name: str, directory: Path, topology: Path, broker: str, out: Path) ->
             f"{out}: {name} of {agents[name]}, until {bundle.expires:%Y-%m-%d}, may probe {len(bundle.allow)} networks."
         )
         click.echo(f"On its host: segwatch agent --bundle {out.name} --state-dir DIR", err=True)
-
-
-def _load(path: Path) -> Topology:
-    try:
-        return load_topology(path)
-    except TopologyErrors as error:
-        count = len(error.errors)
-        raise Problem(f"the topology has {count} error{'s' * (count > 1)}:", *error.errors) from error
