@@ -162,8 +162,10 @@ class Estate:
     def review(self) -> tuple[Event, ...]:
         """Bring the findings up to date with the cells of now."""
         now = self.now()
+        before = self.book.findings
         events = self.book.apply(self.cells(), now, self.topology.probing.confirm)
-        self.store.put_findings(self.book.findings, events)
+        if events or self.book.findings != before:
+            self.store.put_findings(self.book.findings, events)
         return events
 
     def acknowledge(self, finding: str, by: str, reason: str) -> Event:

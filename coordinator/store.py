@@ -17,7 +17,7 @@ from reachability.observation import Lookup, RoundSpec, SourceReport, WitnessRep
 from reachability.ports import PortSet
 
 SCHEMA = 1
-KEEP_ROUNDS_S = 7 * 86400.0
+KEEP_ROUNDS_S = 6 * 3600.0  # what a late report may still correct; the cells that they led to stay
 _MIGRATIONS = (
     """
     CREATE TABLE spools (spool TEXT PRIMARY KEY, agent TEXT NOT NULL, acknowledged INTEGER NOT NULL) STRICT;
