@@ -95,6 +95,7 @@ class Engine:
         self._sources: dict[str, asyncio.Lock] = {}
         self._destinations: dict[str, asyncio.Lock] = {}
         self.durations = Durations()
+        self.exclusive = ""  # the verify run that has everything to itself
         self.stopped = ""
 
     # -- what comes in --------------------------------------------------------------------------------------------
@@ -156,7 +157,8 @@ class Engine:
                         targets=targets,
                         run=run,
                     )
-                    if self.stopped or not self._estate.agents[agent].online:
+                    # A scheduled round that came after a verify's would take its cells away from that run.
+                    if self.stopped or self.exclusive not in {"", run} or not self._estate.agents[agent].online:
                         return
                     sent = asyncio.Event()
                     tails.create_task(self._round_and_after(spec, sent), name=f"round {spec.round}")

@@ -102,11 +102,13 @@ class Runs:
                 log.exception("a verify run failed", run=run.id)
                 run.error = f"the run failed: {error}"
             finally:
+                self._engine.exclusive = ""
                 run.finished = run.finished or self._estate.clock()
                 run.state = "finished"
 
     async def _carry_out(self, run: Run) -> None:
         await self._wait_for_agents(run)
+        self._engine.exclusive = run.id
         self._engine.resume()
         run.state = "running"
         run.started = self._estate.clock()
