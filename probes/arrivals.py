@@ -8,7 +8,7 @@ from ipaddress import ip_network
 
 from probes.keyring import CellId, Keyring
 from probes.packet import Packet, hops
-from probes.token import CELL_COPIES, inside_key
+from probes.token import CELL_COPIES, inside_key, kernel_ports
 from reachability.observation import ArrivalRow, Target, Untokened
 from reachability.ports import PortSet
 from reachability.topology import Network, in_networks
@@ -83,6 +83,7 @@ class Arrivals:
             self._watched.setdefault((target.address, target.protocol), []).append(Watched(target))
         self._ours = Keyring(arm.key)
         self._inside = Keyring(inside_key(arm.key))
+        self._kernel: dict[CellId, frozenset[int]] = {}
 
     @property
     def endpoints(self) -> set[tuple[str, Protocol]]:
@@ -114,6 +115,14 @@ class Arrivals:
                     seen.peers.append((packet.source, packet.sport or packet.icmp_id))
                     del seen.peers[:-PEERS]
         return OURS
+
+    def by_kernel(self, cell: CellId, port: int) -> bool:
+        """Whether a packet without a token left by a source port that the round's own kernel packets to the cell take."""
+        ports = self._kernel.get(cell)
+        if ports is None:
+            keys = (self.arm.key, inside_key(self.arm.key))
+            ports = self._kernel[cell] = frozenset(p for key in keys for p in kernel_ports(key, *cell))
+        return port in ports
 
     def take_untokened(self, cell: CellId, packet: Packet) -> None:
         """Note a packet that carries no token that anybody knows, when it came from outside the environment."""

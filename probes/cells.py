@@ -92,21 +92,25 @@ class Cell:
 
     def refuse(self, key: bytes, copy: int, packet: Packet, quote: Packet) -> None:
         """Take an ICMP error that quotes a copy; one whose quote does not prove it counts for nothing."""
-        if not quotes(key, self.target.address, self.target.protocol, self.port, copy, quote):
-            return
+        if quotes(key, self.target.address, self.target.protocol, self.port, copy, quote):
+            self.take_refusal(packet, copy)
+
+    def take_refusal(self, packet: Packet, copy: int | None = None) -> None:
+        """Take an ICMP error about a copy, or (None) about the kernel's own try."""
         state, reason = classify.icmp(packet.protocol, packet.icmp_type, packet.icmp_code)
         if state is State.ERROR:
             return
         own = packet.source == self.target.address
         if self.target.protocol is Protocol.UDP and reason is Reason.PORT_UNREACH and own:
             state = State.CLOSED
-        else:
+        elif copy is not None:
             self.refused |= 1 << copy
         # A refusal by the endpoint itself says more than one by a router: row 9 of the table stands on it.
         nearer = self.level == REFUSED and own and self.refused_by != packet.source
         if self.level < (CLOSED if state is State.CLOSED else REFUSED) or nearer:
             self.state, self.reason, self.refused_by, self.hops = state, reason, packet.source, hops(packet.ttl)
-            self._time(copy, packet.at)
+            if copy is not None:
+                self._time(copy, packet.at)
 
     def saw_leave(self, copy: int, at: float) -> None:
         """The own capture saw a copy leave."""

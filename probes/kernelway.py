@@ -15,7 +15,7 @@ from probes import classify, dns, said, udp
 from probes.cells import OPEN, Cell
 from probes.packet import Packet
 from probes.sender import Bucket, Flows
-from probes.token import KERNEL_COPY, token
+from probes.token import KERNEL_COPY, kernel_ports, token
 from reachability.observation import KernelFlow
 from reachability.vocabulary import Protocol, Reason, State
 
@@ -33,7 +33,9 @@ class KernelWay:
         self._key = key
         self._raw = raw
         self._limit = asyncio.Semaphore(AT_ONCE)
-        self._left: set[int] = set()
+        self._left: dict[int, int] = {}  # try -> sequence number
+        self._cells: dict[int, Cell] = {}
+        self._ports: set[tuple[Protocol, int]] = set()
         self._count = 0
         self.packets = 0
         self.flows: list[KernelFlow] = []
@@ -61,14 +63,18 @@ class KernelWay:
 
     def left(self, copy: int, packet: Packet) -> None:
         """Own capture: a packet of the flow went out."""
-        del packet
-        self._left.add(copy)
+        self._left[copy] = packet.seq
 
     def answered(self, copy: int, packet: Packet) -> None:
         """The kernel reads the answers itself."""
 
     def refused(self, copy: int, packet: Packet, quote: Packet) -> None:
-        """The kernel reads the errors itself."""
+        """The kernel reads the errors itself, but does not say who sent them."""
+        cell = self._cells.get(copy)
+        if cell is None or quote.destination != cell.target.address or quote.dport != cell.port:
+            return
+        if cell.target.protocol is Protocol.UDP or quote.seq == self._left.get(copy):
+            cell.take_refusal(packet)
 
     async def _one(self, cell: Cell) -> None:
         attempt = self._tcp if cell.target.protocol is Protocol.TCP else self._udp
@@ -107,7 +113,7 @@ class KernelWay:
         address, port = cell.target.address, cell.port
         request = udp.REQUESTS.get(port) or token(self._key, address, Protocol.UDP, port, KERNEL_COPY)
         loop = asyncio.get_running_loop()
-        with self._socket(socket.SOCK_DGRAM, address, port, cell.source) as connection:
+        with self._socket(socket.SOCK_DGRAM, address, port, cell.source, cell) as connection:
             await self._bucket.take()
             self.packets += 1
             started = time.monotonic()
@@ -126,7 +132,7 @@ class KernelWay:
 
     async def _dial(self, address: str, port: int, source: str, cell: Cell | None = None) -> socket.socket:
         """A connected socket whose flow is known to the witness; OSError or TimeoutError. The cell gets its time."""
-        connection = self._socket(socket.SOCK_STREAM, address, port, source)
+        connection = self._socket(socket.SOCK_STREAM, address, port, source, cell)
         try:
             await self._bucket.take()
             self.packets += 1
@@ -139,22 +145,39 @@ class KernelWay:
             raise
         return connection
 
-    def _socket(self, kind: int, address: str, port: int, source: str) -> socket.socket:
+    def _socket(self, kind: int, address: str, port: int, source: str, cell: Cell | None) -> socket.socket:
         protocol = Protocol.TCP if kind == socket.SOCK_STREAM else Protocol.UDP
         connection = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
         try:
             connection.setblocking(False)
-            connection.bind((source, 0))
+            self._bind(connection, source, protocol, kernel_ports(self._key, address, protocol, port))
         except OSError:
             connection.close()
             raise
         own, local = connection.getsockname()[:2]
         self._count += 1
+        if cell is not None:
+            self._cells[self._count] = cell
         self._flows.adopt(self, protocol, local, self._count)
         self.flows.append(
             KernelFlow(address=address, protocol=protocol, port=port, source_address=source or own, source_port=local)
         )
         return connection
+
+    def _bind(self, connection: socket.socket, source: str, protocol: Protocol, ports: tuple[int, ...]) -> None:
+        """To the first of the ports that this round has not used and nobody holds, else to one of the kernel's choice."""
+        for local in ports:
+            if (protocol, local) in self._ports:
+                continue
+            self._ports.add((protocol, local))
+            try:
+                connection.bind((source, local))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+            else:
+                return
+        connection.bind((source, 0))
 
     def _found(self, cell: Cell, kernel: str, state: State, reason: Reason) -> None:
         """What crossed wins: an open port counts whichever way it was found; all else only where there is no other way."""

@@ -208,8 +208,10 @@ class Witness:
                 return
             if not round_.arrivals.closed:
                 listening.append(round_.arrivals)
-        if to_ask:
-            for arrivals in listening:
+        # Another round's packets by the kernel's way are no riddle to this one.
+        owner = next((r.arrivals for r in rounds if to_ask and r.arrivals.by_kernel(cell, packet.sport)), None)
+        for arrivals in listening:
+            if to_ask and owner in {None, arrivals}:
                 arrivals.take_untokened(cell, packet)
 
     def _note(self, round_: Round, cell: CellId, at: float) -> None:
@@ -237,11 +239,11 @@ class Witness:
         return first
 
     def _outgoing(self, packet: Packet, protocol: Protocol) -> None:
-        """The host's answers: SYN-ACK or RST, a datagram from the port, an echo reply, an ICMP error about it."""
+        """The host's answers: SYN-ACK or RST, a datagram from the port, an echo reply.
+
+        An ICMP error is none: it may be the host's firewall that sends it. `Udp: NoPorts` tells for a port-unreach.
+        """
         if packet.quote is not None:
-            quote = packet.quote
-            if quoted := PROTOCOLS.get(quote.protocol):
-                self._answered((quote.destination, quoted, quote.dport), quote.source, quote.sport or quote.icmp_id)
             return
         if protocol is Protocol.TCP and not packet.flags & RST and packet.flags & (SYN | ACK) != SYN | ACK:
             return

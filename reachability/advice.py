@@ -99,7 +99,10 @@ ADVICE: Mapping[str, Advice] = {
         "the agent's host has no route to it, and no witness saw a packet sent by its gateways",
         "a route, or an agent on the target's host",
     ),
-    "no-neighbour": Advice("the next hop did not answer ARP or neighbour discovery", "look at the agent's gateway"),
+    "no-neighbour": Advice(
+        "the next hop did not answer ARP or neighbour discovery",
+        "start the host, where the way to it is direct; else look at the agent's gateway",
+    ),
     "local-error": Advice("the probe failed on the agent's host", "the agent's log says how"),
 }
 _NO_ROUND = Advice("no round has tried it", "wait for the next cycle, or `segwatch verify`")

@@ -300,6 +300,17 @@ def test_the_targets_host_firewall_drops_udp() -> None:
         assert outcome.says("dev-1", PROD, "udp", 123)[0] == "fail"
 
 
+def test_the_targets_host_firewall_refuses_udp() -> None:
+    """A host sends a peer few ICMP errors: most copies are met by silence, some refusals go to the kernel's own try."""
+    with running([f"ip saddr 10.10.0.0/24 ip daddr {PROD} meta l4proto udp accept"]) as system:
+        refuses = "ip saddr 10.10.0.0/24 meta l4proto udp reject with icmpx type admin-prohibited"
+        system.estate.nft("prod-1", HOST_FIREWALL % refuses)
+        outcome = verify(system)
+        assert_honest(outcome, lambda _: False)
+        cells = [c for key, c in outcome.cells.items() if key[0] == "dev-1" and key[2:4] == (PROD, "udp")]
+        assert {cell["reachability"] for cell in cells} == {"blocked-at-host"}
+
+
 def test_busy_foreign_traffic_goes_to_the_probed_port() -> None:
     rules = [
         f"ip saddr {STAGE_B} ip daddr {PROD} tcp dport 443 accept",

@@ -156,3 +156,15 @@ def _outer_pid(system: System, agent: str) -> int:
         if f"state-{agent}" in line and "agent" in line and Path(process.cwd()) == system.directory:
             return int(process.pid)
     raise AssertionError(f"{agent} does not run")
+
+
+def test_an_environment_that_may_reach_everything_does_not_unsettle_the_others() -> None:
+    """Its packets through the kernel carry no token, and come while another's round still listens."""
+    paths = (
+        "paths:\n  - {name: monitoring, from: stage, to: prod, expect: allowed, owner: ops, justification: sees all}\n"
+    )
+    with running(["ip saddr 10.20.0.0/24 ip daddr 10.30.0.0/24 accept"], text=topology(paths=paths)) as system:
+        for _ in range(2):
+            outcome = verify(system, "--to", "prod")
+            assert (outcome.code, outcome.body["summary"]["fail"]) == (0, 0)
+        assert '"challenge"' not in system.log("coordinator")

@@ -1,0 +1,139 @@
+"""The witness fed packet by packet: whose each one is, and what it makes of the host's answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from probes.cells import new_cell
+from probes.frames import Template
+from probes.health import Means
+from probes.hostfacts import HostFacts
+from probes.packet import IPV4, PACKET_HOST, PACKET_OUTGOING, Packet, parse
+from probes.token import kernel_ports, token
+from probes.witness import Witness
+from reachability.observation import Target, WitnessReport
+from reachability.vocabulary import Protocol, Reason, RoundKind, State
+from wire.messages import Arm
+
+HERE, SOURCE, OTHER, GATEWAY = "10.30.0.10", "10.10.0.10", "10.20.0.10", "10.30.0.1"
+KEY, OTHER_KEY = bytes(range(16)), bytes(range(16, 32))
+PORT = 5000
+ECHO_REPLY = Packet(
+    at=1.0, incoming=True, to_host=True, interface="eth0", family=4, source=GATEWAY, destination=HERE, ttl=64,
+    protocol=1, icmp_type=0, icmp_code=0,
+)  # fmt: skip
+
+
+def arm(name: str, key: bytes, source: str, protocol: Protocol = Protocol.TCP) -> Arm:
+    target = Target(id=1, environment="prod", address=HERE, protocol=protocol, ports=str(PORT), witness="prod-1")
+    return Arm(round=name, key=key, kind=RoundKind.NORMAL, source=source, targets=(target,), networks=("10.30.0.0/24",))
+
+
+def packet(
+    source: str,
+    sport: int,
+    protocol: Protocol = Protocol.TCP,
+    tok: bytes = b"\xff" * 8,
+    *,
+    back: bool = False,
+) -> Packet:
+    """A probe to the port; `back`: the same the other way round, going out."""
+    ends = (HERE, source) if back else (source, HERE)
+    ports = (PORT, sport) if back else (sport, PORT)
+    data = Template(*ends, protocol).build(*ports, tok)
+    read = parse(data, PACKET_OUTGOING if back else PACKET_HOST, "eth0", IPV4, 1.0)
+    assert read is not None
+    return read
+
+
+def witness_of(feed: Callable[[Witness], None], *arms: Arm) -> list[WitnessReport]:
+    """The reports of these rounds after the packets."""
+
+    async def play() -> list[WitnessReport]:
+        async def provoke(address: str) -> None:
+            witness.packet(ECHO_REPLY)
+
+        witness = Witness(
+            "prod-1",
+            Means(
+                facts=HostFacts,
+                local=lambda: frozenset({HERE}),
+                xdp=set,
+                gateways=lambda: frozenset({GATEWAY}),
+                provoke=provoke,
+                drops=lambda: 0,
+                now=lambda: 1.0,
+                sleep=lambda _: asyncio.sleep(0),
+            ),
+        )
+        for one in arms:
+            assert await witness.arm(one) == ()
+        feed(witness)
+        return [await witness.close(one.round) for one in arms]
+
+    return asyncio.run(play())
+
+
+@pytest.mark.parametrize("protocol", [Protocol.TCP, Protocol.UDP])
+def test_two_rounds_at_one_endpoint_do_not_take_each_others_packets_for_strange_ones(protocol: Protocol) -> None:
+    def feed(witness: Witness) -> None:
+        witness.packet(packet(SOURCE, 40_000, protocol, token(KEY, HERE, protocol, PORT, 0)))
+        witness.packet(packet(OTHER, kernel_ports(OTHER_KEY, HERE, protocol, PORT)[3], protocol))
+
+    first, second = witness_of(feed, arm("R1", KEY, "dev-1", protocol), arm("R2", OTHER_KEY, "stage-1", protocol))
+    assert [(row.copies, row.came_from) for row in first.arrivals] == [(1, SOURCE)]
+    assert first.untokened == ()
+    assert second.arrivals == ()
+    assert [flow.came_from for flow in second.untokened] == [OTHER]
+
+
+def test_a_packet_that_nobody_explains_is_strange_to_every_round() -> None:
+    strange = next(p for p in range(40_000, 40_100) if p not in kernel_ports(KEY, HERE, Protocol.TCP, PORT))
+    first, second = witness_of(
+        lambda witness: witness.packet(packet(OTHER, strange)),
+        arm("R1", KEY, "dev-1"),
+        arm("R2", OTHER_KEY, "stage-1"),
+    )
+    assert [flow.source_port for flow in (*first.untokened, *second.untokened)] == [strange, strange]
+
+
+def test_what_the_host_sends_back_is_an_answer_and_an_icmp_error_is_none() -> None:
+    """It may be the host's own firewall that refuses: row 10 of the table would call that a packet let in."""
+    icmp = Packet(
+        at=1.0, incoming=False, to_host=False, interface="eth0", family=4, source=HERE, destination=SOURCE, ttl=64,
+        protocol=1, icmp_type=3, icmp_code=13, quote=packet(SOURCE, 40_000, Protocol.UDP),
+    )  # fmt: skip
+
+    def feed(*answers: Packet) -> Callable[[Witness], None]:
+        def play(witness: Witness) -> None:
+            for one in (packet(SOURCE, 40_000, Protocol.UDP, token(KEY, HERE, Protocol.UDP, PORT, 0)), *answers):
+                witness.packet(one)
+
+        return play
+
+    round_ = arm("R1", KEY, "dev-1", Protocol.UDP)
+    for answers, answered in (
+        ((), False),
+        ((icmp,), False),
+        ((packet(SOURCE, 40_000, Protocol.UDP, back=True),), True),
+    ):
+        [report] = witness_of(feed(*answers), round_)
+        assert [row.answered for row in report.arrivals] == [answered], answers
+
+
+def test_a_refusal_of_the_kernels_own_try_counts_without_being_a_copy_of_the_rounds() -> None:
+    cell = new_cell(Target(id=1, environment="prod", address=HERE, protocol=Protocol.UDP, ports=str(PORT)), PORT, ())
+    refusal = Packet(
+        at=1.0, incoming=True, to_host=True, interface="eth0", family=4, source=GATEWAY, destination=SOURCE, ttl=63,
+        protocol=1, icmp_type=3, icmp_code=13,
+    )  # fmt: skip
+    cell.take_refusal(refusal)
+    assert (cell.state, cell.reason, cell.refused_by, cell.refused) == (
+        State.FILTERED,
+        Reason.ADMIN_PROHIBITED,
+        GATEWAY,
+        0,
+    )
