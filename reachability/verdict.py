@@ -144,9 +144,8 @@ def _silent_or_refused(e: Evidence) -> Verdict:
         return Verdict(reachability=Reachability.NO_SESSION, proof=Proof.REFUSED, row=17, reason=e.reason.value)
     if e.inside in {State.FILTERED, State.OPEN_FILTERED}:
         return _unknown("silent-inside")
-    if e.inside is None:
-        return _unknown("no-inside-control")
-    return _unknown("closed-inside" if e.protocol is Protocol.UDP else "no-inside-control")
+    # Without a control, or with one that failed: what is closed inside settles TCP and ICMP, but not UDP.
+    return _unknown("closed-inside" if e.inside is State.CLOSED else "no-inside-control")
 
 
 def _seen(e: Evidence) -> Verdict:

@@ -87,6 +87,7 @@ UNKNOWN = [
     ("silent-inside", replace(SILENT, inside=State.FILTERED)),
     ("no-inside-control", SILENT),
     ("closed-inside", replace(SILENT, protocol=Protocol.UDP, inside=State.CLOSED)),
+    ("no-inside-control", replace(SILENT, protocol=Protocol.UDP, inside=State.ERROR)),  # no neighbour there, say
     ("no-inside-control", replace(REFUSED, refused=2, sent=2, flows=2)),
     ("no-inside-control", replace(REFUSED, refused=3)),
     ("refused-by-endpoint", replace(REFUSED, endpoint_refused=True)),
