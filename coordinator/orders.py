@@ -18,7 +18,11 @@ from reachability.topology import Network, Topology, is_address
 from reachability.vocabulary import Declared, Protocol, RoundKind, State
 from wire.messages import Arm, Go
 
-MOST_CELLS = 20_000  # a round; larger sweeps are cut
+LEAST_ROUND, MOST_ROUND, ROUND_S = (
+    20_000,
+    262_144,
+    20,
+)  # cells of a round: so many seconds of packets; larger sweeps are cut
 CANARIES = (49152, 65535)
 DECLARED_CONTROLS = 3
 ANSWERED_CONTROLS = 4
@@ -55,7 +59,8 @@ def targets_of(
 ) -> list[tuple[Target, ...]]:
     """The targets of one pair, cut into rounds of a bounded number of cells; empty when there is nothing to do."""
     rounds: list[list[Target]] = [[]]
-    room = MOST_CELLS
+    rate = min(topology.probing.rate_pps, agents[agent].rate_pps or topology.probing.rate_pps)
+    room = most = min(MOST_ROUND, max(LEAST_ROUND, rate * ROUND_S))
     number = 0
     for target in plan:
         if target.agent != agent or target.destination != destination:
@@ -64,10 +69,10 @@ def targets_of(
         ports = target.cycle if schedule == "cycle" else target.sweep - target.cycle
         if not ports and not (icmp and schedule == "cycle"):
             continue
-        for part in _parts(ports, MOST_CELLS) if ports else (ports,):
+        for part in _parts(ports, most) if ports else (ports,):
             if len(part) > room and rounds[-1]:
                 rounds.append([])
-                room = MOST_CELLS
+                room = most
             room -= len(part) or 1
             number += 1
             rounds[-1].append(_target(topology, target, number, part, agents, first=schedule == "cycle"))

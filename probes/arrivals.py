@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 
 from probes.keyring import CellId, Keyring
 from probes.packet import Packet, hops
 from probes.token import CELL_COPIES, inside_key, kernel_ports
+from probes.wide import LEAST_PORTS, Wide
 from reachability.observation import ArrivalRow, Target, Untokened
 from reachability.ports import PortSet
 from reachability.topology import Network, in_networks
@@ -77,6 +79,11 @@ class Arrivals:
         self._gateways = gateways
         self._networks: tuple[Network, ...] = tuple(ip_network(text, strict=False) for text in arm.networks)
         self._outside: dict[str, bool] = {}
+        self.wides = {
+            target.id: Wide(target, arm.key)
+            for target in arm.targets
+            if arm.kind is RoundKind.NORMAL and len(PortSet.parse(target.ports)) >= LEAST_PORTS
+        }
         self._targets = {target.id: target for target in arm.targets}
         self._watched: dict[tuple[str, Protocol], list[Watched]] = {}
         for target in arm.targets:
@@ -93,7 +100,7 @@ class Arrivals:
     @property
     def has_late(self) -> bool:
         """Whether a copy came to a cell that was reported as not seen."""
-        return bool(self._late)
+        return bool(self._late) or any(wide.has_late for wide in self.wides.values())
 
     def listens_for(self, cell: CellId) -> bool:
         """Whether the cell is in the round."""
@@ -108,6 +115,10 @@ class Arrivals:
         if copy is None:
             return INSIDE if not local and self._inside.copy_of(cell, packet) is not None else NOT_OURS
         for target in self._probed_by(cell, packet.source):
+            wide = self.wides.get(target.id)
+            if wide is not None:
+                wide.note(cell[2], copy, packet.source, packet.sport, hops(packet.ttl))
+                continue
             seen = self._note((target.id, cell[2]), packet)
             if seen is not None:
                 seen.copies |= 1 << copy
@@ -144,6 +155,10 @@ class Arrivals:
     def answer(self, cell: CellId, peer: Peer) -> None:
         """The host sent an answer from a cell to a peer."""
         for watched in self._watched.get(cell[:2], ()):
+            wide = self.wides.get(watched.target.id)
+            if wide is not None:
+                wide.answer(cell[2], *peer)
+                continue
             key = (watched.target.id, cell[2])
             seen = self._seen.get(key) or self._late.get(key)
             if seen is not None and peer in seen.peers:
@@ -155,11 +170,11 @@ class Arrivals:
 
     def rows(self) -> tuple[ArrivalRow, ...]:
         """Runs of ports at which the same was seen."""
-        return self._rows(self._seen)
+        return (*self._rows(self._seen), *self._wide_rows())
 
     def late_rows(self) -> tuple[ArrivalRow, ...]:
         """The cells that were reported as not seen and at which a copy came after all; each is given once."""
-        rows = self._rows(self._late)
+        rows = (*self._rows(self._late), *self._wide_rows())
         self._seen |= self._late
         self._late = {}
         return rows
@@ -177,6 +192,8 @@ class Arrivals:
     def forget_flows(self) -> None:
         """After its report, a round keeps only what corrects it."""
         self._flows = {}
+        for wide in self.wides.values():
+            wide.settle()
 
     def targets_of(self, cell: CellId) -> list[Target]:
         """The targets that the cell belongs to."""
@@ -213,6 +230,10 @@ class Arrivals:
             known = source in self._gateways or not in_networks(source, self._networks)
             self._outside[source] = known
         return known
+
+    def _wide_rows(self) -> Iterator[ArrivalRow]:
+        for wide in self.wides.values():
+            yield from wide.rows()
 
     def _rows(self, cells: dict[tuple[int, int], Seen]) -> tuple[ArrivalRow, ...]:
         runs: dict[tuple[int, int, bool, str, int], tuple[int, list[int]]] = {}

@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from probes import hostfacts, privileges
 from probes.childwire import (
@@ -33,6 +34,10 @@ from probes.witness import Means, Witness
 from reachability.observation import SourceReport, WitnessReport
 from reachability.vocabulary import RoundKind
 from wire.messages import Arm, Close, Go, Stop
+
+if TYPE_CHECKING:
+    from probes.job import Job
+    from probes.source import Source
 
 TICK_S = 0.02
 
@@ -68,8 +73,9 @@ class Child:
             )
             asyncio.get_running_loop().add_reader(self.station.capture.socket, self.station.read)
         self.witness = Witness(configuration.agent, means)
-        if means is not None:
+        if means is not None and self.station.capture is not None:
             self.station.listeners.append(self._packet)
+            self.station.capture.readers.append(self.witness.read)
         self._inside: dict[str, asyncio.Task[None]] = {}
         self._inside_only: set[str] = set()  # rounds in which nothing is listened for
 
@@ -106,24 +112,29 @@ class Child:
 
     async def _control_inside(self, arm: Arm) -> None:
         from probes.job import Job  # noqa: PLC0415
-        from probes.source import Source  # noqa: PLC0415 - scapy
 
-        report, _ = await Source(self.station, Job.inside(arm)).run()
+        report, _ = await self._source(Job.inside(arm)).run()
         self._write(SourceDone(report=report))
 
     async def _go(self, go: Go) -> None:
         from probes.followups import FollowUps  # noqa: PLC0415 - scapy
         from probes.job import Job  # noqa: PLC0415
-        from probes.source import Source  # noqa: PLC0415
 
         match go.kind:
             case RoundKind.NORMAL:
-                report, tail_s = await Source(self.station, Job.source(go)).run()
+                report, tail_s = await self._source(Job.source(go)).run()
             case RoundKind.CHALLENGE:
                 report, tail_s = await FollowUps(self.station, go).challenge()
             case RoundKind.NOPORTS:
                 report, tail_s = await FollowUps(self.station, go).noports()
         self._write(SourceDone(report=report, tail_s=tail_s))
+
+    def _source(self, job: Job) -> Source:
+        from probes.source import Source  # noqa: PLC0415 - scapy
+        from probes.sweep import SweepSource  # noqa: PLC0415
+
+        fast = self.station.raw and SweepSource.fits(job)
+        return SweepSource(self.station, job) if fast else Source(self.station, job)
 
     async def _close(self, close: Close) -> None:
         if close.round not in self._inside_only:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import struct
 
 from probes.packet import TCP, Packet
-from probes.token import ALL_COPIES, token
+from probes.token import ALL_COPIES, TOKEN, token
 from reachability.vocabulary import Protocol
 
 CellId = tuple[str, Protocol, int]  # address, protocol, port (0 for ICMP)
 MOST_BYTES = 32 * 1024 * 1024
-TOKEN = 8
 
 
 class Keyring:

@@ -74,10 +74,10 @@ class Flows:
         self._handlers: dict[tuple[int, int], tuple[Handler, int]] = {}
         self._sockets: dict[tuple[int, int], socket.socket] = {}
 
-    def reserve(self, handler: Handler, protocol: Protocol, copy: int) -> int:
+    def reserve(self, handler: Handler, protocol: Protocol, copy: int, within: tuple[int, int] = EPHEMERAL) -> int:
         """A new ephemeral port (or ICMP identifier) of ours; OSError when none is to be had."""
         for _ in range(200):
-            port = random.randint(*EPHEMERAL)  # noqa: S311 - has to be unused, not secret
+            port = random.randint(*within)  # noqa: S311 - has to be unused, not secret
             key = (NUMBER[protocol], port)
             if key in self._handlers:
                 continue

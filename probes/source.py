@@ -15,7 +15,7 @@ from ipaddress import ip_network
 from probes.asker import ANSWER_S, Asker
 from probes.canary import Canary
 from probes.cells import CLOSED, OPEN, Cell, control_key, new_cell, observations
-from probes.controls import PAIR, Controls, Series
+from probes.controls import PAIR, Controls, Coverage, Series
 from probes.job import Job
 from probes.kernelway import KernelWay
 from probes.packet import ICMP, ICMP6, TCP, UDP, Packet, hops
@@ -29,7 +29,7 @@ from probes.token import (
     token,
 )
 from reachability.loss import copies_needed
-from reachability.observation import SourceReport
+from reachability.observation import Observation, SourceReport, Target
 from reachability.ports import PortSet
 from reachability.topology import family, in_networks, is_address
 from reachability.vocabulary import Protocol, Reason
@@ -84,12 +84,20 @@ class Source:
                 await self._connect_canaries(kernel, CANARY_BEFORE)
                 await kernel.run(list(self._cells.values()))
                 await self._connect_canaries(kernel, CANARY_AFTER)
-            self._station.read()
+            self._drain()
             return self._report(kernel, started), self._tail()
         finally:
             kernel.close()
+            self._end()
             self._station.flows.release(self)
             self._station.flows.release(self._asker)
+
+    def _drain(self) -> None:
+        while self._station.read():
+            pass
+
+    def _end(self) -> None:
+        """Give back what the job held."""
 
     # -- what the station hands back ------------------------------------------------------------------------------
 
@@ -134,11 +142,7 @@ class Source:
                 routes = found
                 if not routes[0].next_hop and in_networks(target.address, own):
                     error = Reason.OWN_NETWORK
-            for port in (0,) if target.protocol is Protocol.ICMP else PortSet.parse(target.ports):
-                cell = new_cell(target, port, routes)
-                if error is not None:
-                    cell.fail(error)
-                self._cells[cell.source, target.address, target.protocol, port] = cell
+            self._lay(target, routes, error)
             if target.canary and routes and error is None:
                 self._canaries[target.address, target.canary] = Canary(target, routes[0])
         for control in self._job.controls:
@@ -150,6 +154,14 @@ class Source:
                 if control.kind == PAIR:  # it has answered lately
                     series.sent, series.answered = [time.monotonic()], {0: time.monotonic()}
                 self._controls.add(series)
+
+    def _lay(self, target: Target, routes: tuple[Route, ...], error: Reason | None) -> None:
+        """Lay out the cells of a target; with an error none of them is sent to."""
+        for port in (0,) if target.protocol is Protocol.ICMP else PortSet.parse(target.ports):
+            cell = new_cell(target, port, routes)
+            if error is not None:
+                cell.fail(error)
+            self._cells[cell.source, target.address, target.protocol, port] = cell
 
     @staticmethod
     def _concerns(address: str, control: str) -> bool:
@@ -178,7 +190,7 @@ class Source:
 
     def _wanted(self, done: int) -> int:
         """How many copies the cells that are not settled must have."""
-        wanting = sum(map(self._wants, self._cells.values()))
+        wanting = self._wanting()
         if not wanting:
             return done
         if not self._job.is_source:
@@ -190,6 +202,10 @@ class Source:
         if len(self._controls.stopped()) == len(good):
             return done  # banned, or the table is full: more copies prove nothing
         return max(self._job.copies, copies_needed(wanting, loss) or self._job.most_copies)
+
+    def _wanting(self) -> int:
+        """How many cells further copies would tell more of."""
+        return sum(map(self._wants, self._cells.values()))
 
     def _wants(self, cell: Cell) -> bool:
         return cell.wants(self._host_hops.get(cell.target.address))
@@ -208,9 +224,13 @@ class Source:
             if self._job.is_source and number % CONTROL_EVERY == CONTROL_EVERY - 1:
                 await self._asker.turn()
         if self._job.is_source and todo:
-            lacking = LEAST_CONTROLS - sum(len(series.sent) for series in self._controls.series)
+            lacking = self._least_controls() - sum(len(series.sent) for series in self._controls.series)
             for _ in range(max(len(self._controls.live), -(-lacking // passes_left))):
                 await self._asker.turn()
+
+    def _least_controls(self) -> int:
+        """So many that the loss they measure asks for few copies."""
+        return LEAST_CONTROLS
 
     def _is_early(self, cell: Cell) -> bool:
         return cell.target.protocol is Protocol.ICMP or cell.port in self._early[cell.target.id]
@@ -262,11 +282,11 @@ class Source:
         good = {series.key[2] for series in self._controls.series if series.answered}
         paced: dict[str, int] = {}
         taken: dict[str, int] = {}
-        for cell in sorted(self._cells.values(), key=lambda cell: -cell.level):
+        for cell in self._settled():
             kind = control_key(cell.target.address, cell.target.protocol)
             if cell.level >= CLOSED and kind not in good and paced.get(kind, 0) < PAIR_CONTROLS:
                 paced[kind] = paced.get(kind, 0) + 1
-                self._pacers.append(cell)
+                self._go_on_with(cell)
             if cell.level >= OPEN and cell.routes and taken.get(kind, 0) < PAIR_CONTROLS:
                 taken[kind] = taken.get(kind, 0) + 1
                 # That it answered once counts: if it never does again, these two were banned from each other.
@@ -283,6 +303,14 @@ class Source:
                     )
                 )
 
+    def _settled(self) -> list[Cell]:
+        """Cells that answered, the open ones first."""
+        return sorted(self._cells.values(), key=lambda cell: -cell.level)
+
+    def _go_on_with(self, cell: Cell) -> None:
+        """Go on with a cell in every pass."""
+        self._pacers.append(cell)
+
     # -- reporting ------------------------------------------------------------------------------------------------
 
     def _first(self) -> list[Cell]:
@@ -295,11 +323,13 @@ class Source:
         return self._cells.get((source, address, protocol, 0 if protocol is Protocol.ICMP else port))
 
     def _rtt_s(self) -> float:
-        rtts: Sequence[float] = [cell.rtt_ms for cell in self._cells.values() if cell.rtt_ms is not None]
-        return max(rtts, default=0.0) / 1000
+        return max(self._rtts(), default=0.0) / 1000
+
+    def _rtts(self) -> Sequence[float]:
+        return [cell.rtt_ms for cell in self._cells.values() if cell.rtt_ms is not None]
 
     def _answer_wait(self) -> float:
-        if not any(map(self._wants, self._cells.values())):
+        if not self._wanting():
             return 0.0
         least = LAST_ANSWER_S if self._job.is_source else INSIDE_ANSWER_S
         return max(0.0, self._last_sent + max(least, 4 * self._rtt_s()) - time.monotonic())
@@ -309,16 +339,11 @@ class Source:
 
     def _report(self, kernel: KernelWay, started: float) -> SourceReport:
         coverage = self._controls.coverage()
-
-        def covers(cell: Cell, at: float) -> bool:
-            key = (cell.source, cell.via, control_key(cell.target.address, cell.target.protocol))
-            return coverage.covers(key, cell.target.address, at)
-
         return SourceReport(
             round=self._job.round,
             agent=self._station.agent,
             role=self._job.role,
-            observations=observations(self._cells.values(), covers, raw=self._station.raw),
+            observations=self._observations(coverage),
             controls=self._controls.results(self._last_sent),
             canaries=tuple(canary.result() for canary in self._canaries.values()),
             kernel_flows=tuple(kernel.flows) if self._job.is_source else (),
@@ -328,3 +353,10 @@ class Source:
             raw=self._station.raw,
             problems=tuple(dict.fromkeys([*self._problems, *self._asker.problems])),
         )
+
+    def _observations(self, coverage: Coverage) -> tuple[Observation, ...]:
+        def covers(cell: Cell, at: float) -> bool:
+            key = (cell.source, cell.via, control_key(cell.target.address, cell.target.protocol))
+            return coverage.covers(key, cell.target.address, at)
+
+        return observations(self._cells.values(), covers, raw=self._station.raw)

@@ -56,14 +56,14 @@ class Station:
             template = self._templates[key] = Template(route.source, destination, protocol, tail, body)
         await self.wire.send(route, destination, template.build(local, port, token))
 
-    def read(self) -> None:
-        """Hand out what the capture holds."""
-        if self.capture is None:
-            return
-        for packet in self.capture.read():
+    def read(self) -> bool:
+        """Hand out what the capture holds, at most a batch; whether there was anything."""
+        packets = self.capture.read() if self.capture else None
+        for packet in packets or ():
             self.flows.dispatch(packet)
             for listener in self.listeners:
                 listener(packet)
+        return packets is not None
 
     async def way(self, destination: str, source: str) -> tuple[Route, ...] | NoRoute:
         """Routes to a destination (a bare address) from a source address."""

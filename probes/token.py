@@ -8,8 +8,10 @@ from functools import lru_cache
 from ipaddress import ip_address
 
 from probes.packet import ICMP, TCP, UDP
+from reachability.ports import PortSet
 from reachability.vocabulary import Protocol
 
+TOKEN = 8
 CELL_COPIES = 64  # copies 0..63 are a cell's; 64..127 are its use as a control, a canary, or the kernel's own way
 CONTROL_COPIES = 40  # controls take 64..103, over and over
 KERNEL_COPY = 104
@@ -21,13 +23,28 @@ _NUMBERS = {Protocol.TCP: TCP, Protocol.UDP: UDP, Protocol.ICMP: ICMP}
 
 
 def token(key: bytes, address: str, protocol: Protocol, port: int, copy: int) -> bytes:
-    """Eight bytes: HMAC-SHA256 over destination address, protocol, port (0 for ICMP) and copy.
+    """Eight bytes: of the HMAC-SHA256 over destination address, protocol, port (0 for ICMP) and copy.
 
     For TCP the first four are the sequence number, the others the timestamp value. The source is not in it: NAT
-    changes that.
+    changes that. Four ports share a digest, a quarter each.
     """
-    text = packed(address) + struct.pack("!BHH", _NUMBERS[protocol], port, copy)
-    return hmac.digest(key, text, "sha256")[:8]
+    at = (port & 3) * TOKEN
+    return _digest(key, address, protocol, port >> 2, copy)[at : at + TOKEN]
+
+
+def tokens(key: bytes, address: str, protocol: Protocol, copy: int, ports: PortSet) -> bytes:
+    """The tokens of many ports, in rising order."""
+    parts = []
+    for low, high in ports.ranges:
+        text = b"".join(_digest(key, address, protocol, four, copy) for four in range(low >> 2, (high >> 2) + 1))
+        skip = (low & 3) * TOKEN
+        parts.append(text[skip : skip + (high - low + 1) * TOKEN])
+    return b"".join(parts)
+
+
+def _digest(key: bytes, address: str, protocol: Protocol, four: int, copy: int) -> bytes:
+    text = packed(address) + struct.pack("!BHH", _NUMBERS[protocol], four, copy)
+    return hmac.digest(key, text, "sha256")
 
 
 def tcp_fields(tok: bytes) -> tuple[int, int]:

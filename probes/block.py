@@ -1,0 +1,219 @@
+"""The cells of one target in a sweep, as numpy columns: a place a port. `probes.cells.Cell` is the same for a single one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probes import columns
+from probes.cells import CLOSED, OPEN, REFUSED, SILENT, THREE_FLOWS, Cell, new_cell
+from probes.frames import Template
+from probes.routes import Route
+from probes.token import tokens
+from reachability.observation import Observation, Target
+from reachability.ports import PortSet
+from reachability.vocabulary import Protocol, Reason, State
+
+NO_HOPS = -1
+KEPT_TOKENS = 6  # copies of which tokens are kept; answers to older ones are checked one by one
+REASONS = tuple(Reason)
+# Where source ports come from. Two hosts that sweep each other must never use each other's pair of ports the other way round:
+# a stateful firewall would take the one's packet for the other's answer. So each window is swept from the next one, all other
+# ports from the first; no two of these lead back to each other.
+WINDOWS = ((61000, 62499), (62500, 63999), (64000, 65499))
+_STATES = {SILENT: State.FILTERED, REFUSED: State.FILTERED, CLOSED: State.CLOSED, OPEN: State.OPEN}
+
+Places = NDArray[np.int32]
+Mask = NDArray[np.bool_]
+
+
+class Block:
+    """One target. Bit n of `sent`, `left` and `refused` is copy n; `when` has seconds since the round began, copy by copy."""
+
+    def __init__(self, target: Target, routes: tuple[Route, ...], key: bytes) -> None:
+        self.target = target
+        self.routes = routes
+        self.ports = PortSet.parse(target.ports)
+        count = len(self.ports)
+        self.numbers, self.place = place_of(self.ports)
+        self.level = np.full(count, SILENT, np.int8)
+        self.reason = np.full(count, REASONS.index(Reason.NO_RESPONSE), np.uint8)
+        self.hops = np.full(count, NO_HOPS, np.int16)
+        self.by = np.zeros(count, np.uint8)  # who refused: place in `refusers`
+        self.sent, self.left, self.refused = (np.zeros(count, np.uint64) for _ in range(3))
+        self.when: list[NDArray[np.float32]] = []
+        self.window = window_of(self.numbers)
+        self.pacers = np.zeros(count, bool)
+        self.refusers = [""]
+        self.rtt_ms: float | None = None
+        self.packed = columns.packed(target.address)
+        self.source = routes[0].source
+        self._key = key
+        self._tokens: dict[int, NDArray[np.uint8]] = {}
+        self._template = Template(self.source, target.address, target.protocol)
+
+    def __len__(self) -> int:
+        """How many cells."""
+        return len(self.numbers)
+
+    @property
+    def frame_length(self) -> int:
+        """Of its packets, layer 3 up."""
+        return self._template.length
+
+    def wants(self, host_hops: int | None) -> Mask:
+        """The cells that a further copy would tell more of; as `Cell.wants`."""
+        young = (self.level == CLOSED) & (np.bitwise_count(self.sent) < THREE_FLOWS)
+        if host_hops is not None:
+            young &= self.hops != host_hops
+        return np.asarray((self.level <= REFUSED) | young)
+
+    def frames(self, places: Places, copy: int, local: int, at: float) -> NDArray[np.uint8]:
+        """The packets of a copy, noted as sent at `at`."""
+        while len(self.when) <= copy:
+            self.when.append(np.zeros(len(self), np.float32))
+        self.when[copy][places] = at
+        self.sent[places] |= bit(copy)
+        return self._template.build_many(local, self.numbers[places], self.tokens(copy)[places])
+
+    def tokens(self, copy: int) -> NDArray[np.uint8]:
+        """(n, 8) bytes, a row a place."""
+        found = self._tokens.get(copy)
+        if found is None:
+            made = tokens(self._key, self.target.address, self.target.protocol, copy, self.ports)
+            found = self._tokens[copy] = np.frombuffer(made, np.uint8).reshape(-1, 8)
+            while len(self._tokens) > KEPT_TOKENS:
+                del self._tokens[next(iter(self._tokens))]
+        return found
+
+    def knows(self, copy: int) -> bool:
+        """Whether the tokens of a copy are at hand."""
+        return copy in self._tokens
+
+    def saw_leave(self, places: Places, copy: int) -> None:
+        """The own capture saw copies leave."""
+        self.left[places] |= bit(copy)
+
+    def took(self, places: Places, copy: int, state: State, reason: Reason, hops: NDArray[np.int16]) -> None:
+        """Answers that prove to be answers. What is open stays open; of two RSTs the one from further away counts."""
+        del copy
+        if state is State.OPEN:
+            fresh = self.level[places] < OPEN
+            self._set(places[fresh], OPEN, reason, hops[fresh])
+            return
+        self.hops[places[self.level[places] < CLOSED]] = NO_HOPS  # a refusal's hops are another's
+        fresh = self.level[places] <= CLOSED
+        furthest = self.hops[places[fresh]].copy()
+        np.maximum(furthest, hops[fresh], out=furthest)
+        self._set(places[fresh], CLOSED, reason, furthest)
+
+    def refuse(self, place: int, copy: int, reason: Reason, by: str, hops: int) -> None:
+        """An ICMP error about a copy, from `by`. As `Cell.refuse`."""
+        own = by == self.target.address
+        closed = self.target.protocol is Protocol.UDP and reason is Reason.PORT_UNREACH and own
+        if not closed:
+            self.refused[place] |= bit(copy)
+        level = int(self.level[place])
+        nearer = level == REFUSED and own and self.refusers[self.by[place]] != by
+        if level < (CLOSED if closed else REFUSED) or nearer:
+            if by not in self.refusers and len(self.refusers) < np.iinfo(np.uint8).max:
+                self.refusers.append(by)
+            one = np.array([place], np.int32)
+            self._set(one, CLOSED if closed else REFUSED, reason, np.array([hops], np.int16))
+            self.by[place] = self.refusers.index(by) if by in self.refusers else 0
+
+    def rtt(self, ms: float) -> None:
+        """A time that an answer took."""
+        if self.rtt_ms is None or ms < self.rtt_ms:
+            self.rtt_ms = ms
+
+    def answered(self, most: int) -> Iterator[Cell]:
+        """A few of the cells that answered, the open ones first."""
+        for level in (OPEN, CLOSED):
+            for place in np.flatnonzero(self.level == level)[:most]:
+                cell = new_cell(self.target, int(self.numbers[place]), self.routes)
+                cell.state, cell.reason = _STATES[level], REASONS[self.reason[place]]
+                yield cell
+
+    def observations(self, covers: Callable[[float], bool]) -> Iterator[Observation]:
+        """Runs of ports that look alike. `covers`: whether what was sent then is known to have got out."""
+        left, refused = np.bitwise_count(self.left), np.bitwise_count(self.refused & self.left)
+        covered = np.zeros(len(self), np.uint8)
+        for copy, when in enumerate(self.when):
+            went = (self.left & bit(copy)) != 0
+            times, which = np.unique(when, return_inverse=True)
+            good = np.array([covers(float(at)) for at in times], bool)
+            covered += went & good[which]
+        parts = (self.level, self.reason, self.by, self.hops - NO_HOPS, left, covered, refused)
+        keys = np.zeros(len(self), np.int64)
+        for part in parts:
+            keys = keys * 512 + part
+        _, firsts, which = np.unique(keys, return_index=True, return_inverse=True)
+        for number, first in enumerate(firsts):
+            level = int(self.level[first])
+            silent = level == SILENT and self.target.protocol is Protocol.UDP
+            yield Observation(
+                target=self.target.id,
+                source_address=self.source,
+                address=self.target.address,
+                protocol=self.target.protocol,
+                state=State.OPEN_FILTERED if silent else _STATES[level],
+                reason=REASONS[self.reason[first]],
+                ports=str(port_set(self.numbers[which == number])),
+                kind=self.target.protocol.value,
+                name=self.target.name,
+                refused_by=self.refusers[self.by[first]],
+                way="raw",
+                via=self.routes[0].via,
+                sent=int(left[first]),
+                covered=int(covered[first]),
+                flows=int(left[first]),  # every copy has a source port of its own
+                refused=int(refused[first]),
+                hops=int(self.hops[first]) if self.hops[first] != NO_HOPS else None,
+                rtt_ms=self.rtt_ms if level >= CLOSED else None,
+            )
+
+    def _set(self, places: Places, level: int, reason: Reason, hops: NDArray[np.int16]) -> None:
+        self.level[places], self.reason[places] = level, REASONS.index(reason)
+        self.hops[places], self.by[places] = hops, 0
+
+
+@lru_cache(maxsize=32)
+def place_of(ports: PortSet) -> tuple[NDArray[np.uint16], Places]:
+    """The ports in rising order, and the place of each of all 65,536 among them, -1 for those that are not."""
+    spans = [np.arange(low, high + 1, dtype=np.uint16) for low, high in ports.ranges]
+    numbers = np.concatenate(spans) if spans else np.empty(0, np.uint16)
+    places = np.full(65536, -1, np.int32)
+    places[numbers] = np.arange(len(numbers), dtype=np.int32)
+    return numbers, places
+
+
+def window_of(ports: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """Which of `WINDOWS` the source ports for these destination ports come from."""
+    found = np.zeros(len(ports), np.uint8)
+    for number, (low, high) in enumerate(WINDOWS):
+        found[(ports >= low) & (ports <= high)] = (number + 1) % len(WINDOWS)
+    return found
+
+
+def hops_of(ttl: NDArray[np.uint8]) -> NDArray[np.int16]:
+    """As `probes.packet.hops`, for many."""
+    start = np.where(ttl <= 64, 64, np.where(ttl <= 128, 128, 255))  # noqa: PLR2004 - the usual initial values
+    return (start - ttl).astype(np.int16)
+
+
+def port_set(ports: NDArray[np.uint16]) -> PortSet:
+    """The set of ports in rising order without doubles."""
+    if not len(ports):
+        return PortSet()
+    breaks = np.flatnonzero(np.diff(ports.astype(np.int32)) != 1)
+    lows, highs = ports[np.append(0, breaks + 1)], ports[np.append(breaks, len(ports) - 1)]
+    return PortSet(tuple(zip(lows.tolist(), highs.tolist(), strict=True)))
+
+
+def bit(copy: int) -> np.uint64:
+    """The mask of one copy."""
+    return np.uint64(1 << copy)
