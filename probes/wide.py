@@ -51,7 +51,7 @@ class Wide:
         """Take the copies among packets that came in; which they were."""
         used = np.zeros(len(columns.rows), bool)
         places = self.place[columns.dport]
-        candidates = np.flatnonzero((places >= 0) & (columns.destination == self._packed))
+        candidates = np.flatnonzero(self.concerns(columns))
         while len(candidates):
             some = columns.take(candidates)
             left = np.ones(len(candidates), bool)
@@ -68,6 +68,10 @@ class Wide:
             ):
                 break
         return used
+
+    def concerns(self, columns: Columns) -> Mask:
+        """Which packets go to a port of the target, whatever they carry."""
+        return np.asarray((self.place[columns.dport] >= 0) & (columns.destination == self._packed))
 
     def answers(self, columns: Columns) -> Mask:
         """Take the host's answers among packets that went out; which they were."""

@@ -167,6 +167,11 @@ class Witness:
                     used[came.rows[taken]] = True
                     self._took(round_, wide, came.take(taken))
                     came = came.take(~taken)
+                alone = len(self._watch[wide.target.address, wide.target.protocol]) == 1
+                if alone and round_.arrivals.flows_lost:  # so many strange packets that one more tells nothing
+                    strange = wide.concerns(came)
+                    used[came.rows[strange]] = True
+                    came = came.take(~strange)
                 answers = wide.answers(went)
                 if answers.any():
                     used[went.rows[answers]] = True

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
+from probes.arrivals import MOST_FLOWS
 from probes.cells import new_cell
 from probes.frames import Template
 from probes.health import Means
@@ -16,6 +18,7 @@ from probes.token import kernel_ports, token
 from probes.witness import Witness
 from reachability.observation import Target, WitnessReport
 from reachability.vocabulary import Protocol, Reason, RoundKind, State
+from tests.unit.probes.test_sweep_columns import batch
 from wire.messages import Arm
 
 HERE, SOURCE, OTHER, GATEWAY = "10.30.0.10", "10.10.0.10", "10.20.0.10", "10.30.0.1"
@@ -137,3 +140,27 @@ def test_a_refusal_of_the_kernels_own_try_counts_without_being_a_copy_of_the_rou
         GATEWAY,
         0,
     )
+
+
+def test_a_sweep_full_of_strange_packets_does_not_hide_another_rounds() -> None:
+    """When there are more strange flows than can be kept, the rest is not looked at; unless another round listens too."""
+    wide = Target(id=1, environment="prod", address=HERE, protocol=Protocol.TCP, ports="1-65535", witness="prod-1")
+    swept = msgspec.structs.replace(arm("R1", KEY, "dev-1"), targets=(wide,))
+    strange = [packet(OTHER, 1024 + n) for n in range(MOST_FLOWS + 5)]
+    tokened = packet(SOURCE, 40_000, tok=token(OTHER_KEY, HERE, Protocol.TCP, PORT, 0))
+
+    def feed(witness: Witness) -> None:
+        for one in strange:
+            witness.packet(one)
+        frame = Template(SOURCE, HERE, Protocol.TCP).build(40_000, PORT, token(OTHER_KEY, HERE, Protocol.TCP, PORT, 0))
+        used.append(bool(witness.read(batch(4, [frame]))[0]))
+        if not used[-1]:
+            witness.packet(tokened)
+
+    used: list[bool] = []
+    [first] = witness_of(feed, swept)
+    assert first.untokened_lost
+    assert used == [True]
+    _, second = witness_of(feed, swept, arm("R2", OTHER_KEY, "stage-1"))
+    assert used == [True, False]
+    assert [row.ports for row in second.arrivals] == [str(PORT)]
