@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from coordinator.orders import key_of
 from coordinator.store import Report, Store
 from coordinator.views import AgentState
 from reachability.compare import Cell, compare
@@ -158,6 +159,16 @@ class Estate:
         return self.conclude(
             [round_data(spec, armed, [r for r, _ in reports]) for spec, armed, reports in held], times[0]
         )[1]
+
+    def sweep_overdue(self, agent: str, period_s: float) -> bool:
+        """Whether something that was swept once was not for longer than the period: a restart cut the last sweep off."""
+        since = self.clock() - period_s
+        return any(
+            judged.schedule == "sweep" and judged.observed_at < since
+            for target in self.plan
+            if target.agent == agent
+            for _, judged in self.matrix.rows(key_of(target))
+        )
 
     def review(self) -> tuple[Event, ...]:
         """Bring the findings up to date with the cells of now."""

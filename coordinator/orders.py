@@ -28,6 +28,7 @@ DECLARED_CONTROLS = 3
 ANSWERED_CONTROLS = 4
 CELL_PACKETS = 8  # a cell, controls included: what a deadline allows for
 LEAST_S, DEADLINE_FACTOR = 40.0, 4.0
+CYCLE_COPIES, SWEEP_COPIES = 4, 3  # at least; the measured loss may ask for more
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,28 @@ def targets_of(
             number += 1
             rounds[-1].append(_target(topology, target, number, part, agents, first=schedule == "cycle"))
     return [tuple(targets) for targets in rounds if targets]
+
+
+def by_need(plan: Iterable[PlanTarget], matrix: Matrix) -> list[PlanTarget]:
+    """The order in which to sweep: what was not closed last time, then what was not looked at for the longest time."""
+
+    def need(target: PlanTarget) -> tuple[bool, float]:
+        swept = [judged for _, judged in matrix.rows(key_of(target)) if judged.schedule == "sweep"]
+        closed = all(judged.verdict.green for judged in swept)
+        return closed, min((judged.observed_at for judged in swept), default=0.0)
+
+    return sorted(plan, key=need)
+
+
+def key_of(target: PlanTarget) -> CellKey:
+    """Where the matrix has a target's cells."""
+    return CellKey(
+        agent=target.agent,
+        source_address=target.source_address,
+        destination=target.destination,
+        address=target.address,
+        protocol=target.protocol,
+    )
 
 
 def _target(
@@ -147,7 +170,7 @@ def go(
     spec: RoundSpec, key: bytes, networks: Iterable[Network], controls: Iterable[ControlTarget], follow: FollowUp | None
 ) -> Go:
     """What the source is asked."""
-    copies = follow.copies if follow else 4
+    copies = follow.copies if follow else SWEEP_COPIES if spec.schedule == "sweep" else CYCLE_COPIES
     return Go(
         round=spec.round,
         key=key,
@@ -190,14 +213,7 @@ def answered_controls(
     for target in plan:
         if (target.agent, target.destination) != (spec.source, spec.destination):
             continue
-        key = CellKey(
-            agent=target.agent,
-            source_address=target.source_address,
-            destination=target.destination,
-            address=target.address,
-            protocol=target.protocol,
-        )
-        for ports, judged in matrix.rows(key):
+        for ports, judged in matrix.rows(key_of(target)):
             if judged.evidence.state is State.OPEN and judged.observed_at >= since:
                 port = ports.ranges[0][0] if ports is not None else 0
                 found.append(ControlTarget(address=target.address, protocol=target.protocol, port=port, kind="pair"))

@@ -141,10 +141,13 @@ class Engine:
     ) -> None:
         """All rounds of a source to these environments, one after the other; tails and follow-ups overlap the next."""
         await self._look_up(agent)
+        plan = self._estate.plan
+        if schedule == "sweep":  # one that was cut off goes on where it stopped
+            plan = tuple(orders.by_need(plan, self._estate.matrix))
         async with asyncio.TaskGroup() as tails:
             for destination in destinations:
                 parts = orders.targets_of(
-                    self._estate.topology, self._estate.plan, agent, destination, schedule, self._estate.agents
+                    self._estate.topology, plan, agent, destination, schedule, self._estate.agents
                 )
                 for targets in parts:
                     spec = RoundSpec(

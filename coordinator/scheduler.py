@@ -16,6 +16,7 @@ log = structlog.get_logger("scheduler")
 
 Run = Callable[[str, tuple[str, ...], str], Awaitable[None]]
 LOOK_S = 5.0
+OVERDUE_S = 60.0  # over so long a time are sweeps spread that should have been already
 
 
 def phase(agent: str, schedule: str, period_s: float) -> float:
@@ -64,7 +65,7 @@ class Scheduler:
                 periods = self._periods()
                 due = {key: entry for key, entry in due.items() if periods.get(key) == entry[0]}
                 for key, period_s in periods.items():
-                    at = due.setdefault(key, (period_s, next_due(*key, period_s, now)))[1]
+                    at = due.setdefault(key, (period_s, self._first(*key, period_s, now)))[1]
                     # A clock that was set back an hour must not stop the schedule for an hour.
                     if at > now + period_s + LOOK_S:
                         due[key] = (period_s, next_due(*key, period_s, now))
@@ -76,6 +77,11 @@ class Scheduler:
                         running[key] = group.create_task(self._one(*key), name=f"{key[1]} of {key[0]}")
                 wait = min((at for _, at in due.values()), default=now + LOOK_S) - self._estate.clock()
                 await self._sleep(min(LOOK_S, max(0.01, wait)))
+
+    def _first(self, agent: str, schedule: str, period_s: float, now: float) -> float:
+        if schedule == "sweep" and self._estate.sweep_overdue(agent, period_s):
+            return now + phase(agent, "overdue", min(period_s, OVERDUE_S))
+        return next_due(agent, schedule, period_s, now)
 
     def _periods(self) -> dict[tuple[str, str], float]:
         probing = self._estate.topology.probing

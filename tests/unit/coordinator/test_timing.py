@@ -11,9 +11,13 @@ from coordinator.broker import Listen
 from coordinator.daemon import addresses_of
 from coordinator.echo import KEEP_S, Echo
 from coordinator.estate import Estate
+from coordinator.orders import by_need, key_of
 from coordinator.scheduler import Scheduler, destinations_for, next_due, phase
 from coordinator.store import Store
 from coordinator.topology_file import parse_topology
+from reachability.plan import PlanTarget
+from reachability.vocabulary import Protocol, State
+from tests.unit.sample import evidence, judged
 from wire.messages import Status
 from wire.topics import UpChannel, UpTopic
 
@@ -95,6 +99,56 @@ def test_cycles_start_but_not_in_a_blackout_nor_while_held(
         assert {agent for agent, _, _ in seen} == {"dev-1", "test-1", "prod-1"}
         assert 27 <= len(seen) <= 33, "ten periods of three agents"
         assert {schedule for _, _, schedule in seen} == {"cycle"}
+
+
+SWEEPING = TOPOLOGY.replace(b"every: 60s,", b"every: 60s, sweep: {every: 24h, ports: [tcp/1-100]},")
+
+
+def swept(made: Estate, agent: str, at: float, state: State = State.FILTERED) -> list[PlanTarget]:
+    """Say that all that the agent sweeps was swept then; the targets."""
+    targets = [t for t in made.plan if t.agent == agent and t.protocol is Protocol.TCP]
+    for target in targets:
+        seen = judged(evidence(target, state), "R1", "", at, schedule="sweep")
+        made.matrix.update(key_of(target), target.sweep, seen)
+    return targets
+
+
+@pytest.mark.parametrize(("age_s", "first"), [(25 * 3600.0, True), (3600.0, False)])
+def test_a_sweep_that_a_restart_cut_off_is_taken_up(tmp_path: object, age_s: float, first: bool) -> None:
+    store = Store(tmp_path)  # type: ignore[arg-type]
+    clock = Clock(12 * 3600.0)
+    made = estate(store, clock)
+    made.take_topology(parse_topology(SWEEPING))
+    swept(made, "dev-1", clock.at - age_s)
+    seen: list[tuple[str, str]] = []
+
+    async def run(agent: str, destinations: tuple[str, ...], schedule: str) -> None:
+        seen.append((agent, schedule))
+
+    async def main() -> None:
+        scheduler = Scheduler(made, run, held=lambda: "", sleep=clock.sleep)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(scheduler.run(), name="scheduler")
+            while clock.at < 12 * 3600.0 + 70:  # noqa: ASYNC110 - the clock is the scheduler's own
+                await asyncio.sleep(0)
+            task.cancel()
+
+    asyncio.run(main())
+    store.close()
+    due = {agent for agent in ("dev-1", "test-1", "prod-1") if 43200 <= phase(agent, "sweep", 86400.0) < 43270}
+    assert {agent for agent, schedule in seen if schedule == "sweep"} == due | ({"dev-1"} if first else set())
+
+
+def test_what_was_not_closed_is_swept_first_then_what_is_oldest(tmp_path: object) -> None:
+    store = Store(tmp_path)  # type: ignore[arg-type]
+    made = estate(store, Clock(12 * 3600.0))
+    made.take_topology(parse_topology(SWEEPING))
+    swept(made, "dev-1", 5.0)
+    swept(made, "test-1", 9.0, State.OPEN)
+    swept(made, "prod-1", 3.0)
+    order = [t.agent for t in by_need(made.plan, made.matrix) if t.protocol is Protocol.TCP]
+    store.close()
+    assert list(dict.fromkeys(order)) == ["test-1", "prod-1", "dev-1"]
 
 
 def test_sources_that_start_together_go_to_different_destinations(tmp_path: object) -> None:
