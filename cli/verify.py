@@ -22,6 +22,7 @@ Body = Mapping[str, Any]
 SOCKET_WAIT_S = 30.0
 PASS, FAIL, UNPROVEN = 0, 1, 3
 _UNPROVEN_LINES = 12
+BAR, PACE_S = 10, 3.0
 
 
 @click.command(
@@ -84,27 +85,28 @@ class Progress:
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
         self._last = ""
-        self._terminal = sys.stderr.isatty()
+        self.terminal = sys.stderr.isatty()
 
     def say(self, text: str) -> None:
         """Show what is being done."""
         if self._quiet or text == self._last:
             return
         self._last = text
-        if self._terminal:
+        if self.terminal:
             click.echo(f"\r\x1b[K{text[:99]}", nl=False, err=True)
         else:
             click.echo(text, err=True)
 
     def clear(self) -> None:
         """Take the line away."""
-        if self._terminal and self._last and not self._quiet:
+        if self.terminal and self._last and not self._quiet:
             click.echo("\r\x1b[K", nl=False, err=True)
 
 
 def _follow(client: Client, ask: Callable[[], str], progress: Progress, *, with_cells: bool) -> Any:
     """Ask for a run and wait for its end; a coordinator that was restarted meanwhile is asked again."""
     run = ask()
+    pace = Pace(alive=progress.terminal)
     lost_at: float | None = None
     while True:
         try:
@@ -123,19 +125,44 @@ def _follow(client: Client, ask: Callable[[], str], progress: Progress, *, with_
                 return client.get(f"runs/{run}", cells=1) if with_cells else body
             if body.get("error"):
                 raise Problem(str(body["error"]))
-            progress.say(_doing(body))
-        time.sleep(POLL_S)
+            progress.say(pace.doing(body))
+        try:
+            time.sleep(POLL_S)
+        except KeyboardInterrupt:
+            client.post(f"runs/{run}/end")
+            progress.say("verify: interrupted; what it has not tried is not run")
 
 
-def _doing(body: Body) -> str:
-    """What a run that has not finished is doing."""
-    waiting = body.get("waiting_for") or []
-    if waiting:
-        return f"verify: waiting for {', '.join(waiting)}"
-    progress = body.get("progress") or {}
-    if isinstance(progress, Mapping) and progress.get("rounds"):
-        return f"verify: {progress.get('done', 0)} of {plural(progress['rounds'], 'round')}"
-    return f"verify: {body['state']}"
+class Pace:
+    """What a run that has not finished is doing, how fast, and how long it will still take."""
+
+    def __init__(self, *, alive: bool, now: Callable[[], float] = time.monotonic) -> None:
+        """`alive`: the line is written over, so that it may change all the time."""
+        self._alive, self._now = alive, now
+        self._first: tuple[float, int] | None = None
+
+    def doing(self, body: Body) -> str:
+        """One line."""
+        waiting = body.get("waiting_for") or []
+        if waiting:
+            return f"verify: waiting for {', '.join(waiting)}"
+        progress = body.get("progress") or {}
+        total, done = progress.get("cells", 0), progress.get("done", 0)
+        if not total:
+            return f"verify: {body['state']}"
+        text = f"verify {bar(done / total)} {done / total:4.0%}  {done:,} of {total:,} cells"
+        began, before = self._first = self._first or (self._now(), done)
+        took = self._now() - began
+        if not self._alive or took < PACE_S or done in {before, total}:
+            return text
+        rate = (done - before) / took
+        return f"{text}, {rate:,.0f} a second, {(total - done) / rate:,.0f} s left"
+
+
+def bar(share: float) -> str:
+    """So much of ten places."""
+    full = int(min(1.0, max(0.0, share)) * BAR)
+    return "█" * full + "░" * (BAR - full)
 
 
 def report(body: Body, style: Paint) -> list[str]:

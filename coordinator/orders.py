@@ -225,10 +225,14 @@ def narrowed(spec: RoundSpec, follow: FollowUp, round_id: str) -> RoundSpec:
     return replace(spec, round=round_id, kind=follow.kind, targets=follow.targets)
 
 
+def cells_of(targets: Iterable[Target]) -> int:
+    """How many cells targets have; an ICMP target is one."""
+    return sum(len(PortSet.parse(target.ports)) or 1 for target in targets)
+
+
 def deadline_s(targets: Iterable[Target], rate_pps: int) -> float:
     """How long a source may take, generously; `rate_pps` 0 stands for a slow one."""
-    cells = sum(len(PortSet.parse(target.ports)) or 1 for target in targets)
-    return LEAST_S + DEADLINE_FACTOR * cells * CELL_PACKETS / max(1, rate_pps or 500)
+    return LEAST_S + DEADLINE_FACTOR * cells_of(targets) * CELL_PACKETS / max(1, rate_pps or 500)
 
 
 def _canary(topology: Topology) -> int:

@@ -137,9 +137,12 @@ class Engine:
         destinations: tuple[str, ...],
         schedule: str,
         run: str = "",
-        step: Callable[[], None] = lambda: None,
+        step: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """All rounds of a source to these environments, one after the other; tails and follow-ups overlap the next."""
+        """All rounds of a source to these environments, one after the other; tails and follow-ups overlap the next.
+
+        `step` is told how many cells were sent to, round by round.
+        """
         await self._look_up(agent)
         plan = self._estate.plan
         if schedule == "sweep":  # one that was cut off goes on where it stopped
@@ -166,7 +169,7 @@ class Engine:
                     sent = asyncio.Event()
                     tails.create_task(self._round_and_after(spec, sent), name=f"round {spec.round}")
                     await sent.wait()
-                step()
+                    step(orders.cells_of(targets))
 
     async def stop(self, reason: str) -> None:
         """End all probing everywhere, until `resume`."""

@@ -34,8 +34,9 @@ class Run:
     waiting_for: list[str] = field(default_factory=list)
     started: float = 0.0
     finished: float = 0.0
-    steps: int = 0
-    done: int = 0
+    total: int = 0  # cells that it is about
+    done: int = 0  # cells that were sent to
+    ended: bool = False  # before it was through
     cells: tuple[Cell, ...] = ()
     result: Body | None = None
     error: str = ""
@@ -88,9 +89,19 @@ class Runs:
             run=run.id,
             state=run.state,
             waiting_for=run.waiting_for,
-            progress={"rounds": run.steps, "done": run.done},
+            progress={"cells": run.total, "done": run.done},
             error=run.error or None,
         )
+
+    async def end(self, run_id: str) -> bool:
+        """Cut a run off: what it has not tried is not run. False for one that is unknown or over."""
+        run = self._runs.get(run_id)
+        if run is None or run.state == "finished" or run.ended:
+            return False
+        run.ended = True
+        if run.state == "running":
+            await self._engine.stop("the verify run was interrupted")
+        return True
 
     async def serve(self) -> None:
         """Carry runs out as they are asked for."""
@@ -103,6 +114,8 @@ class Runs:
                 run.error = f"the run failed: {error}"
             finally:
                 self._engine.exclusive = ""
+                if run.ended:
+                    self._engine.resume()
                 run.finished = run.finished or self._estate.clock()
                 run.state = "finished"
 
@@ -114,24 +127,31 @@ class Runs:
         run.started = self._estate.clock()
         jobs = []
         for agent, state in self._estate.agents.items():
-            if not state.online or run.source not in {None, state.environment}:
+            if run.ended or not state.online or run.source not in {None, state.environment}:
                 continue
             destinations = tuple(d for d in destinations_for(self._estate, agent) if run.destination in {None, d})
             jobs.append((agent, destinations))
-        run.steps = sum(len(destinations) for _, destinations in jobs) * (2 if run.sweep else 1)
+        plan = in_scope(self._estate.plan, sweep=run.sweep, source=run.source, destination=run.destination)
+        trying = dict(jobs)
+        run.total = sum(
+            (len(t.cycle) or 1) + (len(t.sweep - t.cycle) if run.sweep else 0)
+            for t in plan
+            if t.destination in trying.get(t.agent, ())
+        )
         async with asyncio.TaskGroup() as group:
             for agent, destinations in jobs:
                 group.create_task(self._source(run, agent, destinations), name=f"verify {agent}")
         run.finished = self._estate.clock()
-        plan = in_scope(self._estate.plan, sweep=run.sweep, source=run.source, destination=run.destination)
         run.cells = self._estate.cells(plan, run=run.id)
         run.result = self._verified(run, with_cells=False)
 
     async def _source(self, run: Run, agent: str, destinations: tuple[str, ...]) -> None:
-        def step() -> None:
-            run.done += 1
+        def step(cells: int) -> None:
+            run.done += cells
 
         for schedule in ("cycle", "sweep") if run.sweep else ("cycle",):
+            if run.ended:
+                return
             await self._engine.cycle(agent, destinations, schedule, run.id, step)
 
     def _verified(self, run: Run, *, with_cells: bool) -> Body:
@@ -158,6 +178,6 @@ class Runs:
                 if not state.online and now < (began + LOST_S if state.last_seen else max(fresh_until, began + LOST_S))
             ]
             run.waiting_for = [name for name, state in self._estate.agents.items() if not state.online]
-            if not missing:
+            if not missing or run.ended:
                 return
             await self._sleep(0.1)

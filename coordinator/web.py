@@ -78,6 +78,7 @@ class Api:
                 web.get(f"{v1}/plan", self._plan),
                 web.post(f"{v1}/verify", self._verify),
                 web.get(f"{v1}/runs/{{id}}", self._run),
+                web.post(f"{v1}/runs/{{id}}/end", self._end_run),
                 web.post(f"{v1}/stop", self._stop),
                 web.post(f"{v1}/resume", self._resume),
             ]
@@ -196,6 +197,9 @@ class Api:
         except ValueError as error:
             raise ApiError(400, str(error)) from error
         return _json({"run": run})
+
+    async def _end_run(self, request: web.Request) -> web.Response:
+        return _json({"ended": await self._daemon.runs.end(request.match_info["id"])})
 
     async def _stop(self, request: web.Request) -> web.Response:
         body = await _body(request)

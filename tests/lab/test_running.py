@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from lab.system import System
+from lab.system import SEGWATCH, System
 from tests.lab.small import AGENTS, REG, running, topology, verify
 
 pytestmark = pytest.mark.lab
@@ -168,3 +169,27 @@ def test_an_environment_that_may_reach_everything_does_not_unsettle_the_others()
             outcome = verify(system, "--to", "prod")
             assert (outcome.code, outcome.body["summary"]["fail"]) == (0, 0)
         assert '"challenge"' not in system.log("coordinator")
+
+
+def test_an_interrupted_verify_shows_what_it_has_and_stops_probing() -> None:
+    text = topology().replace("probing: {", "probing: {sweep: {every: 24h, ports: [tcp/1-65535]}, ")
+    with running([HOLE], text=text) as system:
+        asked = ["verify", "--state-dir", "state", "--sweep", "-o", "json"]
+        command = ["timeout", "--preserve-status", "-s", "INT", "12", str(SEGWATCH), *asked]
+        began = time.monotonic()
+        done = system.estate.run("coordinator", command, cwd=system.directory, timeout_s=60)
+        assert time.monotonic() - began < 25
+        body = json.loads(done.stdout)
+        assert (done.returncode, body["result"]) == (1, "fail"), "the cycle was through, and had found the hole"
+        assert body["summary"]["not_run"] > 100_000
+        before = sent_by(system, "dev-1")
+        time.sleep(2)
+        assert sent_by(system, "dev-1") - before < 200, "nothing is swept any more"
+        assert system.api("status")["stopped"] is None
+        assert verify(system).code == 1
+
+
+def sent_by(system: System, host: str) -> int:
+    """Packets that the host has sent so far."""
+    said = system.estate.run(host, ["cat", "/sys/class/net/eth0/statistics/tx_packets"]).check().stdout
+    return int(said)

@@ -183,7 +183,7 @@ class Estate:
             finished=NOW.timestamp(),
             with_cells=with_cells,
         )
-        state = {"run": "run-1", "state": "finished", "waiting_for": [], "progress": {"done": 12, "rounds": 12}}
+        state = {"run": "run-1", "state": "finished", "waiting_for": [], "progress": {"done": 1200, "cells": 1200}}
         return runview.run_body(self.topology, cells, verified, self.book.findings, **state)
 
     def explain(self, *, finding: str = "", asked: tuple[str, str, str] = ("", "", "")) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class FakeCoordinator:
             case ["runs", name]:
                 if self.waits:
                     self.waits -= 1
-                    progress = {"done": 1, "rounds": 12} if self.waits == 0 else {}
+                    progress = {"done": 100, "cells": 1200} if self.waits == 0 else {}
                     waiting = ["test-1"] if self.waits else []
                     state = "waiting" if waiting else "running"
                     return {"run": name, "state": state, "waiting_for": waiting, "progress": progress, "result": None}
