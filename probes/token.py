@@ -53,12 +53,12 @@ def tcp_fields(tok: bytes) -> tuple[int, int]:
 
 
 def kernel_ports(key: bytes, address: str, protocol: Protocol, port: int) -> tuple[int, ...]:
-    """Sixteen source ports that the kernel's own way to a cell takes first: its packets have no room for a token.
+    """Eight source ports that the kernel's own way to a cell takes first: its packets have no room for a token.
 
     They keep two rounds' packets apart at a witness that holds both keys; nothing is proven by them.
     """
     text = b"kernel" + packed(address) + struct.pack("!BH", _NUMBERS[protocol], port)
-    words = struct.unpack("!16H", hmac.digest(key, text, "sha256"))
+    words = struct.unpack("!8H", hmac.digest(key, text, "sha256")[:16])
     return tuple(KERNEL_PORTS[word % len(KERNEL_PORTS)] for word in words)
 
 

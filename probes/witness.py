@@ -245,8 +245,9 @@ class Witness:
                 return
             if not round_.arrivals.closed:
                 listening.append(round_.arrivals)
-        # Another round's packets by the kernel's way are no riddle to this one.
-        owner = next((r.arrivals for r in rounds if to_ask and r.arrivals.by_kernel(cell, packet.sport)), None)
+        # Another round's packets by the kernel's way are no riddle to this one. Of two that fit, the newer one sends.
+        fitting = [r.arrivals for r in rounds if to_ask and r.arrivals.by_kernel(cell, packet.sport)]
+        owner = max(fitting, key=lambda arrivals: arrivals.since, default=None)
         for arrivals in listening:
             if to_ask and owner in {None, arrivals}:
                 arrivals.take_untokened(cell, packet)

@@ -55,6 +55,8 @@ def packet(
 def witness_of(feed: Callable[[Witness], None], *arms: Arm) -> list[WitnessReport]:
     """The reports of these rounds after the packets."""
 
+    ticks = (1.0 + n / 1000 for n in range(1 << 20))
+
     async def play() -> list[WitnessReport]:
         async def provoke(address: str) -> None:
             witness.packet(ECHO_REPLY)
@@ -68,7 +70,7 @@ def witness_of(feed: Callable[[Witness], None], *arms: Arm) -> list[WitnessRepor
                 gateways=lambda: frozenset({GATEWAY}),
                 provoke=provoke,
                 drops=lambda: 0,
-                now=lambda: 1.0,
+                now=lambda: next(ticks),
                 sleep=lambda _: asyncio.sleep(0),
             ),
         )
@@ -91,6 +93,19 @@ def test_two_rounds_at_one_endpoint_do_not_take_each_others_packets_for_strange_
     assert first.untokened == ()
     assert second.arrivals == ()
     assert [flow.came_from for flow in second.untokened] == [OTHER]
+
+
+def test_of_two_rounds_that_a_port_fits_the_newer_one_sends() -> None:
+    mine = kernel_ports(KEY, HERE, Protocol.TCP, PORT)
+    others = (n.to_bytes(16) for n in range(1 << 20))
+    other, shared = next(
+        (key, both.pop()) for key in others if (both := {*mine} & {*kernel_ports(key, HERE, Protocol.TCP, PORT)})
+    )
+    first, second = witness_of(
+        lambda witness: witness.packet(packet(OTHER, shared)), arm("R1", KEY, "dev-1"), arm("R2", other, "stage-1")
+    )
+    assert first.untokened == ()
+    assert [flow.source_port for flow in second.untokened] == [shared]
 
 
 def test_a_packet_that_nobody_explains_is_strange_to_every_round() -> None:
