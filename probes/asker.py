@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from probes.cells import verify
 from probes.controls import FINAL_TRIES, Controls, Series
@@ -13,7 +14,7 @@ from probes.station import Station
 from probes.token import CELL_COPIES, CONTROL_COPIES, echo_reply, echo_request, token
 from reachability.vocabulary import Protocol
 
-ANSWER_S = 0.12
+ANSWER_S, LOOK_S = 0.12, 0.01
 MOST_PROBLEMS = 5
 
 
@@ -42,7 +43,7 @@ class Asker:
                 return
             for series in unsure:
                 await self._ask(series)
-            await asyncio.sleep(ANSWER_S)
+            await until(lambda: not self._controls.unsure(since), ANSWER_S)
 
     def left(self, copy: int, packet: Packet) -> None:
         """Nothing to do: an answer shows that it left."""
@@ -83,6 +84,13 @@ class Asker:
 
     def _echo(self, series: Series, copy: int) -> bytes:
         return echo_request(self._job.key, series.address, series.port, self._job.round, copy)
+
+
+async def until(ready: Callable[[], bool], within_s: float) -> None:
+    """Wait for something, but not for long."""
+    end = time.monotonic() + within_s
+    while not ready() and time.monotonic() < end:  # noqa: ASYNC110 - answers come from the capture
+        await asyncio.sleep(LOOK_S)
 
 
 def _is_echo(series: Series) -> bool:

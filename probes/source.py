@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from ipaddress import ip_network
 
-from probes.asker import ANSWER_S, Asker
+from probes.asker import ANSWER_S, Asker, until
 from probes.canary import Canary
 from probes.cells import CLOSED, OPEN, Cell, control_key, new_cell, observations
 from probes.controls import PAIR, Controls, Coverage, Series
@@ -179,7 +179,7 @@ class Source:
         while True:
             await self._pass(max(1, self._job.copies - done), slowly=done == 0 and self._job.is_source)
             done += 1
-            await asyncio.sleep(ANSWER_S)
+            await until(lambda: not self._wanting(), ANSWER_S)
             if done == 1 and self._job.is_source:
                 self._control_the_pair()
             if done >= min(self._wanted(done), CELL_COPIES, self._job.most_copies):

@@ -228,7 +228,7 @@ class SweepSource(Source):
                 if len(places) > size:
                     waiting.append((block, local, places[size:]))
             queues = waiting
-        if self._job.is_source:
+        if self._job.is_source and self._wanting():
             lacking = self._least_controls() - sum(len(series.sent) for series in self._controls.series)
             for _ in range(max(len(self._controls.live), -(-lacking // passes_left))):
                 await self._asker.turn()
