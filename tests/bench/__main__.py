@@ -1,4 +1,4 @@
-"""`make bench`: segwatch beside nmap and masscan over the same cells in the same run. Prints what docs/benchmarks.md keeps.
+"""`make bench`: segwatch beside nmap over the same cells in the same run. Prints what docs/benchmarks.md keeps.
 
 Only ratios are worth keeping: seconds move from machine to machine. `python -m tests.bench open drop` runs some parts alone.
 """
@@ -137,26 +137,19 @@ def dropped() -> None:
             one.seconds.append(swept.seconds)
             one.wrong.append(len(swept.ports(State.OPEN)) + len(swept.ports(State.CLOSED)))
             rates.append(swept.source.packets / swept.source.duration_s)
-            swept = sweep(child, DARK, Protocol.TCP, copies=3)
-            proof.seconds.append(swept.seconds)
-            proof.wrong.append(len(swept.ports(State.OPEN)) + len(swept.ports(State.CLOSED)))
-            proof.note = f"{swept.source.packets / cells:.1f} copies a cell; {child.peak_mib():.0f} MiB at most"
+        swept = sweep(child, DARK, Protocol.TCP, copies=3)
+        proof.seconds.append(swept.seconds)
+        proof.wrong.append(len(swept.ports(State.OPEN)) + len(swept.ports(State.CLOSED)))
+        proof.note = f"{swept.source.packets / cells:.1f} copies a cell; {child.peak_mib():.0f} MiB at most; one run"
         one.note = f"{statistics.median(rates):,.0f} packets/s, waiting for answers included"
-        masscan, nmap = Row("masscan --rate 1000000 --wait 1", [], []), Row("nmap -T5, two probes a port", [], [])
-        for _ in range(RUNS):
-            began = time.monotonic()
-            command = ["masscan", "--rate", "1000000", "--wait", "1", "-p1-65535", "--router-mac", _router_mac(estate)]
-            out = estate.run("dev-1", [*command, *DARK], timeout_s=300)
-            masscan.seconds.append(time.monotonic() - began)
-            masscan.wrong.append(out.stdout.count("open"))
-            masscan.note = f"{cells / masscan.median:,.0f} packets/s, its wait included"
-        for _ in range(2):
-            began = time.monotonic()
-            rates_of_nmap = ["-T5", "--min-rate", "1000000", "--max-retries", "1"]
-            out = estate.run("dev-1", [*NMAP, *rates_of_nmap, "-oG", "-", *DARK], timeout_s=600).check()
-            nmap.seconds.append(time.monotonic() - began)
-            nmap.wrong.append(len(opened(out.stdout)))
-        table(f"65,535 TCP, {MANY} hosts behind drop", [one, masscan, proof, nmap])
+        nmap = Row("nmap -T5, two probes a port", [], [])
+        began = time.monotonic()
+        rates_of_nmap = ["-T5", "--min-rate", "1000000", "--max-retries", "1"]
+        out = estate.run("dev-1", [*NMAP, *rates_of_nmap, "-oG", "-", *DARK], timeout_s=600).check()
+        nmap.seconds.append(time.monotonic() - began)
+        nmap.wrong.append(len(opened(out.stdout)))
+        nmap.note = "one run"
+        table(f"65,535 TCP, {MANY} hosts behind drop", [one, proof, nmap])
 
 
 def udp() -> None:
@@ -202,12 +195,6 @@ probing: {{every: 1h, confirm: 1, rate_pps: {UNLIMITED}, sweep: {{every: 24h, po
             row.wrong.append(sum(number for result, number in summary.items() if result != "pass"))
             row.note = f"{summary['pass']:,} cells proven closed"
         table("One boundary, every port, both protocols, both families, verdicts in the store", [row])
-
-
-def _router_mac(estate: Estate) -> str:
-    estate.run("dev-1", ["ping", "-c1", "-W1", "10.10.0.1"])
-    said = estate.run("dev-1", ["ip", "neigh", "show", "10.10.0.1"]).stdout
-    return said.split()[4].replace(":", "-")
 
 
 PARTS: dict[str, Callable[[], None]] = {"open": open_host, "drop": dropped, "udp": udp, "whole": whole}
