@@ -97,9 +97,8 @@ class Block:
         """The own capture saw copies leave."""
         self.left[places] |= bit(copy)
 
-    def took(self, places: Places, copy: int, state: State, reason: Reason, hops: NDArray[np.int16]) -> None:
+    def took(self, places: Places, state: State, reason: Reason, hops: NDArray[np.int16]) -> None:
         """Answers that prove to be answers. What is open stays open; of two RSTs the one from further away counts."""
-        del copy
         if state is State.OPEN:
             fresh = self.level[places] < OPEN
             self._set(places[fresh], OPEN, reason, hops[fresh])

@@ -94,7 +94,7 @@ class SweepSource(Source):
         target, port = block.target, int(block.numbers[place])
         said = verify(self._job.key, target.address, target.protocol, port, copy, packet)
         if said is not None:
-            self._took(block, np.array([place], np.int32), copy, said[0], np.array([hops(packet.ttl)], np.int16))
+            self._took(block, np.array([place], np.int32), said[0], np.array([hops(packet.ttl)], np.int16))
 
     def refused(self, copy: int, packet: Packet, quote: Packet) -> None:
         """An ICMP error quotes a copy of ours."""
@@ -138,7 +138,7 @@ class SweepSource(Source):
         block.rtt(round(max(0.0, float((at - block.when[copy][places]).min())) * 1000, 3))
         if block.target.protocol is Protocol.UDP:
             used[columns.rows] = True
-            self._took(block, places, copy, State.OPEN, distance)
+            self._took(block, places, State.OPEN, distance)
             return
         expected = block.tokens(copy)[places, :4].copy().view(">u4")[:, 0].astype(np.uint32) + np.uint32(1)
         good = columns.ack == expected
@@ -147,15 +147,15 @@ class SweepSource(Source):
         used[columns.rows[reset | opened]] = True
         for state, which in ((State.CLOSED, reset), (State.OPEN, opened)):
             if which.any():
-                self._took(block, places[which], copy, state, distance[which])
+                self._took(block, places[which], state, distance[which])
 
-    def _took(self, block: Block, places: Places, copy: int, state: State, distance: NDArray[np.int16]) -> None:
+    def _took(self, block: Block, places: Places, state: State, distance: NDArray[np.int16]) -> None:
         if state is State.OPEN:
             self._host_hops.setdefault(block.target.address, int(distance[0]))
         tcp = block.target.protocol is Protocol.TCP
         opened = Reason.SYN_ACK if tcp else Reason.UDP_RESPONSE
         closed = Reason.RESET if tcp else Reason.PORT_UNREACH
-        block.took(places, copy, state, opened if state is State.OPEN else closed, distance)
+        block.took(places, state, opened if state is State.OPEN else closed, distance)
 
     def _place(self, address: str, number: int, port: int, source: str) -> tuple[Block, int] | None:
         for block in self._blocks:

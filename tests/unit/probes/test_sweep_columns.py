@@ -159,18 +159,18 @@ class TestBlock:
         one, place = block(), np.array([5], np.int32)
         one.refuse(5, 0, Reason.ADMIN_PROHIBITED, "10.10.0.1", 0)
         assert one.level[5] == REFUSED
-        one.took(place, 0, State.CLOSED, Reason.RESET, np.array([1], np.int16))
-        one.took(place, 1, State.CLOSED, Reason.RESET, np.array([0], np.int16))
+        one.took(place, State.CLOSED, Reason.RESET, np.array([1], np.int16))
+        one.took(place, State.CLOSED, Reason.RESET, np.array([0], np.int16))
         assert (one.level[5], one.hops[5]) == (CLOSED, 1)
-        one.took(place, 2, State.OPEN, Reason.SYN_ACK, np.array([2], np.int16))
-        one.took(place, 3, State.CLOSED, Reason.RESET, np.array([9], np.int16))
+        one.took(place, State.OPEN, Reason.SYN_ACK, np.array([2], np.int16))
+        one.took(place, State.CLOSED, Reason.RESET, np.array([9], np.int16))
         one.refuse(5, 3, Reason.HOST_UNREACH, "10.10.0.1", 0)
         assert (one.level[5], one.hops[5]) == (OPEN, 2)
 
     def test_a_reset_of_the_path_wants_further_copies_up_to_three(self) -> None:
         one, place = block(), np.array([5], np.int32)
         assert one.wants(None).all()
-        one.took(place, 0, State.CLOSED, Reason.RESET, np.array([0], np.int16))
+        one.took(place, State.CLOSED, Reason.RESET, np.array([0], np.int16))
         assert one.wants(1)[5]
         assert not one.wants(0)[5]
         for copy in range(3):
@@ -183,7 +183,7 @@ class TestBlock:
         for copy in range(3):
             one.frames(everything, copy, 40000 + copy, float(copy))
             one.saw_leave(everything, copy)
-        one.took(np.array([79], np.int32), 0, State.OPEN, Reason.SYN_ACK, np.array([1], np.int16))
+        one.took(np.array([79], np.int32), State.OPEN, Reason.SYN_ACK, np.array([1], np.int16))
         runs = {o.ports: o for o in one.observations(lambda at: at < 2)}
         assert set(runs) == {"80", "1-79,81-300,1000,65000-65535"}
         silent = runs["1-79,81-300,1000,65000-65535"]
