@@ -10,7 +10,6 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
@@ -18,6 +17,7 @@ import structlog
 from coordinator import orders
 from coordinator.echo import Echo
 from coordinator.estate import Estate, round_data
+from coordinator.live import Live
 from coordinator.metrics import Durations
 from coordinator.orders import Controls
 from coordinator.store import Report
@@ -25,7 +25,7 @@ from reachability.followups import FollowUp
 from reachability.life import Event
 from reachability.observation import ControlTarget, RoundData, RoundSpec, WitnessReport
 from reachability.vocabulary import RoundKind
-from wire.messages import Arm, Armed, Close, Done, Down, Resolve, Resolved, Stop
+from wire.messages import Armed, Close, Done, Down, Resolve, Resolved, Stop
 
 ARM_S, RESOLVE_S, REPORT_S, GONE_S = 5.0, 8.0, 10.0, 3.0
 MOST_FOLLOWUPS = 4
@@ -40,35 +40,6 @@ class Post(Protocol):
 
     async def __call__(self, agent: str, body: Down) -> None:
         """Returns once the broker has it; a broker that is away loses it, and the round's deadlines say so."""
-
-
-@dataclass(slots=True)
-class _Live:
-    """A round under way."""
-
-    spec: RoundSpec
-    key: bytes
-    armed: dict[str, bool] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-    reports: list[Report] = field(default_factory=list)
-    done: Done | None = None
-    observed_at: float = 0.0
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def has_source(self) -> bool:
-        """Whether the source's report is in."""
-        return any(
-            not isinstance(r, WitnessReport) and r.role == "source" and r.agent == self.spec.source
-            for r in self.reports
-        )
-
-    def reported(self, agent: str, arm: Arm) -> bool:
-        """Whether all that the agent was asked for is in."""
-        listened = not arm.targets or any(isinstance(r, WitnessReport) and r.agent == agent for r in self.reports)
-        inside = not arm.inside or any(
-            not isinstance(r, WitnessReport) and r.role == "inside" and r.agent == agent for r in self.reports
-        )
-        return listened and inside
 
 
 class Engine:
@@ -90,7 +61,7 @@ class Engine:
         self._controls = controls
         self._events = events
         self._sleep = sleep
-        self._live: dict[str, _Live] = {}
+        self._live: dict[str, Live] = {}
         self._lookups: dict[str, asyncio.Future[Resolved]] = {}
         self._sources: dict[str, asyncio.Lock] = {}
         self._destinations: dict[str, asyncio.Lock] = {}
@@ -227,9 +198,9 @@ class Engine:
         finally:
             sent.set()
 
-    async def _round(self, spec: RoundSpec, main: str, follow: FollowUp | None, sent: asyncio.Event) -> _Live:
+    async def _round(self, spec: RoundSpec, main: str, follow: FollowUp | None, sent: asyncio.Event) -> Live:
         estate = self._estate
-        live = _Live(spec, secrets.token_bytes(16))
+        live = Live(spec, secrets.token_bytes(16))
         async with AsyncExitStack() as stack:
             stack.callback(sent.set)
             await stack.enter_async_context(self._sources.setdefault(spec.source, asyncio.Lock()))
@@ -282,7 +253,7 @@ class Engine:
             answered = orders.answered_controls(estate.plan, estate.matrix, spec, estate.clock() - LATELY_S)
         return (*self._controls().targets(), *declared, *answered)
 
-    async def _until(self, live: _Live, within_s: float, ready: Callable[[], bool], watch: str = "") -> None:
+    async def _until(self, live: Live, within_s: float, ready: Callable[[], bool], watch: str = "") -> None:
         """Wait for something of a round; not for ever, and not for an agent that has gone for some seconds."""
         until = time.monotonic() + within_s
         gone_at = 0.0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from probes.cells import verify
 from probes.packet import Packet
 from probes.routes import Route
-from probes.token import CANARY_AFTER, CANARY_BEFORE, CANARY_COPIES
+from probes.station import Station
+from probes.token import CANARY_AFTER, CANARY_BEFORE, CANARY_COPIES, token
 from reachability.observation import CanaryResult, Target
 from reachability.vocabulary import Protocol, State
 
@@ -39,3 +41,57 @@ class Canary:
     def _state(self, first: int) -> State:
         states = [self.found[copy] for copy in range(first, first + CANARY_COPIES) if copy in self.found]
         return State.OPEN if State.OPEN in states else (states[0] if states else State.FILTERED)
+
+
+class Canaries:
+    """All canaries of a job. A `Handler` of the source ports that they leave by."""
+
+    def __init__(self, station: Station, key: bytes) -> None:
+        self._station = station
+        self._key = key
+        self._all: dict[tuple[str, int], Canary] = {}
+        self._ports: dict[tuple[str, int], int] = {}  # source address, copy
+        self.packets = 0
+        self.problems: list[str] = []
+
+    def add(self, target: Target, route: Route) -> None:
+        """Ask a target's canary port, by this way."""
+        self._all[target.address, target.canary] = Canary(target, route)
+
+    async def ask(self, first: int) -> None:
+        """Send the copies from `first` on."""
+        for copy in range(first, first + CANARY_COPIES):
+            for (address, port), canary in self._all.items():
+                tok = token(self._key, address, Protocol.TCP, port, copy)
+                local = self._port(canary.route.source, copy)
+                try:
+                    await self._station.send(canary.route, address, Protocol.TCP, local, port, tok)
+                    self.packets += 1
+                except OSError as error:
+                    self.problems.append(f"cannot send a canary: {error.strerror or error}")
+
+    async def connect(self, connects: Callable[[str, int, str], Awaitable[State]], copy: int) -> None:
+        """The same without raw sockets, by `connects(address, port, source)`."""
+        for (address, port), canary in self._all.items():
+            canary.found[copy] = await connects(address, port, canary.route.source)
+
+    def results(self) -> tuple[CanaryResult, ...]:
+        """What the report says of them."""
+        return tuple(canary.result() for canary in self._all.values())
+
+    def left(self, copy: int, packet: Packet) -> None:
+        """Nothing to do: silence is an answer here."""
+
+    def answered(self, copy: int, packet: Packet) -> None:
+        """Something came in to one of their ports."""
+        canary = self._all.get((packet.source, packet.sport))
+        if canary is not None:
+            canary.answer(self._key, copy, packet)
+
+    def refused(self, copy: int, packet: Packet, quote: Packet) -> None:
+        """Nothing to do: as good as silence."""
+
+    def _port(self, source: str, copy: int) -> int:
+        if (source, copy) not in self._ports:
+            self._ports[source, copy] = self._station.flows.reserve(self, Protocol.TCP, copy)
+        return self._ports[source, copy]

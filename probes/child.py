@@ -75,7 +75,7 @@ class Child:
         self.witness = Witness(configuration.agent, means)
         if means is not None and self.station.capture is not None:
             self.station.listeners.append(self._packet)
-            self.station.capture.readers.append(self.witness.read)
+            self.station.capture.readers.append(self.witness.swept.read)
         self._inside: dict[str, asyncio.Task[None]] = {}
         self._inside_only: set[str] = set()  # rounds in which nothing is listened for
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from ipaddress import ip_network
 
 from probes.asker import ANSWER_S, Asker, until
-from probes.canary import Canary
+from probes.canary import Canaries
 from probes.cells import CLOSED, OPEN, Cell, control_key, new_cell, observations
 from probes.controls import PAIR, Controls, Coverage, Series
 from probes.job import Job
@@ -21,13 +21,7 @@ from probes.kernelway import KernelWay
 from probes.packet import ICMP, ICMP6, TCP, UDP, Packet, hops
 from probes.routes import NoRoute, Route
 from probes.station import Station
-from probes.token import (
-    CANARY_AFTER,
-    CANARY_BEFORE,
-    CANARY_COPIES,
-    CELL_COPIES,
-    token,
-)
+from probes.token import CANARY_AFTER, CANARY_BEFORE, CELL_COPIES, token
 from reachability.loss import copies_needed
 from reachability.observation import Observation, SourceReport, Target
 from reachability.ports import PortSet
@@ -55,7 +49,7 @@ class Source:
         self._station = station
         self._job = job
         self._cells: dict[tuple[str, str, Protocol, int], Cell] = {}  # source address, address, protocol, port
-        self._canaries: dict[tuple[str, int], Canary] = {}
+        self._canaries = Canaries(station, job.key)
         self._ports: dict[tuple[str, Protocol, int], int] = {}
         self._controls = Controls()
         self._asker = Asker(station, job, self._controls)
@@ -73,25 +67,25 @@ class Source:
         kernel = KernelWay(self._station.bucket, self._station.flows, self._job.key, raw=self._station.raw)
         try:
             if self._station.raw:
-                await self._ask_canaries(CANARY_BEFORE)
+                await self._canaries.ask(CANARY_BEFORE)
                 async with asyncio.TaskGroup() as group:
                     group.create_task(kernel.run(self._first()), name=f"kernel way of {self._job.round}")
                     await self._passes(started)
-                await self._ask_canaries(CANARY_AFTER)
+                await self._canaries.ask(CANARY_AFTER)
                 if self._job.is_source:
                     await self._asker.finish(self._last_sent)
                 await asyncio.sleep(self._answer_wait())
             else:
-                await self._connect_canaries(kernel, CANARY_BEFORE)
+                await self._canaries.connect(kernel.connects, CANARY_BEFORE)
                 await kernel.run(list(self._cells.values()))
-                await self._connect_canaries(kernel, CANARY_AFTER)
+                await self._canaries.connect(kernel.connects, CANARY_AFTER)
             self._drain()
             return self._report(kernel, started), self._tail()
         finally:
             kernel.close()
             self._end()
-            self._station.flows.release(self)
-            self._station.flows.release(self._asker)
+            for handler in (self, self._canaries, self._asker):
+                self._station.flows.release(handler)
 
     def _drain(self) -> None:
         """Read what has come in, but not for ever: others' packets come in as well."""
@@ -113,11 +107,6 @@ class Source:
 
     def answered(self, copy: int, packet: Packet) -> None:
         """Something came in to one of our ports."""
-        if copy >= CELL_COPIES:
-            canary = self._canaries.get((packet.source, packet.sport))
-            if canary is not None:
-                canary.answer(self._job.key, copy, packet)
-            return
         cell = self._cell(packet.destination, packet.source, packet.protocol, packet.sport)
         if cell is None or not cell.answer(self._job.key, copy, packet) or cell.level != OPEN:
             return
@@ -147,7 +136,7 @@ class Source:
                     error = Reason.OWN_NETWORK
             self._lay(target, routes, error)
             if target.canary and routes and error is None:
-                self._canaries[target.address, target.canary] = Canary(target, routes[0])
+                self._canaries.add(target, routes[0])
         for control in self._job.controls:
             for source in sorted({t.source for t in self._job.targets if self._concerns(t.address, control.address)}):
                 ways = await self._ways(control.address, source)
@@ -261,21 +250,6 @@ class Source:
             self._ports[key] = self._station.flows.reserve(self, protocol, copy)
         return self._ports[key]
 
-    async def _ask_canaries(self, first: int) -> None:
-        for copy in range(first, first + CANARY_COPIES):
-            for (address, port), canary in self._canaries.items():
-                local = self._port(canary.route.source, Protocol.TCP, copy)
-                tok = token(self._job.key, address, Protocol.TCP, port, copy)
-                try:
-                    await self._station.send(canary.route, address, Protocol.TCP, local, port, tok)
-                    self._packets += 1
-                except OSError as error:
-                    self._problems.append(f"cannot send a canary: {error.strerror or error}")
-
-    async def _connect_canaries(self, kernel: KernelWay, copy: int) -> None:
-        for (address, port), canary in self._canaries.items():
-            canary.found[copy] = await kernel.connects(address, port, canary.route.source)
-
     def _control_the_pair(self) -> None:
         """What answered on the pair is asked again and again, so that a ban between these two shows.
 
@@ -348,13 +322,13 @@ class Source:
             role=self._job.role,
             observations=self._observations(coverage),
             controls=self._controls.results(self._last_sent),
-            canaries=tuple(canary.result() for canary in self._canaries.values()),
+            canaries=self._canaries.results(),
             kernel_flows=tuple(kernel.flows) if self._job.is_source else (),
             host_hops=self._host_hops,
-            packets=self._packets + self._asker.packets + kernel.packets,
+            packets=self._packets + self._canaries.packets + self._asker.packets + kernel.packets,
             duration_s=round(time.monotonic() - started, 3),
             raw=self._station.raw,
-            problems=tuple(dict.fromkeys([*self._problems, *self._asker.problems])),
+            problems=tuple(dict.fromkeys([*self._problems, *self._canaries.problems, *self._asker.problems])),
         )
 
     def _observations(self, coverage: Coverage) -> tuple[Observation, ...]:

@@ -84,9 +84,6 @@ class SweepSource(Source):
 
     def answered(self, copy: int, packet: Packet) -> None:
         """An answer that the ring's reader left over."""
-        if copy >= CELL_COPIES:
-            super().answered(copy, packet)
-            return
         found = self._place(packet.source, packet.protocol, packet.sport, packet.destination)
         if found is None:
             return

@@ -6,22 +6,20 @@ the end of the window, no loss counter moved, no XDP program in front.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from probes.arrivals import NOT_OURS, OURS, Arrivals
-from probes.capture import Batch
-from probes.columns import Columns, split
+from probes.columns import Columns
 from probes.health import Means, OffHost, Window
 from probes.hostfacts import HostFacts
 from probes.keyring import CellId
 from probes.noports import Groups, Reading
 from probes.packet import ACK, ICMP, ICMP6, RST, SYN, TCP, UDP, Packet
 from probes.sockets import Bound
+from probes.swept import Swept
 from probes.wide import Wide
 from reachability.observation import WitnessHealth, WitnessReport
 from reachability.topology import family
@@ -69,8 +67,7 @@ class Witness:
         self._blind: dict[str, tuple[str, ...]] = {}  # rounds armed without a capture: their addresses
         self._late: set[str] = set()
         self._watch: dict[tuple[str, Protocol], list[Round]] = {}
-        self._wides: list[tuple[Round, Wide]] = []
-        self._loopback = socket.if_nametoindex("lo")
+        self.swept = Swept(self._took)
         self._off_host = OffHost()
         self._local: frozenset[str] = frozenset()
         self._bound = Bound()
@@ -150,34 +147,6 @@ class Witness:
         self._rewatch()
         return report
 
-    def read(self, batch: Batch) -> NDArray[np.bool_]:
-        """Use up the packets of sweeps that this host is swept by, many at a time; all others are left."""
-        used = np.zeros(len(batch), bool)
-        if not self._wides:
-            return used
-        for columns in split(batch):
-            wides = [(round_, wide) for round_, wide in self._wides if wide.fits(columns)]
-            if not wides:
-                continue
-            came = columns.take(columns.to_host & columns.opens & (columns.interface != self._loopback))
-            went = columns.take(columns.outgoing)
-            for round_, wide in wides:
-                taken = wide.take(came)
-                if taken.any():
-                    used[came.rows[taken]] = True
-                    self._took(round_, wide, came.take(taken))
-                    came = came.take(~taken)
-                alone = len(self._watch[wide.target.address, wide.target.protocol]) == 1
-                if alone and round_.arrivals.flows_lost:  # so many strange packets that one more tells nothing
-                    strange = wide.concerns(came)
-                    used[came.rows[strange]] = True
-                    came = came.take(~strange)
-                answers = wide.answers(went)
-                if answers.any():
-                    used[went.rows[answers]] = True
-                    went = went.take(~answers)
-        return used
-
     def packet(self, packet: Packet) -> None:
         """Take a captured packet."""
         if not self._watch:
@@ -252,12 +221,13 @@ class Witness:
             if to_ask and owner in {None, arrivals}:
                 arrivals.take_untokened(cell, packet)
 
-    def _took(self, round_: Round, wide: Wide, columns: Columns) -> None:
-        if round_.arrivals.closed and wide.has_late:
-            self._late.add(round_.arrivals.arm.round)
+    def _took(self, arrivals: Arrivals, wide: Wide, columns: Columns) -> None:
+        if arrivals.closed and wide.has_late:
+            self._late.add(arrivals.arm.round)
         if wide.target.protocol is Protocol.UDP:
+            address = wide.target.address
             bound = np.array(
-                [self._bound.reaches(wide.target.address, Protocol.UDP, int(p)) for p in columns.dport], bool
+                [self._bound.reaches(address, Protocol.UDP, port) for port in columns.dport.tolist()], bool
             )
             once = columns.interface == wide.interface  # a bridge shows a packet again on another
             self._unbound[columns.family] += int(np.count_nonzero(once & ~bound))
@@ -356,5 +326,4 @@ class Witness:
         for round_ in (*self._rounds.values(), *self._closed.values()):
             for endpoint in round_.arrivals.endpoints:
                 self._watch.setdefault(endpoint, []).append(round_)
-        self._wides = [(r, w) for rounds in self._watch.values() for r in rounds for w in r.arrivals.wides.values()]
-        self._wides = list({id(wide): (round_, wide) for round_, wide in self._wides}.values())
+        self.swept.watch({endpoint: [r.arrivals for r in rounds] for endpoint, rounds in self._watch.items()})

@@ -168,7 +168,7 @@ def test_a_sweep_full_of_strange_packets_does_not_hide_another_rounds() -> None:
         for one in strange:
             witness.packet(one)
         frame = Template(SOURCE, HERE, Protocol.TCP).build(40_000, PORT, token(OTHER_KEY, HERE, Protocol.TCP, PORT, 0))
-        used.append(bool(witness.read(batch(4, [frame]))[0]))
+        used.append(bool(witness.swept.read(batch(4, [frame]))[0]))
         if not used[-1]:
             witness.packet(tokened)
 
