@@ -123,7 +123,7 @@ def short_ports(ports: str | None, protocol: str, width: int = 24) -> str:
     if len(ports) <= width:
         return f"{protocol}/{ports}"
     parts = ports.split(",")
-    kept: list[str] = []
+    kept = [parts.pop(0)]  # one at least, however long
     while parts and len(",".join([*kept, parts[0]])) <= width - 9:
         kept.append(parts.pop(0))
     return f"{protocol}/{','.join(kept)},… (+{len(parts)})"

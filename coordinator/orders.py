@@ -216,7 +216,15 @@ def answered_controls(
         for ports, judged in matrix.rows(key_of(target)):
             if judged.evidence.state is State.OPEN and judged.observed_at >= since:
                 port = ports.ranges[0][0] if ports is not None else 0
-                found.append(ControlTarget(address=target.address, protocol=target.protocol, port=port, kind="pair"))
+                found.append(
+                    ControlTarget(
+                        address=target.address,
+                        protocol=target.protocol,
+                        port=port,
+                        kind="pair",
+                        source=target.source_address,
+                    )
+                )
     return tuple(found[:ANSWERED_CONTROLS])
 
 

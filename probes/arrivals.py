@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 
@@ -73,6 +73,7 @@ class Arrivals:
         self.since = now
         self.flows_lost = False
         self.closed = False
+        self.came_by: dict[str, int] = {}  # address -> index of the interface by which its first copy came
         self._seen: dict[tuple[int, int], Seen] = {}  # target id, port
         self._late: dict[tuple[int, int], Seen] = {}
         self._flows: dict[tuple[CellId, Peer], Flow] = {}
@@ -80,7 +81,7 @@ class Arrivals:
         self._networks: tuple[Network, ...] = tuple(ip_network(text, strict=False) for text in arm.networks)
         self._outside: dict[str, bool] = {}
         self.wides = {
-            target.id: Wide(target, arm.key)
+            target.id: Wide(target, arm.key, _rivals(target, arm.targets))
             for target in arm.targets
             if arm.kind is RoundKind.NORMAL and len(PortSet.parse(target.ports)) >= LEAST_PORTS
         }
@@ -257,3 +258,9 @@ class Arrivals:
             )
             for (target, copies, answered, came_from, distance), (last, ports) in runs.items()
         )
+
+
+def _rivals(target: Target, targets: Iterable[Target]) -> set[str]:
+    """The other source addresses from which the target's address is probed with its protocol."""
+    same = {t.source for t in targets if (t.address, t.protocol) == (target.address, target.protocol)}
+    return same - {target.source}

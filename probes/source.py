@@ -139,6 +139,8 @@ class Source:
                 self._canaries.add(target, routes[0])
         for control in self._job.controls:
             for source in sorted({t.source for t in self._job.targets if self._concerns(t.address, control.address)}):
+                if control.source not in {"", source}:
+                    continue
                 ways = await self._ways(control.address, source)
                 if isinstance(ways, NoRoute) or all(t.protocol is not control.protocol for t in self._job.targets):
                     continue

@@ -21,43 +21,48 @@ class Swept:
     def __init__(self, took: Callable[[Arrivals, Wide, Columns], None]) -> None:
         self._took = took
         self._loopback = socket.if_nametoindex("lo")
-        self._wides: list[tuple[Arrivals, Wide, bool]] = []
+        self._groups: list[tuple[Arrivals, list[Wide], bool]] = []
 
     def watch(self, endpoints: Mapping[tuple[str, Protocol], Iterable[Arrivals]]) -> None:
         """Which rounds listen at which endpoint, from now on."""
-        self._wides = []
+        self._groups = []
         for (address, protocol), listening in endpoints.items():
             rounds = list(listening)
-            self._wides += [
-                (arrivals, wide, len(rounds) == 1)
-                for arrivals in rounds
-                for wide in arrivals.wides.values()
-                if (wide.target.address, wide.target.protocol) == (address, protocol)
-            ]
+            for arrivals in rounds:
+                # An agent with several addresses probes the same endpoint from each: the same tokens, several targets.
+                wides = [
+                    w for w in arrivals.wides.values() if (w.target.address, w.target.protocol) == (address, protocol)
+                ]
+                if wides:
+                    self._groups.append((arrivals, wides, len(rounds) == 1))
 
     def read(self, batch: Batch) -> NDArray[np.bool_]:
         """Which packets were used up."""
         used = np.zeros(len(batch), bool)
-        if not self._wides:
+        if not self._groups:
             return used
         for columns in split(batch):
-            wides = [entry for entry in self._wides if entry[1].fits(columns)]
-            if not wides:
+            groups = [group for group in self._groups if group[1][0].fits(columns)]
+            if not groups:
                 continue
             came = columns.take(columns.to_host & columns.opens & (columns.interface != self._loopback))
             went = columns.take(columns.outgoing)
-            for arrivals, wide, alone in wides:
-                taken = wide.take(came)
+            for arrivals, wides, alone in groups:
+                taken = _any([wide.take(came) for wide in wides])
                 if taken.any():
                     used[came.rows[taken]] = True
-                    self._took(arrivals, wide, came.take(taken))
+                    self._took(arrivals, wides[0], came.take(taken))
                     came = came.take(~taken)
                 if alone and arrivals.flows_lost:  # so many strange packets that one more tells nothing
-                    strange = wide.concerns(came)
+                    strange = wides[0].concerns(came)
                     used[came.rows[strange]] = True
                     came = came.take(~strange)
-                answers = wide.answers(went)
+                answers = _any([wide.answers(went) for wide in wides])
                 if answers.any():
                     used[went.rows[answers]] = True
                     went = went.take(~answers)
         return used
+
+
+def _any(masks: list[NDArray[np.bool_]]) -> NDArray[np.bool_]:
+    return np.asarray(np.logical_or.reduce(masks))

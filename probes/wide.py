@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,10 @@ SAMPLES = 8  # packets that may be of a copy of which the tokens are not yet mad
 class Wide:
     """One target. Bit n of `seen` is copy n; once the round is reported, of late copies alone."""
 
-    def __init__(self, target: Target, key: bytes) -> None:
+    def __init__(self, target: Target, key: bytes, rivals: Iterable[str] = ()) -> None:
+        """`rivals`: source addresses that the round sends to the same endpoints from, for other targets."""
         self.target = target
+        self._rivals = [packed(source) for source in rivals if source and family(source) == family(target.address)]
         self.ports = PortSet.parse(target.ports)
         self.numbers, self.place = place_of(self.ports)
         self._reported: Mask | None = None  # ports that the report says were seen
@@ -34,7 +36,6 @@ class Wide:
         self._key = key
         self._packed = packed(target.address)
         self._tokens: dict[int, NDArray[np.uint8]] = {}
-        self.interface = 0  # by which its first packet came; a bridge shows each again on another
 
     def fits(self, columns: Columns) -> bool:
         """Whether these may be packets of the target."""
@@ -51,7 +52,10 @@ class Wide:
         """Take the copies among packets that came in; which they were."""
         used = np.zeros(len(columns.rows), bool)
         places = self.place[columns.dport]
-        candidates = np.flatnonzero(self.concerns(columns))
+        meant = self.concerns(columns)
+        for rival in self._rivals:  # behind NAT nobody can say, and then it counts for each: a leak must not be missed
+            meant &= columns.source != rival
+        candidates = np.flatnonzero(meant)
         while len(candidates):
             some = columns.take(candidates)
             left = np.ones(len(candidates), bool)
@@ -157,8 +161,6 @@ class Wide:
         return np.asarray(first | (stamp & (columns.header == OUR_HEADER)))
 
     def _note(self, columns: Columns, places: Places, copy: int) -> None:
-        if not self.interface:
-            self.interface = int(columns.interface[0])
         self._fill()
         self.seen[places] |= bit(copy)
         self.hops[places], self._peer_port[places] = hops_of(columns.ttl), columns.sport

@@ -222,14 +222,15 @@ class Witness:
                 arrivals.take_untokened(cell, packet)
 
     def _took(self, arrivals: Arrivals, wide: Wide, columns: Columns) -> None:
-        if arrivals.closed and wide.has_late:
+        if arrivals.closed and arrivals.has_late:
             self._late.add(arrivals.arm.round)
         if wide.target.protocol is Protocol.UDP:
             address = wide.target.address
             bound = np.array(
                 [self._bound.reaches(address, Protocol.UDP, port) for port in columns.dport.tolist()], bool
             )
-            once = columns.interface == wide.interface  # a bridge shows a packet again on another
+            # A bridge shows a packet again on another interface.
+            once = columns.interface == arrivals.came_by.setdefault(address, int(columns.interface[0]))
             self._unbound[columns.family] += int(np.count_nonzero(once & ~bound))
 
     def _note(self, round_: Round, cell: CellId, at: float) -> None:

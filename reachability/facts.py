@@ -150,7 +150,11 @@ def _kernel_flows(
         if flow.address == target.address and flow.protocol is target.protocol
     }
     icmp = target.protocol is Protocol.ICMP
-    matched = [flow for flow in flows if (flow.port, flow.source_port, flow.came_from) in sent]
+    matched = [
+        flow
+        for flow in flows
+        if (flow.port, flow.source_port, flow.came_from) in sent and target.source in {"", flow.came_from}
+    ]
     ours, answered = {flow.port for flow in matched}, {flow.port for flow in matched if flow.answered}
     foreign = {flow.port for flow in flows if (flow.port, flow.source_port, flow.came_from) not in sent}
     if icmp:

@@ -36,7 +36,8 @@ class ControlTarget:
     address: str
     protocol: Protocol
     port: int = 0
-    kind: str = "coordinator"  # coordinator | declared
+    kind: str = "coordinator"  # coordinator | declared | pair
+    source: str = ""  # the source address that it holds for; "": each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from probes.packet import IPV4, PACKET_HOST, PACKET_OUTGOING, Packet, parse
 from probes.token import kernel_ports, token
 from probes.witness import Witness
 from reachability.observation import Target, WitnessReport
+from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, Reason, RoundKind, State
 from tests.unit.probes.test_sweep_columns import batch
 from wire.messages import Arm
@@ -179,3 +180,24 @@ def test_a_sweep_full_of_strange_packets_does_not_hide_another_rounds() -> None:
     _, second = witness_of(feed, swept, arm("R2", OTHER_KEY, "stage-1"))
     assert used == [True, False]
     assert [row.ports for row in second.arrivals] == [str(PORT)]
+
+
+def test_a_swept_endpoint_probed_from_two_addresses_of_one_agent_is_two_targets() -> None:
+    """The tokens are the same: what one address may reach must not be said of the other. Behind NAT it is said of both."""
+    sources = ("10.10.0.10", "10.10.0.12")
+    wide = [
+        Target(id=n, environment="prod", address=HERE, protocol=Protocol.TCP, ports="1-65535", source=source)
+        for n, source in enumerate(sources, start=1)
+    ]
+    both = msgspec.structs.replace(arm("R1", KEY, "dev-1"), targets=tuple(wide))
+
+    def copy(source: str, port: int) -> bytes:
+        return Template(source, HERE, Protocol.TCP).build(40_000, port, token(KEY, HERE, Protocol.TCP, port, 0))
+
+    def feed(witness: Witness) -> None:
+        frames = [copy(sources[0], 22), copy(sources[1], 80), copy("192.0.2.7", 443)]
+        assert witness.swept.read(batch(4, frames)).all()
+
+    [report] = witness_of(feed, both)
+    seen = {(row.target, port) for row in report.arrivals for port in PortSet.parse(row.ports)}
+    assert seen == {(1, 22), (2, 80), (1, 443), (2, 443)}

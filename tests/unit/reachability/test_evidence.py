@@ -150,6 +150,24 @@ def test_a_kernel_packet_is_matched_by_its_source_port() -> None:
     assert result.followups == ()
 
 
+def test_a_kernel_packet_counts_for_the_address_that_it_left_by() -> None:
+    """An agent with two addresses probes from each: what came from the one does not redden the other's cells."""
+    second = "10.10.0.12"
+    mine, others = replace(TCP, source=DEV), replace(TCP, id=3, source=second)
+    flow = Untokened(address=PROD, protocol=Protocol.TCP, port=22, came_from=second, source_port=40001, count=1)
+    sent = KernelFlow(address=PROD, protocol=Protocol.TCP, port=22, source_address=second, source_port=40001)
+    both = source(
+        silence(mine), silence(others, source_address=second), kernel_flows=(sent,),
+        controls=(CONTROL, replace(CONTROL, source_address=second)),
+    )  # fmt: skip
+    result = conclude([data(mine, others, src=both, wit=(witness(untokened=(flow,)),))])
+    seen = {(key.source_address, str(ports)): judge(e).reachability for key, ports, e in result.cells}
+    assert seen[DEV, "1-100"] is Reachability.BLOCKED
+    assert seen[second, "22"] is not Reachability.BLOCKED
+    assert seen[second, "1-21,23-100"] is Reachability.BLOCKED
+    assert result.followups == ()
+
+
 def test_packets_without_a_token_are_challenged_and_no_green_meanwhile() -> None:
     flow = Untokened(address=PROD, protocol=Protocol.TCP, port=22, came_from="10.20.0.9", source_port=40001, count=1)
     result = conclude([data(TCP, src=source(silence()), wit=(witness(untokened=(flow,)),))])
