@@ -90,7 +90,7 @@ def dnsmasq(system: System, address: str) -> Process:
 def test_what_a_name_resolves_to_is_what_is_probed() -> None:
     text = topology(services="      db: {hosts: [db.prod.internal], ports: [tcp/5432]}")
     with running(text=text, services={**SERVICES}) as system:
-        (system.directory / "resolv.conf").write_text("nameserver 10.0.0.10\noptions timeout:1 attempts:1\n")
+        (system.directory / "resolv.conf").write_text("nameserver 10.0.0.10\noptions timeout:1 attempts:2\n")
         for agent in ("dev-1",):
             system.stop(agent)
             system.start_agent(agent)  # with the resolver of the lab
