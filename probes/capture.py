@@ -100,8 +100,9 @@ class Capture:
         self._time = words[:, 4:6]  # seconds, nanoseconds, of the wall clock
         self._ethertype, self._interface, self._pkttype = halves[:, 17], bytes_.view(np.int32)[:, 9], bytes_[:, 42]
         self._data = bytes_[:, LAYER3:]
-        self._head = 0
-        self.drops()
+        self._head = self._seen = self._lost = 0
+        self.counts()
+        self._lost = 0
 
     def read(self) -> list[Packet] | None:
         """What has come in, at most a batch, without what readers have used up; None when there is nothing."""
@@ -124,14 +125,16 @@ class Capture:
         for reader in self.readers:
             left &= ~reader(batch)
         packets = [packet for row in np.flatnonzero(left) if (packet := self._packet(batch, int(row))) is not None]
+        self._seen += count
         self._status[rows] = 0
         self._head = (self._head + count) % SLOTS
         return packets
 
-    def drops(self) -> int:
-        """Packets that the kernel could not hand over since the last call (reading it resets the counter)."""
+    def counts(self) -> tuple[int, int]:
+        """Packets captured, and packets that the kernel could not hand over, both since the start."""
         _, dropped = struct.unpack_from("II", self.socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 12))
-        return int(dropped)
+        self._lost += dropped  # the kernel's counter starts anew when it is read
+        return self._seen, self._lost
 
     def close(self) -> None:
         """Stop capturing."""

@@ -61,7 +61,8 @@ class Child:
         except OSError as error:
             self.lacks = f"no packet socket: {error.strerror or error}"
         means = None
-        if self.station.capture is not None:
+        capture = self.station.capture
+        if capture is not None:
             provoker = Provoker(self.station, configuration)
             means = Means(
                 facts=hostfacts.read,
@@ -69,13 +70,13 @@ class Child:
                 xdp=self.station.routes.with_xdp,
                 gateways=lambda: frozenset(a for ip in (4, 6) for _, a in self.station.routes.gateways(ip)),
                 provoke=provoker.provoke,
-                drops=self.station.capture.drops,
+                drops=lambda: capture.counts()[1],
             )
-            asyncio.get_running_loop().add_reader(self.station.capture.socket, self.station.read)
+            asyncio.get_running_loop().add_reader(capture.socket, self.station.read)
         self.witness = Witness(configuration.agent, means)
-        if means is not None and self.station.capture is not None:
+        if means is not None and capture is not None:
             self.station.listeners.append(self._packet)
-            self.station.capture.readers.append(self.witness.swept.read)
+            capture.readers.append(self.witness.swept.read)
         self._inside: dict[str, asyncio.Task[None]] = {}
         self._inside_only: set[str] = set()  # rounds in which nothing is listened for
 

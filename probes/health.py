@@ -23,7 +23,7 @@ class Means:
     xdp: Callable[[], set[str]]  # interfaces with an XDP program
     gateways: Callable[[], frozenset[str]]
     provoke: Callable[[str], Awaitable[None]]  # make some other host send a packet to this address
-    drops: Callable[[], int]  # packets that the capture lost since the last call
+    drops: Callable[[], int]  # packets that the capture lost since its start
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     noports: Callable[[], Mapping[int, int]] = hostfacts.noports

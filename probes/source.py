@@ -22,7 +22,7 @@ from probes.packet import ICMP, ICMP6, TCP, UDP, Packet, hops
 from probes.routes import NoRoute, Route
 from probes.station import Station
 from probes.token import CANARY_AFTER, CANARY_BEFORE, CELL_COPIES, token
-from reachability.loss import copies_needed
+from reachability.loss import copies_needed, upper_bound
 from reachability.observation import Observation, SourceReport, Target
 from reachability.ports import PortSet
 from reachability.topology import family, in_networks, is_address
@@ -59,6 +59,7 @@ class Source:
         self._pacers: list[Cell] = []
         self._last_sent = 0.0
         self._packets = 0
+        self._counts = self._captured()
 
     async def run(self) -> tuple[SourceReport, float]:
         """Do the job."""
@@ -195,7 +196,16 @@ class Source:
         good = [series for series in self._controls.series if series.answered]
         if len(self._controls.stopped()) == len(good):
             return done  # banned, or the table is full: more copies prove nothing
+        seen, lost = self._since_start()
+        loss = max(loss, upper_bound(seen + lost, lost) or 0.0) if lost else loss
         return max(self._job.copies, copies_needed(wanting, loss) or self._job.most_copies)
+
+    def _captured(self) -> tuple[int, int]:
+        return self._station.capture.counts() if self._station.capture else (0, 0)
+
+    def _since_start(self) -> tuple[int, int]:
+        """Packets that the own capture saw, and that it lost: answers may have been among them."""
+        return self._captured()[0] - self._counts[0], self._captured()[1] - self._counts[1]
 
     def _wanting(self) -> int:
         """How many cells further copies would tell more of."""
@@ -318,6 +328,7 @@ class Source:
 
     def _report(self, kernel: KernelWay, started: float) -> SourceReport:
         coverage = self._controls.coverage()
+        captured, uncaptured = self._since_start()
         return SourceReport(
             round=self._job.round,
             agent=self._station.agent,
@@ -328,6 +339,8 @@ class Source:
             kernel_flows=tuple(kernel.flows) if self._job.is_source else (),
             host_hops=self._host_hops,
             packets=self._packets + self._canaries.packets + self._asker.packets + kernel.packets,
+            captured=captured,
+            uncaptured=uncaptured,
             duration_s=round(time.monotonic() - started, 3),
             raw=self._station.raw,
             problems=tuple(dict.fromkeys([*self._problems, *self._canaries.problems, *self._asker.problems])),

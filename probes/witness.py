@@ -94,7 +94,7 @@ class Witness:
         facts = means.facts()
         self._learn(facts.bound, means.now())
         self._local = means.local()
-        self._drops += means.drops()
+        self._drops = means.drops()
         round_ = self._rounds[arm.round] = Round(
             arrivals=Arrivals(arm, means.now(), means.gateways()),
             facts=facts,
@@ -125,7 +125,7 @@ class Witness:
         self._local = means.local()
         dark = await self._off_host.prove(means, addresses & self._local, PROVE_AGAIN_S)
         facts = means.facts()
-        self._drops += means.drops()
+        self._drops = means.drops()
         self._learn(facts.bound, means.now())
         round_.xdp |= means.xdp()
         round_.groups.read(Reading(means.now(), facts.noports, dict(self._unbound)))

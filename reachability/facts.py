@@ -87,9 +87,20 @@ def gather(rounds: Sequence[RoundData]) -> PairFacts:
         hosts={target.id: _host(rounds, target) for target in rounds[0].spec.targets},
         controls=controls,
         arrived=_last_copies(rounds),
-        loss_and_back=upper_bound(sent, sent - answered),
+        loss_and_back=_at_least(upper_bound(sent, sent - answered), _uncaptured(rounds)),
         loss_to_witness=upper_bound(sent + copies, sent - answered + copies - arrived_copies),
     )
+
+
+def _uncaptured(rounds: Sequence[RoundData]) -> float:
+    """How much of what came back the source's own capture may have lost: answers to silent cells among it."""
+    lost = sum(data.source.uncaptured for data in rounds if data.source)
+    seen = sum(data.source.captured for data in rounds if data.source)
+    return (upper_bound(seen + lost, lost) or 0.0) if lost else 0.0
+
+
+def _at_least(loss: float | None, least: float) -> float | None:
+    return None if loss is None else max(loss, least)
 
 
 def _host(rounds: Sequence[RoundData], target: Target) -> HostFacts:

@@ -122,6 +122,8 @@ class SourceReport:
     slots: tuple[int, ...] = ()  # challenge: 1 for an on-slot, 0 for an off-slot
     slot_ms: float = 0.0
     packets: int = 0
+    captured: int = 0  # packets that the own capture saw meanwhile
+    uncaptured: int = 0  # packets that it lost: answers may have been among them
     duration_s: float = 0.0
     raw: bool = True  # packets were sent and captured raw; False: connect only
     problems: tuple[str, ...] = ()

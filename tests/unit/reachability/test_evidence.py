@@ -136,6 +136,24 @@ def test_loss_asks_for_more_copies() -> None:
     assert judge(evidence).reachability is Reachability.BLOCKED
 
 
+def test_what_the_sources_own_capture_lost_is_loss() -> None:
+    """An answer may have been among it: without a witness silence then needs more copies."""
+    alone = replace(TCP, witness="", inside="prod-2")
+    answers = (silence(alone, source_address=PROD, state=State.CLOSED, reason=Reason.RESET),)
+    inside = SourceReport(round="R1", agent="prod-2", role="inside", observations=answers)
+
+    def judged(lost: int) -> Verdict:
+        src = source(silence(alone), captured=1000, uncaptured=lost)
+        ((_, _, evidence),) = conclude([data(alone, src=src, insides=(inside,))]).cells
+        return judge(evidence)
+
+    assert judged(0).reachability is Reachability.NO_SESSION
+    assert judged(300).reason == "loss"
+    src = source(silence(), captured=1000, uncaptured=300)
+    ((_, _, evidence),) = conclude([data(TCP, src=src, wit=(witness(),))]).cells
+    assert judge(evidence).reachability is Reachability.BLOCKED, "a witness decides without the source's capture"
+
+
 def test_loss_on_ports_that_arrived_in_part_counts() -> None:
     row = ArrivalRow(target=1, address=PROD, protocol=Protocol.TCP, ports="1-50", copies=2, last_copy=3, answered=True)
     found = verdicts(conclude([data(TCP, src=source(silence()), wit=(witness(row),))]))
