@@ -15,6 +15,7 @@ from coordinator.rounds import Engine
 from coordinator.scheduler import destinations_for
 from coordinator.views import Body
 from reachability.compare import Cell, in_scope
+from reachability.plan import PlanTarget
 
 FRESH_S, LOST_S = 30.0, 10.0
 KEEP = 20
@@ -131,19 +132,22 @@ class Runs:
                 continue
             destinations = tuple(d for d in destinations_for(self._estate, agent) if run.destination in {None, d})
             jobs.append((agent, destinations))
-        plan = in_scope(self._estate.plan, sweep=run.sweep, source=run.source, destination=run.destination)
         trying = dict(jobs)
         run.total = sum(
             (len(t.cycle) or 1) + (len(t.sweep - t.cycle) if run.sweep else 0)
-            for t in plan
+            for t in self._planned(run)
             if t.destination in trying.get(t.agent, ())
         )
         async with asyncio.TaskGroup() as group:
             for agent, destinations in jobs:
                 group.create_task(self._source(run, agent, destinations), name=f"verify {agent}")
         run.finished = self._estate.clock()
-        run.cells = self._estate.cells(plan, run=run.id)
+        # What names led to has changed the plan meanwhile.
+        run.cells = self._estate.cells(self._planned(run), run=run.id)
         run.result = self._verified(run, with_cells=False)
+
+    def _planned(self, run: Run) -> tuple[PlanTarget, ...]:
+        return tuple(in_scope(self._estate.plan, sweep=run.sweep, source=run.source, destination=run.destination))
 
     async def _source(self, run: Run, agent: str, destinations: tuple[str, ...]) -> None:
         def step(cells: int) -> None:
