@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from coordinator.orders import key_of
 from coordinator.store import Report, Store
 from coordinator.views import AgentState
-from reachability.compare import Cell, compare
+from reachability.compare import Cell, compare, key_of
 from reachability.evidence import Conclusion, conclude
 from reachability.finding import Event, FindingBook
 from reachability.matrix import CellKey, Judged, Matrix

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from coordinator.views import AgentState
+from reachability.compare import key_of
 from reachability.followups import FollowUp
-from reachability.matrix import CellKey, Matrix
+from reachability.matrix import Matrix
 from reachability.observation import ControlTarget, RoundSpec, Target
 from reachability.plan import PlanTarget
 from reachability.policy import decide
@@ -89,17 +90,6 @@ def by_need(plan: Iterable[PlanTarget], matrix: Matrix) -> list[PlanTarget]:
         return closed, min((judged.observed_at for judged in swept), default=0.0)
 
     return sorted(plan, key=need)
-
-
-def key_of(target: PlanTarget) -> CellKey:
-    """Where the matrix has a target's cells."""
-    return CellKey(
-        agent=target.agent,
-        source_address=target.source_address,
-        destination=target.destination,
-        address=target.address,
-        protocol=target.protocol,
-    )
 
 
 def _target(

@@ -136,15 +136,20 @@ def in_scope(
     return tuple(scoped)
 
 
-def _cells(topology: Topology, target: PlanTarget, matrix: Matrix, now: datetime, run: str | None) -> Iterable[Cell]:
-    icmp = target.protocol is Protocol.ICMP
-    key = CellKey(
+def key_of(target: PlanTarget) -> CellKey:
+    """Where the matrix has a target's cells."""
+    return CellKey(
         agent=target.agent,
         source_address=target.source_address,
         destination=target.destination,
         address=target.address,
         protocol=target.protocol,
     )
+
+
+def _cells(topology: Topology, target: PlanTarget, matrix: Matrix, now: datetime, run: str | None) -> Iterable[Cell]:
+    icmp = target.protocol is Protocol.ICMP
+    key = key_of(target)
     whole = _ICMP_CELL if icmp else target.cycle | target.sweep
     if not whole:
         return

@@ -8,9 +8,9 @@ from ipaddress import ip_network
 from typing import Any
 
 from coordinator import explained, runview, views
-from reachability.compare import Cell, compare, in_scope
+from reachability.compare import Cell, compare, in_scope, key_of
 from reachability.finding import Event, FindingBook
-from reachability.matrix import CellKey, Judged, Matrix
+from reachability.matrix import Judged, Matrix
 from reachability.plan import PlanTarget, build_plan
 from reachability.ports import PortSet
 from reachability.topology import (
@@ -72,16 +72,6 @@ def topology(**more: Any) -> Topology:
     )
     return replace(
         Topology({e.name: e for e in environments}, (promotes,), probing=Probing(confirm=1)), digest="9c1e" * 16, **more
-    )
-
-
-def key_of(target: PlanTarget) -> CellKey:
-    return CellKey(
-        agent=target.agent,
-        source_address=target.source_address,
-        destination=target.destination,
-        address=target.address,
-        protocol=target.protocol,
     )
 
 

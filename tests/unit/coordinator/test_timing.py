@@ -11,10 +11,11 @@ from coordinator.broker import Listen
 from coordinator.daemon import addresses_of
 from coordinator.echo import KEEP_S, Echo
 from coordinator.estate import Estate
-from coordinator.orders import by_need, key_of
+from coordinator.orders import by_need
 from coordinator.scheduler import Scheduler, destinations_for, next_due, phase
 from coordinator.store import Store
 from coordinator.topology_file import parse_topology
+from reachability.compare import key_of
 from reachability.plan import PlanTarget
 from reachability.vocabulary import Protocol, State
 from tests.unit.sample import evidence, judged

@@ -8,14 +8,14 @@ import pytest
 from coordinator import runview, views
 from coordinator.explained import NothingToExplainError
 from reachability.advice import ADVICE, ROWS
-from reachability.compare import compare, in_scope
+from reachability.compare import compare, in_scope, key_of
 from reachability.finding import Status
 from reachability.matrix import Matrix
 from reachability.plan import PlanTarget, build_plan
 from reachability.ports import PortSet
 from reachability.topology import PortSpec, Probing, Topology
 from reachability.vocabulary import Protocol, Result, State
-from tests.unit.sample import AGENTS, NOW, STARTED, Estate, evidence, judged, key_of, topology
+from tests.unit.sample import AGENTS, NOW, STARTED, Estate, evidence, judged, topology
 
 SUMMARY = {"pass", "fail", "waived", "inconclusive", "stale", "not_run"}
 CELL = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,8 +14,10 @@ from probes.capture import SNAP, Batch
 from probes.cells import CLOSED, OPEN, REFUSED, SILENT
 from probes.columns import Columns, split
 from probes.frames import Template
+from probes.job import Job
 from probes.packet import ACK, IPV4, IPV6, PACKET_HOST, PACKET_OUTGOING, RST, SYN
 from probes.routes import Route
+from probes.sweep import SweepSource
 from probes.token import token, tokens
 from probes.wide import Wide
 from reachability.observation import Target
@@ -140,6 +144,21 @@ def test_what_is_not_plain_is_left_alone(harm: str) -> None:
     else:
         broken = broken[:30]
     assert split(batch(4, [bytes(broken)])) == []
+
+
+@pytest.mark.parametrize(
+    ("ports", "first", "protocol", "fits"),
+    [
+        ("1-65535", "", Protocol.TCP, True),
+        ("1-256", "", Protocol.UDP, True),
+        ("1-255", "", Protocol.TCP, False),
+        ("1-65535", "22", Protocol.TCP, False),  # what goes first goes slowly, and through the kernel too
+        ("", "", Protocol.ICMP, False),
+    ],
+)
+def test_sweeps_go_by_columns_and_cycles_cell_by_cell(ports: str, first: str, protocol: Protocol, fits: bool) -> None:
+    one = replace(target(4, protocol, PortSet.parse(ports)), first=first)
+    assert SweepSource.fits(Job(round="R1", key=KEY, targets=(one,))) is fits
 
 
 def test_no_two_sweeps_use_each_others_ports_the_other_way_round() -> None:

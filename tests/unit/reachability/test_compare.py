@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reachability.compare import NO_PACKET, NO_SESSION, Cell, compare, grade_of, in_scope, result_of
+from reachability.compare import NO_PACKET, NO_SESSION, Cell, compare, grade_of, in_scope, key_of, result_of
 from reachability.matrix import CellKey, Judged, Matrix
 from reachability.plan import PlanTarget, build_plan
 from reachability.ports import ALL_PORTS, PortSet
 from reachability.topology import PortSpec, Probing, Selector, Topology, Waiver
 from reachability.verdict import Evidence, Verdict
 from reachability.vocabulary import Arrival, Declared, Proof, Protocol, Reachability, Require, Result, State
-from tests.unit.sample import NOW, judged, key_of, observe, topology
+from tests.unit.sample import NOW, judged, observe, topology
 
 R, D = Reachability, Declared
 TCP = Evidence(protocol=Protocol.TCP, state=State.OPEN)
