@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_network
+
+import numpy as np
+from numpy.typing import NDArray
 
 from probes.keyring import CellId, Keyring
 from probes.packet import Packet, hops
 from probes.token import CELL_COPIES, inside_key, kernel_ports
 from probes.wide import LEAST_PORTS, Wide
-from reachability.observation import ArrivalRow, Target, Untokened
+from reachability.observation import ArrivalRow, Crowded, Target, Untokened
 from reachability.ports import PortSet
 from reachability.topology import Network, in_networks
 from reachability.vocabulary import Protocol, RoundKind
 from wire.messages import Arm
 
-MOST_FLOWS = 2000
-MOST_TIMES = 400
+MOST_FLOWS, MOST_OF_CELL = 2000, 16
+MOST_CHALLENGED_FLOWS = 65536  # that traffic of others makes in the seconds of a challenge
+MOST_TIMES = 4000
+SMALL = 3  # packets: a flow of fewer cannot be the source's in a challenge
 MOST_SOURCES = 4096
 PEERS = 8  # newest copies of a cell that an answer is looked for
 OURS, INSIDE, NOT_OURS = "ours", "inside", ""
@@ -71,12 +77,13 @@ class Arrivals:
         """`gateways` count as outside, although they are in the environment's networks: they may hide others (NAT)."""
         self.arm = arm
         self.since = now
-        self.flows_lost = False
         self.closed = False
         self.came_by: dict[str, int] = {}  # address -> index of the interface by which its first copy came
         self._seen: dict[tuple[int, int], Seen] = {}  # target id, port
         self._late: dict[tuple[int, int], Seen] = {}
         self._flows: dict[tuple[CellId, Peer], Flow] = {}
+        self._flows_of: Counter[CellId] = Counter()
+        self.crowded: dict[tuple[str, Protocol], NDArray[np.bool_]] = {}  # by port: more came than was kept
         self._gateways = gateways
         self._networks: tuple[Network, ...] = tuple(ip_network(text, strict=False) for text in arm.networks)
         self._outside: dict[str, bool] = {}
@@ -143,10 +150,11 @@ class Arrivals:
         key = (cell, (packet.source, packet.sport or packet.icmp_id))
         flow = self._flows.get(key)
         if flow is None:
-            if len(self._flows) >= MOST_FLOWS:
-                self.flows_lost = True
+            if self._is_full(cell) and not self.by_kernel(cell, packet.sport):
+                self.crowded.setdefault(cell[:2], np.zeros(65536, bool))[cell[2]] = True
                 return
             flow = self._flows[key] = Flow(packet.interface)
+            self._flows_of[cell] += 1
         if flow.interface != packet.interface:
             return
         flow.count += 1
@@ -181,24 +189,38 @@ class Arrivals:
         return rows
 
     def untokened(self) -> tuple[Untokened, ...]:
-        """The flows without a token."""
+        """The flows without a token; in a challenge the small ones of an address to a cell are one row."""
+        small: dict[tuple[CellId, str, bool], list[Flow]] = {}
+        rows = []
+        for (cell, (source, port)), flow in self._flows.items():
+            if self.arm.kind is RoundKind.CHALLENGE and flow.count < SMALL:
+                small.setdefault((cell, source, flow.answered), []).append(flow)
+            else:
+                rows.append(_untokened(cell, source, port, [flow]))
+        return (*rows, *(_untokened(cell, source, 0, flows) for (cell, source, _), flows in small.items()))
+
+    def crowded_rows(self) -> tuple[Crowded, ...]:
+        """The ports of which not all flows were kept."""
         return tuple(
-            Untokened(
-                address=cell[0], protocol=cell[1], port=cell[2], came_from=source, source_port=port, count=flow.count,
-                answered=flow.answered, times_ms=tuple(flow.times_ms),
-            )
-            for (cell, (source, port)), flow in self._flows.items()
-        )  # fmt: skip
+            Crowded(address=address, protocol=protocol, ports=str(PortSet.of(map(int, np.flatnonzero(ports[1:]) + 1))))
+            for (address, protocol), ports in self.crowded.items()
+        )
 
     def forget_flows(self) -> None:
         """After its report, a round keeps only what corrects it."""
-        self._flows = {}
+        self._flows, self.crowded = {}, {}
+        self._flows_of.clear()
         for wide in self.wides.values():
             wide.settle()
 
     def targets_of(self, cell: CellId) -> list[Target]:
         """The targets that the cell belongs to."""
         return [watched.target for watched in self._watched.get(cell[:2], ()) if cell[2] in watched]
+
+    def _is_full(self, cell: CellId) -> bool:
+        if self.arm.kind is RoundKind.CHALLENGE:
+            return len(self._flows) >= MOST_CHALLENGED_FLOWS
+        return self._flows_of[cell] >= MOST_OF_CELL or len(self._flows) >= MOST_FLOWS
 
     def _note(self, key: tuple[int, int], packet: Packet) -> Seen | None:
         """Where a copy is noted; None when the report that is out says already that the cell was seen."""
@@ -258,6 +280,21 @@ class Arrivals:
             )
             for (target, copies, answered, came_from, distance), (last, ports) in runs.items()
         )
+
+
+def _untokened(cell: CellId, source: str, port: int, flows: Sequence[Flow]) -> Untokened:
+    return Untokened(
+        address=cell[0],
+        protocol=cell[1],
+        port=cell[2],
+        came_from=source,
+        source_port=port,
+        count=sum(flow.count for flow in flows),
+        answered=any(flow.answered for flow in flows),
+        times_ms=tuple(sorted(at for flow in flows for at in flow.times_ms)[:MOST_TIMES]),
+        flows=len(flows),
+        largest=max(flow.count for flow in flows),
+    )
 
 
 def _rivals(target: Target, targets: Iterable[Target]) -> set[str]:

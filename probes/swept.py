@@ -53,8 +53,9 @@ class Swept:
                     used[came.rows[taken]] = True
                     self._took(arrivals, wides[0], came.take(taken))
                     came = came.take(~taken)
-                if alone and arrivals.flows_lost:  # so many strange packets that one more tells nothing
-                    strange = wides[0].concerns(came)
+                endpoint = (wides[0].target.address, wides[0].target.protocol)
+                if alone and endpoint in arrivals.crowded:  # so many strange packets that one more tells nothing
+                    strange = wides[0].concerns(came) & arrivals.crowded[endpoint][came.dport]
                     used[came.rows[strange]] = True
                     came = came.take(~strange)
                 answers = _any([wide.answers(went) for wide in wides])

@@ -136,7 +136,7 @@ class Witness:
             agent=self._agent,
             arrivals=round_.arrivals.rows(),
             untokened=round_.arrivals.untokened(),
-            untokened_lost=round_.arrivals.flows_lost,
+            crowded=round_.arrivals.crowded_rows(),
             health=tuple(self._health(round_, facts, address, dark) for address in sorted(addresses)),
             groups=round_.groups.rows(),
         )

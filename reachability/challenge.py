@@ -35,7 +35,10 @@ def ours(slots: Sequence[int], slot_ms: float, flows: Sequence[Untokened]) -> st
     by_flow: dict[tuple[str, int], list[int]] = {}
     by_address: dict[str, list[int]] = {}
     for flow in flows:
-        by_flow.setdefault((flow.came_from, flow.source_port), []).extend(flow.times_ms)
+        if flow.flows == 1:
+            by_flow.setdefault((flow.came_from, flow.source_port), []).extend(flow.times_ms)
+        elif flow.largest >= HIDDEN * pattern.on:
+            return UNDECIDED
         by_address.setdefault(flow.came_from, []).extend(flow.times_ms)
     groups = {tuple(sorted(times)) for times in (*by_flow.values(), *by_address.values())}
     candidates = [times for times in groups if len(times) >= pattern.least]

@@ -244,13 +244,23 @@ def _challenged(rounds: Sequence[RoundData], target: Target, ports: PortSet) -> 
                 and (flow.port == port or target.protocol is Protocol.ICMP)
             )
             listened = any(h.address == target.address and h.healthy for w in data.witnesses for h in w.health)
-            if listened and not any(w.untokened_lost for w in data.witnesses):
+            if listened and not _is_crowded(data, target, port):
                 answer = ours(data.source.slots, data.source.slot_ms, flows)
                 replied = [flow for flow in flows if flow.answered]
                 if answer == SEEN and ours(data.source.slots, data.source.slot_ms, replied) == SEEN:
                     answer = SEEN_ANSWERED
         said.setdefault(answer, []).append(port)
     return [(PortSet.of(ports), answer) for answer, ports in said.items()]
+
+
+def _is_crowded(data: RoundData, target: Target, port: int) -> bool:
+    rows = (row for w in data.witnesses for row in w.crowded)
+    return any(
+        row.address == target.address
+        and row.protocol is target.protocol
+        and (target.protocol is Protocol.ICMP or port in PortSet.parse(row.ports))
+        for row in rows
+    )
 
 
 def _target_ports(target: Target) -> PortSet:

@@ -118,14 +118,13 @@ def _host(rounds: Sequence[RoundData], target: Target) -> HostFacts:
         if flow.address == target.address and flow.protocol is target.protocol and data.spec.kind is RoundKind.NORMAL
     ]
     kernel, answered, foreign = _kernel_flows(rounds, target, flows)
-    lost = any(w.untokened_lost for data in rounds for w in data.witnesses if w.agent == target.witness)
     return HostFacts(
         healthy=healthy,
         why=why,
         bound=bound,
         drops_still=all(h.drops_still for h in health) if health else None,
         noports=_noports(rounds, target, health),
-        untokened=ALL_PORTS if lost else foreign,
+        untokened=foreign | _crowded(rounds, target),
         kernel_seen=kernel,
         kernel_answered=answered,
         canary=_canary(rounds, target),
@@ -171,6 +170,16 @@ def _kernel_flows(
     if icmp:
         return PortSet(), PortSet(), (ICMP_CELL if foreign else PortSet())
     return PortSet.of(ours), PortSet.of(answered), PortSet.of(foreign)
+
+
+def _crowded(rounds: Sequence[RoundData], target: Target) -> PortSet:
+    """Ports with more packets without a token than the witness could keep."""
+    found = PortSet()
+    for data in rounds:
+        for row in (row for w in data.witnesses for row in w.crowded):
+            if row.address == target.address and row.protocol is target.protocol and data.spec.kind is RoundKind.NORMAL:
+                found |= PortSet.parse(row.ports) if target.protocol is not Protocol.ICMP else ICMP_CELL
+    return found
 
 
 def _noports(

@@ -146,7 +146,10 @@ class ArrivalRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Untokened:
-    """Packets to a probed port from outside the witness's environment that carried no token of the round: one flow."""
+    """Packets to a probed port from outside the witness's environment that carried no token of the round: one flow.
+
+    In a challenge the small flows of one address are one row: `flows` of at most `largest` packets, without a source port.
+    """
 
     address: str
     protocol: Protocol
@@ -156,6 +159,17 @@ class Untokened:
     count: int
     answered: bool = False
     times_ms: tuple[int, ...] = ()  # in a challenge: since the witness was armed
+    flows: int = 1
+    largest: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crowded:
+    """Ports to which more came without a token than could be kept: nothing is known of what is not among the flows."""
+
+    address: str
+    protocol: Protocol
+    ports: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +205,7 @@ class WitnessReport:
     agent: str
     arrivals: tuple[ArrivalRow, ...] = ()
     untokened: tuple[Untokened, ...] = ()
-    untokened_lost: bool = False  # there were more flows than it could keep
+    crowded: tuple[Crowded, ...] = ()
     health: tuple[WitnessHealth, ...] = ()
     groups: tuple[NoPortsGroup, ...] = ()
     late: bool = False  # a correction: copies that came in after the round was closed

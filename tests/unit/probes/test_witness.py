@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import msgspec
 import pytest
 
-from probes.arrivals import MOST_FLOWS
+from probes.arrivals import MOST_OF_CELL
 from probes.cells import new_cell
 from probes.frames import Template
 from probes.health import Means
@@ -16,7 +17,7 @@ from probes.hostfacts import HostFacts
 from probes.packet import IPV4, PACKET_HOST, PACKET_OUTGOING, Packet, parse
 from probes.token import kernel_ports, token
 from probes.witness import Witness
-from reachability.observation import Target, WitnessReport
+from reachability.observation import Crowded, Target, WitnessReport
 from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, Reason, RoundKind, State
 from tests.unit.probes.test_sweep_columns import batch
@@ -162,7 +163,7 @@ def test_a_sweep_full_of_strange_packets_does_not_hide_another_rounds() -> None:
     """When there are more strange flows than can be kept, the rest is not looked at; unless another round listens too."""
     wide = Target(id=1, environment="prod", address=HERE, protocol=Protocol.TCP, ports="1-65535", witness="prod-1")
     swept = msgspec.structs.replace(arm("R1", KEY, "dev-1"), targets=(wide,))
-    strange = [packet(OTHER, 1024 + n) for n in range(MOST_FLOWS + 5)]
+    strange = [packet(OTHER, 1024 + n) for n in range(MOST_OF_CELL + 5)]
     tokened = packet(SOURCE, 40_000, tok=token(OTHER_KEY, HERE, Protocol.TCP, PORT, 0))
 
     def feed(witness: Witness) -> None:
@@ -175,11 +176,46 @@ def test_a_sweep_full_of_strange_packets_does_not_hide_another_rounds() -> None:
 
     used: list[bool] = []
     [first] = witness_of(feed, swept)
-    assert first.untokened_lost
+    assert first.crowded == (Crowded(address=HERE, protocol=Protocol.TCP, ports=str(PORT)),)
     assert used == [True]
     _, second = witness_of(feed, swept, arm("R2", OTHER_KEY, "stage-1"))
     assert used == [True, False]
     assert [row.ports for row in second.arrivals] == [str(PORT)]
+
+
+def test_a_port_with_many_strange_flows_does_not_touch_the_others() -> None:
+    target = Target(id=1, environment="prod", address=HERE, protocol=Protocol.TCP, ports="22,5000", witness="prod-1")
+    both = msgspec.structs.replace(arm("R1", KEY, "dev-1"), targets=(target,))
+
+    def feed(witness: Witness) -> None:
+        for number in range(3 * MOST_OF_CELL):
+            witness.packet(packet(OTHER, 1024 + number))
+        witness.packet(replace(packet(OTHER, 999), dport=22))
+        witness.packet(packet(SOURCE, kernel_ports(KEY, HERE, Protocol.TCP, PORT)[0]))
+
+    [report] = witness_of(feed, both)
+    assert [row.ports for row in report.crowded] == [str(PORT)]
+    assert {(row.port, row.source_port) for row in report.untokened} >= {(22, 999)}
+    assert any(row.came_from == SOURCE for row in report.untokened), (
+        "the round's own kernel packet is kept all the same"
+    )
+
+
+def test_the_small_flows_of_a_challenge_are_one_row() -> None:
+    challenge = msgspec.structs.replace(arm("R1", KEY, "dev-1"), kind=RoundKind.CHALLENGE)
+
+    def feed(witness: Witness) -> None:
+        for number in range(300):
+            witness.packet(packet(OTHER, 1024 + number))
+        for _ in range(8):
+            witness.packet(packet(OTHER, 999))
+
+    [report] = witness_of(feed, challenge)
+    assert not report.crowded
+    rows = {row.source_port: row for row in report.untokened}
+    assert set(rows) == {0, 999}
+    assert (rows[0].flows, rows[0].largest, rows[0].count, len(rows[0].times_ms)) == (300, 1, 300, 300)
+    assert (rows[999].flows, rows[999].largest, rows[999].count) == (1, 8, 8)
 
 
 def test_a_swept_endpoint_probed_from_two_addresses_of_one_agent_is_two_targets() -> None:

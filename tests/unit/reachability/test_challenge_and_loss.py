@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -58,6 +59,17 @@ def test_ours_are_found_beside_a_busy_flow_and_never_denied_among_many() -> None
 
     assert ours(SLOTS, SLOT_MS, [*noise(1), flow(filling())]) == SEEN
     assert ours(SLOTS, SLOT_MS, [*noise(9), flow(filling())]) in {SEEN, UNDECIDED}, "one of ten might fit by chance"
+
+
+def test_a_crowd_of_small_flows_hides_nothing_and_is_not_ours() -> None:
+    times = tuple(range(0, int(len(SLOTS) * SLOT_MS), 10))
+    crowd = Untokened(
+        address="10.30.0.10", protocol=Protocol.TCP, port=22, came_from="10.20.0.21", source_port=0, count=len(times),
+        times_ms=times, flows=len(times), largest=1,
+    )  # fmt: skip
+    assert ours(SLOTS, SLOT_MS, [crowd]) == NOT_SEEN
+    assert ours(SLOTS, SLOT_MS, [crowd, flow(filling())]) == SEEN
+    assert ours(SLOTS, SLOT_MS, [replace(crowd, largest=sum(SLOTS))]) == UNDECIDED, "one of them might be ours"
 
 
 def test_others_alone_are_not_ours() -> None:

@@ -8,6 +8,7 @@ from reachability.observation import (
     ArrivalRow,
     CanaryResult,
     ControlResult,
+    Crowded,
     KernelFlow,
     NoPortsGroup,
     Observation,
@@ -214,9 +215,24 @@ def test_a_challenge_decides_whose_packets_they_are() -> None:
     assert challenged(tuple(range(900, 4800, 400))).reachability in {Reachability.BLOCKED, Reachability.UNKNOWN}
 
 
-def test_flows_that_the_witness_could_not_keep_leave_every_port_undecided() -> None:
-    result = conclude([data(TCP, src=source(silence()), wit=(witness(untokened_lost=True),))])
-    assert verdicts(result)["1-100"][0].reason == "undecided"
+def test_flows_that_the_witness_could_not_keep_leave_their_ports_undecided() -> None:
+    crowded = (
+        Crowded(address=PROD, protocol=Protocol.TCP, ports="22,80-81"),
+        Crowded(address=PROD, protocol=Protocol.UDP, ports="5"),
+    )
+    result = conclude([data(TCP, src=source(silence()), wit=(witness(crowded=crowded),))])
+    assert verdicts(result)["22,80-81"][0].reason == "undecided"
+    assert verdicts(result)["1-21,23-79,82-100"][0].reachability is Reachability.BLOCKED
+    assert [str(PortSet.parse(t.ports)) for t in result.followups[0].targets] == ["22,80-81"]
+
+
+def test_a_challenge_that_was_crowded_itself_decides_nothing() -> None:
+    small = replace(TCP, ports="22", first="")
+    crowded = (Crowded(address=PROD, protocol=Protocol.TCP, ports="22"),)
+    main = data(small, src=source(silence(small)), wit=(witness(crowded=crowded),))
+    asked = source(silence(small), slots=(1, 0, 0, 1, 1, 0), slot_ms=200.0)
+    second = data(small, src=asked, wit=(witness(crowded=crowded),), kind=RoundKind.CHALLENGE)
+    assert verdicts(conclude([main, second]))["22"][0].reason == "undecided"
 
 
 def test_noports_of_the_whole_round_or_of_groups() -> None:
