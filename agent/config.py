@@ -54,6 +54,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
     rate_pps: int = 1000
+    flows: int = 0  # entries in connection tables at a time; 0: what the coordinator says
     state_dir: str = ""
     blackout: tuple[Window, ...] = ()
 
@@ -77,6 +78,8 @@ def check(config: AgentConfig) -> list[str]:
         problems.append("allow: is empty, so that every probe would be refused; list networks and the broker's address")
     if config.rate_pps <= 0:
         problems.append(f"rate_pps: {config.rate_pps} is not a rate; it is packets a second, 1 or more")
+    if config.flows < 0:
+        problems.append(f"flows: {config.flows} is not a number of flows; 0 leaves it to the coordinator")
     for index, window in enumerate(config.blackout):
         problems += _tried(f"blackout[{index}].cron", Cron.parse, window.cron)
         problems += _tried(f"blackout[{index}].timezone", zone, window.timezone)

@@ -63,6 +63,8 @@ class Daemon:
         self._refusals = _Refusals()
         self._lost = 0
         self._rate = config.rate_pps
+        self._flows = Plan(digest="").flows
+        self._held: tuple[float, tuple[tuple[float, int], ...]] = (0.0, ())  # since when, what the last child left
         self._raw_lacks = lacks_raw()
         self._allow = AllowList.of(config.allow, config.deny, config.blackouts())
         credentials = config.credentials
@@ -146,6 +148,7 @@ class Daemon:
         match body:
             case Plan():
                 self._rate = min(body.rate_pps, self._config.rate_pps)
+                self._flows = min(body.flows, self._config.flows or body.flows)
             case Ack():
                 self._acknowledged(body)
             case Resolve():
@@ -173,6 +176,8 @@ class Daemon:
                 for note in message.notes:
                     self._log.info("packet child", note=note)
             case ChildArmed() | SourceDone() | WitnessDone():
+                if isinstance(message, SourceDone):
+                    self._held = (time.monotonic(), message.held)
                 self._rounds.heard(message)
             case _:
                 self._log.info("packet child", level=message.level, text=message.text)
@@ -183,7 +188,16 @@ class Daemon:
 
     def _configure(self) -> Configure:
         host, port = parse_url(self._config.broker)
-        return Configure(agent=self._config.name, rate_pps=self._rate, broker_host=host, broker_port=port)
+        since, held = self._held
+        age = time.monotonic() - since
+        return Configure(
+            agent=self._config.name,
+            rate_pps=self._rate,
+            flows=self._flows,
+            held=tuple((seconds - age, count) for seconds, count in held if seconds > age),
+            broker_host=host,
+            broker_port=port,
+        )
 
     def _put(self, report: SourceReport | WitnessReport) -> int:
         """Spool a report; 0 when that is not possible, which counts as lost."""
@@ -268,6 +282,7 @@ class Daemon:
             raw=not self._raw_lacks,
             lacks=self._raw_lacks,
             rate_pps=self._config.rate_pps,
+            flows=self._config.flows,
             spooled=len(self._spool),
             lost=self._spool.gap + self._lost,
             refused=tuple(self._refusals.newest),

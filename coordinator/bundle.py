@@ -60,9 +60,7 @@ def make_bundle(
         "rate_pps": topology.probing.rate_pps,
         "blackout": [],
     }
-    head = (
-        f"# segwatch agent {agent} of {environment}. This host's owner may narrow allow, deny, rate_pps and blackout.\n"
-    )
+    head = f"# segwatch agent {agent} of {environment}. This host's owner may narrow allow, deny, rate_pps, flows and blackout.\n"
     files = {
         "agent.yaml": (head + yaml.safe_dump(configuration, sort_keys=False)).encode(),
         "agent.pem": issued.certificate,

@@ -85,6 +85,7 @@ class Estate:
             raw=status.raw,
             lacks=status.lacks,
             rate_pps=status.rate_pps,
+            flows=status.flows,
             spooled=status.spooled,
             refused=status.refused,
             last_seen=known.last_seen if retained and known.last_seen else now,

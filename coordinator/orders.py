@@ -24,11 +24,13 @@ LEAST_ROUND, MOST_ROUND, ROUND_S = (
     262_144,
     20,
 )  # cells of a round: so many seconds of packets; larger sweeps are cut
+CELLS_OF_A_FLOW = 2  # what goes through the bound on flows within some minutes
 CANARIES = (49152, 65535)
 DECLARED_CONTROLS = 3
 ANSWERED_CONTROLS = 4
 CELL_PACKETS = 8  # a cell, controls included: what a deadline allows for
 LEAST_S, DEADLINE_FACTOR = 40.0, 4.0
+FLOW_S = 30.0  # that a flow may count
 CYCLE_COPIES, SWEEP_COPIES = 4, 3  # at least; the measured loss may ask for more
 
 
@@ -61,8 +63,10 @@ def targets_of(
 ) -> list[tuple[Target, ...]]:
     """The targets of one pair, cut into rounds of a bounded number of cells; empty when there is nothing to do."""
     rounds: list[list[Target]] = [[]]
-    rate = min(topology.probing.rate_pps, agents[agent].rate_pps or topology.probing.rate_pps)
-    room = most = min(MOST_ROUND, max(LEAST_ROUND, rate * ROUND_S))
+    probing, own = topology.probing, agents[agent]
+    rate = min(probing.rate_pps, own.rate_pps or probing.rate_pps)
+    flows = min(probing.flows, own.flows or probing.flows)
+    room = most = min(MOST_ROUND, max(LEAST_ROUND, rate * ROUND_S), CELLS_OF_A_FLOW * flows)
     number = 0
     for target in plan:
         if target.agent != agent or target.destination != destination:
@@ -150,7 +154,7 @@ def arms(
             inside=tuple(inside.get(agent, ())),
             networks=networks,
             groups=follow.groups if follow else (),
-            ttl_s=deadline_s(spec.targets, 0) + 120.0,
+            ttl_s=deadline_s(spec.targets, 0, topology.probing.flows) + 120.0,
         )
         for agent in dict.fromkeys((*listen, *inside))
     }
@@ -228,9 +232,11 @@ def cells_of(targets: Iterable[Target]) -> int:
     return sum(len(PortSet.parse(target.ports)) or 1 for target in targets)
 
 
-def deadline_s(targets: Iterable[Target], rate_pps: int) -> float:
-    """How long a source may take, generously; `rate_pps` 0 stands for a slow one."""
-    return LEAST_S + DEADLINE_FACTOR * cells_of(targets) * CELL_PACKETS / max(1, rate_pps or 500)
+def deadline_s(targets: Iterable[Target], rate_pps: int, flows: int = 0) -> float:
+    """How long a source may take, generously; `rate_pps` 0 stands for a slow one, `flows` 0 for a low bound."""
+    packets = cells_of(targets) * CELL_PACKETS
+    waits = packets * FLOW_S / (flows or 1000) if packets > (flows or 1000) else 0.0
+    return LEAST_S + DEADLINE_FACTOR * packets / max(1, rate_pps or 500) + waits
 
 
 def _canary(topology: Topology) -> int:

@@ -215,13 +215,12 @@ class Engine:
             await self._until(live, ARM_S, lambda: all(agent in live.armed for agent in asked))
             estate.store.set_armed(spec.round, live.armed)
             armed_ms = round((time.monotonic() - started) * 1000)
-            own = estate.topology.environments[spec.source_environment].networks
-            order = orders.go(spec, live.key, own, self._controls_of(spec, follow), follow)
+            networks = estate.topology.environments[spec.source_environment].networks
+            order = orders.go(spec, live.key, networks, self._controls_of(spec, follow), follow)
             await self._post(spec.source, order)
-            rate = estate.agents[spec.source].rate_pps
-            await self._until(
-                live, orders.deadline_s(spec.targets, rate), lambda: live.done is not None, watch=spec.source
-            )
+            own = estate.agents[spec.source]
+            deadline_s = orders.deadline_s(spec.targets, own.rate_pps, own.flows or estate.topology.probing.flows)
+            await self._until(live, deadline_s, lambda: live.done is not None, watch=spec.source)
         if live.done is not None:
             await self._sleep(max(LEAST_TAIL_S, live.done.tail_s))
         for agent in asked:

@@ -14,6 +14,7 @@ from wire.messages import Plan, Task
 
 COPIES = 4  # of a silent cell, where little is lost
 CONTROL_SHARE = 1.1  # a control every 25 packets, and some at both ends
+FLOW_S = {Protocol.TCP: 12.0, Protocol.UDP: 30.0, Protocol.ICMP: 30.0}  # that an entry in a connection table is held
 ROUND_S = 6.0  # arming, the wait for answers and the witnesses' tail: what a round takes with no packet at all
 
 
@@ -22,6 +23,7 @@ def plan_for(topology: Topology, plan: Iterable[PlanTarget], agent: str) -> Plan
     return Plan(
         digest=topology.digest,
         rate_pps=topology.probing.rate_pps,
+        flows=topology.probing.flows,
         every_s=topology.probing.every_s,
         tasks=tuple(tasks(plan, agent)),
     )
@@ -73,6 +75,7 @@ class Cost:
     cells: int
     packets: int
     seconds: float
+    limit: str  # what the seconds come from: rate_pps | flows
 
 
 def costs(topology: Topology, plan: Iterable[PlanTarget]) -> list[Cost]:
@@ -90,6 +93,7 @@ def costs(topology: Topology, plan: Iterable[PlanTarget]) -> list[Cost]:
         cells = sum(count for _, count in entries)
         packets = round(cells * COPIES * CONTROL_SHARE)
         rounds = len({target.destination for target, _ in entries})
+        waits = _room_s(((target.protocol, count * COPIES) for target, count in entries), topology.probing.flows)
         result.append(
             Cost(
                 agent=agent,
@@ -98,7 +102,17 @@ def costs(topology: Topology, plan: Iterable[PlanTarget]) -> list[Cost]:
                 hosts=len({(target.destination, target.address) for target, _ in entries}),
                 cells=cells,
                 packets=packets,
-                seconds=round(packets / rate + rounds * ROUND_S, 1),
+                seconds=round(max(packets / rate, waits) + rounds * ROUND_S, 1),
+                limit="flows" if waits > packets / rate else "rate_pps",
             )
         )
     return result
+
+
+def _room_s(sent: Iterable[tuple[Protocol, int]], most: int) -> float:
+    """How long it takes until so many flows have gone through tables that may hold `most` of them."""
+    flows = [(protocol, count) for protocol, count in sent]
+    total = sum(count for _, count in flows)
+    if total <= most:
+        return 0.0
+    return sum(FLOW_S[protocol] * count for protocol, count in flows) / most * (1 - most / total)

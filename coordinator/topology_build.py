@@ -195,6 +195,7 @@ def _probing(data: Mapping[str, Any]) -> Probing:
         sweep_every_s=_maybe(sweep.get("every"), parse_duration),
         sweep_ports=_ports(sweep.get("ports")) or PortSpec(),
         rate_pps=_whole(data.get("rate_pps"), DEFAULTS.rate_pps),
+        flows=_whole(data.get("flows"), DEFAULTS.flows),
         blackout=tuple(blackouts),
         confirm=_whole(data.get("confirm"), DEFAULTS.confirm),
     )

@@ -201,6 +201,10 @@ def _astray(topology: Topology) -> Iterator[Warned]:
 
 def _too_much(topology: Topology, plan: tuple[PlanTarget, ...]) -> Iterator[Warned]:
     probing = topology.probing
+    limits = {
+        "rate_pps": f"at {probing.rate_pps} packets a second",
+        "flows": f"with {probing.flows} entries in connection tables at a time",
+    }
     periods = {"cycle": probing.every_s, "sweep": probing.sweep_every_s}
     for cost in costs(topology, plan):
         period = periods[cost.schedule]
@@ -210,6 +214,6 @@ def _too_much(topology: Topology, plan: tuple[PlanTarget, ...]) -> Iterator[Warn
         setting = "probing.every" if cost.schedule == "cycle" else "probing.sweep.every"
         yield _at(
             agent.mark,
-            f"a {cost.schedule} of '{cost.agent}' takes about {cost.seconds:,.0f} s at {probing.rate_pps} packets a second, "
-            f"but {setting} is {period:,.0f} s: raise rate_pps or the period",
+            f"a {cost.schedule} of '{cost.agent}' takes about {cost.seconds:,.0f} s {limits[cost.limit]}, "
+            f"but {setting} is {period:,.0f} s: raise {cost.limit} or the period",
         )

@@ -33,6 +33,7 @@ class AgentState:
     raw: bool = False  # can send and capture raw packets
     lacks: str = ""  # why not, in words
     rate_pps: int = 0
+    flows: int = 0  # its host's own bound; 0: none
     spooled: int = 0
     last_seen: float = 0.0  # epoch seconds by the coordinator's clock; 0: never
     last_round: float = 0.0  # when its last round as a source was concluded

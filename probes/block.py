@@ -54,6 +54,7 @@ class Block:
         self._key = key
         self._tokens: dict[int, NDArray[np.uint8]] = {}
         self._template = Template(self.source, target.address, target.protocol)
+        self._reset = Template(self.source, target.address, target.protocol, flags="R")
 
     def __len__(self) -> int:
         """How many cells."""
@@ -78,6 +79,16 @@ class Block:
         self.when[copy][places] = at
         self.sent[places] |= bit(copy)
         return self._template.build_many(local, self.numbers[places], self.tokens(copy)[places])
+
+    def silent(self, places: Places) -> Places:
+        """Those of them to which nobody gave an answer of the endpoint's."""
+        return places[self.level[places] < CLOSED]
+
+    def resets(self, places: Places, copy: int, local: int) -> NDArray[np.uint8]:
+        """The packets that end what a copy began, as a connection table sees it."""
+        made = self.tokens(copy)[places]
+        made[:, :4] = (made[:, :4].copy().view(">u4") + 1).astype(">u4").view(np.uint8)
+        return self._reset.build_many(local, self.numbers[places], made)
 
     def tokens(self, copy: int) -> NDArray[np.uint8]:
         """(n, 8) bytes, a row a place."""

@@ -26,6 +26,7 @@ from probes.childwire import (
     WitnessDone,
     frame,
 )
+from probes.flowbound import FlowBound
 from probes.packet import Packet
 from probes.provoke import Provoker
 from probes.sender import Bucket, Flows, Wire
@@ -52,7 +53,8 @@ class Child:
         self._write = write
         self.lacks = ""
         bucket = Bucket(configuration.rate_pps)
-        self.station = Station(bucket, Flows(), Routes(), configuration.agent)
+        bound = FlowBound(configuration.flows, configuration.held)
+        self.station = Station(bucket, Flows(), Routes(), configuration.agent, bound)
         try:
             self.station.capture = Capture()
             self.station.wire = Wire(bucket)
@@ -93,6 +95,7 @@ class Child:
                 raise SystemExit(0)
             case Configure():
                 self.station.bucket.rate = max(1, order.rate_pps)
+                self.station.bound.most = order.flows
 
     async def tick(self) -> None:
         """Counters and late copies, for as long as the child lives."""
@@ -115,7 +118,7 @@ class Child:
         from probes.job import Job  # noqa: PLC0415
 
         report, _ = await self._source(Job.inside(arm)).run()
-        self._write(SourceDone(report=report))
+        self._write(SourceDone(report=report, held=self.station.bound.held()))
 
     async def _go(self, go: Go) -> None:
         from probes.followups import FollowUps  # noqa: PLC0415 - scapy
@@ -128,7 +131,7 @@ class Child:
                 report, tail_s = await FollowUps(self.station, go).challenge()
             case RoundKind.NOPORTS:
                 report, tail_s = await FollowUps(self.station, go).noports()
-        self._write(SourceDone(report=report, tail_s=tail_s))
+        self._write(SourceDone(report=report, tail_s=tail_s, held=self.station.bound.held()))
 
     def _source(self, job: Job) -> Source:
         from probes.source import Source  # noqa: PLC0415 - scapy

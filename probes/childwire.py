@@ -17,6 +17,8 @@ class Configure(msgspec.Struct, frozen=True, kw_only=True, tag="configure"):
 
     agent: str
     rate_pps: int = 1000
+    flows: int = 50_000
+    held: tuple[tuple[float, int], ...] = ()  # seconds that flows of an earlier child still count, and how many
     broker_host: str = ""
     broker_port: int = 0
 
@@ -42,6 +44,7 @@ class SourceDone(msgspec.Struct, frozen=True, kw_only=True, tag="source"):
 
     report: SourceReport
     tail_s: float = 0.0
+    held: tuple[tuple[float, int], ...] = ()  # flows that routers may still have, as in `Configure`
 
 
 class WitnessDone(msgspec.Struct, frozen=True, kw_only=True, tag="witness"):

@@ -53,7 +53,7 @@ class FollowUps:
                 for copy in range(A_SLOT if on else 0):
                     random.shuffle(cells)
                     for target, port in cells:
-                        await self._send(target, port, copy)
+                        await self._send(target, port, copy, fresh=not any(pattern[:index]) and copy == 0)
             await asyncio.sleep(max(0.0, begin + SLOTS * slot_s - time.monotonic()))
         finally:
             self._station.flows.release(self)
@@ -69,7 +69,7 @@ class FollowUps:
                 for copy in range(GROUP_COPIES):
                     for port in PortSet.parse(ports):
                         if target_id in by_id:
-                            await self._send(by_id[target_id], port, copy)
+                            await self._send(by_id[target_id], port, copy, fresh=copy == 0)
                 await asyncio.sleep(GROUP_PAUSE_S)
         finally:
             self._station.flows.release(self)
@@ -91,11 +91,11 @@ class FollowUps:
             if target.protocol not in self._ports:
                 self._ports[target.protocol] = self._station.flows.reserve(self, target.protocol, 0)
 
-    async def _send(self, target: Target, port: int, copy: int) -> None:
+    async def _send(self, target: Target, port: int, copy: int, *, fresh: bool) -> None:
         tok = token(self._go.key, target.address, target.protocol, port, copy)
         for route in self._ways[target.id]:
             local = self._ports[target.protocol]
-            await self._station.send(route, target.address, target.protocol, local, port, tok)
+            await self._station.send(route, target.address, target.protocol, local, port, tok, fresh=fresh)
             self._packets += 1
 
     def _report(self, started: float, pattern: tuple[int, ...], slot_ms: float) -> SourceReport:

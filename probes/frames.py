@@ -36,7 +36,16 @@ _CHECKSUM = {Protocol.TCP: 16, Protocol.UDP: 6, Protocol.ICMP: 2}
 class Template:
     """A packet from one source to one destination of which ports and token are written anew for each copy."""
 
-    def __init__(self, source: str, destination: str, protocol: Protocol, tail: bytes = b"", body: bytes = b"") -> None:
+    def __init__(
+        self,
+        source: str,
+        destination: str,
+        protocol: Protocol,
+        tail: bytes = b"",
+        body: bytes = b"",
+        *,
+        flags: str = "S",
+    ) -> None:
         """`tail` follows the token in a UDP payload; `body` is a whole UDP payload, which has no token then."""
         self.protocol = protocol
         self._tokened = not body
@@ -44,7 +53,7 @@ class Template:
         network = (
             IPv6(src=source, dst=destination, hlim=64) if six else IP(src=source, dst=destination, ttl=64, flags="DF")
         )
-        raw = bytes(network / _transport(protocol, body or TOKEN + tail, six=six))
+        raw = bytes(network / _transport(protocol, body or TOKEN + tail, flags, six=six))
         self._at = 40 if six else 20
         data = bytearray(raw)
         struct.pack_into("!H", data, self._at + _CHECKSUM[protocol], 0)
@@ -131,7 +140,7 @@ def is_at(data: bytes, hop: str) -> bytes | None:
     return bytes.fromhex(found.replace(":", "")) if found else None
 
 
-def _transport(protocol: Protocol, payload: bytes, *, six: bool) -> object:
+def _transport(protocol: Protocol, payload: bytes, flags: str, *, six: bool) -> object:
     match protocol:
         case Protocol.TCP:
             options = [
@@ -141,7 +150,7 @@ def _transport(protocol: Protocol, payload: bytes, *, six: bool) -> object:
                 ("NOP", None),
                 ("WScale", 7),
             ]
-            return TCP(sport=0, dport=0, seq=0, flags="S", window=random.choice((64240, 65535)), options=options)  # noqa: S311
+            return TCP(sport=0, dport=0, seq=0, flags=flags, window=random.choice((64240, 65535)), options=options)  # noqa: S311
         case Protocol.UDP:
             return UDP(sport=0, dport=0) / Raw(payload)
         case Protocol.ICMP:

@@ -109,7 +109,13 @@ class Source:
     def answered(self, copy: int, packet: Packet) -> None:
         """Something came in to one of our ports."""
         cell = self._cell(packet.destination, packet.source, packet.protocol, packet.sport)
-        if cell is None or not cell.answer(self._job.key, copy, packet) or cell.level != OPEN:
+        if cell is None:
+            return
+        before = cell.level
+        good = cell.answer(self._job.key, copy, packet)
+        if packet.protocol == TCP and before < CLOSED <= cell.level:
+            self._station.bound.closed(1)
+        if not good or cell.level != OPEN:
             return
         # An echo reply is the host's own; an open port may be a proxy's, so it counts where there is nothing better.
         if packet.is_echo_reply or packet.source not in self._host_hops:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from probes.capture import Capture
+from probes.flowbound import FlowBound
 from probes.frames import Template
 from probes.packet import Packet
 from probes.routes import NoRoute, Route, Routes
@@ -24,6 +25,7 @@ class Station:
     flows: Flows
     routes: Routes
     agent: str = ""
+    bound: FlowBound = field(default_factory=FlowBound)
     capture: Capture | None = None
     wire: Wire | None = None
     listeners: list[Callable[[Packet], None]] = field(default_factory=list)
@@ -45,9 +47,15 @@ class Station:
         *,
         tail: bytes = b"",
         body: bytes = b"",
+        fresh: bool = True,
     ) -> None:
-        """Send one packet; `tail` and `body` as `Template` has them. OSError when the kernel does not take it."""
+        """Send one packet; `tail` and `body` as `Template` has them; not `fresh`: of a flow that is counted already.
+
+        OSError when the kernel does not take it.
+        """
         assert self.wire is not None
+        if fresh:
+            await self.bound.take(protocol)
         key = (route.source, destination, protocol, tail, body)
         template = self._templates.get(key)
         if template is None:

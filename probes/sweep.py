@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -18,6 +19,7 @@ from probes.capture import Batch
 from probes.cells import Cell, control_key, quotes, verify
 from probes.columns import Columns, split
 from probes.controls import Coverage
+from probes.flowbound import LOOK_S
 from probes.job import Job
 from probes.packet import ACK, RST, SYN, Packet, hops
 from probes.routes import Route, ethertype_of
@@ -36,6 +38,7 @@ BATCH = 2048
 RETRANSMIT_PPS = 100_000
 CONTROL_EVERY = 1000
 MOST_CONTROLS, CONTROLS_S = 512, 0.02  # in so short a time; the loss that they bound asks for three copies or four
+RESET_AFTER_S = 2.0  # no answer is expected any more
 SETTLED = 8  # answered cells of a target that may become controls of the pair
 
 _Key = tuple[str, int, bytes, bool, int]
@@ -56,6 +59,7 @@ class SweepSource(Source):
         self._copy = -1
         self._began = time.monotonic()
         self._since_control = 0
+        self._begun: deque[tuple[float, Block, Places, int, int]] = deque()  # when, what, copy, source port
 
     @staticmethod
     def fits(job: Job) -> bool:
@@ -150,6 +154,8 @@ class SweepSource(Source):
         if state is State.OPEN:
             self._host_hops.setdefault(block.target.address, int(distance[0]))
         tcp = block.target.protocol is Protocol.TCP
+        if tcp:
+            self._station.bound.closed(len(block.silent(places)))
         opened = Reason.SYN_ACK if tcp else Reason.UDP_RESPONSE
         closed = Reason.RESET if tcp else Reason.PORT_UNREACH
         block.took(places, state, opened if state is State.OPEN else closed, distance)
@@ -232,16 +238,13 @@ class SweepSource(Source):
                 self._drain()
 
     async def _send_batch(self, block: Block, places: Places, copy: int, local: int) -> None:
+        await self._make_room(block, places, copy, local)
         await self._station.bucket.take(len(places))
         if copy:
             await self._pace.take(len(places))
         now = time.monotonic()
         frames = block.frames(places, copy, local, now - self._began)
-        for route in block.routes:
-            try:
-                self._packets += self._transmitter(route, block).put(frames)
-            except OSError as error:
-                self._problems.append(f"cannot send to {block.target.address}: {error.strerror or error}")
+        self._put(block, frames)
         self._last_sent = time.monotonic()
         self._drain()
         self._since_control += len(places)
@@ -249,6 +252,31 @@ class SweepSource(Source):
             self._since_control -= CONTROL_EVERY
             await self._asker.turn()
         await asyncio.sleep(0)
+
+    def _put(self, block: Block, frames: NDArray[np.uint8]) -> None:
+        for route in block.routes:
+            try:
+                self._packets += self._transmitter(route, block).put(frames)
+            except OSError as error:
+                self._problems.append(f"cannot send to {block.target.address}: {error.strerror or error}")
+
+    async def _make_room(self, block: Block, places: Places, copy: int, local: int) -> None:
+        """Wait until the bound on flows lets so many more be made; what nobody answers is reset meanwhile."""
+        bound = self._station.bound
+        while not bound.has_room(len(places)):
+            if not self._begun or self._begun[0][0] + RESET_AFTER_S > time.monotonic():
+                await asyncio.sleep(LOOK_S)
+                self._drain()
+                continue
+            _, old, begun, number, port = self._begun.popleft()
+            silent = old.silent(begun)
+            if len(silent):
+                await self._station.bucket.take(len(silent))
+                self._put(old, old.resets(silent, number, port))
+                bound.closed(len(silent))
+        bound.add(block.target.protocol, len(places))
+        if block.target.protocol is Protocol.TCP:
+            self._begun.append((time.monotonic(), block, places, copy, local))
 
     def _transmitter(self, route: Route, block: Block) -> TxRing | PlainTx:
         ethertype = ethertype_of(block.target.address)

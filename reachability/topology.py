@@ -150,6 +150,7 @@ class Probing:
     sweep_every_s: float | None = None
     sweep_ports: PortSpec = PortSpec()
     rate_pps: int = 1000
+    flows: int = 50_000  # entries that an agent may hold in connection tables at a time
     blackout: tuple[Blackout, ...] = ()
     confirm: int = 2
 

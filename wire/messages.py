@@ -34,6 +34,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, tag="plan"):
 
     digest: str
     rate_pps: int = 1000
+    flows: int = 50_000  # entries in connection tables at a time
     every_s: float = 60.0
     tasks: tuple[Task, ...] = ()
 
@@ -108,6 +109,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, tag="status"):
     raw: bool = False  # can send and capture raw packets
     lacks: str = ""  # why not, in words
     rate_pps: int = 0
+    flows: int = 0  # its own bound; 0: none
     spooled: int = 0  # batches not yet acknowledged
     lost: int = 0  # batches that a full spool dropped, since it was made: a gap
     refused: tuple[str, ...] = ()  # the newest refusals of what came down, in words

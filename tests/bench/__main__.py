@@ -179,7 +179,7 @@ environments:
   prod:
     networks: [10.30.0.0/24, "fd00:30::/64"]
     agents: {{prod-1: {{addresses: [{TARGET}, "fd00:30::10"]}}}}
-probing: {{every: 1h, confirm: 1, rate_pps: {UNLIMITED}, sweep: {{every: 24h, ports: [tcp/1-65535, udp/1-65535]}}}}
+probing: {{every: 1h, confirm: 1, rate_pps: {UNLIMITED}, flows: 1000000000, sweep: {{every: 24h, ports: [tcp/1-65535, udp/1-65535]}}}}
 """
     with Estate(plan()) as estate:
         system = System(estate, text, {"dev-1": "dev-1", "prod-1": "prod-1"})

@@ -38,7 +38,7 @@ class Child:
         os.close(answers)
         self._unframer = Unframer(FromChild)  # type: ignore[arg-type]
         self._heard: list[object] = []
-        self.tell(Configure(agent=host, rate_pps=rate_pps, broker_host="10.0.0.10", broker_port=8883))
+        self.tell(Configure(agent=host, rate_pps=rate_pps, flows=10**9, broker_host="10.0.0.10", broker_port=8883))
         self.get(Ready)
 
     def tell(self, order: ToChild) -> None:

@@ -24,6 +24,7 @@ DEV, PROD, OTHER = "10.10.0.10", "10.30.0.10", "10.40.0.10"
 NETWORKS = {"dev": "10.10.0.0/24", "prod": "10.30.0.0/24", "other": "10.40.0.0/24"}
 AGENTS = {"dev-1": Host("dev-1", (f"{DEV}/24",)), "prod-1": Host("prod-1", (f"{PROD}/24",))}
 SERVICES = (("prod-1", "tcp", 8000), ("prod-1", "udp", 9000), ("dev-1", "tcp", 8888))
+UNBOUNDED = 1_000_000_000
 TOPOLOGY = """version: 1
 environments:
   dev:
@@ -34,11 +35,13 @@ environments:
     networks: [10.30.0.0/24]
     agents: {{prod-1: {{addresses: [10.30.0.10]}}}}
     services: {{app: {{hosts: [10.30.0.10], ports: [tcp/8000, udp/9000]}}}}
-probing: {{every: 1h, sweep: {{every: 24h, ports: [tcp/1-{most}, udp/1-{most}]}}, rate_pps: {rate}, confirm: 1}}
+probing: {{every: 1h, sweep: {{every: 24h, ports: [tcp/1-{most}, udp/1-{most}]}}, rate_pps: {rate}, flows: {flows}, confirm: 1}}
 """
 
 
-def scene(seed: int, most: int = ALL, rate_pps: int = 200_000, actions: Sequence[str] = ()) -> Scene:
+def scene(
+    seed: int, most: int = ALL, rate_pps: int = 200_000, actions: Sequence[str] = (), flows: int = UNBOUNDED
+) -> Scene:
     """Two agents and a random firewall between them; `actions` are what its rules may do."""
     rng = random.Random(seed)
     rules = [Rule(NETWORKS["dev"], PROD, "tcp", 8000, 8000, "accept")]
@@ -63,7 +66,7 @@ def scene(seed: int, most: int = ALL, rate_pps: int = 200_000, actions: Sequence
     return Scene(
         plan=Plan(tuple(segments), tuple(rule.nft() for rule in rules)),
         rules=tuple(rules),
-        topology=TOPOLOGY.format(most=most, rate=rate_pps),
+        topology=TOPOLOGY.format(most=most, rate=rate_pps, flows=flows),
         agents=AGENTS,
         environments={"dev": (AGENTS["dev-1"],), "prod": (AGENTS["prod-1"],)},
         services=SERVICES,

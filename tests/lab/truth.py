@@ -215,6 +215,7 @@ def _topology(scene: Scene, rate_pps: int) -> str:
         "  every: 1h",
         f"  sweep: {{every: 24h, ports: [{sweep}]}}",
         f"  rate_pps: {rate_pps}",
+        "  flows: 1000000000",
         "  confirm: 1",
     ]
     return "\n".join(lines) + "\n"

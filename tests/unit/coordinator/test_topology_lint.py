@@ -155,6 +155,14 @@ def test_a_sweep_that_does_not_fit_its_period() -> None:
     assert warned(QUIET + sweep.replace("every: 1h, ", "")) == []
 
 
+def test_a_sweep_that_waits_for_room_in_connection_tables() -> None:
+    sweep = "probing: {rate_pps: 100000, flows: 1000, sweep: {every: 30m, ports: [tcp/1-65535]}}\n"
+    warning, *_ = warned(QUIET + sweep)
+    assert "s with 1000 entries in connection tables at a time, but probing.sweep.every is 1,800 s" in warning.message
+    assert warning.message.endswith(": raise flows or the period")
+    assert warned(QUIET + sweep.replace("flows: 1000,", "flows: 1000000,")) == []
+
+
 def test_doubts_come_in_the_order_of_the_file_and_once() -> None:
     found = warned(QUIET.replace(DEV_AGENTS, "").replace("10.30.0.0/24", "10.0.0.0/8") + path("dev", "dev"))
     assert found == sorted(set(found))
