@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import compress
 from typing import Final
 
@@ -59,17 +60,7 @@ class PortSet:
     @classmethod
     def parse(cls, text: str) -> PortSet:
         """Read "22", "1-79,81-65535" or "" (the empty set); ValueError names the part that is wrong."""
-        parts = [part for part in text.split(",") if part]
-        if not _TEXT.fullmatch(text):
-            wrong = next(part for part in parts if not _TEXT.fullmatch(part))
-            msg = f"'{wrong}' is not a port or a range of ports"
-            raise ValueError(msg)
-        ranges = []
-        for part in parts:
-            low, dash, high = part.partition("-")
-            first = int(low)
-            ranges.append((first, int(high) if dash else first))
-        return cls.from_ranges(ranges)
+        return _parse(text)
 
     @property
     def ranges(self) -> tuple[tuple[int, int], ...]:
@@ -131,6 +122,21 @@ class PortSet:
 
 
 ALL_PORTS = PortSet.from_ranges([(LOWEST, HIGHEST)])
+
+
+@lru_cache(maxsize=128)  # a round's conclusion reads the text of each row several times
+def _parse(text: str) -> PortSet:
+    parts = [part for part in text.split(",") if part]
+    if not _TEXT.fullmatch(text):
+        wrong = next(part for part in parts if not _TEXT.fullmatch(part))
+        msg = f"'{wrong}' is not a port or a range of ports"
+        raise ValueError(msg)
+    ranges = []
+    for part in parts:
+        low, dash, high = part.partition("-")
+        first = int(low)
+        ranges.append((first, int(high) if dash else first))
+    return PortSet.from_ranges(ranges)
 
 
 def _ones(bits: int) -> list[int]:
