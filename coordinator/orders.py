@@ -189,9 +189,7 @@ def declared_controls(
             named = (ports & target.service_ports) if ports is not None else PortSet()
             if decision.declared is not Declared.DENIED and named:
                 found.append(
-                    ControlTarget(
-                        address=target.address, protocol=target.protocol, port=named.first, kind="declared"
-                    )
+                    ControlTarget(address=target.address, protocol=target.protocol, port=named.first, kind="declared")
                 )
     return tuple(found[:DECLARED_CONTROLS])
 

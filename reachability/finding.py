@@ -120,7 +120,7 @@ class FindingBook:
     def _claim(self, folds: tuple[Fold, ...], at: float, events: list[Event]) -> dict[int, Finding]:
         """Which finding each fold continues: the oldest that shares a cell. It takes the fold it shares most with."""
         claimed: dict[int, Finding] = {}
-        places = _Places(folds)
+        places = Places(folds)
         for finding in sorted(self._all.values(), key=lambda one: (one.first_seen, one.id)):
             over = finding.status is Status.RESOLVED and at - finding.resolved_at > LATELY_S
             if finding.merged_into or over:
@@ -138,7 +138,7 @@ class FindingBook:
         return claimed
 
 
-class _Places:
+class Places:
     """Where each fold is, so that a finding is held against those alone that have a cell in common with it."""
 
     def __init__(self, folds: Sequence[Fold]) -> None:
