@@ -31,6 +31,7 @@ soak: .stamps/test-apt .stamps/dev
 	$(PY) -m pytest -p no:cacheprovider -m "lab or soak" -v -rP --tb=short tests/lab $(PYTEST_ARGS)
 
 bench: .stamps/test-apt .stamps/dev
+	@$(PY) -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	$(PY) -m tests.bench
 
 # Each step says what it installs, and does it once a checkout.

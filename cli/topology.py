@@ -18,7 +18,7 @@ from coordinator.explained import NothingToExplainError, parse_port
 from coordinator.topology_file import TopologyErrors, load_topology
 from coordinator.topology_lint import lint
 from reachability.plan import PlanTarget, build_plan
-from reachability.policy import Decision, decide, nearest_paths
+from reachability.policy import Decision, Policy, nearest_paths
 from reachability.ports import PortSet
 from reachability.topology import Topology, is_address
 from reachability.vocabulary import Declared, Protocol
@@ -102,9 +102,10 @@ def explain(file: Path, source: str, destination: str, port: str, output: str) -
         raise click.UsageError(str(error)) from error
     targets = _targets(topology, source, destination, protocol)
     bodies: list[dict[str, Any]] = []
+    policy = Policy(topology, datetime.now(UTC))
     for target in targets:
         wanted = PortSet.of([number]) if number else PortSet()
-        for ports, decision in decide(topology, _with_port(target, wanted), datetime.now(UTC)):
+        for ports, decision in policy.decide(_with_port(target, wanted)):
             if ports is None or ports & wanted:
                 bodies.append(_body(topology, target, port, decision, file))
     unique = list({json.dumps(body, sort_keys=True): body for body in bodies}.values())

@@ -13,7 +13,7 @@ from reachability.followups import FollowUp
 from reachability.matrix import Matrix
 from reachability.observation import ControlTarget, RoundSpec, Target
 from reachability.plan import PlanTarget
-from reachability.policy import decide
+from reachability.policy import Policy
 from reachability.ports import PortSet
 from reachability.topology import Network, Topology, is_address
 from reachability.vocabulary import Declared, Protocol, RoundKind, State
@@ -183,18 +183,17 @@ def declared_controls(
 ) -> tuple[ControlTarget, ...]:
     """Endpoints of this very pair that a declared path lets through: a control elsewhere does not show a ban here."""
     found: list[ControlTarget] = []
+    policy = Policy(topology, now)
     for target in plan:
         if (target.agent, target.destination) != (spec.source, spec.destination) or not is_address(target.address):
             continue
         if target.protocol is not Protocol.TCP:
             continue
-        for ports, decision in decide(topology, target, now):
+        for ports, decision in policy.decide(target):
             named = (ports & target.service_ports) if ports is not None else PortSet()
             if decision.declared is not Declared.DENIED and named:
                 found.append(
-                    ControlTarget(
-                        address=target.address, protocol=target.protocol, port=named.ranges[0][0], kind="declared"
-                    )
+                    ControlTarget(address=target.address, protocol=target.protocol, port=named.first, kind="declared")
                 )
     return tuple(found[:DECLARED_CONTROLS])
 
@@ -209,7 +208,7 @@ def answered_controls(
             continue
         for ports, judged in matrix.rows(key_of(target)):
             if judged.evidence.state is State.OPEN and judged.observed_at >= since:
-                port = ports.ranges[0][0] if ports is not None else 0
+                port = ports.first if ports is not None else 0
                 found.append(
                     ControlTarget(
                         address=target.address,

@@ -9,7 +9,8 @@ from coordinator.views import AgentState, Body, agents_body, cell_body, coverage
 from reachability.advice import advise
 from reachability.compare import Cell
 from reachability.coverage import PROVEN, total, untested
-from reachability.finding import Finding, fold_findings
+from reachability.finding import Finding
+from reachability.matrix import CellKey
 from reachability.ports import PortSet
 from reachability.topology import Topology
 from reachability.vocabulary import Protocol, Result
@@ -74,13 +75,15 @@ def verify(
 
 def of_run(cells: Sequence[Cell], found: Iterable[Finding]) -> list[Finding]:
     """The findings that explain what fails (or is waived) in these cells."""
-    bad = {(region.key, region.ports) for fold in fold_findings(cells) for region in fold.regions}
+    bad: dict[CellKey, PortSet] = {}
+    for cell in cells:
+        if cell.result in {Result.FAIL, Result.WAIVED}:
+            bad[cell.key] = bad.get(cell.key, PortSet()) | (cell.ports or PortSet())
 
     def explains(finding: Finding) -> bool:
         return not finding.merged_into and any(
-            region.key == key and (ports is None or region.ports is None or bool(region.ports & ports))
+            region.key in bad and (region.ports is None or bool(region.ports & bad[region.key]))
             for region in finding.regions
-            for key, ports in bad
         )
 
     return [finding for finding in found if explains(finding)]
@@ -164,7 +167,7 @@ def _line(cells: Sequence[Cell]) -> str:
 def _ports(cells: Sequence[Cell]) -> str:
     if cells[0].key.protocol is Protocol.ICMP:
         return "icmp"
-    ports = PortSet.from_ranges(span for cell in cells if cell.ports is not None for span in cell.ports.ranges)
+    ports = PortSet.union(cell.ports for cell in cells if cell.ports is not None)
     return f"{cells[0].key.protocol}/{ports}"
 
 

@@ -254,8 +254,21 @@ def _kind(report: Report) -> str:
 
 
 def _encode(value: Any) -> bytes:
-    return msgspec.msgpack.encode(value)
+    return msgspec.msgpack.encode(value, enc_hook=_encode_ports)
 
 
 def _decode(data: bytes, kind: type[_T]) -> _T:
-    return msgspec.msgpack.decode(data, type=kind)
+    return msgspec.msgpack.decode(data, type=kind, dec_hook=_decode_ports)
+
+
+def _encode_ports(ports: Any) -> dict[str, tuple[tuple[int, int], ...]]:
+    """The one value of findings that is no dataclass."""
+    if isinstance(ports, PortSet):
+        return {"ranges": ports.ranges}
+    raise NotImplementedError(f"{type(ports).__name__} is not stored")
+
+
+def _decode_ports(kind: type[Any], stored: Any) -> PortSet:
+    if kind is PortSet:
+        return PortSet.from_ranges(stored["ranges"])
+    raise NotImplementedError(f"{kind.__name__} is not stored")

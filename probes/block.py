@@ -194,8 +194,7 @@ class Block:
 @lru_cache(maxsize=32)
 def place_of(ports: PortSet) -> tuple[NDArray[np.uint16], Places]:
     """The ports in rising order, and the place of each of all 65,536 among them, -1 for those that are not."""
-    spans = [np.arange(low, high + 1, dtype=np.uint16) for low, high in ports.ranges]
-    numbers = np.concatenate(spans) if spans else np.empty(0, np.uint16)
+    numbers = np.fromiter(ports, np.uint16, len(ports))
     places = np.full(65536, -1, np.int32)
     places[numbers] = np.arange(len(numbers), dtype=np.int32)
     return numbers, places
@@ -217,11 +216,9 @@ def hops_of(ttl: NDArray[np.uint8]) -> NDArray[np.int16]:
 
 def port_set(ports: NDArray[np.uint16]) -> PortSet:
     """The set of ports in rising order without doubles."""
-    if not len(ports):
-        return PortSet()
-    breaks = np.flatnonzero(np.diff(ports.astype(np.int32)) != 1)
-    lows, highs = ports[np.append(0, breaks + 1)], ports[np.append(breaks, len(ports) - 1)]
-    return PortSet(tuple(zip(lows.tolist(), highs.tolist(), strict=True)))
+    flags = np.zeros(65536, np.bool_)
+    flags[ports] = True
+    return PortSet(int.from_bytes(np.packbits(flags, bitorder="little").tobytes(), "little"))
 
 
 def bit(copy: int) -> np.uint64:

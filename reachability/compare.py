@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
 
-from reachability.matrix import CellKey, Judged, Matrix
-from reachability.overlay import Layer, overlay
+from reachability.matrix import CellKey, Judged, Matrix, Row
+from reachability.overlay import overlay
 from reachability.plan import PlanTarget
-from reachability.policy import decide
+from reachability.policy import ICMP_CELL, Policy
 from reachability.ports import PortSet
 from reachability.topology import Path, Topology, Waiver
 from reachability.verdict import Evidence, Verdict
@@ -19,7 +19,6 @@ from reachability.vocabulary import Arrival, Declared, Protocol, Reachability, R
 STALE_PERIODS = 3
 UNSCHEDULED_S = 86400.0  # sweeps that no schedule repeats are taken to be wanted once a day
 NO_PACKET, NO_SESSION = "no packet", "no session"
-_ICMP_CELL = PortSet.of([1])  # stands for the one cell of an ICMP target inside this module
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +117,12 @@ def compare(
         now: for waivers and age, aware.
         run: count only what this verify run observed; all else is not-run.
     """
-    return tuple(cell for target in plan for cell in _cells(topology, target, matrix, now, run))
+    policy, oldest = Policy(topology, now), {}
+    if run is None:
+        probing, at = topology.probing, now.timestamp()
+        oldest["cycle"] = at - STALE_PERIODS * probing.every_s
+        oldest["sweep"] = at - STALE_PERIODS * (probing.sweep_every_s or UNSCHEDULED_S)
+    return tuple(cell for target in plan for cell in _cells(policy, target, _rows(matrix, target, run), oldest))
 
 
 def in_scope(
@@ -147,50 +151,44 @@ def key_of(target: PlanTarget) -> CellKey:
     )
 
 
-def _cells(topology: Topology, target: PlanTarget, matrix: Matrix, now: datetime, run: str | None) -> Iterable[Cell]:
+def _rows(matrix: Matrix, target: PlanTarget, run: str | None) -> list[Row]:
+    return [row for row in matrix.rows(key_of(target)) if run is None or row[1].run == run]
+
+
+def _cells(policy: Policy, target: PlanTarget, rows: Sequence[Row], oldest: Mapping[str, float]) -> Iterator[Cell]:
+    """The cells of a target. What a schedule observed before `oldest` (epoch seconds) is stale; no entry: never."""
     icmp = target.protocol is Protocol.ICMP
     key = key_of(target)
-    whole = _ICMP_CELL if icmp else target.cycle | target.sweep
-    if not whole:
-        return
-    decided = _layer(decide(topology, target, now))
-    observed = _layer([row for row in matrix.rows(key) if run is None or row[1].run == run])
+    whole = ICMP_CELL if icmp else target.ports
     in_cycle = [(whole if icmp else target.cycle, True)]
-    required = [(whole if target.icmp_required else PortSet(), True)] if icmp else [(target.required, True)]
-    for ports, (decision, judged, cycle, must) in overlay(whole, decided, observed, in_cycle, required):
-        cell = Cell(
+    required = [((whole if target.icmp_required else PortSet()) if icmp else target.required, True)]
+    # Numbers stand for paths, waivers and judgements: hashing those costs more than all else here.
+    observed = [(whole if ports is None else ports, number) for number, (ports, _) in enumerate(rows)]
+    require = policy.topology.environments[target.destination].require
+    layers = (in_cycle, required, *policy.layers(target), observed)
+    for ports, (cycle, must, path, waiver, service, row) in overlay(whole, *layers):
+        decision = policy.decision(path, waiver, service)
+        judged = None if row is None else rows[row][1]
+        schedule = "cycle" if cycle else "sweep"
+        result, grade = Result.NOT_RUN, ""
+        if judged is not None:
+            result = result_of(decision.declared, require, judged.evidence, judged.verdict)
+            if judged.observed_at < oldest.get(schedule, judged.observed_at):
+                result = Result.STALE
+            elif result is Result.FAIL and decision.waiver is not None:
+                result = Result.WAIVED
+            grade = grade_of(decision.declared, result, judged.verdict.reachability)
+        yield Cell(
             key=key,
             source_environment=target.source_environment,
             ports=None if icmp else ports,
             declared=decision.declared,
-            result=Result.NOT_RUN,
+            result=result,
             required=bool(must),
-            schedule="cycle" if cycle else "sweep",
-            service=decision.service,
+            schedule=schedule,
+            service=service,
             path=decision.path,
             waiver=decision.waiver,
             judged=judged,
+            grade=grade,
         )
-        old = run is None and _is_old(topology, cell, now)
-        yield replace(cell, result=Result.STALE) if old else _judged(topology, cell)
-
-
-def _layer(rows: Sequence[tuple[PortSet | None, object]]) -> Layer:
-    return [(_ICMP_CELL if ports is None else ports, value) for ports, value in rows]
-
-
-def _is_old(topology: Topology, cell: Cell, now: datetime) -> bool:
-    probing = topology.probing
-    period_s = probing.every_s if cell.schedule == "cycle" else probing.sweep_every_s or UNSCHEDULED_S
-    return cell.judged is not None and now.timestamp() - cell.judged.observed_at > STALE_PERIODS * period_s
-
-
-def _judged(topology: Topology, cell: Cell) -> Cell:
-    if cell.judged is None:
-        return cell
-    verdict = cell.judged.verdict
-    require = topology.environments[cell.key.destination].require
-    result = result_of(cell.declared, require, cell.judged.evidence, verdict)
-    if result is Result.FAIL and cell.waiver is not None:
-        result = Result.WAIVED
-    return replace(cell, result=result, grade=grade_of(cell.declared, result, verdict.reachability))

@@ -53,17 +53,19 @@ class _Tally:
     paths: set[str] = field(default_factory=set)
 
     def add(self, cell: Cell) -> None:
-        self.results[cell.result] += cell.count
-        self.no_packet += cell.count * (cell.grade == NO_PACKET)
-        self.no_session += cell.count * (cell.grade == NO_SESSION)
+        count, result = cell.count, cell.result
+        self.results[result] += count
+        if cell.grade:
+            self.no_packet += count * (cell.grade == NO_PACKET)
+            self.no_session += count * (cell.grade == NO_SESSION)
         if cell.path is not None:
             self.paths.add(cell.path.name)
         if cell.required:
-            self.required += cell.count
-            if cell.result not in PROVEN:
-                self.unproven[cell.result] = self.unproven.get(cell.result, 0) + cell.count
-        elif cell.result is Result.INCONCLUSIVE:
-            self.beyond_proof += cell.count
+            self.required += count
+            if result not in PROVEN:
+                self.unproven[result] = self.unproven.get(result, 0) + count
+        elif result is Result.INCONCLUSIVE:
+            self.beyond_proof += count
 
     def coverage(self, source: str, destination: str) -> Coverage:
         return Coverage(
@@ -84,7 +86,10 @@ def coverage(cells: Iterable[Cell]) -> tuple[Coverage, ...]:
     """One entry a (source, destination) pair, in the order in which the cells name them."""
     pairs: dict[tuple[str, str], _Tally] = {}
     for cell in cells:
-        pairs.setdefault(cell.pair, _Tally()).add(cell)
+        tally = pairs.get(cell.pair)
+        if tally is None:
+            tally = pairs[cell.pair] = _Tally()
+        tally.add(cell)
     return tuple(tally.coverage(*pair) for pair, tally in pairs.items())
 
 

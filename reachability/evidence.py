@@ -65,7 +65,7 @@ def _target(
         for o in report.observations
         if o.target == target.id
     ]
-    tokened = PortSet.from_ranges(span for ports, _ in seen for span in ports.ranges)
+    tokened = PortSet.union(ports for ports, _ in seen)
     unexplained = (host.untokened & whole) - tokened - host.kernel_seen
     challenged = _challenged(rounds, target, unexplained)
     layers: tuple[Any, ...] = (
@@ -128,7 +128,7 @@ def _ports(row: Observation | ArrivalRow) -> PortSet:
 def _sum_arrivals(seen: Sequence[tuple[PortSet, ArrivalRow]]) -> list[tuple[PortSet, ArrivalRow]]:
     """Rows of several rounds and late corrections added up, so that every port has one row."""
     layers = [[entry] for entry in seen]
-    whole = PortSet.from_ranges(span for ports, _ in seen for span in ports.ranges)
+    whole = PortSet.union(ports for ports, _ in seen)
     summed = []
     for ports, values in overlay(whole, *layers):
         rows = [row for row in values if row is not None]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -31,13 +32,11 @@ class _Estate:
     @classmethod
     def of(cls, cells: Iterable[Cell]) -> _Estate:
         estate = cls()
-        spans: dict[CellKey, list[tuple[int, int]]] = {}
         for cell in cells:
             estate.planned.add((cell.key.agent, cell.key.destination))
             estate.by_key.setdefault(cell.key, []).append(cell)
             if cell.result in {Result.PASS, Result.FAIL, Result.WAIVED}:
-                spans.setdefault(cell.key, []).extend(_ports(cell.ports).ranges)
-        estate.settled = {key: PortSet.from_ranges(ranges) for key, ranges in spans.items()}
+                estate.settled[cell.key] = estate.settled.get(cell.key, PortSet()) | _ports(cell.ports)
         return estate
 
     def unsettled(self, regions: Iterable[Region]) -> tuple[Region, ...]:
@@ -121,12 +120,13 @@ class FindingBook:
     def _claim(self, folds: tuple[Fold, ...], at: float, events: list[Event]) -> dict[int, Finding]:
         """Which finding each fold continues: the oldest that shares a cell. It takes the fold it shares most with."""
         claimed: dict[int, Finding] = {}
+        places = Places(folds)
         for finding in sorted(self._all.values(), key=lambda one: (one.first_seen, one.id)):
             over = finding.status is Status.RESOLVED and at - finding.resolved_at > LATELY_S
             if finding.merged_into or over:
                 continue
-            shared = {index: _overlap(finding, fold) for index, fold in enumerate(folds)}
-            mine = [index for index, count in shared.items() if count]
+            shared = places.shared(finding)
+            mine = sorted(shared)
             free = [index for index in mine if index not in claimed]
             if free:
                 claimed[max(free, key=lambda index: shared[index])] = finding
@@ -138,14 +138,33 @@ class FindingBook:
         return claimed
 
 
-def _overlap(finding: Finding, fold: Fold) -> int:
-    """How many cells they share; 0 between kinds and pairs."""
-    if (finding.kind, finding.source, finding.destination) != (fold.kind, fold.source, fold.destination):
-        return 0
-    mine: dict[CellKey, PortSet] = {}
-    for region in finding.regions:
-        mine[region.key] = mine.get(region.key, PortSet()) | _ports(region.ports)
-    return sum(len(mine.get(region.key, PortSet()) & _ports(region.ports)) for region in fold.regions)
+class Places:
+    """Where each fold is, so that a finding is held against those alone that have a cell in common with it."""
+
+    def __init__(self, folds: Sequence[Fold]) -> None:
+        spans: dict[tuple[Kind, str, CellKey], list[tuple[int, int, int]]] = {}
+        for index, fold in enumerate(folds):
+            for region in fold.regions:
+                place = (fold.kind, fold.source, region.key)
+                spans.setdefault(place, []).extend((*span, index) for span in _ports(region.ports).ranges)
+        # A cell is in one fold at most, so that those of one place rise and never overlap.
+        self._spans = {place: sorted(found) for place, found in spans.items()}
+
+    def shared(self, finding: Finding) -> dict[int, int]:
+        """How many cells the finding shares with each fold, by the fold's index; those with none are not in it."""
+        mine: dict[CellKey, PortSet] = {}
+        for region in finding.regions:
+            mine[region.key] = mine.get(region.key, PortSet()) | _ports(region.ports)
+        shared: dict[int, int] = {}
+        for key, ports in mine.items():
+            spans = self._spans.get((finding.kind, finding.source, key), [])
+            for low, high in ports.ranges if spans else ():
+                at = bisect_left(spans, low, key=lambda span: span[1])
+                while at < len(spans) and spans[at][0] <= high:
+                    start, end, index = spans[at]
+                    shared[index] = shared.get(index, 0) + min(high, end) - max(low, start) + 1
+                    at += 1
+        return shared
 
 
 def _ports(ports: PortSet | None) -> PortSet:

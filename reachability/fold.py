@@ -63,6 +63,8 @@ class Fold:
 
 
 _Label = tuple[Kind, Declared, str, str]  # kind, declared, waiver, path: what may fold together
+_Run = list[tuple[tuple[int, int], Cell]]  # ranges of ports, each with the cell it is of
+_Made = dict[tuple[tuple[int, int], ...], PortSet]  # what is alike on many hosts is held once
 
 
 def fold_findings(cells: Iterable[Cell]) -> tuple[Fold, ...]:
@@ -70,7 +72,8 @@ def fold_findings(cells: Iterable[Cell]) -> tuple[Fold, ...]:
     by_key: dict[CellKey, list[Cell]] = {}
     for cell in cells:
         by_key.setdefault(cell.key, []).append(cell)
-    folds = [fold for group in by_key.values() for fold in _contiguous(group)]
+    made: _Made = {}
+    folds = [fold for group in by_key.values() for fold in _contiguous(group, made)]
     folds = _merge(folds, lambda fold: (fold.agents, fold.source_addresses))
     return tuple(_merge(folds, lambda fold: fold.addresses))
 
@@ -97,38 +100,38 @@ def _boundary(cell: Cell) -> Kind | None:
             return None
 
 
-def _contiguous(cells: Sequence[Cell]) -> list[Fold]:
+def _contiguous(cells: Sequence[Cell], made: _Made) -> list[Fold]:
     """Folds of one key: runs of failing ports with no port between them that is as declared."""
+    told = [
+        (cell, label, ended) for cell in cells for label, ended in [(_label(cell), _boundary(cell))] if label or ended
+    ]
     if cells[0].ports is None:
-        return [_fold(label, cells) for label in [_label(cells[0])] if label is not None]
+        return [_fold(label, cells, None) for _, label, _ in told if label is not None]
+    if not any(label for _, label, _ in told):
+        return []
     spans = sorted(
-        ((low, high, cell) for cell in cells if cell.ports is not None for low, high in cell.ports.ranges),
-        key=lambda span: span[0],
+        ((*span, *one) for one in told for span in (one[0].ports or PortSet()).ranges), key=lambda span: span[0]
     )
     folds: list[Fold] = []
-    running: dict[_Label, list[tuple[int, int, Cell]]] = {}
-    for span in spans:
-        label, ended = _label(span[2]), _boundary(span[2])
+    running: dict[_Label, _Run] = {}
+    for low, high, cell, label, ended in spans:
         if label is not None:
-            running.setdefault(label, []).append(span)
-        elif ended is not None:
-            folds += [_fold_spans(one, running.pop(one)) for one in list(running) if one[0] is ended]
-    return folds + [_fold_spans(label, run) for label, run in running.items()]
+            running.setdefault(label, []).append(((low, high), cell))
+        elif running:
+            folds += [_fold_run(one, running.pop(one), made) for one in list(running) if one[0] is ended]
+    return folds + [_fold_run(label, run, made) for label, run in running.items()]
 
 
-def _fold_spans(label: _Label, spans: Sequence[tuple[int, int, Cell]]) -> Fold:
-    pieces: dict[int, tuple[Cell, list[tuple[int, int]]]] = {}
-    for low, high, cell in spans:
-        pieces.setdefault(id(cell), (cell, []))[1].append((low, high))
-    return _fold(label, [replace(cell, ports=PortSet.from_ranges(ranges)) for cell, ranges in pieces.values()])
+def _fold_run(label: _Label, run: _Run, made: _Made) -> Fold:
+    spans = tuple(span for span, _ in run)
+    if spans not in made:
+        made[spans] = PortSet.from_ranges(spans)
+    return _fold(label, list({id(cell): cell for _, cell in run}.values()), made[spans])
 
 
-def _fold(label: _Label, cells: Sequence[Cell]) -> Fold:
+def _fold(label: _Label, cells: Sequence[Cell], ports: PortSet | None) -> Fold:
     kind, declared, waiver, path = label
     key = cells[0].key
-    ports = None
-    if key.protocol is not Protocol.ICMP:
-        ports = PortSet.from_ranges(span for cell in cells if cell.ports is not None for span in cell.ports.ranges)
     return Fold(
         kind=kind,
         source=cells[0].source_environment,

@@ -79,7 +79,7 @@ class Matrix:
                 break
         else:
             kept.append((ports, judged))
-        kept.sort(key=lambda row: row[0].ranges)
+        kept.sort(key=lambda row: row[0].first)
         self._rows[key] = tuple(kept)
 
     def rows(self, key: CellKey) -> tuple[Row, ...]:

@@ -150,7 +150,7 @@ def _targets(
     inside = _inside(destination, host, owned)
     for protocol in Protocol:
         services = tuple((service.name, service.ports.of(protocol)) for service in host.services)
-        mine = PortSet.from_ranges(span for _, ports in services for span in ports.ranges)
+        mine = PortSet.union(ports for _, ports in services)
         cycle, sweep = (spec.of(protocol) for spec in spread)
         # What a UDP service leaves unanswered nobody but an agent on its host can tell from what was dropped.
         required = mine if protocol is Protocol.UDP and not host.owner else cycle | sweep

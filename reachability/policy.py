@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from reachability.overlay import overlay
+from reachability.overlay import Layer, overlay
 from reachability.plan import PlanTarget
 from reachability.ports import ALL_PORTS, PortSet
 from reachability.topology import Path, Selector, Topology, Waiver, in_networks
@@ -24,33 +24,65 @@ class Decision:
     service: str | None = None
 
 
-def decide(topology: Topology, target: PlanTarget, now: datetime) -> tuple[tuple[PortSet | None, Decision], ...]:
-    """Split a target's ports by what is declared of them; None stands for the one cell of an ICMP target.
+class Policy:
+    """What a topology says of targets at one moment: expired waivers count for nothing.
 
-    A cell that several paths match is required if one of them requires it, else allowed; the first in the file decides.
-    Expired waivers count for nothing.
+    It is made anew for each comparison, so what it remembers of ends outlives neither a reload nor an expiry.
     """
-    icmp = target.protocol is Protocol.ICMP
-    whole = ICMP_CELL if icmp else target.ports
-    paths = [path for path in reversed(topology.paths) if matches(topology, path.source, path.destination, target)]
-    # Later entries of a layer hide earlier ones: required paths last, and the first of the file on top.
-    ordered = sorted(paths, key=lambda path: path.expect is Declared.REQUIRED)
-    by_path = [(ports_of(topology, path, target), topology.paths.index(path)) for path in ordered]
-    waivers = [
-        (ports_of(topology, waiver, target), index)
-        for index, waiver in reversed(list(enumerate(topology.waivers)))
-        if waiver.expires > now and matches(topology, waiver.source, waiver.destination, target)
-    ]
-    services = [(ports, name) for name, ports in reversed(target.services)]
-    result: list[tuple[PortSet | None, Decision]] = []
-    for ports, (path_at, waiver_at, service) in overlay(whole, by_path, waivers, services):
-        path = None if path_at is None else topology.paths[path_at]
-        waiver = None if waiver_at is None else topology.waivers[waiver_at]
-        decision = Decision(
-            declared=path.expect if path else Declared.DENIED, path=path, waiver=waiver, service=service
-        )
-        result.append((None if icmp else ports, decision))
-    return tuple(result)
+
+    def __init__(self, topology: Topology, now: datetime) -> None:
+        self.topology = topology
+        # The first that matches decides: what requires comes before what allows, else the order of the file counts.
+        self._paths = sorted(topology.paths, key=lambda path: path.expect is not Declared.REQUIRED)
+        self._waivers = [waiver for waiver in topology.waivers if waiver.expires > now]
+        self._entries: list[Path | Waiver] = [*self._paths, *self._waivers]
+        self._sources: dict[tuple[str, ...], set[int]] = {}
+        self._destinations: dict[tuple[str, ...], set[int]] = {}
+        self._decisions: dict[tuple[int | None, int | None, str | None], Decision] = {}
+
+    def layers(self, target: PlanTarget) -> tuple[Layer, Layer, Layer]:
+        """Paths, waivers and services of a target as layers of an overlay; `decision` reads the values."""
+        paths: list[tuple[PortSet, int]] = []
+        waivers: list[tuple[PortSet, int]] = []
+        for number in sorted(self._matching(target), reverse=True):
+            ports = ports_of(self.topology, self._entries[number], target)
+            (paths if number < len(self._paths) else waivers).append((ports, number))
+        return paths, waivers, [(ports, name) for name, ports in reversed(target.services)]
+
+    def decision(self, path: int | None, waiver: int | None, service: str | None) -> Decision:
+        """What the values of the layers stand for."""
+        values = (path, waiver, service)
+        if values not in self._decisions:
+            by = None if path is None else self._paths[path]
+            self._decisions[values] = Decision(
+                declared=by.expect if by else Declared.DENIED,
+                path=by,
+                waiver=None if waiver is None else self._waivers[waiver - len(self._paths)],
+                service=service,
+            )
+        return self._decisions[values]
+
+    def decide(self, target: PlanTarget) -> tuple[tuple[PortSet | None, Decision], ...]:
+        """Split a target's ports by what is declared of them; None stands for the one cell of an ICMP target."""
+        icmp = target.protocol is Protocol.ICMP
+        pieces = overlay(ICMP_CELL if icmp else target.ports, *self.layers(target))
+        return tuple((None if icmp else ports, self.decision(*values)) for ports, values in pieces)
+
+    def _matching(self, target: PlanTarget) -> set[int]:
+        """The places of the entries between the target's ends. Each end is held against all entries but once."""
+        source = (target.source_environment, target.agent, target.source_address)
+        if source not in self._sources:
+            self._sources[source] = {
+                number for number, entry in enumerate(self._entries) if _is_source(self.topology, entry.source, target)
+            }
+        destination = (target.destination, target.address, target.name, target.witness)
+        if destination not in self._destinations:
+            self._destinations[destination] = {
+                number
+                for number, entry in enumerate(self._entries)
+                if _is_destination(self.topology, entry.destination, target)
+            }
+        return self._sources[source] & self._destinations[destination]
 
 
 def matches(topology: Topology, source: Selector, destination: Selector, target: PlanTarget) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from reachability.ports import PortSet
@@ -174,11 +175,7 @@ class Topology:
 
 def is_address(text: str) -> bool:
     """Whether the text is an IP address rather than a DNS name."""
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
+    return _parsed(text) is not None
 
 
 def family(address: str) -> int:
@@ -188,4 +185,13 @@ def family(address: str) -> int:
 
 def in_networks(address: str, networks: tuple[Network, ...]) -> bool:
     """Whether the address is in one of the networks; False for a DNS name."""
-    return is_address(address) and any(ip_address(address) in network for network in networks)
+    parsed = _parsed(address)
+    return parsed is not None and any(parsed in network for network in networks)
+
+
+@lru_cache(maxsize=4096)
+def _parsed(text: str) -> Address | None:
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None

@@ -1,4 +1,4 @@
-"""`make bench`: segwatch beside nmap over the same cells in the same run. Prints what docs/benchmarks.md keeps.
+"""`make bench`: segwatch beside its peers over the same cells in the same run. Prints what docs/benchmarks.md keeps.
 
 Only ratios are worth keeping: seconds move from machine to machine. `python -m tests.bench open drop` runs some parts alone.
 """
@@ -10,13 +10,14 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from lab.estate import CORE_SEGMENT, Estate, Host, Plan, Segment
 from lab.system import System
 from reachability.vocabulary import Protocol, State
+from tests.bench.comparison import compared
 from tests.bench.engine import LISTENERS, Child, sweep
 from tests.bench.listeners import ports as listening
+from tests.bench.report import Row, ratio, table
 
 UNLIMITED = 1_000_000
 RUNS, OPEN, MANY = 5, 1000, 16
@@ -44,41 +45,6 @@ def plan(*rules: str, hosts: tuple[Host, ...] = ()) -> Plan:
         ),
         rules,
     )
-
-
-@dataclass(slots=True)
-class Row:
-    """A line of a table: seconds of each run, and what came out wrong."""
-
-    name: str
-    seconds: list[float]
-    wrong: list[int]
-    note: str = ""
-
-    @property
-    def median(self) -> float:
-        """Of the seconds."""
-        return statistics.median(self.seconds)
-
-    def __str__(self) -> str:
-        """As Markdown."""
-        wrong = f"{min(self.wrong)}-{max(self.wrong)}" if len(set(self.wrong)) > 1 else str(self.wrong[0])
-        return f"| {self.name} | {self.median:.2f} | {wrong} | {self.note} |"
-
-
-def table(title: str, rows: list[Row]) -> None:
-    """Print a title and a table."""
-    print(f"\n### {title}\n\n| | seconds, median | wrong | |\n|---|---|---|---|")
-    for row in rows:
-        print(row)
-
-
-def ratio(mine: Row, others: list[Row]) -> None:
-    """Against the fastest of the others that got nothing wrong."""
-    good = [row for row in others if not any(row.wrong)]
-    if good:
-        best = min(good, key=lambda row: row.median)
-        print(f"\n{best.name} / segwatch = {best.median / mine.median:.2f}")
 
 
 def control(estate: Estate) -> None:
@@ -197,7 +163,13 @@ probing: {{every: 1h, confirm: 1, rate_pps: {UNLIMITED}, flows: 1000000000, swee
         table("One boundary, every port, both protocols, both families, verdicts in the store", [row])
 
 
-PARTS: dict[str, Callable[[], None]] = {"open": open_host, "drop": dropped, "udp": udp, "whole": whole}
+PARTS: dict[str, Callable[[], None]] = {
+    "open": open_host,
+    "drop": dropped,
+    "udp": udp,
+    "whole": whole,
+    "compare": compared,
+}
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or PARTS:

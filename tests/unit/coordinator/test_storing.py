@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from coordinator.store import Store, StoreError
+from reachability.finding import Region
 from reachability.observation import Lookup, RoundSpec, SourceReport, WitnessReport
+from reachability.ports import PortSet
 from reachability.vocabulary import RoundKind
+from tests.unit.sample import Estate
 
 SPEC = RoundSpec(
     round="R1",
@@ -80,6 +84,17 @@ def test_it_outlives_its_process(tmp_path: Path) -> None:
     assert again.lookups() == {"dev-1": {"db": Lookup(name="db", addresses=("10.0.0.1",))}}
     assert again.take("dev-1", "s", 1, 1, [report()], 2.0) == (False, 1)
     again.close()
+
+
+def test_findings_read_back_with_their_ports(store: Store) -> None:
+    book = Estate().book
+    ports = PortSet.of(range(1, 65536, 2))
+    found = [
+        replace(one, ports=ports, regions=(*one.regions, Region(one.regions[0].key, None))) for one in book.findings
+    ]
+    store.put_findings(found, ())
+    assert store.findings() == found
+    assert store.findings()[0].ports == ports
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:

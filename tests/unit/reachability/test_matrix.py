@@ -64,15 +64,32 @@ def test_ports_belong_to_tcp_and_udp() -> None:
         Matrix().update(ICMP, PortSet.of([1]), seen("a", 1))
 
 
-@given(st.lists(st.tuples(st.sets(st.integers(1, 40), min_size=1), st.integers(0, 5))))
-def test_every_port_has_the_newest_judgement(updates: list[tuple[set[int], int]]) -> None:
+UPDATES = st.lists(
+    st.tuples(st.frozensets(st.integers(1, 40), min_size=1), st.integers(0, 5), st.integers(0, 3), st.integers(0, 2))
+)
+
+
+@given(UPDATES)
+def test_every_port_has_the_newest_judgement(updates: list[tuple[frozenset[int], int, int, int]]) -> None:
+    """Reports come in any order; a round may report again, which corrects it, older or newer."""
     matrix = Matrix()
-    newest: dict[int, tuple[int, str]] = {}
-    for index, (ports, at) in enumerate(updates):
-        matrix.update(KEY, PortSet.of(ports), seen(f"r{index}", at))
+    newest: dict[int, Judged] = {}
+    for ports, at, number, sent in updates:
+        one = seen(f"r{number}", at, sent)
+        matrix.update(KEY, PortSet.of(ports), one)
         for port in ports:
-            if port not in newest or newest[port][0] <= at:
-                newest[port] = (at, f"r{index}")
+            before = newest.get(port)
+            if before is None or before.round == one.round or before.observed_at <= one.observed_at:
+                newest[port] = one
     rows = [(ports, judged) for ports, judged in matrix.rows(KEY) if ports is not None]
-    assert {port: judged.round for ports, judged in rows for port in ports} == {p: n for p, (_, n) in newest.items()}
+    assert {port: judged for ports, judged in rows for port in ports} == newest
     assert sum(len(ports) for ports, _ in rows) == len(newest)
+    assert [ports.first for ports, _ in rows] == sorted(ports.first for ports, _ in rows)
+
+
+def test_alternating_states_are_two_rows() -> None:
+    matrix = Matrix()
+    for number in range(4):
+        matrix.update(KEY, PortSet.of(range(1 + number % 2, 65536, 2)), seen(f"r{number}", number))
+    rows = [(judged.round, len(ports or ())) for ports, judged in matrix.rows(KEY)]
+    assert rows == [("r2", 32768), ("r3", 32767)]

@@ -1,0 +1,154 @@
+"""Which line decides each port: the index and the overlay against a reading of the rules port by port."""
+
+from dataclasses import replace
+from datetime import timedelta
+from ipaddress import ip_address, ip_network
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reachability.compare import compare, key_of, result_of
+from reachability.matrix import Judged, Matrix
+from reachability.plan import PlanTarget
+from reachability.policy import Policy
+from reachability.ports import PortSet
+from reachability.topology import Path, PortSpec, Probing, Selector, Topology, Waiver
+from reachability.verdict import Evidence, Verdict
+from reachability.vocabulary import Declared, Protocol, Reachability, Require, Result
+from tests.unit.sample import NOW, topology
+
+MOST = 60  # ports; each of them is looked at by itself
+BASE = topology(probing=Probing(every_s=60.0, sweep_every_s=600.0))
+SERVICES = {"staging": "web", "prod": "model-registry", "dev": "notebook", "test": "runner"}
+TARGETS = tuple(
+    PlanTarget(
+        agent=agent,
+        source_environment=environment,
+        source_address=source,
+        destination="prod",
+        address=address,
+        protocol=Protocol.TCP,
+        cycle=PortSet.parse("1-20"),
+        sweep=PortSet.parse(f"10-{MOST}"),
+        required=PortSet.parse(f"5-{MOST}"),
+        witness="prod-1" if address == "10.30.0.10" else "",
+    )
+    for environment, agent, source in (("dev", "dev-1", "10.10.0.10"), ("staging", "staging-1", "10.20.0.10"))
+    for address in ("10.30.0.10", "10.30.0.21")
+)
+
+MEMBERS = st.frozensets(st.integers(1, MOST), max_size=12)
+SPECS = st.one_of(st.none(), MEMBERS.map(lambda ports: PortSpec(tcp=PortSet.of(ports))))
+
+
+def ends(*environments: str) -> st.SearchStrategy[Selector]:
+    named = [
+        selector
+        for name in environments
+        for selector in (
+            Selector(name, environment=name),
+            Selector(f"{name}.{name}-1", environment=name, agent=f"{name}-1"),
+            Selector(SERVICES[name], environment=name, service=SERVICES[name]),
+        )
+    ]
+    networks = ("10.0.0.0/8", "10.30.0.0/24", "10.30.0.20/30", "10.10.0.10/32", "10.20.0.0/16")
+    return st.sampled_from([*named, *(Selector(text, network=ip_network(text)) for text in networks)])
+
+
+PATHS = st.lists(
+    st.tuples(
+        ends("dev", "staging"), ends("prod", "test"), SPECS, st.sampled_from([Declared.ALLOWED, Declared.REQUIRED])
+    ),
+    max_size=6,
+)
+WAIVERS = st.lists(st.tuples(ends("dev", "staging"), ends("prod", "test"), SPECS, st.integers(-1, 1)), max_size=3)
+SEEN = st.lists(st.tuples(MEMBERS.filter(bool), st.sampled_from(Reachability), st.integers(0, 2000)), max_size=4)
+
+
+def speaks(declared: Topology, end: Selector, target: PlanTarget, *, source: bool) -> bool:
+    environment = target.source_environment if source else target.destination
+    address = target.source_address if source else target.address
+    if end.network is not None:
+        return ip_address(address) in end.network
+    if end.service:
+        hosts = declared.environments[end.environment].services[end.service].hosts
+        return end.environment == environment and address in hosts
+    return end.environment == environment and end.agent in {"", target.agent if source else target.witness}
+
+
+def names(declared: Topology, entry: Path | Waiver, target: PlanTarget, port: int) -> bool:
+    if not speaks(declared, entry.source, target, source=True):
+        return False
+    if not speaks(declared, entry.destination, target, source=False):
+        return False
+    if entry.ports is not None:
+        return port in entry.ports.tcp
+    end = entry.destination
+    return not end.service or port in declared.environments[end.environment].services[end.service].ports.tcp
+
+
+def first(entries: tuple[Path, ...], declared: Topology, target: PlanTarget, port: int) -> Path | None:
+    found = [path for path in entries if names(declared, path, target, port)]
+    return next((path for path in found if path.expect is Declared.REQUIRED), next(iter(found), None))
+
+
+@settings(deadline=None)
+@given(PATHS, WAIVERS, SEEN)
+def test_each_port_is_judged_by_its_line(
+    paths: list[tuple[Selector, Selector, PortSpec | None, Declared]],
+    waivers: list[tuple[Selector, Selector, PortSpec | None, int]],
+    rows: list[tuple[frozenset[int], Reachability, int]],
+) -> None:
+    declared = replace(
+        BASE,
+        paths=tuple(Path(f"p{number}", *path) for number, path in enumerate(paths)),
+        waivers=tuple(
+            Waiver(f"W-{number}", source, destination, ports, "o", "j", NOW + timedelta(seconds=expires))
+            for number, (source, destination, ports, expires) in enumerate(waivers)
+        ),
+    )
+    evidence = Evidence(protocol=Protocol.TCP)
+    matrix = Matrix()
+    newest: dict[int, Judged] = {}
+    for number, (ports, found, age_s) in enumerate(rows):
+        one = Judged(
+            evidence=evidence,
+            verdict=Verdict(reachability=found),
+            round=f"r{number}",
+            observed_at=NOW.timestamp() - age_s,
+        )
+        for target in TARGETS:
+            matrix.update(key_of(target), PortSet.of(ports), one)
+        for port in ports:
+            if port not in newest or newest[port].observed_at <= one.observed_at:
+                newest[port] = one
+    for target in TARGETS:
+        cells = compare(declared, [target], matrix, NOW)
+        assert sum(cell.count for cell in cells) == MOST
+        by_port = {port: cell for cell in cells for port in cell.ports or ()}
+        for port in range(1, MOST + 1):
+            cell, seen = by_port[port], newest.get(port)
+            path = first(declared.paths, declared, target, port)
+            waiver = next((w for w in declared.waivers if w.expires > NOW and names(declared, w, target, port)), None)
+            said = path.expect if path else Declared.DENIED
+            assert (cell.path, cell.waiver, cell.declared, cell.judged) == (path, waiver, said, seen)
+            assert (cell.required, cell.schedule) == (port >= 5, "cycle" if port <= 20 else "sweep")
+            if seen is None:
+                assert cell.result is Result.NOT_RUN
+            elif NOW.timestamp() - seen.observed_at > (180 if port <= 20 else 1800):
+                assert (cell.result, cell.grade) == (Result.STALE, "")
+            else:
+                result = result_of(said, Require.NO_SESSION, evidence, seen.verdict)
+                waived = result is Result.FAIL and waiver is not None
+                assert cell.result is (Result.WAIVED if waived else result)
+
+
+def test_what_is_remembered_of_ends_holds_for_one_moment_and_one_topology() -> None:
+    [target] = TARGETS[:1]
+    everything = Selector("dev", environment="dev"), Selector("prod", environment="prod"), None
+    waiver = Waiver("W-1", *everything, "o", "j", NOW + timedelta(seconds=1))
+    declared = replace(BASE, waivers=(waiver,))
+    assert [decision.waiver for _, decision in Policy(declared, NOW).decide(target)] == [waiver]
+    assert [decision.waiver for _, decision in Policy(declared, waiver.expires).decide(target)] == [None]
+    reloaded = replace(declared, paths=(Path("p", *everything),))
+    assert [decision.path for _, decision in Policy(reloaded, NOW).decide(target)] == list(reloaded.paths)
