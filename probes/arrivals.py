@@ -11,6 +11,7 @@ from ipaddress import ip_network
 import numpy as np
 from numpy.typing import NDArray
 
+from probes.kept import Kept
 from probes.keyring import CellId, Keyring
 from probes.packet import Packet, hops
 from probes.token import CELL_COPIES, inside_key, kernel_ports
@@ -18,7 +19,7 @@ from probes.wide import LEAST_PORTS, Wide
 from reachability.observation import ArrivalRow, Crowded, Target, Untokened
 from reachability.ports import PortSet
 from reachability.topology import Network, in_networks
-from reachability.vocabulary import Protocol, RoundKind
+from reachability.vocabulary import Moment, Protocol, RoundKind
 from wire.messages import Arm
 
 MOST_FLOWS, MOST_OF_CELL = 2000, 16
@@ -78,17 +79,19 @@ class Arrivals:
         self.arm = arm
         self.since = now
         self.closed = False
+        self.kept = Kept(now)
         self.came_by: dict[str, int] = {}  # address -> index of the interface by which its first copy came
         self._seen: dict[tuple[int, int], Seen] = {}  # target id, port
         self._late: dict[tuple[int, int], Seen] = {}
         self._flows: dict[tuple[CellId, Peer], Flow] = {}
         self._flows_of: Counter[CellId] = Counter()
         self.crowded: dict[tuple[str, Protocol], NDArray[np.bool_]] = {}  # by port: more came than was kept
+        self._awaited: dict[tuple[int, int], list[Peer]] = {}  # whose answers are kept
         self._gateways = gateways
         self._networks: tuple[Network, ...] = tuple(ip_network(text, strict=False) for text in arm.networks)
         self._outside: dict[str, bool] = {}
         self.wides = {
-            target.id: Wide(target, arm.key, _rivals(target, arm.targets))
+            target.id: Wide(target, arm.key, self.kept, _rivals(target, arm.targets))
             for target in arm.targets
             if arm.kind is RoundKind.NORMAL and len(PortSet.parse(target.ports)) >= LEAST_PORTS
         }
@@ -123,6 +126,9 @@ class Arrivals:
         if copy is None:
             return INSIDE if not local and self._inside.copy_of(cell, packet) is not None else NOT_OURS
         for target in self._probed_by(cell, packet.source):
+            if copy < CELL_COPIES:
+                self.kept.note(target.id, cell[2], Moment.ARRIVED, packet, copy)
+                self._await_answer((target.id, cell[2]), packet)
             wide = self.wides.get(target.id)
             if wide is not None:
                 wide.note(cell[2], copy, packet.source, packet.sport, hops(packet.ttl))
@@ -158,22 +164,26 @@ class Arrivals:
         if flow.interface != packet.interface:
             return
         flow.count += 1
+        for target in self._probed_by(cell, packet.source):
+            self.kept.note(target.id, cell[2], Moment.STRANGE, packet, ours=False)
         if self.arm.kind is RoundKind.CHALLENGE and len(flow.times_ms) < MOST_TIMES:
             flow.times_ms.append(int((packet.at - self.since) * 1000))
 
-    def answer(self, cell: CellId, peer: Peer) -> None:
+    def answer(self, cell: CellId, peer: Peer, packet: Packet) -> None:
         """The host sent an answer from a cell to a peer."""
+        flow = self._flows.get((cell, peer))
         for watched in self._watched.get(cell[:2], ()):
+            key = (watched.target.id, cell[2])
+            if flow is not None or peer in self._awaited.get(key, ()):
+                self.kept.note(*key, Moment.ANSWERED, packet, ours=flow is None)
             wide = self.wides.get(watched.target.id)
             if wide is not None:
                 wide.answer(cell[2], *peer)
                 continue
-            key = (watched.target.id, cell[2])
             seen = self._seen.get(key) or self._late.get(key)
             if seen is not None and peer in seen.peers:
                 seen.answered = True
                 seen.peers.clear()
-        flow = self._flows.get((cell, peer))
         if flow is not None:
             flow.answered = True
 
@@ -208,7 +218,7 @@ class Arrivals:
 
     def forget_flows(self) -> None:
         """After its report, a round keeps only what corrects it."""
-        self._flows, self.crowded = {}, {}
+        self._flows, self.crowded, self._awaited = {}, {}, {}
         self._flows_of.clear()
         for wide in self.wides.values():
             wide.settle()
@@ -221,6 +231,12 @@ class Arrivals:
         if self.arm.kind is RoundKind.CHALLENGE:
             return len(self._flows) >= MOST_CHALLENGED_FLOWS
         return self._flows_of[cell] >= MOST_OF_CELL or len(self._flows) >= MOST_FLOWS
+
+    def _await_answer(self, key: tuple[int, int], packet: Packet) -> None:
+        if len(self._awaited) < MOST_SOURCES:
+            peers = self._awaited.setdefault(key, [])
+            peers.append((packet.source, packet.sport or packet.icmp_id))
+            del peers[:-PEERS]
 
     def _note(self, key: tuple[int, int], packet: Packet) -> Seen | None:
         """Where a copy is noted; None when the report that is out says already that the cell was seen."""

@@ -90,10 +90,12 @@ class Cell:
             self._time(copy, packet.at)
         return True
 
-    def refuse(self, key: bytes, copy: int, packet: Packet, quote: Packet) -> None:
-        """Take an ICMP error that quotes a copy; one whose quote does not prove it counts for nothing."""
-        if quotes(key, self.target.address, self.target.protocol, self.port, copy, quote):
+    def refuse(self, key: bytes, copy: int, packet: Packet, quote: Packet) -> bool:
+        """Take an ICMP error that quotes a copy; False for one whose quote does not prove it: it counts for nothing."""
+        proves = quotes(key, self.target.address, self.target.protocol, self.port, copy, quote)
+        if proves:
             self.take_refusal(packet, copy)
+        return proves
 
     def take_refusal(self, packet: Packet, copy: int | None = None) -> None:
         """Take an ICMP error about a copy, or (None) about the kernel's own try."""

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from probes import classify
 from probes.block import WINDOWS, Block, Mask, Places, hops_of
 from probes.capture import Batch
-from probes.cells import Cell, control_key, quotes, verify
+from probes.cells import CLOSED, OPEN, REFUSED, SILENT, Cell, control_key, quotes, verify
 from probes.columns import Columns, split
 from probes.controls import Coverage
 from probes.job import Job
+from probes.kept import CellAt
 from probes.packet import ACK, RST, SYN, Packet, hops
 from probes.routes import Route, ethertype_of
 from probes.sender import BURST_S, NUMBER, Bucket
@@ -26,10 +27,10 @@ from probes.source import LEAST_CONTROLS, Source
 from probes.station import Station
 from probes.token import CELL_COPIES
 from probes.txring import PlainTx, TxRing, open_tx
-from reachability.observation import Observation, Target
+from reachability.observation import KeptPacket, Observation, Target
 from reachability.ports import PortSet
 from reachability.topology import family
-from reachability.vocabulary import Protocol, Reason, State
+from reachability.vocabulary import Moment, Protocol, Reason, State
 
 LEAST_CELLS = 256  # below that, columns are no gain
 BATCH = 2048
@@ -91,6 +92,7 @@ class SweepSource(Source):
         target, port = block.target, int(block.numbers[place])
         said = verify(self._job.key, target.address, target.protocol, port, copy, packet)
         if said is not None:
+            self._note(block, place, copy, packet, said[0])
             self._took(block, np.array([place], np.int32), said[0], np.array([hops(packet.ttl)], np.int16))
 
     def refused(self, copy: int, packet: Packet, quote: Packet) -> None:
@@ -104,6 +106,7 @@ class SweepSource(Source):
             return
         state, reason = classify.icmp(packet.protocol, packet.icmp_type, packet.icmp_code)
         if state is not State.ERROR:
+            self._note(block, place, copy, packet, reason)
             block.refuse(place, copy, reason, packet.source, hops(packet.ttl))
 
     def _read(self, columns: Columns, protocol: Protocol, flights: NDArray[np.int16], used: Mask) -> None:
@@ -135,6 +138,7 @@ class SweepSource(Source):
         block.rtt(round(max(0.0, float((at - block.when[copy][places]).min())) * 1000, 3))
         if block.target.protocol is Protocol.UDP:
             used[columns.rows] = True
+            self._keep(block, columns, places, copy, State.OPEN)
             self._took(block, places, State.OPEN, distance)
             return
         expected = block.tokens(copy)[places, :4].copy().view(">u4")[:, 0].astype(np.uint32) + np.uint32(1)
@@ -144,7 +148,19 @@ class SweepSource(Source):
         used[columns.rows[reset | opened]] = True
         for state, which in ((State.CLOSED, reset), (State.OPEN, opened)):
             if which.any():
+                self._keep(block, columns.take(which), places[which], copy, state)
                 self._took(block, places[which], state, distance[which])
+
+    def _keep(self, block: Block, columns: Columns, places: Places, copy: int, state: State) -> None:
+        some = block.sample.pick(places, state)
+        if len(some):
+            ports = block.numbers[places[some]].tolist()
+            self._kept.rows(columns.batch, columns.rows[some], block.target.id, ports, Moment.CAME_BACK, copy)
+
+    def _note(self, block: Block, place: int, copy: int, packet: Packet, kind: State | Reason) -> None:
+        """What was read by itself."""
+        if len(block.sample.pick(np.array([place], np.int32), kind)):
+            self._kept.note(block.target.id, int(block.numbers[place]), Moment.CAME_BACK, packet, copy)
 
     def _took(self, block: Block, places: Places, state: State, distance: NDArray[np.int16]) -> None:
         if state is State.OPEN:
@@ -279,6 +295,20 @@ class SweepSource(Source):
         for block in self._blocks:
             if block.target is cell.target:
                 block.pacers[block.place[cell.port]] = True
+
+    def _packets_kept(self) -> tuple[KeptPacket, ...]:
+        """A packet that left is built once more: it is what was handed over, and of that only the time was kept."""
+        kinds: dict[int, list[CellAt]] = {OPEN: [], CLOSED: [], REFUSED: [], SILENT: []}
+        for block in self._blocks:
+            target, interface = block.target, block.routes[0].interface
+            for place in block.sample.places.tolist():
+                port = int(block.numbers[place])
+                kinds[int(block.level[place])].append((target.id, port))
+                for copy in block.copies_left(place):
+                    local = self._locals[block.source, target.protocol, copy, int(block.window[place])]
+                    at, data = self._began + float(block.when[copy][place]), block.frame(port, copy, local)
+                    self._kept.add(target.id, port, Moment.SENT, at=at, data=data, interface=interface, copy=copy)
+        return self._kept.take(*kinds.values())
 
     def _rtts(self) -> Sequence[float]:
         return [block.rtt_ms for block in self._blocks if block.rtt_ms is not None]

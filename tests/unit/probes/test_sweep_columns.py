@@ -15,6 +15,7 @@ from probes.cells import CLOSED, OPEN, REFUSED, SILENT
 from probes.columns import Columns, split
 from probes.frames import Template
 from probes.job import Job
+from probes.kept import Kept
 from probes.packet import ACK, IPV4, IPV6, PACKET_HOST, PACKET_OUTGOING, RST, SYN
 from probes.routes import Route
 from probes.sweep import SweepSource
@@ -222,7 +223,7 @@ class TestWide:
     @FAMILIES
     @PROTOCOLS
     def test_copies_are_known_by_their_token_whatever_else_comes(self, family: int, protocol: Protocol) -> None:
-        wide = Wide(target(family, protocol), KEY)
+        wide = Wide(target(family, protocol), KEY, Kept(0.0))
         strange = [Template(*ENDS[family], protocol).build(40000, port, b"\xee" * 8) for port in (22, 80)]
         for copy, ports in ((0, [22, 80, 443]), (2, [80])):
             frames = [strange[0], *copies(family, protocol, ports, copy), strange[1]]
@@ -233,14 +234,14 @@ class TestWide:
         assert {(row.came_from, row.hops, row.answered) for row in rows} == {(ENDS[family][0], 0, False)}
 
     def test_a_rewritten_sequence_number_leaves_the_timestamp(self) -> None:
-        wide = Wide(target(4, Protocol.TCP), KEY)
+        wide = Wide(target(4, Protocol.TCP), KEY, Kept(0.0))
         frames = [frame[:24] + b"\1\2\3\4" + frame[28:] for frame in copies(4, Protocol.TCP, [22, 80], 1)]
         assert wide.take(columns_of(4, frames)).all()
         assert [row.ports for row in wide.rows()] == ["22,80"]
 
     @PROTOCOLS
     def test_the_hosts_answers_are_told_from_its_other_packets(self, protocol: Protocol) -> None:
-        wide = Wide(target(4, protocol), KEY)
+        wide = Wide(target(4, protocol), KEY, Kept(0.0))
         wide.take(columns_of(4, copies(4, protocol, [22, 80], 0)))
         good = answers(4, protocol, [22], RST | ACK)
         other = answers(4, protocol, [80], ACK if protocol is Protocol.TCP else 0, sport=40001)
@@ -248,7 +249,7 @@ class TestWide:
         assert {row.ports: row.answered for row in wide.rows()} == {"22": True, "80": False}
 
     def test_a_reported_round_gives_late_copies_once(self) -> None:
-        wide = Wide(target(4, Protocol.TCP), KEY)
+        wide = Wide(target(4, Protocol.TCP), KEY, Kept(0.0))
         wide.take(columns_of(4, copies(4, Protocol.TCP, [22], 0)))
         assert [row.ports for row in wide.rows()] == ["22"]
         wide.settle()
@@ -261,7 +262,7 @@ class TestWide:
         assert list(wide.rows()) == []
 
     def test_a_copy_read_by_itself_counts_the_same(self) -> None:
-        wide = Wide(target(4, Protocol.TCP), KEY)
+        wide = Wide(target(4, Protocol.TCP), KEY, Kept(0.0))
         wide.note(22, 3, "10.10.0.10", 40000, 1)
         wide.answer(22, "10.10.0.10", 40000)
         wide.answer(80, "10.10.0.10", 40000)

@@ -1,0 +1,118 @@
+"""The packets that a round's report keeps: as the capture saw them, cut short, and never more than there is room for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probes.capture import Batch, name_of
+from probes.packet import TCP, Packet
+from reachability.observation import KeptPacket
+from reachability.vocabulary import Moment
+
+MOST_BYTES = 128
+MOST_HELD = 16_384  # packets of a round at one side, and of them one kind: while it runs
+MOST_CELLS = 512  # in a report, of one kind
+CELL_PACKETS = 6  # of one kind: the first five and the newest
+SPREAD, OTHERS = (
+    16,
+    64,
+)  # of a target in a sweep: places that are kept whatever they show, and others that show something
+
+CellAt = tuple[int, int]  # target id, port
+T = TypeVar("T")
+
+
+class Kept:
+    """The packets of one round at one side, by cell. `began`: monotonic seconds that their times count from."""
+
+    def __init__(self, began: float) -> None:
+        self.began = began
+        self._cells: dict[CellAt, dict[Moment, list[KeptPacket]]] = {}
+        self._held = dict.fromkeys(Moment, 0)
+
+    def note(
+        self, target: int, port: int, what: Moment, packet: Packet, copy: int | None = None, *, ours: bool = True
+    ) -> None:
+        """Keep a packet; of one that may be somebody else's nothing but its headers."""
+        if not packet.raw:
+            return
+        data = packet.raw if ours else packet.raw[: _headers(packet)]
+        self.add(target, port, what, at=packet.at, data=data, interface=packet.interface, copy=copy)
+
+    def rows(
+        self, batch: Batch, rows: NDArray[np.intp], target: int, ports: Sequence[int], what: Moment, copy: int | None
+    ) -> None:
+        """Keep some rows of a batch, each of the port beside it."""
+        for row, port in zip(rows.tolist(), ports, strict=True):
+            data = batch.data[row, : min(MOST_BYTES, int(batch.length[row]))].tobytes()
+            interface = name_of(int(batch.interface[row]))
+            self.add(target, int(port), what, at=float(batch.at[row]), data=data, interface=interface, copy=copy)
+
+    def add(
+        self, target: int, port: int, what: Moment, *, at: float, data: bytes, interface: str, copy: int | None
+    ) -> None:
+        """Keep bytes from layer 3 on."""
+        if self._held[what] >= MOST_HELD:
+            return
+        held = self._cells.setdefault((target, port), {}).setdefault(what, [])
+        data = data[:MOST_BYTES]
+        if any(kept.data == data and kept.copy == copy for kept in held):
+            return  # a bridge shows a packet again
+        kept = KeptPacket(
+            target=target, port=port, what=what, at_ms=round((at - self.began) * 1000, 3), data=data, copy=copy,
+            interface=interface,
+        )  # fmt: skip
+        if len(held) >= CELL_PACKETS:
+            held[-1] = kept
+        else:
+            held.append(kept)
+            self._held[what] += 1
+
+    def take(self, *kinds: Iterable[CellAt]) -> tuple[KeptPacket, ...]:
+        """The packets of some of these cells, which are forgotten with all the others. No kinds: of some of all cells."""
+        chosen = dict.fromkeys(cell for kind in kinds or (self._cells,) for cell in spread(list(kind), MOST_CELLS))
+        found = [packet for cell in chosen for packets in self._cells.get(cell, {}).values() for packet in packets]
+        self._cells, self._held = {}, dict.fromkeys(Moment, 0)
+        return tuple(found)
+
+
+class Sample:
+    """Which places of a sweep's target are kept: some that lie evenly over it, and the first others that show something."""
+
+    def __init__(self, places: int) -> None:
+        self._taken = np.zeros(places, bool)
+        self._taken[np.linspace(0, places - 1, min(places, SPREAD)).astype(np.intp)] = True
+        self._room: dict[object, int] = {}
+
+    def pick(self, places: NDArray[np.int32], kind: object = None) -> NDArray[np.intp]:
+        """Which of these to keep: indices. `kind`: each has a room of its own."""
+        taken = self._taken[places]
+        room = self._room.get(kind, OTHERS)
+        if room:
+            others = np.flatnonzero(~taken)[:room]
+            self._room[kind] = room - len(others)
+            self._taken[places[others]] = taken[others] = True
+        return np.flatnonzero(taken)
+
+    @property
+    def places(self) -> NDArray[np.intp]:
+        """All of them, in order."""
+        return np.flatnonzero(self._taken)
+
+
+def spread(cells: Sequence[T], most: int) -> Sequence[T]:
+    """All of them, or so many that lie evenly over them."""
+    return cells if len(cells) <= most else [cells[index * len(cells) // most] for index in range(most)]
+
+
+def _headers(packet: Packet) -> int:
+    """How long the headers of a packet are that is not ours: what its owner says is nobody's business."""
+    data = packet.raw
+    start = (data[0] & 15) * 4 if packet.family == 4 else 40  # noqa: PLR2004
+    if packet.protocol == TCP and len(data) > start + 12:  # where the length of its header is
+        return start + (data[start + 12] >> 4) * 4
+    return start + 8
