@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from coordinator.headers import Headers, headers
 from coordinator.views import Body
@@ -89,7 +90,7 @@ def _name_answers(packets: Sequence[_Packet]) -> None:
     """An answer carries no token: which copy it is for, the port says that it goes to."""
     copies = {packet.far: packet.copy for packet in packets if packet.kept.what is Moment.ARRIVED}
     for packet in packets:
-        if packet.kept.what is Moment.ANSWERED:
+        if packet.kept.what is Moment.ANSWERED and packet.copy is None:
             packet.copy = copies.get(packet.far)
 
 
@@ -110,17 +111,18 @@ def _rtt(packet: _Packet, packets: Iterable[_Packet]) -> float | None:
 def _bounds(here: Sequence[_Packet], there: Sequence[_Packet]) -> tuple[float | None, float | None]:
     """What may be added to the witness's times at least, and at most."""
 
-    def first(packets: Sequence[_Packet], what: Moment) -> dict[int, float]:
-        found: dict[int, float] = {}
+    def first(packets: Sequence[_Packet], *what: Moment) -> dict[Any, float]:
+        """When each copy was first seen; what is none is known by the end that sent it, which NAT may change."""
+        found: dict[Any, float] = {}
         for packet in packets:
-            if packet.kept.what is what and packet.copy is not None:
-                found.setdefault(packet.copy, packet.kept.at_ms)
+            if packet.kept.what in what:
+                found.setdefault(packet.far if packet.copy is None else packet.copy, packet.kept.at_ms)
         return found
 
-    sent, arrived = first(here, Moment.SENT), first(there, Moment.ARRIVED)
+    sent, arrived = first(here, Moment.SENT), first(there, Moment.ARRIVED, Moment.STRANGE)
     answered, back = first(there, Moment.ANSWERED), first(here, Moment.CAME_BACK)
-    least = [sent[copy] - arrived[copy] for copy in sent.keys() & arrived.keys()]
-    most = [back[copy] - answered[copy] for copy in back.keys() & answered.keys()]
+    least = [sent[one] - arrived[one] for one in sent.keys() & arrived.keys()]
+    most = [back[one] - answered[one] for one in back.keys() & answered.keys()]
     return max(least, default=None), min(most, default=None)
 
 
@@ -145,13 +147,11 @@ def _comment(packet: _Packet, protocol: Protocol) -> str:
     agent, copy = packet.side.agent, None if packet.copy is None else f"copy {packet.copy + 1}"
     match packet.kept.what:
         case Moment.SENT:
-            return (
-                f"{agent} sent {copy}: {_TOKEN[protocol]}" if copy else f"{agent}'s kernel sent this: it has no token"
-            )
+            return f"{agent} sent {copy}: {_TOKEN[protocol]}" if copy else f"{agent}'s kernel sent this: it is no copy"
         case Moment.ARRIVED:
-            return f"{copy} arrived at {agent}, known by its token"
+            return f"{copy or 'what the kernel sent'} arrived at {agent}, known by its token"
         case Moment.ANSWERED:
-            return f"{agent}'s host answered {copy or 'what came without a token'}"
+            return f"{agent}'s host answered {copy or 'what is no copy'}"
         case Moment.CAME_BACK:
             after = "" if packet.rtt_ms is None else f", {packet.rtt_ms:.3f} ms after it was sent"
             return f"the answer to {copy or 'what the kernel sent'} came back to {agent}{after}"

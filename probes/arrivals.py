@@ -11,10 +11,10 @@ from ipaddress import ip_network
 import numpy as np
 from numpy.typing import NDArray
 
-from probes.kept import Kept
+from probes.kept import CELL_PACKETS, Kept
 from probes.keyring import CellId, Keyring
 from probes.packet import Packet, hops
-from probes.token import CELL_COPIES, inside_key, kernel_ports
+from probes.token import CELL_COPIES, KERNEL_COPY, inside_key, kernel_ports
 from probes.wide import LEAST_PORTS, Wide
 from reachability.observation import ArrivalRow, Crowded, Target, Untokened
 from reachability.ports import PortSet
@@ -86,7 +86,7 @@ class Arrivals:
         self._flows: dict[tuple[CellId, Peer], Flow] = {}
         self._flows_of: Counter[CellId] = Counter()
         self.crowded: dict[tuple[str, Protocol], NDArray[np.bool_]] = {}  # by port: more came than was kept
-        self._awaited: dict[tuple[int, int], list[Peer]] = {}  # whose answers are kept
+        self._awaited: dict[tuple[int, int], dict[Peer, int | None]] = {}  # whose answers are kept, to which copy
         self._gateways = gateways
         self._networks: tuple[Network, ...] = tuple(ip_network(text, strict=False) for text in arm.networks)
         self._outside: dict[str, bool] = {}
@@ -126,9 +126,8 @@ class Arrivals:
         if copy is None:
             return INSIDE if not local and self._inside.copy_of(cell, packet) is not None else NOT_OURS
         for target in self._probed_by(cell, packet.source):
-            if copy < CELL_COPIES:
-                self.kept.note(target.id, cell[2], Moment.ARRIVED, packet, copy)
-                self._await_answer((target.id, cell[2]), packet)
+            if copy < CELL_COPIES or copy == KERNEL_COPY:
+                self._keep((target.id, cell[2]), packet, copy if copy < CELL_COPIES else None)
             wide = self.wides.get(target.id)
             if wide is not None:
                 wide.note(cell[2], copy, packet.source, packet.sport, hops(packet.ttl))
@@ -164,8 +163,9 @@ class Arrivals:
         if flow.interface != packet.interface:
             return
         flow.count += 1
-        for target in self._probed_by(cell, packet.source):
-            self.kept.note(target.id, cell[2], Moment.STRANGE, packet, ours=False)
+        if flow.count <= CELL_PACKETS:
+            for target in self._probed_by(cell, packet.source):
+                self.kept.note(target.id, cell[2], Moment.STRANGE, packet, ours=False)
         if self.arm.kind is RoundKind.CHALLENGE and len(flow.times_ms) < MOST_TIMES:
             flow.times_ms.append(int((packet.at - self.since) * 1000))
 
@@ -174,8 +174,7 @@ class Arrivals:
         flow = self._flows.get((cell, peer))
         for watched in self._watched.get(cell[:2], ()):
             key = (watched.target.id, cell[2])
-            if flow is not None or peer in self._awaited.get(key, ()):
-                self.kept.note(*key, Moment.ANSWERED, packet, ours=flow is None)
+            self._keep_answer(key, peer, packet, foreign=flow is not None and not flow.answered)
             wide = self.wides.get(watched.target.id)
             if wide is not None:
                 wide.answer(cell[2], *peer)
@@ -186,6 +185,11 @@ class Arrivals:
                 seen.peers.clear()
         if flow is not None:
             flow.answered = True
+
+    def refusal(self, cell: CellId, peer: Peer, packet: Packet) -> None:
+        """An ICMP error went out about what came from a peer: no answer, but part of the exchange."""
+        for watched in self._watched.get(cell[:2], ()):
+            self._keep_answer((watched.target.id, cell[2]), peer, packet)
 
     def rows(self) -> tuple[ArrivalRow, ...]:
         """Runs of ports at which the same was seen."""
@@ -232,11 +236,19 @@ class Arrivals:
             return len(self._flows) >= MOST_CHALLENGED_FLOWS
         return self._flows_of[cell] >= MOST_OF_CELL or len(self._flows) >= MOST_FLOWS
 
-    def _await_answer(self, key: tuple[int, int], packet: Packet) -> None:
+    def _keep(self, key: tuple[int, int], packet: Packet, copy: int | None) -> None:
+        self.kept.note(*key, Moment.ARRIVED, packet, copy)
         if len(self._awaited) < MOST_SOURCES:
-            peers = self._awaited.setdefault(key, [])
-            peers.append((packet.source, packet.sport or packet.icmp_id))
-            del peers[:-PEERS]
+            awaited = self._awaited.setdefault(key, {})
+            awaited[packet.source, packet.sport or packet.icmp_id] = copy
+            if len(awaited) > PEERS:
+                del awaited[next(iter(awaited))]
+
+    def _keep_answer(self, key: tuple[int, int], peer: Peer, packet: Packet, *, foreign: bool = False) -> None:
+        """Keep what goes to where a packet that is kept came from; `foreign`: one without a token."""
+        awaited = self._awaited.get(key, {})
+        if peer in awaited or foreign:
+            self.kept.note(*key, Moment.ANSWERED, packet, awaited.get(peer), ours=not foreign)
 
     def _note(self, key: tuple[int, int], packet: Packet) -> Seen | None:
         """Where a copy is noted; None when the report that is out says already that the cell was seen."""

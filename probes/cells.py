@@ -39,6 +39,7 @@ class Cell:
     refused_by: str = ""
     hops: int | None = None
     rtt_ms: float | None = None
+    timed: bool = False  # by the capture; else by a call that waits for the event loop
     sent: list[float] = field(default_factory=list)  # when each copy was handed to the kernel
     left: int = 0  # copies that the own capture saw leave
     newest: tuple[int, float] = (-1, 0.0)  # the last of them, and when
@@ -85,8 +86,10 @@ class Cell:
         state, reason = found
         distance = hops(packet.ttl)
         further = state is self.state is State.CLOSED and distance > (self.hops or 0)
-        if _LEVEL[state] > self.level or further:
+        better = _LEVEL[state] > self.level or further
+        if better:
             self.state, self.reason, self.hops, self.refused_by, self.note = state, reason, distance, "", ""
+        if better or not self.timed:
             self._time(copy, packet.at)
         return True
 
@@ -122,7 +125,7 @@ class Cell:
     def _time(self, copy: int, at: float) -> None:
         """From the capture's view of both: what waited for the rate before it left was not on its way."""
         if copy == self.newest[0]:
-            self.rtt_ms = round((at - self.newest[1]) * 1000, 3)
+            self.rtt_ms, self.timed = round((at - self.newest[1]) * 1000, 3), True
 
 
 def new_cell(target: Target, port: int, routes: tuple[Route, ...]) -> Cell:

@@ -14,7 +14,7 @@ from reachability.observation import KeptPacket
 from reachability.vocabulary import Moment
 
 MOST_BYTES = 128
-MOST_HELD = 16_384  # packets of a round at one side, and of them one kind: while it runs
+MOST_HELD = 32_768  # packets of a round at one side, and of them one kind: while it runs
 MOST_CELLS = 512  # in a report, of one kind
 CELL_PACKETS = 6  # of one kind: the first five and the newest
 SPREAD, OTHERS = (
@@ -72,18 +72,27 @@ class Kept:
             held.append(kept)
             self._held[what] += 1
 
-    def take(self, *kinds: Iterable[CellAt]) -> tuple[KeptPacket, ...]:
-        """The packets of some of these cells, which are forgotten with all the others. No kinds: of some of all cells."""
-        chosen = dict.fromkeys(cell for kind in kinds or (self._cells,) for cell in spread(list(kind), MOST_CELLS))
-        found = [packet for cell in chosen for packets in self._cells.get(cell, {}).values() for packet in packets]
+    def choose(self, *kinds: Iterable[CellAt]) -> list[CellAt]:
+        """Some cells of each kind."""
+        return list(dict.fromkeys(cell for kind in kinds for cell in spread(list(kind), MOST_CELLS)))
+
+    def take(self, cells: Iterable[CellAt]) -> tuple[KeptPacket, ...]:
+        """The packets of these cells. All others are forgotten."""
+        found = [p for cell in cells for packets in self._cells.get(cell, {}).values() for p in packets]
         self._cells, self._held = {}, dict.fromkeys(Moment, 0)
         return tuple(found)
+
+    def take_some(self) -> tuple[KeptPacket, ...]:
+        """The packets of some of all cells, and what shows that the capture works."""
+        works = [cell for cell, held in self._cells.items() if Moment.INSTEAD in held]
+        return self.take(self.choose(works, self._cells))
 
 
 class Sample:
     """Which places of a sweep's target are kept: some that lie evenly over it, and the first others that show something."""
 
-    def __init__(self, places: int) -> None:
+    def __init__(self, places: int, others: int = OTHERS) -> None:
+        self._others = others
         self._taken = np.zeros(places, bool)
         self._taken[np.linspace(0, places - 1, min(places, SPREAD)).astype(np.intp)] = True
         self._room: dict[object, int] = {}
@@ -91,7 +100,7 @@ class Sample:
     def pick(self, places: NDArray[np.int32], kind: object = None) -> NDArray[np.intp]:
         """Which of these to keep: indices. `kind`: each has a room of its own."""
         taken = self._taken[places]
-        room = self._room.get(kind, OTHERS)
+        room = self._room.get(kind, self._others)
         if room:
             others = np.flatnonzero(~taken)[:room]
             self._room[kind] = room - len(others)

@@ -359,7 +359,7 @@ class Source:
         for cell in self._cells.values():
             kind = 0 if cell.level == OPEN else 1 if cell.level > SILENT else 2
             kinds[kind].append((cell.target.id, cell.port))
-        return self._kept.take(*kinds)
+        return self._kept.take(self._kept.choose(*kinds))
 
     def _observations(self, coverage: Coverage) -> tuple[Observation, ...]:
         def covers(cell: Cell, at: float) -> bool:

@@ -19,7 +19,7 @@ from probes.cells import CLOSED, OPEN, REFUSED, SILENT, Cell, control_key, quote
 from probes.columns import Columns, split
 from probes.controls import Coverage
 from probes.job import Job
-from probes.kept import CellAt
+from probes.kept import CELL_PACKETS, CellAt
 from probes.packet import ACK, RST, SYN, Packet, hops
 from probes.routes import Route, ethertype_of
 from probes.sender import BURST_S, NUMBER, Bucket
@@ -298,17 +298,20 @@ class SweepSource(Source):
 
     def _packets_kept(self) -> tuple[KeptPacket, ...]:
         """A packet that left is built once more: it is what was handed over, and of that only the time was kept."""
+        blocks = {block.target.id: block for block in self._blocks}
         kinds: dict[int, list[CellAt]] = {OPEN: [], CLOSED: [], REFUSED: [], SILENT: []}
         for block in self._blocks:
-            target, interface = block.target, block.routes[0].interface
             for place in block.sample.places.tolist():
-                port = int(block.numbers[place])
-                kinds[int(block.level[place])].append((target.id, port))
-                for copy in block.copies_left(place):
-                    local = self._locals[block.source, target.protocol, copy, int(block.window[place])]
-                    at, data = self._began + float(block.when[copy][place]), block.frame(port, copy, local)
-                    self._kept.add(target.id, port, Moment.SENT, at=at, data=data, interface=interface, copy=copy)
-        return self._kept.take(*kinds.values())
+                kinds[int(block.level[place])].append((block.target.id, int(block.numbers[place])))
+        cells = self._kept.choose(*kinds.values())
+        for target, port in cells:
+            block, place = blocks[target], int(blocks[target].place[port])
+            for copy in block.copies_left(place)[:CELL_PACKETS]:
+                local = self._locals[block.source, block.target.protocol, copy, int(block.window[place])]
+                at, data = self._began + float(block.when[copy][place]), block.frame(port, copy, local)
+                interface = block.routes[0].interface
+                self._kept.add(target, port, Moment.SENT, at=at, data=data, interface=interface, copy=copy)
+        return self._kept.take(cells)
 
     def _rtts(self) -> Sequence[float]:
         return [block.rtt_ms for block in self._blocks if block.rtt_ms is not None]

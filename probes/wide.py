@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from probes.block import KEPT_TOKENS, Mask, Places, bit, hops_of, place_of, port_set
 from probes.columns import OUR_HEADER, TIMESTAMP, Columns, packed
-from probes.kept import Kept, Sample
+from probes.kept import OTHERS, Kept, Sample
 from probes.packet import ACK, RST, SYN, TCP, UDP
 from probes.token import CELL_COPIES, TOKEN, token, tokens
 from reachability.observation import ArrivalRow, Target
@@ -31,7 +31,7 @@ class Wide:
         self._rivals = [packed(source) for source in rivals if source and family(source) == family(target.address)]
         self.ports = PortSet.parse(target.ports)
         self.numbers, self.place = place_of(self.ports)
-        self._sample = Sample(len(self.numbers))
+        self._sample = Sample(len(self.numbers), 2 * OTHERS)  # what is open at the source, and what is closed
         self._reported: Mask | None = None  # ports that the report says were seen
         self.sources: list[str] = []
         self._packed_sources: list[np.void] = []

@@ -145,7 +145,7 @@ class Witness:
             groups=round_.groups.rows(),
             armed_ms=round_.armed_ms,
             listened_s=round(round_.closed_at - round_.arrivals.since, 3),
-            kept=round_.arrivals.kept.take(),
+            kept=round_.arrivals.kept.take_some(),
         )
         round_.arrivals.forget_flows()
         self._closed[round_id] = round_
@@ -185,7 +185,7 @@ class Witness:
     def _correction(self, name: str) -> WitnessReport:
         arrivals = self._closed[name].arrivals
         return WitnessReport(
-            round=name, agent=self._agent, arrivals=arrivals.late_rows(), late=True, kept=arrivals.kept.take()
+            round=name, agent=self._agent, arrivals=arrivals.late_rows(), late=True, kept=arrivals.kept.take_some()
         )
 
     def stop(self) -> None:
@@ -272,6 +272,7 @@ class Witness:
         An ICMP error is none: it may be the host's firewall that sends it. `Udp: NoPorts` tells for a port-unreach.
         """
         if packet.quote is not None:
+            self._refused(packet, packet.quote)
             return
         if protocol is Protocol.TCP and not packet.flags & RST and packet.flags & (SYN | ACK) != SYN | ACK:
             return
@@ -282,6 +283,13 @@ class Witness:
             if key not in self._talks:
                 self._talk(key, HOST_SPOKE_FIRST)
         self._answered((packet.source, protocol, packet.sport), packet)
+
+    def _refused(self, packet: Packet, quote: Packet) -> None:
+        protocol = PROTOCOLS.get(quote.protocol)
+        if protocol is not None:
+            cell = (quote.destination, protocol, quote.dport)
+            for round_ in self._watch.get(cell[:2], ()):
+                round_.arrivals.refusal(cell, (quote.source, quote.sport or quote.icmp_id), packet)
 
     def _talk(self, key: tuple[str, int, str, int], first: str) -> None:
         if len(self._talks) >= MOST_TALKS:
