@@ -74,7 +74,7 @@ def command(
     query = {"finding": finding, "from": source, "to": destination, "port": port}
     body = client.get("explain", **query)
     if pcap is not None:
-        if body["exchange"] is None:
+        if not body.get("exchange"):
             raise Problem("no packet of this cell is kept", NOTHING_KEPT)
         write(pcap, [body["exchange"]], _about(body))
         return
@@ -99,7 +99,7 @@ def explanation(body: Body, style: Paint) -> list[str]:
     if body["evidence"] is not None:
         lines += _round(body, style)
         lines += _exchange(body["cell"], body["evidence"], style)
-        if body["exchange"] is not None:
+        if body.get("exchange"):
             lines += timeline(body["exchange"], style)
         lines += _controls(body["evidence"], style)
         lines += labelled("witness", _witness(body), style.width)
