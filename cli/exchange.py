@@ -21,6 +21,11 @@ _WORDS = {
     "strange": "no token",
     "instead": "instead",
 }
+_TOKEN = {
+    "tcp": "a copy's seq and TSval are its token",
+    "udp": "a copy's payload begins with its token",
+    "icmp": "a copy's payload begins with its token",
+}
 MOST_LINES = 24
 NOTHING_KEPT = (
     "An agent keeps them where it may send raw packets (`segwatch agent --check`), from this version on: "
@@ -42,12 +47,15 @@ def timeline(exchange: Body, style: Paint) -> list[str]:
     mine = [packet for packet in packets if packet["side"] == "source" or clocks]
     rest = [packet for packet in packets if packet not in mine]
     shifts = {"source": -zero, "witness": clocks["shift_ms"] - zero if clocks else 0.0}
-    rows = [_row(packet, shifts[packet["side"]], exchange["destination"]) for packet in (*mine[:MOST_LINES], *rest)]
-    drawn = [clip(line, style.width) for line in table(rows, indent=1)]
-    lines = [*labelled("packets", _heading(exchange), style.width), *drawn[: min(len(mine), MOST_LINES)]]
+
+    def drawn(some: Sequence[Body]) -> list[str]:
+        rows = [_row(packet, shifts[packet["side"]], exchange["destination"]) for packet in some]
+        return [clip(line, style.width) for line in table(rows, indent=1)]
+
+    lines = [*labelled("packets", _heading(exchange), style.width), *drawn(mine[:MOST_LINES])]
     if len(mine) > MOST_LINES:
         lines.append(f"{'':11}… {plural(len(mine) - MOST_LINES, 'more packet')}: --pcap FILE has them all")
-    return [*lines, *_listened(exchange, drawn[len(drawn) - len(rest) :] if rest else [], style)]
+    return [*lines, *_listened(exchange, drawn(rest), style)]
 
 
 def write(path: Path, exchanges: Sequence[Body], about: str) -> None:
@@ -65,14 +73,15 @@ def write(path: Path, exchanges: Sequence[Body], about: str) -> None:
 
 def _heading(exchange: Body) -> str:
     source, witness, clocks = exchange["source"]["agent"], exchange["witness"], exchange["clocks"]
-    text = ""
+    parts = [f"ms since {source} sent the first", _TOKEN[exchange["protocol"]]]
     if not exchange["exact"]:
-        text = f"of {exchange['protocol']}/{exchange['port']}, which looked alike: of the port itself none are kept; "
-    text += f"ms since {source} sent the first"
-    if clocks is None:
-        return text
-    close = f", to {clocks['within_ms']:.3f} ms" if clocks["within_ms"] is not None else ""
-    return f"{text}; {witness['agent'] if witness else 'the witness'}'s clock is laid over it by the copies that both saw{close}"
+        port = f"{exchange['protocol']}/{exchange['port']}"
+        parts.insert(0, f"of {port}, which looked alike: of the port itself none are kept")
+    if clocks is not None:
+        close = f", to {clocks['within_ms']:.3f} ms" if clocks["within_ms"] is not None else ""
+        theirs = witness["agent"] if witness else "the witness"
+        parts.append(f"{theirs}'s clock is laid over {source}'s by the copies that both saw{close}")
+    return "; ".join(parts)
 
 
 def _row(packet: Body, shift_ms: float, cell: str) -> tuple[str, ...]:
@@ -96,9 +105,11 @@ def _facts(packet: Body, cell: str) -> str:
     if packet["copy"] is not None:
         facts.append(f"copy {packet['copy']}")
     if packet["what"] == "sent" and packet["copy"] is None:
-        facts.append("by the kernel")
+        facts.append("kernel")
     if packet["what"] == "sent" and packet["seq"] is not None:
         facts.append(f"seq {packet['seq']:08x} TSval {packet['ts_val'] or 0:08x}")
+    elif packet["what"] == "sent" and packet["payload"]:
+        facts.append(f"payload {packet['payload']}")
     elif packet["ack"] and packet["what"] in {"answered", "came-back"}:
         facts.append(f"ack {packet['ack']:08x}")
     if packet["what"] in {"arrived", "came-back", "strange"}:

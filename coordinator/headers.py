@@ -7,7 +7,8 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 TCP, UDP, ICMP, ICMP6 = 6, 17, 1, 58
-V4_HEADER, V6_HEADER = 20, 40
+V6_HEADER = 40
+TOKEN = 8  # bytes: so much of a payload is shown
 _PROTOCOLS = {TCP: "tcp", UDP: "udp", ICMP: "icmp", ICMP6: "icmp"}
 _FLAGS = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR")
 _ICMP = {(8, 0): "echo request", (0, 0): "echo reply"}
@@ -27,11 +28,12 @@ Headers = dict[str, Any]
 def headers(data: bytes) -> Headers:
     """The fields of layer 3 bytes, a key each; null for what the packet has not, or is cut off.
 
-    `length` is the whole packet's, as its IP header says; `said` names it in a word or two.
+    `payload` is the first eight bytes (hex) of a datagram or echo; `length` is the whole
+    packet's, as its IP header says; `said` names it in a word or two.
     """
     found: Headers = dict.fromkeys(
         ("source", "destination", "protocol", "source_port", "destination_port", "ttl", "length", "flags", "seq", "ack",
-         "ts_val", "ts_ecr", "icmp_type", "icmp_code", "icmp_id", "icmp_seq", "said")
+         "ts_val", "ts_ecr", "icmp_type", "icmp_code", "icmp_id", "icmp_seq", "payload", "said")
     )  # fmt: skip
     found |= {"said": "packet", "length": len(data)}
     try:
@@ -42,11 +44,13 @@ def headers(data: bytes) -> Headers:
         elif number == UDP:
             found["source_port"], found["destination_port"], length = struct.unpack_from("!HHH", rest)
             found["said"] = f"datagram, {max(0, length - 8)} bytes"
+            found["payload"] = rest[8 : 8 + TOKEN].hex()
         elif number in (ICMP, ICMP6):
             kind = found["icmp_type"], found["icmp_code"] = rest[0], rest[1]
             echo, refusal = (_ICMP, _UNREACHABLE) if number == ICMP else (_ICMP6, _UNREACHABLE6)
             if kind in echo:
                 found["icmp_id"], found["icmp_seq"] = struct.unpack_from("!HH", rest, 4)
+                found["payload"] = rest[8 : 8 + TOKEN].hex()
             found["said"] = echo.get(kind) or f"ICMP {refusal.get(kind) or f'type {kind[0]} code {kind[1]}'}"
     except (struct.error, IndexError, ValueError):
         pass  # it was cut short: what was read so far stands

@@ -11,7 +11,7 @@ from ipaddress import ip_network
 import numpy as np
 from numpy.typing import NDArray
 
-from probes.kept import CELL_PACKETS, Kept
+from probes.kept import CELL_PACKETS, MOST_HELD, KeptHere
 from probes.keyring import CellId, Keyring
 from probes.packet import Packet, hops
 from probes.token import CELL_COPIES, KERNEL_COPY, inside_key, kernel_ports
@@ -79,14 +79,13 @@ class Arrivals:
         self.arm = arm
         self.since = now
         self.closed = False
-        self.kept = Kept(now)
+        self.kept = KeptHere(now, MOST_HELD if arm.kind is RoundKind.NORMAL else 0)
         self.came_by: dict[str, int] = {}  # address -> index of the interface by which its first copy came
         self._seen: dict[tuple[int, int], Seen] = {}  # target id, port
         self._late: dict[tuple[int, int], Seen] = {}
         self._flows: dict[tuple[CellId, Peer], Flow] = {}
         self._flows_of: Counter[CellId] = Counter()
         self.crowded: dict[tuple[str, Protocol], NDArray[np.bool_]] = {}  # by port: more came than was kept
-        self._awaited: dict[tuple[int, int], dict[Peer, int | None]] = {}  # whose answers are kept, to which copy
         self._gateways = gateways
         self._networks: tuple[Network, ...] = tuple(ip_network(text, strict=False) for text in arm.networks)
         self._outside: dict[str, bool] = {}
@@ -127,7 +126,7 @@ class Arrivals:
             return INSIDE if not local and self._inside.copy_of(cell, packet) is not None else NOT_OURS
         for target in self._probed_by(cell, packet.source):
             if copy < CELL_COPIES or copy == KERNEL_COPY:
-                self._keep((target.id, cell[2]), packet, copy if copy < CELL_COPIES else None)
+                self.kept.arrived((target.id, cell[2]), packet, copy if copy < CELL_COPIES else None)
             wide = self.wides.get(target.id)
             if wide is not None:
                 wide.note(cell[2], copy, packet.source, packet.sport, hops(packet.ttl))
@@ -174,7 +173,7 @@ class Arrivals:
         flow = self._flows.get((cell, peer))
         for watched in self._watched.get(cell[:2], ()):
             key = (watched.target.id, cell[2])
-            self._keep_answer(key, peer, packet, foreign=flow is not None and not flow.answered)
+            self.kept.answered(key, peer, packet, foreign=flow is not None and not flow.answered)
             wide = self.wides.get(watched.target.id)
             if wide is not None:
                 wide.answer(cell[2], *peer)
@@ -189,7 +188,7 @@ class Arrivals:
     def refusal(self, cell: CellId, peer: Peer, packet: Packet) -> None:
         """An ICMP error went out about what came from a peer: no answer, but part of the exchange."""
         for watched in self._watched.get(cell[:2], ()):
-            self._keep_answer((watched.target.id, cell[2]), peer, packet)
+            self.kept.answered((watched.target.id, cell[2]), peer, packet)
 
     def rows(self) -> tuple[ArrivalRow, ...]:
         """Runs of ports at which the same was seen."""
@@ -222,7 +221,7 @@ class Arrivals:
 
     def forget_flows(self) -> None:
         """After its report, a round keeps only what corrects it."""
-        self._flows, self.crowded, self._awaited = {}, {}, {}
+        self._flows, self.crowded = {}, {}
         self._flows_of.clear()
         for wide in self.wides.values():
             wide.settle()
@@ -235,20 +234,6 @@ class Arrivals:
         if self.arm.kind is RoundKind.CHALLENGE:
             return len(self._flows) >= MOST_CHALLENGED_FLOWS
         return self._flows_of[cell] >= MOST_OF_CELL or len(self._flows) >= MOST_FLOWS
-
-    def _keep(self, key: tuple[int, int], packet: Packet, copy: int | None) -> None:
-        self.kept.note(*key, Moment.ARRIVED, packet, copy)
-        if len(self._awaited) < MOST_SOURCES:
-            awaited = self._awaited.setdefault(key, {})
-            awaited[packet.source, packet.sport or packet.icmp_id] = copy
-            if len(awaited) > PEERS:
-                del awaited[next(iter(awaited))]
-
-    def _keep_answer(self, key: tuple[int, int], peer: Peer, packet: Packet, *, foreign: bool = False) -> None:
-        """Keep what goes to where a packet that is kept came from; `foreign`: one without a token."""
-        awaited = self._awaited.get(key, {})
-        if peer in awaited or foreign:
-            self.kept.note(*key, Moment.ANSWERED, packet, awaited.get(peer), ours=not foreign)
 
     def _note(self, key: tuple[int, int], packet: Packet) -> Seen | None:
         """Where a copy is noted; None when the report that is out says already that the cell was seen."""

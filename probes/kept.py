@@ -22,15 +22,20 @@ SPREAD, OTHERS = (
     64,
 )  # of a target in a sweep: places that are kept whatever they show, and others that show something
 
+MOST_AWAITED = 4096  # cells
+
 CellAt = tuple[int, int]  # target id, port
+Peer = tuple[str, int]  # address, port (the identifier for ICMP)
 T = TypeVar("T")
 
 
 class Kept:
     """The packets of one round at one side, by cell. `began`: monotonic seconds that their times count from."""
 
-    def __init__(self, began: float) -> None:
+    def __init__(self, began: float, most: int = MOST_HELD) -> None:
+        """`most`: packets of one kind."""
         self.began = began
+        self._most = most
         self._cells: dict[CellAt, dict[Moment, list[KeptPacket]]] = {}
         self._held = dict.fromkeys(Moment, 0)
 
@@ -56,7 +61,7 @@ class Kept:
         self, target: int, port: int, what: Moment, *, at: float, data: bytes, interface: str, copy: int | None
     ) -> None:
         """Keep bytes from layer 3 on."""
-        if self._held[what] >= MOST_HELD:
+        if self._held[what] >= self._most:
             return
         held = self._cells.setdefault((target, port), {}).setdefault(what, [])
         data = data[:MOST_BYTES]
@@ -86,6 +91,34 @@ class Kept:
         """The packets of some of all cells, and what shows that the capture works."""
         works = [cell for cell, held in self._cells.items() if Moment.INSTEAD in held]
         return self.take(self.choose(works, self._cells))
+
+
+class KeptHere(Kept):
+    """The same at the witness, where an answer belongs to the copy that came from where it goes to."""
+
+    def __init__(self, began: float, most: int = MOST_HELD) -> None:
+        super().__init__(began, most)
+        self._awaited: dict[CellAt, dict[Peer, int | None]] = {}
+
+    def arrived(self, cell: CellAt, packet: Packet, copy: int | None) -> None:
+        """Keep a packet with a token."""
+        self.note(*cell, Moment.ARRIVED, packet, copy)
+        if len(self._awaited) < MOST_AWAITED:
+            awaited = self._awaited.setdefault(cell, {})
+            awaited[packet.source, packet.sport or packet.icmp_id] = copy
+            if len(awaited) > CELL_PACKETS:
+                del awaited[next(iter(awaited))]
+
+    def answered(self, cell: CellAt, peer: Peer, packet: Packet, *, foreign: bool = False) -> None:
+        """Keep what goes to where a packet that is kept came from; `foreign`: from where one without a token came."""
+        awaited = self._awaited.get(cell, {})
+        if peer in awaited or foreign:
+            self.note(*cell, Moment.ANSWERED, packet, awaited.get(peer), ours=not foreign)
+
+    def take(self, cells: Iterable[CellAt]) -> tuple[KeptPacket, ...]:
+        """As `Kept.take`."""
+        self._awaited = {}
+        return super().take(cells)
 
 
 class Sample:

@@ -114,7 +114,7 @@ class KernelWay:
             self._found(cell, "open", State.OPEN, Reason.SYN_ACK)
 
             async def again() -> socket.socket:
-                return await self._dial(address, port, cell.source)
+                return await self._dial(address, port, cell.source, cell)
 
             heard = await said.listen(connection, port, cell.target.name, again)
             cell.said, cell.note, cell.kind = heard.digest, heard.note, heard.kind

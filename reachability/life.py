@@ -11,7 +11,7 @@ from reachability.fold import Fold, Kind, Region
 from reachability.ports import PortSet
 from reachability.vocabulary import Declared, Proof, Protocol, Reachability, Reason, State
 
-MOST_SHOWN = 64  # rounds, the newest, of a finding that many agents see
+MOST_SHOWN = 16  # rounds, the newest, of a finding that many agents see
 
 
 class Status(StrEnum):

@@ -27,7 +27,7 @@ HOLES = [
 FIELDS = (
     "frame.interface_name", "frame.comment", "frame.time_epoch", "frame.len", "frame.packet_flags_direction", "ip.src",
     "ipv6.src", "ip.dst", "ipv6.dst", "ip.ttl", "ipv6.hlim", "tcp.srcport", "tcp.dstport", "tcp.seq_raw", "tcp.ack_raw",
-    "tcp.flags.syn", "tcp.flags.reset", "tcp.options.timestamp.tsval", "udp.srcport", "udp.dstport", "icmp.type",
+    "tcp.flags.syn", "tcp.flags.reset", "tcp.options.timestamp.tsval", "udp.srcport", "udp.dstport", "udp.payload", "icmp.type",
     "icmpv6.type", "icmp.code",
 )  # fmt: skip
 SWEPT = topology().replace("rate_pps: 3000}", "rate_pps: 10000, sweep: {every: 24h, ports: [tcp/1-600]}}")
@@ -74,16 +74,18 @@ def claimed(packet: dict[str, Any]) -> Row:
         "tcp.options.timestamp.tsval": packet["ts_val"],
         "udp.srcport": ports["source"] if packet["protocol"] == "udp" else None,
         "udp.dstport": ports["destination"] if packet["protocol"] == "udp" else None,
+        "udp.payload": packet["payload"] if packet["protocol"] == "udp" else None,
         "icmpv6.type" if six else "icmp.type": packet["icmp_type"],
         "icmp.code": packet["icmp_code"] if icmp and not six else None,
     }
     return {field: "" if found.get(field) is None else str(found[field]) for field in FIELDS}
 
 
-def without_quote(row: Row, packet: dict[str, Any]) -> Row:
-    """An ICMP error has the ports and numbers of the packet that it quotes."""
+def comparable(row: Row, packet: dict[str, Any]) -> Row:
+    """An ICMP error has the ports and numbers of the packet that it quotes; of a payload eight bytes are claimed."""
     quoted = packet["icmp_type"] is not None and packet["icmp_id"] is None
-    return {field: "" if quoted and field.startswith(("tcp", "udp")) else value for field, value in row.items()}
+    kept = {field: "" if quoted and field.startswith(("tcp", "udp")) else value for field, value in row.items()}
+    return {**kept, "udp.payload": kept["udp.payload"][:16]}
 
 
 def explained(system: System, name: str, *asked: str) -> tuple[dict[str, Any], Counter[tuple[str, int | None]]]:
@@ -94,9 +96,7 @@ def explained(system: System, name: str, *asked: str) -> tuple[dict[str, Any], C
     assert done.stdout.startswith(f"{name}: {len(packets)} packet")
     rows = read(system.directory / name)
     packets = sorted(packets, key=lambda packet: packet["time"])
-    assert [without_quote(row, packet) for row, packet in zip(rows, packets, strict=True)] == list(
-        map(claimed, packets)
-    )
+    assert [comparable(row, packet) for row, packet in zip(rows, packets, strict=True)] == list(map(claimed, packets))
     said = system.cli("explain", *asked, "--state-dir", "state").check().stdout
     assert max(map(len, said.splitlines())) <= 100, said
     return body, Counter((packet["what"], packet["copy"]) for packet in packets)

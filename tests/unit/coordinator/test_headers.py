@@ -61,6 +61,12 @@ def test_an_echo_has_its_identifier() -> None:
     assert (found["icmp_id"], found["icmp_seq"], found["source_port"]) == (4, 2, None)
 
 
+def test_of_a_payload_the_first_eight_bytes_are_shown() -> None:
+    assert headers(bytes(IP(**V4) / UDP() / Raw(b"12345678 and more")))["payload"] == b"12345678".hex()
+    assert headers(bytes(IP(**V4) / ICMP(type=8) / Raw(b"abcdefghi")))["payload"] == b"abcdefgh".hex()
+    assert headers(bytes(IP(**V4) / SYN / Raw(b"abcdefghi")))["payload"] is None
+
+
 def test_what_is_cut_short_keeps_what_was_read() -> None:
     whole = bytes(IP(**V4) / SYN)
     found = headers(whole[:20])
