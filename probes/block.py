@@ -86,6 +86,10 @@ class Block:
         tok = token(self._key, self.target.address, self.target.protocol, port, copy)
         return self._template.build(local, port, tok)
 
+    def flight(self, copy: int, place: int) -> tuple[str, Protocol, int, int]:
+        """Source address, protocol, copy, window: what a packet's source port was reserved for."""
+        return self.source, self.target.protocol, copy, int(self.window[place])
+
     def copies_left(self, place: int) -> list[int]:
         """The copies of a cell that the own capture saw leave."""
         mask = int(self.left[place])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
@@ -23,6 +24,7 @@ SPREAD, OTHERS = (
 )  # of a target in a sweep: places that are kept whatever they show, and others that show something
 
 MOST_AWAITED = 4096  # cells
+BATCHES = 16  # of a sweep's packets, of which the times are kept
 
 CellAt = tuple[int, int]  # target id, port
 Peer = tuple[str, int]  # address, port (the identifier for ICMP)
@@ -121,29 +123,47 @@ class KeptHere(Kept):
         return super().take(cells)
 
 
+class Lately:
+    """When packets left, for as long as an answer may take: places and times, some batches of them."""
+
+    def __init__(self) -> None:
+        self._batches: deque[tuple[object, int, NDArray[np.int32], NDArray[np.float64]]] = deque(maxlen=BATCHES)
+
+    def add(self, target: object, copy: int, places: NDArray[np.int32], at: NDArray[np.float64]) -> None:
+        """These left."""
+        self._batches.append((target, copy, places, at))
+
+    def find(self, target: object, copy: int, place: int) -> float | None:
+        """When a copy left; None when that was long ago."""
+        for mine, number, places, at in reversed(self._batches):
+            if mine is target and number == copy and len(found := np.flatnonzero(places == place)):
+                return float(at[found[0]])
+        return None
+
+
 class Sample:
     """Which places of a sweep's target are kept: some that lie evenly over it, and the first others that show something."""
 
     def __init__(self, places: int, others: int = OTHERS) -> None:
         self._others = others
-        self._taken = np.zeros(places, bool)
-        self._taken[np.linspace(0, places - 1, min(places, SPREAD)).astype(np.intp)] = True
+        self.taken = np.zeros(places, bool)
+        self.taken[np.linspace(0, places - 1, min(places, SPREAD)).astype(np.intp)] = True
         self._room: dict[object, int] = {}
 
     def pick(self, places: NDArray[np.int32], kind: object = None) -> NDArray[np.intp]:
         """Which of these to keep: indices. `kind`: each has a room of its own."""
-        taken = self._taken[places]
+        taken = self.taken[places]
         room = self._room.get(kind, self._others)
         if room:
             others = np.flatnonzero(~taken)[:room]
             self._room[kind] = room - len(others)
-            self._taken[places[others]] = taken[others] = True
+            self.taken[places[others]] = taken[others] = True
         return np.flatnonzero(taken)
 
     @property
     def places(self) -> NDArray[np.intp]:
         """All of them, in order."""
-        return np.flatnonzero(self._taken)
+        return np.flatnonzero(self.taken)
 
 
 def spread(cells: Sequence[T], most: int) -> Sequence[T]:

@@ -19,7 +19,7 @@ from probes.cells import CLOSED, OPEN, REFUSED, SILENT, Cell, control_key, quote
 from probes.columns import Columns, split
 from probes.controls import Coverage
 from probes.job import Job
-from probes.kept import CELL_PACKETS, CellAt
+from probes.kept import CELL_PACKETS, CellAt, Lately
 from probes.packet import ACK, RST, SYN, Packet, hops
 from probes.routes import Route, ethertype_of
 from probes.sender import BURST_S, NUMBER, Bucket
@@ -53,6 +53,7 @@ class SweepSource(Source):
         self._by_port = {p: np.full(65536, -1, np.int16) for p in (Protocol.TCP, Protocol.UDP)}
         self._locals: dict[tuple[str, Protocol, int, int], int] = {}
         self._transmitters: dict[_Key, TxRing | PlainTx] = {}
+        self._lately = Lately()
         self._pace = Bucket(RETRANSMIT_PPS)
         self._copy = -1
         self._began = time.monotonic()
@@ -127,7 +128,9 @@ class SweepSource(Source):
                 went = rows & outgoing
                 if went.any():
                     used[columns.rows[went]] = True
-                    block.saw_leave(places[went & columns.opens], copy)
+                    opened = went & columns.opens
+                    block.saw_leave(places[opened], copy)
+                    self._keep_sent(block, columns.take(opened), places[opened], copy)
                 came = rows & ~outgoing & columns.to_host
                 if came.any() and block.knows(copy):
                     self._answers(block, columns.take(came), places[came], copy, used)
@@ -151,16 +154,34 @@ class SweepSource(Source):
                 self._keep(block, columns.take(which), places[which], copy, state)
                 self._took(block, places[which], state, distance[which])
 
+    def _keep_sent(self, block: Block, columns: Columns, places: Places, copy: int) -> None:
+        """Keep what leaves from places that are kept; and for a while when each left, as others may answer."""
+        self._lately.add(block, copy, places, columns.batch.at[columns.rows])
+        some = np.flatnonzero(block.sample.taken[places])
+        if len(some):
+            ports = block.numbers[places[some]].tolist()
+            self._kept.rows(columns.batch, columns.rows[some], block.target.id, ports, Moment.SENT, copy)
+
     def _keep(self, block: Block, columns: Columns, places: Places, copy: int, state: State) -> None:
         some = block.sample.pick(places, state)
         if len(some):
+            self._build_sent(block, places[some].tolist(), copy)
             ports = block.numbers[places[some]].tolist()
             self._kept.rows(columns.batch, columns.rows[some], block.target.id, ports, Moment.CAME_BACK, copy)
 
     def _note(self, block: Block, place: int, copy: int, packet: Packet, kind: State | Reason) -> None:
         """What was read by itself."""
         if len(block.sample.pick(np.array([place], np.int32), kind)):
+            self._build_sent(block, [place], copy)
             self._kept.note(block.target.id, int(block.numbers[place]), Moment.CAME_BACK, packet, copy)
+
+    def _build_sent(self, block: Block, places: Iterable[int], copy: int) -> None:
+        """A copy that left before its place was kept is built once more: it is what was handed over, and seen to leave."""
+        for place in places:
+            at = self._lately.find(block, copy, place) or self._began + float(block.when[copy][place])
+            port, local = int(block.numbers[place]), self._locals[block.flight(copy, place)]
+            data, interface = block.frame(port, copy, local), block.routes[0].interface
+            self._kept.add(block.target.id, port, Moment.SENT, at=at, data=data, interface=interface, copy=copy)
 
     def _took(self, block: Block, places: Places, state: State, distance: NDArray[np.int16]) -> None:
         if state is State.OPEN:
@@ -297,7 +318,6 @@ class SweepSource(Source):
                 block.pacers[block.place[cell.port]] = True
 
     def _packets_kept(self) -> tuple[KeptPacket, ...]:
-        """A packet that left is built once more: it is what was handed over, and of that only the time was kept."""
         blocks = {block.target.id: block for block in self._blocks}
         kinds: dict[int, list[CellAt]] = {OPEN: [], CLOSED: [], REFUSED: [], SILENT: []}
         for block in self._blocks:
@@ -307,10 +327,7 @@ class SweepSource(Source):
         for target, port in cells:
             block, place = blocks[target], int(blocks[target].place[port])
             for copy in block.copies_left(place)[:CELL_PACKETS]:
-                local = self._locals[block.source, block.target.protocol, copy, int(block.window[place])]
-                at, data = self._began + float(block.when[copy][place]), block.frame(port, copy, local)
-                interface = block.routes[0].interface
-                self._kept.add(target, port, Moment.SENT, at=at, data=data, interface=interface, copy=copy)
+                self._build_sent(block, [place], copy)
         return self._kept.take(cells)
 
     def _rtts(self) -> Sequence[float]:

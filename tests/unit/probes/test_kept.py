@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.frames import Template
-from probes.kept import CELL_PACKETS, MOST_BYTES, MOST_CELLS, OTHERS, SPREAD, Kept, Sample, spread
+from probes.kept import BATCHES, CELL_PACKETS, MOST_BYTES, MOST_CELLS, OTHERS, SPREAD, Kept, Lately, Sample, spread
 from probes.packet import IPV4, IPV6, PACKET_HOST, Packet, parse
 from reachability.observation import KeptPacket, SourceReport, WitnessReport
 from reachability.vocabulary import Moment, Protocol
@@ -107,6 +107,18 @@ def test_a_sample_takes_the_first_that_show_something_and_stays_with_them(count:
         if len(after) < SPREAD + OTHERS - len(numbers):
             assert set(places.tolist()) <= after, "while there is room every place is taken"
         before = after
+
+
+def test_when_a_copy_left_is_known_for_a_while() -> None:
+    lately, one, other = Lately(), object(), object()
+    lately.add(one, 0, np.array([5, 9], np.int32), np.array([1.5, 2.5]))
+    lately.add(one, 1, np.array([9], np.int32), np.array([3.5]))
+    assert [lately.find(one, 0, 9), lately.find(one, 1, 9), lately.find(one, 0, 5)] == [2.5, 3.5, 1.5]
+    assert (lately.find(other, 0, 9), lately.find(one, 2, 9), lately.find(one, 1, 5)) == (None, None, None)
+    for _ in range(BATCHES - 1):
+        lately.add(other, 0, np.array([9], np.int32), np.array([9.5]))
+    assert lately.find(one, 0, 9) is None, "that was long ago"
+    assert lately.find(one, 1, 9) == 3.5
 
 
 def test_each_kind_of_answer_has_a_room_of_its_own() -> None:
