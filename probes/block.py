@@ -29,6 +29,7 @@ _STATES = {SILENT: State.FILTERED, REFUSED: State.FILTERED, CLOSED: State.CLOSED
 
 Places = NDArray[np.int32]
 Mask = NDArray[np.bool_]
+Flight = tuple[str, Protocol, int, int]  # source address, protocol, copy, window: what a source port is reserved for
 
 
 class Block:
@@ -86,8 +87,8 @@ class Block:
         tok = token(self._key, self.target.address, self.target.protocol, port, copy)
         return self._template.build(local, port, tok)
 
-    def flight(self, copy: int, place: int) -> tuple[str, Protocol, int, int]:
-        """Source address, protocol, copy, window: what a packet's source port was reserved for."""
+    def flight(self, copy: int, place: int) -> Flight:
+        """What a packet's source port was reserved for."""
         return self.source, self.target.protocol, copy, int(self.window[place])
 
     def copies_left(self, place: int) -> list[int]:

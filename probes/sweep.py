@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probes import classify
-from probes.block import WINDOWS, Block, Mask, Places, hops_of
+from probes.block import WINDOWS, Block, Flight, Mask, Places, hops_of
 from probes.capture import Batch
-from probes.cells import CLOSED, OPEN, REFUSED, SILENT, Cell, control_key, quotes, verify
+from probes.cells import Cell, control_key, quotes, verify
 from probes.columns import Columns, split
 from probes.controls import Coverage
 from probes.job import Job
-from probes.kept import CELL_PACKETS, CellAt, Lately
+from probes.keptsweep import KeptSweep
 from probes.packet import ACK, RST, SYN, Packet, hops
 from probes.routes import Route, ethertype_of
 from probes.sender import BURST_S, NUMBER, Bucket
@@ -30,7 +30,7 @@ from probes.txring import PlainTx, TxRing, open_tx
 from reachability.observation import KeptPacket, Observation, Target
 from reachability.ports import PortSet
 from reachability.topology import family
-from reachability.vocabulary import Moment, Protocol, Reason, State
+from reachability.vocabulary import Protocol, Reason, State
 
 LEAST_CELLS = 256  # below that, columns are no gain
 BATCH = 2048
@@ -51,12 +51,12 @@ class SweepSource(Source):
         self._failed: list[Observation] = []
         self._flights: list[tuple[str, int]] = []  # (source address, copy) by the number that `_by_port` has
         self._by_port = {p: np.full(65536, -1, np.int16) for p in (Protocol.TCP, Protocol.UDP)}
-        self._locals: dict[tuple[str, Protocol, int, int], int] = {}
+        self._locals: dict[Flight, int] = {}
         self._transmitters: dict[_Key, TxRing | PlainTx] = {}
-        self._lately = Lately()
         self._pace = Bucket(RETRANSMIT_PPS)
         self._copy = -1
-        self._began = time.monotonic()
+        self._began = self._kept.began
+        self._packets_of = KeptSweep(self._kept, self._began, self._locals)
         self._since_control = 0
 
     @staticmethod
@@ -93,7 +93,7 @@ class SweepSource(Source):
         target, port = block.target, int(block.numbers[place])
         said = verify(self._job.key, target.address, target.protocol, port, copy, packet)
         if said is not None:
-            self._note(block, place, copy, packet, said[0])
+            self._packets_of.came_alone(block, place, copy, packet, said[0])
             self._took(block, np.array([place], np.int32), said[0], np.array([hops(packet.ttl)], np.int16))
 
     def refused(self, copy: int, packet: Packet, quote: Packet) -> None:
@@ -107,7 +107,7 @@ class SweepSource(Source):
             return
         state, reason = classify.icmp(packet.protocol, packet.icmp_type, packet.icmp_code)
         if state is not State.ERROR:
-            self._note(block, place, copy, packet, reason)
+            self._packets_of.came_alone(block, place, copy, packet, reason)
             block.refuse(place, copy, reason, packet.source, hops(packet.ttl))
 
     def _read(self, columns: Columns, protocol: Protocol, flights: NDArray[np.int16], used: Mask) -> None:
@@ -130,7 +130,7 @@ class SweepSource(Source):
                     used[columns.rows[went]] = True
                     opened = went & columns.opens
                     block.saw_leave(places[opened], copy)
-                    self._keep_sent(block, columns.take(opened), places[opened], copy)
+                    self._packets_of.left(block, columns.take(opened), places[opened], copy)
                 came = rows & ~outgoing & columns.to_host
                 if came.any() and block.knows(copy):
                     self._answers(block, columns.take(came), places[came], copy, used)
@@ -141,7 +141,7 @@ class SweepSource(Source):
         block.rtt(round(max(0.0, float((at - block.when[copy][places]).min())) * 1000, 3))
         if block.target.protocol is Protocol.UDP:
             used[columns.rows] = True
-            self._keep(block, columns, places, copy, State.OPEN)
+            self._packets_of.came(block, columns, places, copy, State.OPEN)
             self._took(block, places, State.OPEN, distance)
             return
         expected = block.tokens(copy)[places, :4].copy().view(">u4")[:, 0].astype(np.uint32) + np.uint32(1)
@@ -151,37 +151,8 @@ class SweepSource(Source):
         used[columns.rows[reset | opened]] = True
         for state, which in ((State.CLOSED, reset), (State.OPEN, opened)):
             if which.any():
-                self._keep(block, columns.take(which), places[which], copy, state)
+                self._packets_of.came(block, columns.take(which), places[which], copy, state)
                 self._took(block, places[which], state, distance[which])
-
-    def _keep_sent(self, block: Block, columns: Columns, places: Places, copy: int) -> None:
-        """Keep what leaves from places that are kept; and for a while when each left, as others may answer."""
-        self._lately.add(block, copy, places, columns.batch.at[columns.rows])
-        some = np.flatnonzero(block.sample.taken[places])
-        if len(some):
-            ports = block.numbers[places[some]].tolist()
-            self._kept.rows(columns.batch, columns.rows[some], block.target.id, ports, Moment.SENT, copy)
-
-    def _keep(self, block: Block, columns: Columns, places: Places, copy: int, state: State) -> None:
-        some = block.sample.pick(places, state)
-        if len(some):
-            self._build_sent(block, places[some].tolist(), copy)
-            ports = block.numbers[places[some]].tolist()
-            self._kept.rows(columns.batch, columns.rows[some], block.target.id, ports, Moment.CAME_BACK, copy)
-
-    def _note(self, block: Block, place: int, copy: int, packet: Packet, kind: State | Reason) -> None:
-        """What was read by itself."""
-        if len(block.sample.pick(np.array([place], np.int32), kind)):
-            self._build_sent(block, [place], copy)
-            self._kept.note(block.target.id, int(block.numbers[place]), Moment.CAME_BACK, packet, copy)
-
-    def _build_sent(self, block: Block, places: Iterable[int], copy: int) -> None:
-        """A copy that left before its place was kept is built once more: it is what was handed over, and seen to leave."""
-        for place in places:
-            at = self._lately.find(block, copy, place) or self._began + float(block.when[copy][place])
-            port, local = int(block.numbers[place]), self._locals[block.flight(copy, place)]
-            data, interface = block.frame(port, copy, local), block.routes[0].interface
-            self._kept.add(block.target.id, port, Moment.SENT, at=at, data=data, interface=interface, copy=copy)
 
     def _took(self, block: Block, places: Places, state: State, distance: NDArray[np.int16]) -> None:
         if state is State.OPEN:
@@ -203,7 +174,6 @@ class SweepSource(Source):
     # -- what a source does ---------------------------------------------------------------------------------------
 
     async def _prepare(self) -> None:
-        self._began = time.monotonic()
         await super()._prepare()
         assert self._station.capture is not None
         self._station.capture.readers.append(self.read)
@@ -318,17 +288,7 @@ class SweepSource(Source):
                 block.pacers[block.place[cell.port]] = True
 
     def _packets_kept(self) -> tuple[KeptPacket, ...]:
-        blocks = {block.target.id: block for block in self._blocks}
-        kinds: dict[int, list[CellAt]] = {OPEN: [], CLOSED: [], REFUSED: [], SILENT: []}
-        for block in self._blocks:
-            for place in block.sample.places.tolist():
-                kinds[int(block.level[place])].append((block.target.id, int(block.numbers[place])))
-        cells = self._kept.choose(*kinds.values())
-        for target, port in cells:
-            block, place = blocks[target], int(blocks[target].place[port])
-            for copy in block.copies_left(place)[:CELL_PACKETS]:
-                self._build_sent(block, [place], copy)
-        return self._kept.take(cells)
+        return self._packets_of.take(self._blocks)
 
     def _rtts(self) -> Sequence[float]:
         return [block.rtt_ms for block in self._blocks if block.rtt_ms is not None]
