@@ -44,15 +44,16 @@ SPEC = RoundSpec(
     ),
 )
 BEGAN = 1_000_000.0
+OUT, BACK = Template(HERE, THERE, Protocol.TCP), Template(THERE, HERE, Protocol.TCP)  # each has a window of its own
 
 
 def copy(number: int, port: int = 22) -> bytes:
     tok = token(KEY, THERE, Protocol.TCP, port, number)
-    return Template(HERE, THERE, Protocol.TCP).build(40_000 + number, port, tok)
+    return OUT.build(40_000 + number, port, tok)
 
 
 def back(number: int, port: int = 22) -> bytes:
-    data = bytearray(Template(THERE, HERE, Protocol.TCP).build(port, 40_000 + number, bytes(8)))
+    data = bytearray(BACK.build(port, 40_000 + number, bytes(8)))
     data[33] = 0x12
     return bytes(data)
 
