@@ -152,13 +152,12 @@ class Sample:
 
     def pick(self, places: NDArray[np.int32], kind: object = None) -> NDArray[np.intp]:
         """Which of these to keep: indices. `kind`: each has a room of its own."""
-        taken = self.taken[places]
         room = self._room.get(kind, self._others)
         if room:
-            others = np.flatnonzero(~taken)[:room]
+            others = np.unique(places[~self.taken[places]])[:room]
             self._room[kind] = room - len(others)
-            self.taken[places[others]] = taken[others] = True
-        return np.flatnonzero(taken)
+            self.taken[others] = True
+        return np.flatnonzero(self.taken[places])
 
     @property
     def places(self) -> NDArray[np.intp]:
