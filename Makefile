@@ -6,7 +6,7 @@ VENV    ?= .venv
 PY      := $(VENV)/bin/python
 SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 DEMO_APT := nftables iproute2 redis-server nginx-light
-TEST_APT := $(DEMO_APT) nmap tcpdump dnsmasq-base libcap2-bin procps openssl
+TEST_APT := $(DEMO_APT) nmap tcpdump tshark dnsmasq-base libcap2-bin procps openssl
 export PYTHONDONTWRITEBYTECODE ?= 1
 
 .PHONY: demo test lint soak bench unit clean

@@ -10,7 +10,7 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import assert_never
@@ -207,6 +207,9 @@ class Daemon:
             else:
                 sequence = self._spool.put(witnesses=(report,))
         except (sqlite3.Error, ValueError) as error:
+            if report.kept:  # the packets make it large, and it stands without them
+                self._log.warning("the packets of a report are lost", round=report.round, problem=str(error))
+                return self._put(replace(report, kept=()))
             self._lost += 1
             self._log.error("a report is lost", round=report.round, problem=str(error))
             return 0

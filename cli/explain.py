@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
 
 from cli import options
 from cli.client import Client
+from cli.errors import Problem
+from cli.exchange import NOTHING_KEPT, pcap, timeline, write
 from cli.grid import where
 from cli.options import Endpoint
 from cli.render import (
@@ -50,6 +53,7 @@ _ANSWERS = {
 @click.option("--from", "source", metavar="AGENT", help="An agent, or an environment.")
 @click.option("--to", "destination", metavar="ADDRESS", help="An address, a name or environment.service.")
 @click.option("--port", metavar="PORT", help="Such as tcp/5000, udp/53 or icmp.")
+@pcap
 @options.output("table", "json")
 @options.coordinator
 @options.common
@@ -61,6 +65,7 @@ def command(
     source: str | None,
     destination: str | None,
     port: str | None,
+    pcap: Path | None,
 ) -> None:
     """Explain a FINDING, or any cell: what was declared, sent, seen and controlled, and what would settle it."""
     if bool(finding) is bool(source or destination or port) or (not finding and not (source and destination and port)):
@@ -68,10 +73,24 @@ def command(
     client = Client(endpoint)
     query = {"finding": finding, "from": source, "to": destination, "port": port}
     body = client.get("explain", **query)
+    if pcap is not None:
+        if not body.get("exchange"):
+            raise Problem("no packet of this cell is kept", NOTHING_KEPT)
+        write(pcap, [body["exchange"]], _about(body))
+        return
     if output == "json":
         click.echo(json.dumps(body, indent=2))
         return
     show(explanation(body, paint()))
+
+
+def _about(body: Body) -> str:
+    """What the file says of itself."""
+    cell = body["cell"]
+    where = f"{cell['agent']} {cell['source_address']} to {cell['address']}"
+    return (
+        f"{where} {short_ports(cell['ports'], cell['protocol'])}: {cell['reachability']}, round {body['round']['id']}"
+    )
 
 
 def explanation(body: Body, style: Paint) -> list[str]:
@@ -80,6 +99,8 @@ def explanation(body: Body, style: Paint) -> list[str]:
     if body["evidence"] is not None:
         lines += _round(body, style)
         lines += _exchange(body["cell"], body["evidence"], style)
+        if body.get("exchange"):
+            lines += timeline(body["exchange"], style)
         lines += _controls(body["evidence"], style)
         lines += labelled("witness", _witness(body), style.width)
     if body["row"] is not None:
@@ -100,7 +121,7 @@ def _by(event: Body) -> str:
     return f" by {event['by']} ({event['text']})" if event["by"] else ""
 
 
-_LABELS = ("declared", "round", "control", "witness", "so", "meaning", "next", "settle", "history")
+_LABELS = ("declared", "round", "packets", "control", "witness", "so", "meaning", "next", "settle", "history")
 
 
 def _emphasise(line: str, style: Paint) -> str:

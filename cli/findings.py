@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
 from cli import options
 from cli.client import Client
+from cli.errors import Problem
+from cli.exchange import NOTHING_KEPT, write
 from cli.grid import harm, headline, live, sentence
 from cli.options import Endpoint
 from cli.render import GLYPHS, Paint, clean, clock, labelled, paint, plural, short_ports, show, visible
@@ -50,6 +53,27 @@ def acknowledge(outer: Endpoint, *, endpoint: Endpoint, finding: str, by: str, r
     """Take a finding on: it stays until it is proven closed, but nobody is called again."""
     Client(endpoint or outer).post(f"findings/{finding}/ack", by=by, reason=reason)
     show([f"{finding} acknowledged by {by}: {reason}"])
+
+
+@command.command("export", epilog="Example: segwatch findings export F-3a91c0 --pcap leak.pcapng")
+@click.argument("finding", metavar="ID")
+@click.option(
+    "--pcap",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Where to write the packets of both sides, for Wireshark and tshark.",
+)
+@options.coordinator
+@options.common
+@click.pass_obj
+def export(outer: Endpoint, *, endpoint: Endpoint, finding: str, pcap: Path) -> None:
+    """Write the packets that made a finding to a pcapng file, each with a comment that says what it is."""
+    body = Client(endpoint or outer).get(f"findings/{finding}/packets")
+    if not body["exchanges"]:
+        raise Problem(f"no packet of {finding} is kept", NOTHING_KEPT)
+    rounds = ", ".join(dict.fromkeys(exchange["round"] for exchange in body["exchanges"]))
+    write(pcap, body["exchanges"], f"{body['finding']}, as rounds {rounds} showed it")
 
 
 def listing(body: Sequence[Body], style: Paint, *, resolved: bool = False) -> list[str]:

@@ -28,7 +28,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "verify": ("cli.verify:command", "One cycle now, and an exit code: the staging test."),
     "dashboard": ("cli.dashboard:command", "The live view of a running coordinator."),
     "matrix": ("cli.matrix:command", "Which environment reaches which, cell by cell if asked."),
-    "findings": ("cli.findings:command", "What a person must look at; `findings ack` to take one on."),
+    "findings": ("cli.findings:command", "What a person must look at; `findings ack` and `export`."),
     "explain": ("cli.explain:command", "Why this verdict, and what would settle it."),
     "coverage": ("cli.coverage:command", "How much of what must be proven is proven."),
     "history": ("cli.history:command", "What changed, and when."),

@@ -25,7 +25,7 @@ from coordinator.post import Postman
 from coordinator.rounds import Engine
 from coordinator.runs import Runs
 from coordinator.scheduler import Scheduler
-from coordinator.store import KEEP_ROUNDS_S, Store
+from coordinator.store import KEEP_PACKETS_S, KEEP_ROUNDS_S, Store
 from coordinator.views import iso
 from coordinator.watch import Watch
 from coordinator.web import Api
@@ -37,7 +37,7 @@ from wire.topics import all_up
 
 SILENT_S = 65.0  # an agent says its status every 20 s
 REVIEW_S = 5.0
-SWEEP_OUT_S = 3600.0
+SWEEP_OUT_S, CLEAR_OUT_S = 3600.0, 60.0
 
 log = structlog.get_logger("coordinator")
 
@@ -169,7 +169,7 @@ class Daemon:
 
     async def _keep_house(self) -> None:
         """Agents that have gone silent, cells that grow stale, waivers that end, rounds that are old."""
-        swept_at = time.monotonic()
+        swept_at = cleared_at = time.monotonic()
         while True:
             await asyncio.sleep(REVIEW_S)
             now = self.estate.clock()
@@ -180,7 +180,10 @@ class Daemon:
             self._tell(self.estate.review())
             if time.monotonic() - swept_at > SWEEP_OUT_S:
                 swept_at = time.monotonic()
-                self.store.forget_before(now - KEEP_ROUNDS_S)
+                self.store.forget_before(now - KEEP_ROUNDS_S, self.estate.standing())
+            if time.monotonic() - cleared_at > CLEAR_OUT_S:
+                cleared_at = time.monotonic()
+                self.store.forget_packets(now - KEEP_PACKETS_S, self.estate.standing())
 
     def _tell(self, events: Iterable[Event]) -> None:
         for event in events:

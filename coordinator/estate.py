@@ -185,6 +185,10 @@ class Estate:
         self.store.put_findings(self.book.findings, (event,))
         return event
 
+    def standing(self) -> set[str]:
+        """The main rounds that a cell of now, or a finding, stands on."""
+        return self.matrix.rounds.union(*(finding.shown for finding in self.book.findings))
+
     # -- what is shown --------------------------------------------------------------------------------------------
 
     def now(self) -> datetime:

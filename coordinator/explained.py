@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
+from coordinator.exchanges import Exchanges
 from coordinator.views import Body, cell_body, finding_body, iso
 from reachability.advice import ROWS, advise
 from reachability.compare import Cell
@@ -23,7 +24,12 @@ class NothingToExplainError(LookupError):
 
 
 def explain_finding(
-    topology: Topology, plan: Sequence[PlanTarget], cells: Iterable[Cell], finding: Finding, events: Iterable[Event]
+    topology: Topology,
+    plan: Sequence[PlanTarget],
+    cells: Iterable[Cell],
+    finding: Finding,
+    events: Iterable[Event],
+    exchanges: Exchanges,
 ) -> Body:
     """Why a finding stands, shown on the cell of it that says most."""
     regions = {region.key: region.ports for region in finding.regions}
@@ -49,11 +55,15 @@ def explain_finding(
         return {**body, **_nothing(finding)}
     cell = min(mine, key=_says_most)
     ports = None if cell.ports is None else cell.ports & (regions[cell.key] or PortSet())
-    return {**body, **_cell(topology, plan, cell, ports)}
+    return {**body, **_cell(topology, plan, cell, ports, exchanges)}
 
 
 def explain_cell(
-    topology: Topology, plan: Sequence[PlanTarget], cells: Sequence[Cell], asked: tuple[str, str, str]
+    topology: Topology,
+    plan: Sequence[PlanTarget],
+    cells: Sequence[Cell],
+    asked: tuple[str, str, str],
+    exchanges: Exchanges,
 ) -> Body:
     """Why one cell has its result.
 
@@ -63,6 +73,7 @@ def explain_cell(
         cells: of the whole plan.
         asked: source (agent, environment or environment.agent), destination (address, name, environment.service or
             service) and port (`tcp/5000`, `udp/53`, `icmp`).
+        exchanges: where the packets are.
 
     Raises:
         NothingToExplainError: the plan has no such cell.
@@ -91,7 +102,7 @@ def explain_cell(
             "or add it to probing.sweep.ports"
         )
     cell = min(found, key=_says_most)
-    return {"finding": None, "history": [], **_cell(topology, plan, cell, cell_ports)}
+    return {"finding": None, "history": [], **_cell(topology, plan, cell, cell_ports, exchanges)}
 
 
 def parse_port(text: str) -> tuple[Protocol, int]:
@@ -134,10 +145,13 @@ def _nothing(finding: Finding) -> Body:
         "round": None,
         "evidence": None,
         "row": None,
+        "exchange": None,
     }
 
 
-def _cell(topology: Topology, plan: Sequence[PlanTarget], cell: Cell, ports: PortSet | None) -> Body:
+def _cell(
+    topology: Topology, plan: Sequence[PlanTarget], cell: Cell, ports: PortSet | None, exchanges: Exchanges
+) -> Body:
     advice = advise(cell)
     shown = cell_body(cell)
     shown["ports"] = None if ports is None else str(ports)
@@ -154,6 +168,7 @@ def _cell(topology: Topology, plan: Sequence[PlanTarget], cell: Cell, ports: Por
         "round": None,
         "evidence": None,
         "row": None,
+        "exchange": exchanges.of_cell(cell, ports),
     }
     if cell.judged is not None:
         judged = cell.judged

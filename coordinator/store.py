@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import sqlite3
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+import zstandard
 
 from reachability.life import Event, Finding
 from reachability.matrix import CellKey, Judged
-from reachability.observation import Lookup, RoundSpec, SourceReport, WitnessReport
+from reachability.observation import KeptPacket, Lookup, RoundSpec, SourceReport, WitnessReport
 from reachability.ports import PortSet
 
-SCHEMA = 1
+SCHEMA = 2
 KEEP_ROUNDS_S = 6 * 3600.0  # what a late report may still correct; the cells that they led to stay
+KEEP_PACKETS_S = 300.0  # of rounds that no cell and no finding stands on (any more)
 _MIGRATIONS = (
     """
     CREATE TABLE spools (spool TEXT PRIMARY KEY, agent TEXT NOT NULL, acknowledged INTEGER NOT NULL) STRICT;
@@ -40,6 +44,11 @@ _MIGRATIONS = (
     CREATE TABLE events (id INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
     CREATE TABLE lookups (agent TEXT NOT NULL, name TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (agent, name)) STRICT;
     CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT;
+    """,
+    # What a report kept of the packets, apart from it: it is much, and soon forgotten unless something stands on it.
+    """
+    CREATE TABLE packets (report INTEGER PRIMARY KEY, round TEXT NOT NULL, received REAL NOT NULL, body BLOB NOT NULL) STRICT;
+    CREATE INDEX packets_round ON packets (round);
     """,
 )
 Report = SourceReport | WitnessReport
@@ -108,10 +117,14 @@ class Store:
         return new, acknowledged
 
     def _add_reports(self, reports: Iterable[Report], received: float) -> None:
-        self._db.executemany(
-            "INSERT INTO reports (round, agent, kind, received, body) VALUES (?, ?, ?, ?, ?)",
-            [(r.round, r.agent, _kind(r), received, _encode(r)) for r in reports],
-        )
+        for report in reports:
+            row = self._db.execute(
+                "INSERT INTO reports (round, agent, kind, received, body) VALUES (?, ?, ?, ?, ?)",
+                (report.round, report.agent, _kind(report), received, _encode(replace(report, kept=()))),
+            ).lastrowid
+            if report.kept:
+                body = zstandard.ZstdCompressor(level=3).compress(_encode(report.kept))
+                self._db.execute("INSERT INTO packets VALUES (?, ?, ?, ?)", (row, report.round, received, body))
 
     # -- rounds ---------------------------------------------------------------------------------------------------
 
@@ -144,19 +157,42 @@ class Store:
         ]
 
     def _reports_of(self, name: str) -> list[tuple[Report, float]]:
-        rows = self._db.execute("SELECT kind, received, body FROM reports WHERE round = ? ORDER BY id", (name,))
+        rows = self._db.execute(
+            "SELECT kind, reports.received, reports.body, packets.body FROM reports LEFT JOIN packets ON report = id "
+            "WHERE reports.round = ? ORDER BY id",
+            (name,),
+        )
         found: list[tuple[Report, float]] = []
-        for kind, received, body in rows:
+        for kind, received, body, packets in rows:
             report: Report = _decode(body, WitnessReport) if kind == "witness" else _decode(body, SourceReport)
+            if packets is not None:
+                kept = _decode(zstandard.ZstdDecompressor().decompress(packets), tuple[KeptPacket, ...])
+                report = replace(report, kept=kept)
             found.append((report, received))
         return found
 
-    def forget_before(self, at: float) -> None:
-        """Drop rounds and reports that are older; the cells they led to stay."""
+    def forget_before(self, at: float, standing: Iterable[str]) -> None:
+        """Drop rounds and reports that are older, but for those of main rounds that something stands on."""
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute("DELETE FROM reports WHERE received < ?", (at,))
-            self._db.execute("DELETE FROM rounds WHERE started < ?", (at,))
+            names = json.dumps(list(standing))
+            self._db.execute(
+                "DELETE FROM reports WHERE received < ? AND round NOT IN "
+                "(SELECT round FROM rounds WHERE main IN (SELECT value FROM json_each(?)))",
+                (at, names),
+            )
+            self._db.execute(
+                "DELETE FROM rounds WHERE started < ? AND main NOT IN (SELECT value FROM json_each(?))", (at, names)
+            )
+            self._db.execute("DELETE FROM packets WHERE report NOT IN (SELECT id FROM reports)")
+
+    def forget_packets(self, at: float, standing: Iterable[str]) -> None:
+        """Drop the packets that older reports kept, but for those of main rounds that something stands on."""
+        self._db.execute(
+            "DELETE FROM packets WHERE received < ? AND round NOT IN "
+            "(SELECT round FROM rounds WHERE main IN (SELECT value FROM json_each(?)))",
+            (at, json.dumps(list(standing))),
+        )
 
     # -- cells, findings, the rest --------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from aiohttp import web
 
 from coordinator import explained, metrics, views
 from coordinator.broker import Listen
+from coordinator.exchanges import Exchanges
 from coordinator.explained import NothingToExplainError
 from coordinator.tasks import costs, tasks
 from coordinator.web_access import FROM_SOCKET, OPEN, TOKEN, ApiError, allowed, is_loopback, token_of
@@ -71,6 +72,7 @@ class Api:
                 web.get(f"{v1}/matrix", self._matrix),
                 web.get(f"{v1}/findings", self._findings),
                 web.get(f"{v1}/findings/{{id}}", self._finding),
+                web.get(f"{v1}/findings/{{id}}/packets", self._packets),
                 web.post(f"{v1}/findings/{{id}}/ack", self._acknowledge),
                 web.get(f"{v1}/coverage", self._coverage),
                 web.get(f"{v1}/history", self._history),
@@ -141,17 +143,25 @@ class Api:
 
     async def _explain(self, request: web.Request) -> web.Response:
         estate, query = self._daemon.estate, request.query
-        cells = estate.cells()
+        cells, exchanges = estate.cells(), Exchanges(estate.store.group_of)
         if "finding" in query:
             found = estate.book.get(query["finding"])
             if found is None:
                 raise self._no_finding(query["finding"])
-            return _json(explained.explain_finding(estate.topology, estate.plan, cells, found, estate.store.events()))
+            events = estate.store.events()
+            return _json(explained.explain_finding(estate.topology, estate.plan, cells, found, events, exchanges))
         missing = [name for name in ("from", "to", "port") if name not in query]
         if missing:
             raise ApiError(400, f"explain needs finding, or from, to and port; {', '.join(missing)} is not given")
         asked = (query["from"], query["to"], query["port"])
-        return _json(explained.explain_cell(estate.topology, estate.plan, cells, asked))
+        return _json(explained.explain_cell(estate.topology, estate.plan, cells, asked, exchanges))
+
+    async def _packets(self, request: web.Request) -> web.Response:
+        estate, name = self._daemon.estate, request.match_info["id"]
+        found = estate.book.get(name)
+        if found is None:
+            raise self._no_finding(name)
+        return _json({"finding": found.id, "exchanges": Exchanges(estate.store.group_of).of_finding(found)})
 
     async def _plan(self, _: web.Request) -> web.Response:
         estate = self._daemon.estate

@@ -11,14 +11,15 @@ from ipaddress import ip_network
 import numpy as np
 from numpy.typing import NDArray
 
+from probes.kept import CELL_PACKETS, MOST_HELD, KeptHere
 from probes.keyring import CellId, Keyring
 from probes.packet import Packet, hops
-from probes.token import CELL_COPIES, inside_key, kernel_ports
+from probes.token import CELL_COPIES, KERNEL_COPY, inside_key, kernel_ports
 from probes.wide import LEAST_PORTS, Wide
 from reachability.observation import ArrivalRow, Crowded, Target, Untokened
 from reachability.ports import PortSet
 from reachability.topology import Network, in_networks
-from reachability.vocabulary import Protocol, RoundKind
+from reachability.vocabulary import Moment, Protocol, RoundKind
 from wire.messages import Arm
 
 MOST_FLOWS, MOST_OF_CELL = 2000, 16
@@ -78,6 +79,7 @@ class Arrivals:
         self.arm = arm
         self.since = now
         self.closed = False
+        self.kept = KeptHere(now, MOST_HELD if arm.kind is RoundKind.NORMAL else 0)
         self.came_by: dict[str, int] = {}  # address -> index of the interface by which its first copy came
         self._seen: dict[tuple[int, int], Seen] = {}  # target id, port
         self._late: dict[tuple[int, int], Seen] = {}
@@ -88,7 +90,7 @@ class Arrivals:
         self._networks: tuple[Network, ...] = tuple(ip_network(text, strict=False) for text in arm.networks)
         self._outside: dict[str, bool] = {}
         self.wides = {
-            target.id: Wide(target, arm.key, _rivals(target, arm.targets))
+            target.id: Wide(target, arm.key, self.kept, _rivals(target, arm.targets))
             for target in arm.targets
             if arm.kind is RoundKind.NORMAL and len(PortSet.parse(target.ports)) >= LEAST_PORTS
         }
@@ -123,6 +125,8 @@ class Arrivals:
         if copy is None:
             return INSIDE if not local and self._inside.copy_of(cell, packet) is not None else NOT_OURS
         for target in self._probed_by(cell, packet.source):
+            if copy < CELL_COPIES or copy == KERNEL_COPY:
+                self.kept.arrived((target.id, cell[2]), packet, copy if copy < CELL_COPIES else None)
             wide = self.wides.get(target.id)
             if wide is not None:
                 wide.note(cell[2], copy, packet.source, packet.sport, hops(packet.ttl))
@@ -158,24 +162,33 @@ class Arrivals:
         if flow.interface != packet.interface:
             return
         flow.count += 1
+        if flow.count <= CELL_PACKETS:
+            for target in self._probed_by(cell, packet.source):
+                self.kept.note(target.id, cell[2], Moment.STRANGE, packet, ours=False)
         if self.arm.kind is RoundKind.CHALLENGE and len(flow.times_ms) < MOST_TIMES:
             flow.times_ms.append(int((packet.at - self.since) * 1000))
 
-    def answer(self, cell: CellId, peer: Peer) -> None:
+    def answer(self, cell: CellId, peer: Peer, packet: Packet) -> None:
         """The host sent an answer from a cell to a peer."""
+        flow = self._flows.get((cell, peer))
         for watched in self._watched.get(cell[:2], ()):
+            key = (watched.target.id, cell[2])
+            self.kept.answered(key, peer, packet, foreign=flow is not None and not flow.answered)
             wide = self.wides.get(watched.target.id)
             if wide is not None:
                 wide.answer(cell[2], *peer)
                 continue
-            key = (watched.target.id, cell[2])
             seen = self._seen.get(key) or self._late.get(key)
             if seen is not None and peer in seen.peers:
                 seen.answered = True
                 seen.peers.clear()
-        flow = self._flows.get((cell, peer))
         if flow is not None:
             flow.answered = True
+
+    def refusal(self, cell: CellId, peer: Peer, packet: Packet) -> None:
+        """An ICMP error went out about what came from a peer: no answer, but part of the exchange."""
+        for watched in self._watched.get(cell[:2], ()):
+            self.kept.answered((watched.target.id, cell[2]), peer, packet)
 
     def rows(self) -> tuple[ArrivalRow, ...]:
         """Runs of ports at which the same was seen."""

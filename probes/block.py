@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from probes import columns
 from probes.cells import CLOSED, OPEN, REFUSED, SILENT, THREE_FLOWS, Cell, new_cell
 from probes.frames import Template
+from probes.kept import Sample
 from probes.routes import Route
-from probes.token import tokens
+from probes.token import CELL_COPIES, token, tokens
 from reachability.observation import Observation, Target
 from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, Reason, State
@@ -28,6 +29,7 @@ _STATES = {SILENT: State.FILTERED, REFUSED: State.FILTERED, CLOSED: State.CLOSED
 
 Places = NDArray[np.int32]
 Mask = NDArray[np.bool_]
+Flight = tuple[str, Protocol, int, int]  # source address, protocol, copy, window: what a source port is reserved for
 
 
 class Block:
@@ -47,6 +49,7 @@ class Block:
         self.when: list[NDArray[np.float32]] = []
         self.window = window_of(self.numbers)
         self.pacers = np.zeros(count, bool)
+        self.sample = Sample(count)
         self.refusers = [""]
         self.rtt_ms: float | None = None
         self.packed = columns.packed(target.address)
@@ -89,6 +92,20 @@ class Block:
         made = self.tokens(copy)[places]
         made[:, :4] = (made[:, :4].copy().view(">u4") + 1).astype(">u4").view(np.uint8)
         return self._reset.build_many(local, self.numbers[places], made)
+
+    def frame(self, port: int, copy: int, local: int) -> bytes:
+        """One packet, as `frames` makes many."""
+        tok = token(self._key, self.target.address, self.target.protocol, port, copy)
+        return self._template.build(local, port, tok)
+
+    def flight(self, copy: int, place: int) -> Flight:
+        """What a packet's source port was reserved for."""
+        return self.source, self.target.protocol, copy, int(self.window[place])
+
+    def copies_left(self, place: int) -> list[int]:
+        """The copies of a cell that the own capture saw leave."""
+        mask = int(self.left[place])
+        return [copy for copy in range(CELL_COPIES) if mask >> copy & 1]
 
     def tokens(self, copy: int) -> NDArray[np.uint8]:
         """(n, 8) bytes, a row a place."""

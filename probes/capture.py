@@ -143,10 +143,11 @@ class Capture:
     def _packet(self, batch: Batch, row: int) -> Packet | None:
         data = batch.data[row, : batch.length[row]].tobytes()
         ethertype = int(batch.ethertype[row])
-        return parse(data, int(batch.pkttype[row]), _name(int(batch.interface[row])), ethertype, float(batch.at[row]))
+        return parse(data, int(batch.pkttype[row]), name_of(int(batch.interface[row])), ethertype, float(batch.at[row]))
 
 
-def _name(index: int) -> str:
+def name_of(index: int) -> str:
+    """An interface's name by its index."""
     try:
         return socket.if_indextoname(index)
     except OSError:  # it is gone

@@ -39,6 +39,7 @@ class Cell:
     refused_by: str = ""
     hops: int | None = None
     rtt_ms: float | None = None
+    timed: bool = False  # by the capture; else by a call that waits for the event loop
     sent: list[float] = field(default_factory=list)  # when each copy was handed to the kernel
     left: int = 0  # copies that the own capture saw leave
     newest: tuple[int, float] = (-1, 0.0)  # the last of them, and when
@@ -85,15 +86,19 @@ class Cell:
         state, reason = found
         distance = hops(packet.ttl)
         further = state is self.state is State.CLOSED and distance > (self.hops or 0)
-        if _LEVEL[state] > self.level or further:
+        better = _LEVEL[state] > self.level or further
+        if better:
             self.state, self.reason, self.hops, self.refused_by, self.note = state, reason, distance, "", ""
+        if better or not self.timed:
             self._time(copy, packet.at)
         return True
 
-    def refuse(self, key: bytes, copy: int, packet: Packet, quote: Packet) -> None:
-        """Take an ICMP error that quotes a copy; one whose quote does not prove it counts for nothing."""
-        if quotes(key, self.target.address, self.target.protocol, self.port, copy, quote):
+    def refuse(self, key: bytes, copy: int, packet: Packet, quote: Packet) -> bool:
+        """Take an ICMP error that quotes a copy; False for one whose quote does not prove it: it counts for nothing."""
+        proves = quotes(key, self.target.address, self.target.protocol, self.port, copy, quote)
+        if proves:
             self.take_refusal(packet, copy)
+        return proves
 
     def take_refusal(self, packet: Packet, copy: int | None = None) -> None:
         """Take an ICMP error about a copy, or (None) about the kernel's own try."""
@@ -120,7 +125,7 @@ class Cell:
     def _time(self, copy: int, at: float) -> None:
         """From the capture's view of both: what waited for the rate before it left was not on its way."""
         if copy == self.newest[0]:
-            self.rtt_ms = round((at - self.newest[1]) * 1000, 3)
+            self.rtt_ms, self.timed = round((at - self.newest[1]) * 1000, 3), True
 
 
 def new_cell(target: Target, port: int, routes: tuple[Route, ...]) -> Cell:

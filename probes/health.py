@@ -35,6 +35,7 @@ class OffHost:
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
         self.interfaces: dict[str, set[str]] = {}  # by which they came in
+        self.newest: dict[str, Packet] = {}
 
     def watch(self, addresses: Iterable[str]) -> dict[str, int]:
         """Count for these addresses from now on; how many there were so far."""
@@ -49,6 +50,7 @@ class OffHost:
         if address in self.counts:
             self.counts[address] += 1
             self.interfaces[address].add(packet.interface)
+            self.newest[address] = packet
 
     async def prove(self, means: Means, addresses: Iterable[str], within_s: float) -> set[str]:
         """Provoke packets to each address until each was captured; the ones to which none came in time."""

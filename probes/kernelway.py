@@ -13,11 +13,12 @@ import time
 
 from probes import classify, dns, said, udp
 from probes.cells import OPEN, Cell
+from probes.kept import Kept
 from probes.packet import Packet
 from probes.sender import Bucket, Flows
 from probes.token import KERNEL_COPY, kernel_ports, token
 from reachability.observation import KernelFlow
-from reachability.vocabulary import Protocol, Reason, State
+from reachability.vocabulary import Moment, Protocol, Reason, State
 
 AT_ONCE = 400
 CONNECT_S, REPLY_S, SEEN_S = 0.9, 0.6, 0.05
@@ -27,7 +28,8 @@ _WORDS = {errno.ECONNREFUSED: "refused", errno.EPERM: "not-sent", errno.EACCES: 
 class KernelWay:
     """Tries cells through the kernel. `raw` False: it is the only way there is, and what it finds is the cell's state."""
 
-    def __init__(self, bucket: Bucket, flows: Flows, key: bytes, *, raw: bool) -> None:
+    def __init__(self, bucket: Bucket, flows: Flows, key: bytes, kept: Kept, *, raw: bool) -> None:
+        self._kept = kept
         self._bucket = bucket
         self._flows = flows
         self._key = key
@@ -64,9 +66,11 @@ class KernelWay:
     def left(self, copy: int, packet: Packet) -> None:
         """Own capture: a packet of the flow went out."""
         self._left[copy] = packet.seq
+        self._note(copy, Moment.SENT, packet)
 
     def answered(self, copy: int, packet: Packet) -> None:
         """The kernel reads the answers itself."""
+        self._note(copy, Moment.CAME_BACK, packet)
 
     def refused(self, copy: int, packet: Packet, quote: Packet) -> None:
         """The kernel reads the errors itself, but does not say who sent them."""
@@ -75,6 +79,12 @@ class KernelWay:
             return
         if cell.target.protocol is Protocol.UDP or quote.seq == self._left.get(copy):
             cell.take_refusal(packet)
+            self._note(copy, Moment.CAME_BACK, packet)
+
+    def _note(self, copy: int, what: Moment, packet: Packet) -> None:
+        cell = self._cells.get(copy)
+        if cell is not None:
+            self._kept.note(cell.target.id, cell.port, what, packet)
 
     async def _one(self, cell: Cell) -> None:
         attempt = self._tcp if cell.target.protocol is Protocol.TCP else self._udp
@@ -104,7 +114,7 @@ class KernelWay:
             self._found(cell, "open", State.OPEN, Reason.SYN_ACK)
 
             async def again() -> socket.socket:
-                return await self._dial(address, port, cell.source)
+                return await self._dial(address, port, cell.source, cell)
 
             heard = await said.listen(connection, port, cell.target.name, again)
             cell.said, cell.note, cell.kind = heard.digest, heard.note, heard.kind

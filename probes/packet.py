@@ -41,6 +41,7 @@ class Packet:
     icmp_id: int = 0
     icmp_seq: int = 0
     quote: Packet | None = None
+    raw: bytes = b""  # layer 3, as far as it was captured
 
     @property
     def is_syn(self) -> bool:
@@ -60,7 +61,7 @@ class Packet:
 
 def parse(data: bytes, pkttype: int, interface: str, ethertype: int, at: float) -> Packet | None:
     """Read a packet of a cooked packet socket; None for what is not whole, a later fragment, or another protocol."""
-    packet = Packet(at, pkttype != PACKET_OUTGOING, pkttype == PACKET_HOST, interface, 0, "", "", 0, 0)
+    packet = Packet(at, pkttype != PACKET_OUTGOING, pkttype == PACKET_HOST, interface, 0, "", "", 0, 0, raw=data)
     try:
         if ethertype == IPV4:
             return _ipv4(data, packet, depth=0)

@@ -14,19 +14,20 @@ from ipaddress import ip_network
 
 from probes.asker import ANSWER_S, Asker, until
 from probes.canary import Canaries
-from probes.cells import CLOSED, OPEN, Cell, control_key, new_cell, observations
+from probes.cells import CLOSED, OPEN, SILENT, Cell, control_key, new_cell, observations
 from probes.controls import PAIR, Controls, Coverage, Series
 from probes.job import Job
+from probes.kept import CellAt, Kept
 from probes.kernelway import KernelWay
 from probes.packet import ICMP, ICMP6, TCP, UDP, Packet, hops
 from probes.routes import NoRoute, Route
 from probes.station import Station
 from probes.token import CANARY_AFTER, CANARY_BEFORE, CELL_COPIES, token
 from reachability.loss import copies_needed, upper_bound
-from reachability.observation import Observation, SourceReport, Target
+from reachability.observation import KeptPacket, Observation, SourceReport, Target
 from reachability.ports import PortSet
 from reachability.topology import family, in_networks, is_address
-from reachability.vocabulary import Protocol, Reason
+from reachability.vocabulary import Moment, Protocol, Reason
 
 SLOWLY_PPS = 600
 IN_A_BURST = 8  # sleeping for less than the pauses of so many packets is not exact
@@ -60,12 +61,13 @@ class Source:
         self._last_sent = 0.0
         self._packets = 0
         self._counts = self._captured()
+        self._kept = Kept(time.monotonic())
 
     async def run(self) -> tuple[SourceReport, float]:
         """Do the job."""
-        started = time.monotonic()
+        started = self._kept.began
         await self._prepare()
-        kernel = KernelWay(self._station.bucket, self._station.flows, self._job.key, raw=self._station.raw)
+        kernel = KernelWay(self._station.bucket, self._station.flows, self._job.key, self._kept, raw=self._station.raw)
         try:
             if self._station.raw:
                 await self._canaries.ask(CANARY_BEFORE)
@@ -105,6 +107,7 @@ class Source:
             cell = self._cell(packet.source, packet.destination, packet.protocol, packet.dport)
             if cell is not None:
                 cell.saw_leave(copy, packet.at)
+                self._kept.note(cell.target.id, cell.port, Moment.SENT, packet, copy)
 
     def answered(self, copy: int, packet: Packet) -> None:
         """Something came in to one of our ports."""
@@ -112,10 +115,12 @@ class Source:
         if cell is None:
             return
         before = cell.level
-        good = cell.answer(self._job.key, copy, packet)
+        if not cell.answer(self._job.key, copy, packet):
+            return
         if packet.protocol == TCP and before < CLOSED <= cell.level:
             self._station.bound.closed(1)
-        if not good or cell.level != OPEN:
+        self._kept.note(cell.target.id, cell.port, Moment.CAME_BACK, packet, copy)
+        if cell.level != OPEN:
             return
         # An echo reply is the host's own; an open port may be a proxy's, so it counts where there is nothing better.
         if packet.is_echo_reply or packet.source not in self._host_hops:
@@ -124,8 +129,8 @@ class Source:
     def refused(self, copy: int, packet: Packet, quote: Packet) -> None:
         """An ICMP error quotes a copy of ours."""
         cell = self._cell(quote.source, quote.destination, quote.protocol, quote.dport)
-        if cell is not None and copy < CELL_COPIES:
-            cell.refuse(self._job.key, copy, packet, quote)
+        if cell is not None and copy < CELL_COPIES and cell.refuse(self._job.key, copy, packet, quote):
+            self._kept.note(cell.target.id, cell.port, Moment.CAME_BACK, packet, copy)
 
     # -- preparing ------------------------------------------------------------------------------------------------
 
@@ -350,7 +355,16 @@ class Source:
             duration_s=round(time.monotonic() - started, 3),
             raw=self._station.raw,
             problems=tuple(dict.fromkeys([*self._problems, *self._canaries.problems, *self._asker.problems])),
+            kept=self._packets_kept() if self._job.is_source else (),
         )
+
+    def _packets_kept(self) -> tuple[KeptPacket, ...]:
+        """Those of what was open, of what answered otherwise, and of what was silent."""
+        kinds: tuple[list[CellAt], ...] = ([], [], [])
+        for cell in self._cells.values():
+            kind = 0 if cell.level == OPEN else 1 if cell.level > SILENT else 2
+            kinds[kind].append((cell.target.id, cell.port))
+        return self._kept.take(self._kept.choose(*kinds))
 
     def _observations(self, coverage: Coverage) -> tuple[Observation, ...]:
         def covers(cell: Cell, at: float) -> bool:

@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probes import classify
-from probes.block import WINDOWS, Block, Mask, Places, hops_of
+from probes.block import WINDOWS, Block, Flight, Mask, Places, hops_of
 from probes.capture import Batch
 from probes.cells import Cell, control_key, quotes, verify
 from probes.columns import Columns, split
 from probes.controls import Coverage
 from probes.flowbound import LOOK_S
 from probes.job import Job
+from probes.keptsweep import KeptSweep
 from probes.packet import ACK, RST, SYN, Packet, hops
 from probes.routes import Route, ethertype_of
 from probes.sender import BURST_S, NUMBER, Bucket
@@ -28,7 +29,7 @@ from probes.source import LEAST_CONTROLS, Source
 from probes.station import Station
 from probes.token import CELL_COPIES
 from probes.txring import PlainTx, TxRing, open_tx
-from reachability.observation import Observation, Target
+from reachability.observation import KeptPacket, Observation, Target
 from reachability.ports import PortSet
 from reachability.topology import family
 from reachability.vocabulary import Protocol, Reason, State
@@ -53,11 +54,12 @@ class SweepSource(Source):
         self._failed: list[Observation] = []
         self._flights: list[tuple[str, int]] = []  # (source address, copy) by the number that `_by_port` has
         self._by_port = {p: np.full(65536, -1, np.int16) for p in (Protocol.TCP, Protocol.UDP)}
-        self._locals: dict[tuple[str, Protocol, int, int], int] = {}
+        self._locals: dict[Flight, int] = {}
         self._transmitters: dict[_Key, TxRing | PlainTx] = {}
         self._pace = Bucket(RETRANSMIT_PPS)
         self._copy = -1
-        self._began = time.monotonic()
+        self._began = self._kept.began
+        self._packets_of = KeptSweep(self._kept, self._began, self._locals)
         self._since_control = 0
         self._begun: deque[tuple[float, Block, Places, int, int]] = deque()  # when, what, copy, source port
 
@@ -95,6 +97,7 @@ class SweepSource(Source):
         target, port = block.target, int(block.numbers[place])
         said = verify(self._job.key, target.address, target.protocol, port, copy, packet)
         if said is not None:
+            self._packets_of.came_alone(block, place, copy, packet, said[0])
             self._took(block, np.array([place], np.int32), said[0], np.array([hops(packet.ttl)], np.int16))
 
     def refused(self, copy: int, packet: Packet, quote: Packet) -> None:
@@ -108,6 +111,7 @@ class SweepSource(Source):
             return
         state, reason = classify.icmp(packet.protocol, packet.icmp_type, packet.icmp_code)
         if state is not State.ERROR:
+            self._packets_of.came_alone(block, place, copy, packet, reason)
             block.refuse(place, copy, reason, packet.source, hops(packet.ttl))
 
     def _read(self, columns: Columns, protocol: Protocol, flights: NDArray[np.int16], used: Mask) -> None:
@@ -128,7 +132,9 @@ class SweepSource(Source):
                 went = rows & outgoing
                 if went.any():
                     used[columns.rows[went]] = True
-                    block.saw_leave(places[went & columns.opens], copy)
+                    opened = went & columns.opens
+                    block.saw_leave(places[opened], copy)
+                    self._packets_of.left(block, columns.take(opened), places[opened], copy)
                 came = rows & ~outgoing & columns.to_host
                 if came.any() and block.knows(copy):
                     self._answers(block, columns.take(came), places[came], copy, used)
@@ -139,6 +145,7 @@ class SweepSource(Source):
         block.rtt(round(max(0.0, float((at - block.when[copy][places]).min())) * 1000, 3))
         if block.target.protocol is Protocol.UDP:
             used[columns.rows] = True
+            self._packets_of.came(block, columns, places, copy, State.OPEN)
             self._took(block, places, State.OPEN, distance)
             return
         expected = block.tokens(copy)[places, :4].copy().view(">u4")[:, 0].astype(np.uint32) + np.uint32(1)
@@ -148,6 +155,7 @@ class SweepSource(Source):
         used[columns.rows[reset | opened]] = True
         for state, which in ((State.CLOSED, reset), (State.OPEN, opened)):
             if which.any():
+                self._packets_of.came(block, columns.take(which), places[which], copy, state)
                 self._took(block, places[which], state, distance[which])
 
     def _took(self, block: Block, places: Places, state: State, distance: NDArray[np.int16]) -> None:
@@ -172,7 +180,6 @@ class SweepSource(Source):
     # -- what a source does ---------------------------------------------------------------------------------------
 
     async def _prepare(self) -> None:
-        self._began = time.monotonic()
         await super()._prepare()
         assert self._station.capture is not None
         self._station.capture.readers.append(self.read)
@@ -307,6 +314,9 @@ class SweepSource(Source):
         for block in self._blocks:
             if block.target is cell.target:
                 block.pacers[block.place[cell.port]] = True
+
+    def _packets_kept(self) -> tuple[KeptPacket, ...]:
+        return self._packets_of.take(self._blocks)
 
     def _rtts(self) -> Sequence[float]:
         return [block.rtt_ms for block in self._blocks if block.rtt_ms is not None]

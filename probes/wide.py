@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from probes.block import KEPT_TOKENS, Mask, Places, bit, hops_of, place_of, port_set
 from probes.columns import OUR_HEADER, TIMESTAMP, Columns, packed
+from probes.kept import OTHERS, Kept, Sample
 from probes.packet import ACK, RST, SYN, TCP, UDP
 from probes.token import CELL_COPIES, TOKEN, token, tokens
 from reachability.observation import ArrivalRow, Target
 from reachability.ports import PortSet
 from reachability.topology import family
-from reachability.vocabulary import Protocol
+from reachability.vocabulary import Moment, Protocol
 
 LEAST_PORTS = 256
 SAMPLES = 8  # packets that may be of a copy of which the tokens are not yet made
@@ -23,12 +24,14 @@ SAMPLES = 8  # packets that may be of a copy of which the tokens are not yet mad
 class Wide:
     """One target. Bit n of `seen` is copy n; once the round is reported, of late copies alone."""
 
-    def __init__(self, target: Target, key: bytes, rivals: Iterable[str] = ()) -> None:
+    def __init__(self, target: Target, key: bytes, kept: Kept, rivals: Iterable[str] = ()) -> None:
         """`rivals`: source addresses that the round sends to the same endpoints from, for other targets."""
         self.target = target
+        self._kept = kept
         self._rivals = [packed(source) for source in rivals if source and family(source) == family(target.address)]
         self.ports = PortSet.parse(target.ports)
         self.numbers, self.place = place_of(self.ports)
+        self._sample = Sample(len(self.numbers), 2 * OTHERS)  # what is open at the source, and what is closed
         self._reported: Mask | None = None  # ports that the report says were seen
         self.sources: list[str] = []
         self._packed_sources: list[np.void] = []
@@ -93,6 +96,7 @@ class Wide:
             for number, source in enumerate(self._packed_sources):
                 which = ours & (to == source) & (self.came_from[places] == number)
                 self.answered[places[which]] = True
+            self._keep(columns.take(ours), places[ours], Moment.ANSWERED, None)
         return ours
 
     def note(self, port: int, copy: int, source: str, sport: int, hops: int) -> None:
@@ -162,6 +166,7 @@ class Wide:
 
     def _note(self, columns: Columns, places: Places, copy: int) -> None:
         self._fill()
+        self._keep(columns, places, Moment.ARRIVED, copy)
         self.seen[places] |= bit(copy)
         self.hops[places], self._peer_port[places] = hops_of(columns.ttl), columns.sport
         came = columns.source
@@ -172,6 +177,12 @@ class Wide:
                 self._packed_sources.append(source)
                 self.sources.append(columns.text(source))
             self.came_from[places[came == source]] = self._packed_sources.index(source)
+
+    def _keep(self, columns: Columns, places: Places, what: Moment, copy: int | None) -> None:
+        some = self._sample.pick(places)
+        if len(some):
+            ports = self.numbers[places[some]].tolist()
+            self._kept.rows(columns.batch, columns.rows[some], self.target.id, ports, what, copy)
 
     def _peer(self, source: str) -> int | None:
         return self.sources.index(source) if source in self.sources else None

@@ -23,7 +23,7 @@ from probes.swept import Swept
 from probes.wide import Wide
 from reachability.observation import WitnessHealth, WitnessReport
 from reachability.topology import family
-from reachability.vocabulary import Protocol
+from reachability.vocabulary import Moment, Protocol
 from wire.messages import Arm
 
 __all__ = ["Means", "Witness"]
@@ -51,6 +51,7 @@ class Round:
     xdp: set[str]
     groups: Groups
     bound: Bound  # at any time since
+    armed_ms: float = 0.0
     proven: set[str] = field(default_factory=set)
     closed_at: float = 0.0
 
@@ -109,6 +110,8 @@ class Witness:
         own = addresses & self._local
         dark = await self._off_host.prove(means, own, PROVE_S)
         round_.proven = own - dark
+        self._keep_newest(round_)
+        round_.armed_ms = round((means.now() - round_.arrivals.since) * 1000, 1)
         foreign = (f"{address} is not an address of this host" for address in sorted(addresses - own))
         return (*foreign, *(f"no packet from another host to {address} was captured" for address in sorted(dark)))
 
@@ -131,6 +134,7 @@ class Witness:
         round_.groups.read(Reading(means.now(), facts.noports, dict(self._unbound)))
         self._rounds.pop(round_id, None)
         round_.closed_at, round_.arrivals.closed = means.now(), True
+        self._keep_newest(round_)
         report = WitnessReport(
             round=round_id,
             agent=self._agent,
@@ -139,6 +143,9 @@ class Witness:
             crowded=round_.arrivals.crowded_rows(),
             health=tuple(self._health(round_, facts, address, dark) for address in sorted(addresses)),
             groups=round_.groups.rows(),
+            armed_ms=round_.armed_ms,
+            listened_s=round(round_.closed_at - round_.arrivals.since, 3),
+            kept=round_.arrivals.kept.take_some(),
         )
         round_.arrivals.forget_flows()
         self._closed[round_id] = round_
@@ -173,11 +180,13 @@ class Witness:
             self._learn(self._means.facts().bound, now)
         self._expire(now)
         late, self._late = self._late, set()
-        return [
-            WitnessReport(round=name, agent=self._agent, arrivals=self._closed[name].arrivals.late_rows(), late=True)
-            for name in sorted(late)
-            if name in self._closed
-        ]
+        return [self._correction(name) for name in sorted(late) if name in self._closed]
+
+    def _correction(self, name: str) -> WitnessReport:
+        arrivals = self._closed[name].arrivals
+        return WitnessReport(
+            round=name, agent=self._agent, arrivals=arrivals.late_rows(), late=True, kept=arrivals.kept.take_some()
+        )
 
     def stop(self) -> None:
         """Forget every round."""
@@ -263,6 +272,7 @@ class Witness:
         An ICMP error is none: it may be the host's firewall that sends it. `Udp: NoPorts` tells for a port-unreach.
         """
         if packet.quote is not None:
+            self._refused(packet, packet.quote)
             return
         if protocol is Protocol.TCP and not packet.flags & RST and packet.flags & (SYN | ACK) != SYN | ACK:
             return
@@ -272,16 +282,23 @@ class Witness:
             key = (packet.source, packet.sport, packet.destination, packet.dport)
             if key not in self._talks:
                 self._talk(key, HOST_SPOKE_FIRST)
-        self._answered((packet.source, protocol, packet.sport), packet.destination, packet.dport or packet.icmp_id)
+        self._answered((packet.source, protocol, packet.sport), packet)
+
+    def _refused(self, packet: Packet, quote: Packet) -> None:
+        protocol = PROTOCOLS.get(quote.protocol)
+        if protocol is not None:
+            cell = (quote.destination, protocol, quote.dport)
+            for round_ in self._watch.get(cell[:2], ()):
+                round_.arrivals.refusal(cell, (quote.source, quote.sport or quote.icmp_id), packet)
 
     def _talk(self, key: tuple[str, int, str, int], first: str) -> None:
         if len(self._talks) >= MOST_TALKS:
             self._talks.clear()
         self._talks[key] = first
 
-    def _answered(self, cell: CellId, to: str, port: int) -> None:
+    def _answered(self, cell: CellId, packet: Packet) -> None:
         for round_ in self._watch.get(cell[:2], ()):
-            round_.arrivals.answer(cell, (to, port))
+            round_.arrivals.answer(cell, (packet.destination, packet.dport or packet.icmp_id), packet)
 
     def _health(self, round_: Round, facts: HostFacts, address: str, dark: set[str]) -> WitnessHealth:
         ip = family(address)
@@ -305,6 +322,13 @@ class Witness:
             udp_unbound=self._unbound[ip] - round_.unbound[ip],
             drops_still=facts.drops == round_.facts.drops,
         )
+
+    def _keep_newest(self, round_: Round) -> None:
+        """What came from other hosts last: it shows at the start and at the end that the capture works."""
+        for target in round_.arrivals.arm.targets:
+            packet = self._off_host.newest.get(target.address)
+            if packet is not None and packet.at >= round_.arrivals.since:
+                round_.arrivals.kept.note(target.id, 0, Moment.INSTEAD, packet, ours=False)
 
     def _learn(self, bound: Bound, now: float) -> None:
         """Which sockets there are changes while rounds are armed."""

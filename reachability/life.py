@@ -11,6 +11,8 @@ from reachability.fold import Fold, Kind, Region
 from reachability.ports import PortSet
 from reachability.vocabulary import Declared, Proof, Protocol, Reachability, Reason, State
 
+MOST_SHOWN = 16  # rounds, the newest, of a finding that many agents see
+
 
 class Status(StrEnum):
     """Where a finding is in its life. `suspected` comes before it: seen, but not yet often enough to open."""
@@ -88,6 +90,7 @@ class Finding:
     waiver: str = ""
     path: str = ""
     rounds: tuple[str, ...] = ()  # that were counted last
+    shown: tuple[str, ...] = ()  # that showed it last: what they kept is its evidence
     seen: int = 0  # rounds in a row
     clean: int = 0  # rounds in a row that proved it closed
     resolved_at: float = 0.0
@@ -183,6 +186,7 @@ def _shaped(finding: Finding, fold: Fold, unsettled: tuple[Region, ...]) -> Find
         services=fold.services,
         regions=(*fold.regions, *unsettled),
         cells=fold.count,
+        shown=tuple(sorted(fold.rounds)[-MOST_SHOWN:]),
         last_seen=max(judged.observed_at for judged in fold.judged),
         state=best.evidence.state,
         why=best.evidence.reason,

@@ -82,6 +82,11 @@ class Matrix:
         kept.sort(key=lambda row: row[0].first)
         self._rows[key] = tuple(kept)
 
+    @property
+    def rounds(self) -> set[str]:
+        """The rounds that what is held now was concluded from."""
+        return {judged.round for rows in self._rows.values() for _, judged in rows}
+
     def rows(self, key: CellKey) -> tuple[Row, ...]:
         """The key's rows in order of their first port; empty where nothing was observed."""
         return self._rows.get(key, ())

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from reachability.vocabulary import Protocol, Reason, RoundKind, State
+from reachability.vocabulary import Moment, Protocol, Reason, RoundKind, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +106,19 @@ class KernelFlow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeptPacket:
+    """A packet as a capture saw it, from layer 3 on and cut short; of packets that are not ours the headers alone."""
+
+    target: int
+    what: Moment
+    at_ms: float  # on that side's own clock: since its part of the round began (the witness: since it was armed)
+    data: bytes
+    port: int = 0  # of the cell
+    copy: int | None = None  # None: it carries no token
+    interface: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SourceReport:
     """All that the source saw in a round; from an inside control, `role` is `inside` and there are no controls."""
 
@@ -127,6 +140,7 @@ class SourceReport:
     duration_s: float = 0.0
     raw: bool = True  # packets were sent and captured raw; False: connect only
     problems: tuple[str, ...] = ()
+    kept: tuple[KeptPacket, ...] = ()  # of every cell that answered, and of some that were silent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +224,9 @@ class WitnessReport:
     groups: tuple[NoPortsGroup, ...] = ()
     late: bool = False  # a correction: copies that came in after the round was closed
     problems: tuple[str, ...] = ()
+    armed_ms: float = 0.0  # how long it took until the capture had shown itself to work
+    listened_s: float = 0.0  # from when it was asked to listen until this report
+    kept: tuple[KeptPacket, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

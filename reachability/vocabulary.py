@@ -111,6 +111,17 @@ class Require(StrEnum):
     NO_PACKET = "no-packet"
 
 
+class Moment(StrEnum):
+    """What a packet that was kept is to its cell: how it stood in the exchange, and on which side."""
+
+    SENT = "sent"  # the source's own capture saw it leave
+    ARRIVED = "arrived"  # at the witness, with a token
+    ANSWERED = "answered"  # the witness's host sent it
+    CAME_BACK = "came-back"  # to the source
+    STRANGE = "strange"  # came to the witness from outside, without a token
+    INSTEAD = "instead"  # from another host, to the address: what shows that the witness's capture works
+
+
 class RoundKind(StrEnum):
     """What a round is for: the cells themselves, or one of the follow-ups that settle what it left open."""
 

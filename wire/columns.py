@@ -129,7 +129,8 @@ def _columns(rows: Sequence[Any]) -> Columns:
     for field in fields(rows[0]):
         values = [getattr(row, field.name) for row in rows]
         if field.default is MISSING or any(value != field.default for value in values):
-            columns[field.name] = values
+            # Bytes go as base64, as msgspec reads them again: a column holds either bytes or text, never a choice of both.
+            columns[field.name] = msgspec.to_builtins(values) if isinstance(values[0], bytes) else values
     return columns
 
 

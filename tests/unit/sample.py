@@ -8,6 +8,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from coordinator import explained, runview, views
+from coordinator.exchanges import Exchanges
 from reachability.compare import Cell, compare, in_scope, key_of
 from reachability.finding import Event, FindingBook
 from reachability.matrix import Judged, Matrix
@@ -156,6 +157,7 @@ class Estate:
         self.plan = build_plan(self.topology, {}, {})
         self.matrix = observe(self.plan, leak=leak, undecided=undecided)
         self.book = FindingBook()
+        self.exchanges = Exchanges(lambda _: ())
         self.events: list[Event] = list(self.book.apply(self.cells, NOW, 1))
 
     @property
@@ -181,5 +183,5 @@ class Estate:
             found = self.book.get(finding)
             if found is None:
                 raise explained.NothingToExplainError(f"no finding {finding}")
-            return explained.explain_finding(self.topology, self.plan, self.cells, found, self.events)
-        return explained.explain_cell(self.topology, self.plan, self.cells, asked)
+            return explained.explain_finding(self.topology, self.plan, self.cells, found, self.events, self.exchanges)
+        return explained.explain_cell(self.topology, self.plan, self.cells, asked, self.exchanges)

@@ -36,6 +36,11 @@ class FakeCoordinator:
                 return views.coverage_body(estate.topology, cells)
             case ["findings"]:
                 return views.findings(estate.topology, estate.book.findings)
+            case ["findings", name, "packets"]:
+                found = estate.book.get(name)
+                if found is None:
+                    raise NothingToExplainError(f"there is no finding '{name}'; `segwatch findings` lists them")
+                return {"finding": found.id, "exchanges": estate.exchanges.of_finding(found)}
             case ["history"]:
                 book = {finding.id: finding for finding in estate.book.findings}
                 return views.history(estate.events, estate.topology, book)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,20 @@ def test_strange_packets_at_a_probed_port_are_challenged_once(store: Store) -> N
     gone = [m for _, m in world.sent if isinstance(m, Go)]
     assert [m.kind for m in gone] == [RoundKind.NORMAL, RoundKind.CHALLENGE]
     assert [(t.address, t.ports) for t in gone[1].targets] == [("10.30.0.10", "22")]
+
+
+def test_the_rounds_that_cells_and_findings_stand_on_are_held(store: Store) -> None:
+    world = World(store)
+    run(world.engine.cycle("dev-1", ("prod",), "cycle"))
+    run(world.engine.cycle("dev-1", ("prod",), "cycle"))
+    first, second = dict.fromkeys(m.round for _, m in world.sent if isinstance(m, Go))
+    estate = world.estate
+    assert estate.standing() == {second}
+    cell = next(cell for cell in estate.cells() if cell.judged is not None)
+    assert cell.judged is not None
+    leak = replace(cell.judged, round=first)
+    estate.book.apply([replace(cell, result=Result.FAIL, judged=leak)], estate.now(), 1)
+    assert estate.standing() == {first, second}
 
 
 def test_a_verify_run_ends_a_cycle_that_was_under_way(store: Store) -> None:

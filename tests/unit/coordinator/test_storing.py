@@ -11,9 +11,9 @@ import pytest
 
 from coordinator.store import Store, StoreError
 from reachability.finding import Region
-from reachability.observation import Lookup, RoundSpec, SourceReport, WitnessReport
+from reachability.observation import KeptPacket, Lookup, RoundSpec, SourceReport, WitnessReport
 from reachability.ports import PortSet
-from reachability.vocabulary import RoundKind
+from reachability.vocabulary import Moment, RoundKind
 from tests.unit.sample import Estate
 
 SPEC = RoundSpec(
@@ -58,6 +58,45 @@ def test_what_the_spool_has_lost_is_gone_over(store: Store) -> None:
     assert store.take("dev-1", "s", 1, 1, [], 1.0) == (True, 1)
     assert store.take("dev-1", "s", 9, 8, [], 1.0) == (True, 7)
     assert store.take("dev-1", "s", 8, 8, [], 1.0) == (True, 9)
+
+
+def test_what_a_report_kept_comes_back_with_it_until_nothing_stands_on_its_round(store: Store) -> None:
+    kept = (KeptPacket(target=1, what=Moment.SENT, at_ms=1.5, data=b"\x45\0", port=22, copy=0, interface="eth0"),)
+    for name in ("R1", "R2"):
+        store.start_round(replace(SPEC, round=name), name, 5.0)
+        full = replace(report(name), kept=kept)
+        store.take("dev-1", "s", int(name[1:]), 1, [full, WitnessReport(round=name, agent="prod-1")], 10.0)
+    follow = replace(SPEC, round="F")
+    store.start_round(follow, "R1", 6.0)
+    store.take("dev-1", "s", 3, 1, [replace(report("F"), kept=kept)], 10.0)
+
+    def held(name: str) -> list[tuple[KeptPacket, ...]]:
+        return [r.kept for spec, _, reports in store.group_of(name) if spec.round == name for r, _ in reports]
+
+    assert held("R1") == [kept, ()]
+    store.forget_packets(10.0, [])
+    assert held("R1") == [kept, ()], "it is not older"
+    store.forget_packets(20.0, ["R1", "of another day"])
+    assert [held(name) for name in ("R1", "F", "R2")] == [[kept, ()], [kept], [(), ()]]
+    store.forget_before(20.0, ["R1"])
+    assert [spec.round for spec, _, _ in store.group_of("R1")] == ["R1", "F"]
+    assert held("R1") == [kept, ()]
+    assert store.group_of("R2") == []
+    store.forget_before(20.0, [])
+    assert store.group_of("R1") == []
+
+
+def test_a_store_of_before_packets_were_kept_opens(tmp_path: Path) -> None:
+    Store(tmp_path).close()
+    with sqlite3.connect(tmp_path / "store.sqlite") as db:
+        db.executescript("DROP TABLE packets; PRAGMA user_version = 1;")
+    db.close()
+    store = Store(tmp_path)
+    store.take("dev-1", "s", 1, 1, [report()], 1.0)
+    store.start_round(SPEC, "R1", 1.0)
+    [(_, _, reports)] = store.group_of("R1")
+    assert reports == [(report(), 1.0)]
+    store.close()
 
 
 def test_a_follow_up_belongs_to_its_round(store: Store) -> None:

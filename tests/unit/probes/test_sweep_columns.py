@@ -15,6 +15,7 @@ from probes.cells import CLOSED, OPEN, REFUSED, SILENT
 from probes.columns import Columns, split
 from probes.frames import Template
 from probes.job import Job
+from probes.kept import Kept
 from probes.packet import ACK, IPV4, IPV6, PACKET_HOST, PACKET_OUTGOING, RST, SYN
 from probes.routes import Route
 from probes.sweep import SweepSource
@@ -22,7 +23,7 @@ from probes.token import token, tokens
 from probes.wide import Wide
 from reachability.observation import Target
 from reachability.ports import PortSet
-from reachability.vocabulary import Protocol, Reason, State
+from reachability.vocabulary import Moment, Protocol, Reason, State
 
 KEY = bytes(range(16))
 ENDS = {4: ("10.10.0.10", "10.30.0.10"), 6: ("fd00:10::10", "fd00:30::10")}
@@ -209,6 +210,13 @@ class TestBlock:
         assert (silent.state, silent.sent, silent.flows, silent.covered) == (State.FILTERED, 3, 3, 2)
         assert (runs["80"].state, runs["80"].hops) == (State.OPEN, 1)
 
+    def test_a_packet_is_built_once_more_as_it_was_sent(self) -> None:
+        one, places = block(), np.array([5, 79], np.int32)
+        frames = one.frames(places, 2, 40000, 0.5)
+        one.saw_leave(places[:1], 2)
+        assert one.frame(int(one.numbers[5]), 2, 40000) == frames[0].tobytes()
+        assert (one.copies_left(5), one.copies_left(79)) == ([2], [])
+
     def test_a_refusal_by_the_endpoint_itself_says_more(self) -> None:
         one = block(protocol=Protocol.UDP)
         one.refuse(0, 0, Reason.ADMIN_PROHIBITED, "10.10.0.1", 0)
@@ -222,7 +230,7 @@ class TestWide:
     @FAMILIES
     @PROTOCOLS
     def test_copies_are_known_by_their_token_whatever_else_comes(self, family: int, protocol: Protocol) -> None:
-        wide = Wide(target(family, protocol), KEY)
+        wide = Wide(target(family, protocol), KEY, Kept(0.0))
         strange = [Template(*ENDS[family], protocol).build(40000, port, b"\xee" * 8) for port in (22, 80)]
         for copy, ports in ((0, [22, 80, 443]), (2, [80])):
             frames = [strange[0], *copies(family, protocol, ports, copy), strange[1]]
@@ -233,22 +241,38 @@ class TestWide:
         assert {(row.came_from, row.hops, row.answered) for row in rows} == {(ENDS[family][0], 0, False)}
 
     def test_a_rewritten_sequence_number_leaves_the_timestamp(self) -> None:
-        wide = Wide(target(4, Protocol.TCP), KEY)
+        wide = Wide(target(4, Protocol.TCP), KEY, Kept(0.0))
         frames = [frame[:24] + b"\1\2\3\4" + frame[28:] for frame in copies(4, Protocol.TCP, [22, 80], 1)]
         assert wide.take(columns_of(4, frames)).all()
         assert [row.ports for row in wide.rows()] == ["22,80"]
 
     @PROTOCOLS
     def test_the_hosts_answers_are_told_from_its_other_packets(self, protocol: Protocol) -> None:
-        wide = Wide(target(4, protocol), KEY)
+        wide = Wide(target(4, protocol), KEY, Kept(0.0))
         wide.take(columns_of(4, copies(4, protocol, [22, 80], 0)))
         good = answers(4, protocol, [22], RST | ACK)
         other = answers(4, protocol, [80], ACK if protocol is Protocol.TCP else 0, sport=40001)
         assert wide.answers(columns_of(4, [*good, *other], PACKET_OUTGOING)).tolist() == [True, False]
         assert {row.ports: row.answered for row in wide.rows()} == {"22": True, "80": False}
 
+    @FAMILIES
+    @PROTOCOLS
+    def test_copies_and_the_hosts_answers_to_them_are_kept_as_they_were(self, family: int, protocol: Protocol) -> None:
+        kept = Kept(0.0)
+        wide = Wide(target(family, protocol), KEY, kept)
+        frames = copies(family, protocol, [22, 80], 1)
+        back = answers(family, protocol, [22], SYN | ACK)
+        wide.take(columns_of(family, frames))
+        wide.answers(columns_of(family, back, PACKET_OUTGOING))
+        rows = {(row.port, row.what): row for row in kept.take_some()}
+        assert set(rows) == {(22, Moment.ARRIVED), (80, Moment.ARRIVED), (22, Moment.ANSWERED)}
+        assert rows[80, Moment.ARRIVED].data == frames[1]
+        assert rows[22, Moment.ANSWERED].data == back[0]
+        assert {row.copy for row in rows.values()} == {1, None}
+        assert {row.at_ms for row in rows.values()} == {1000.0}
+
     def test_a_reported_round_gives_late_copies_once(self) -> None:
-        wide = Wide(target(4, Protocol.TCP), KEY)
+        wide = Wide(target(4, Protocol.TCP), KEY, Kept(0.0))
         wide.take(columns_of(4, copies(4, Protocol.TCP, [22], 0)))
         assert [row.ports for row in wide.rows()] == ["22"]
         wide.settle()
@@ -261,7 +285,7 @@ class TestWide:
         assert list(wide.rows()) == []
 
     def test_a_copy_read_by_itself_counts_the_same(self) -> None:
-        wide = Wide(target(4, Protocol.TCP), KEY)
+        wide = Wide(target(4, Protocol.TCP), KEY, Kept(0.0))
         wide.note(22, 3, "10.10.0.10", 40000, 1)
         wide.answer(22, "10.10.0.10", 40000)
         wide.answer(80, "10.10.0.10", 40000)

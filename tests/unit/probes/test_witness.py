@@ -19,7 +19,7 @@ from probes.token import kernel_ports, token
 from probes.witness import Witness
 from reachability.observation import Crowded, Target, WitnessReport
 from reachability.ports import PortSet
-from reachability.vocabulary import Protocol, Reason, RoundKind, State
+from reachability.vocabulary import Moment, Protocol, Reason, RoundKind, State
 from tests.unit.probes.test_sweep_columns import batch
 from wire.messages import Arm
 
@@ -27,8 +27,8 @@ HERE, SOURCE, OTHER, GATEWAY = "10.30.0.10", "10.10.0.10", "10.20.0.10", "10.30.
 KEY, OTHER_KEY = bytes(range(16)), bytes(range(16, 32))
 PORT = 5000
 ECHO_REPLY = Packet(
-    at=1.0, incoming=True, to_host=True, interface="eth0", family=4, source=GATEWAY, destination=HERE, ttl=64,
-    protocol=1, icmp_type=0, icmp_code=0,
+    at=1.5, incoming=True, to_host=True, interface="eth0", family=4, source=GATEWAY, destination=HERE, ttl=64,
+    protocol=1, icmp_type=0, icmp_code=0, raw=b"\x45" + bytes(19) + b"whatever else is in it",
 )  # fmt: skip
 
 
@@ -54,8 +54,10 @@ def packet(
     return read
 
 
-def witness_of(feed: Callable[[Witness], None], *arms: Arm) -> list[WitnessReport]:
-    """The reports of these rounds after the packets."""
+def witness_of(
+    feed: Callable[[Witness], None], *arms: Arm, then: Callable[[Witness], None] = lambda _: None
+) -> list[WitnessReport]:
+    """The reports of these rounds after the packets; `then` is done after them."""
 
     ticks = (1.0 + n / 1000 for n in range(1 << 20))
 
@@ -79,7 +81,9 @@ def witness_of(feed: Callable[[Witness], None], *arms: Arm) -> list[WitnessRepor
         for one in arms:
             assert await witness.arm(one) == ()
         feed(witness)
-        return [await witness.close(one.round) for one in arms]
+        reports = [await witness.close(one.round) for one in arms]
+        then(witness)
+        return reports
 
     return asyncio.run(play())
 
@@ -237,3 +241,49 @@ def test_a_swept_endpoint_probed_from_two_addresses_of_one_agent_is_two_targets(
     [report] = witness_of(feed, both)
     seen = {(row.target, port) for row in report.arrivals for port in PortSet.parse(row.ports)}
     assert seen == {(1, 22), (2, 80), (1, 443), (2, 443)}
+
+
+@pytest.mark.parametrize("protocol", [Protocol.TCP, Protocol.UDP])
+def test_what_arrived_is_kept_with_what_the_host_answered_and_a_refusal_of_it(protocol: Protocol) -> None:
+    mine = packet(SOURCE, 40_000, protocol, token(KEY, HERE, protocol, PORT, 2))
+    strange, elsewhere = packet(OTHER, 40_001, protocol), packet(OTHER, 40_002, protocol, back=True)
+    answer = packet(SOURCE, 40_000, protocol, back=True)
+    answer.flags = 0x12
+    refusal = Packet(
+        at=2.0, incoming=False, to_host=False, interface="eth0", family=4, source=HERE, destination=SOURCE, ttl=64,
+        protocol=1, icmp_type=3, icmp_code=3, quote=mine, raw=b"refused",
+    )  # fmt: skip
+
+    def feed(witness: Witness) -> None:
+        for one in (mine, strange, answer, refusal, elsewhere):
+            witness.packet(one)
+
+    [report] = witness_of(feed, arm("R1", KEY, "dev-1", protocol))
+    cell = [row for row in report.kept if row.what is not Moment.INSTEAD]
+    assert [(row.what, row.copy, row.data) for row in cell] == [
+        (Moment.ARRIVED, 2, mine.raw),
+        (Moment.STRANGE, None, strange.raw[: 60 if protocol is Protocol.TCP else 28]),
+        (Moment.ANSWERED, 2, answer.raw),
+        (Moment.ANSWERED, 2, b"refused"),
+    ]
+    assert {(row.target, row.port) for row in cell} == {(1, PORT)}
+
+
+def test_a_witness_that_saw_nothing_says_how_it_listened_and_what_it_saw_instead() -> None:
+    [report] = witness_of(lambda _: None, arm("R1", KEY, "dev-1"))
+    assert [(row.what, row.data) for row in report.kept] == [(Moment.INSTEAD, ECHO_REPLY.raw[:28])]
+    assert report.armed_ms > 0
+    assert report.listened_s > report.armed_ms / 1000
+
+
+def test_a_late_copy_is_kept_with_the_correction() -> None:
+    late = packet(SOURCE, 40_000, tok=token(KEY, HERE, Protocol.TCP, PORT, 0))
+    corrections: list[WitnessReport] = []
+
+    def after(witness: Witness) -> None:
+        witness.packet(late)
+        corrections.extend(witness.tick())
+
+    witness_of(lambda _: None, arm("R1", KEY, "dev-1"), then=after)
+    [correction] = corrections
+    assert [(row.what, row.data) for row in correction.kept] == [(Moment.ARRIVED, late.raw)]

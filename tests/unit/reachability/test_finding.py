@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from reachability.compare import Cell
 from reachability.finding import Finding, FindingBook, Kind, Status, fold_findings
-from reachability.life import TRANSITIONS, Happening
+from reachability.life import MOST_SHOWN, TRANSITIONS, Happening
 from reachability.matrix import CellKey, Judged
 from reachability.ports import ALL_PORTS, PortSet
 from reachability.topology import Path, Selector, Waiver
@@ -184,6 +184,20 @@ def test_confirm_asks_for_distinct_rounds_in_a_row() -> None:
     assert apply(book, cell("22", Result.FAIL, "r4"), confirm=2) == ["confirmed"]
     assert apply(book, cell("22", Result.PASS, "r5"), confirm=2) == []
     assert apply(book, cell("22", Result.PASS, "r6"), confirm=2) == ["resolved"]
+
+
+def test_it_stands_on_the_rounds_that_showed_it_last() -> None:
+    book = FindingBook()
+    apply(book, cell("22", Result.FAIL, "r1"), cell("23", Result.FAIL, "r2"))
+    assert only(book).shown == ("r1", "r2")
+    apply(book, cell("22", Result.FAIL, "r3"), cell("23", Result.FAIL, "r2"))
+    assert only(book).shown == ("r2", "r3")
+    apply(book, cell("22-23", Result.PASS, "r4"), after_s=9)
+    assert (only(book).status, only(book).shown) == (Status.RESOLVED, ("r2", "r3"))
+    many = [cell(str(port), Result.FAIL, f"s{port}") for port in range(100, 200)]
+    apply(book, *many, after_s=10)
+    newest = next(finding for finding in book.findings if finding.live)
+    assert newest.shown == tuple(f"s{port}" for port in range(200 - MOST_SHOWN, 200))
 
 
 def test_a_suspicion_that_was_not_so_leaves_nothing() -> None:

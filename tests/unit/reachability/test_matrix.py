@@ -39,6 +39,17 @@ def test_the_same_round_is_corrected_even_by_an_older_report() -> None:
     assert [judged.evidence.sent for _, judged in matrix.rows(KEY)] == [3]
 
 
+def test_the_rounds_are_those_of_what_is_held_now() -> None:
+    matrix = Matrix()
+    assert matrix.rounds == set()
+    matrix.update(KEY, PortSet.parse("1-10"), seen("a", 1))
+    matrix.update(KEY, PortSet.parse("5-10"), seen("b", 2))
+    matrix.update(ICMP, None, seen("c", 2))
+    assert matrix.rounds == {"a", "b", "c"}
+    matrix.update(KEY, PortSet.parse("1-10"), seen("d", 3))
+    assert matrix.rounds == {"c", "d"}
+
+
 def test_alike_rows_become_one() -> None:
     matrix = Matrix()
     matrix.update(KEY, PortSet.parse("1-10"), seen("a", 1))

@@ -7,8 +7,8 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reachability.observation import ArrivalRow, Observation, SourceReport, WitnessReport
-from reachability.vocabulary import Protocol, Reason, State
+from reachability.observation import ArrivalRow, KeptPacket, Observation, SourceReport, WitnessReport
+from reachability.vocabulary import Moment, Protocol, Reason, State
 from wire.columns import encode_batch
 from wire.envelope import MOST_BYTES, MOST_MESSAGE_BYTES, BadMessage, pack_up, seal, unpack_up, unseal
 from wire.messages import VERSION, Armed, Batch, Done, Resolved, Status
@@ -41,11 +41,38 @@ def batch(count: int = 1) -> Batch:
     )
 
 
+def keeping(*data: bytes) -> Batch:
+    kept = tuple(
+        KeptPacket(target=1, what=Moment.SENT, at_ms=0.5, data=one, copy=n or None) for n, one in enumerate(data)
+    )
+    report = WitnessReport(round="r", agent="prod-1", armed_ms=41.5, listened_s=4.2, kept=kept)
+    return Batch(spool="ab12", sequence=8, age_s=0.5, witnesses=(report,))
+
+
+@given(st.lists(st.binary(max_size=128), max_size=20))
+def test_bytes_travel_as_they_are(data: list[bytes]) -> None:
+    assert unpack_up(pack_up(keeping(*data))) == keeping(*data)
+
+
+def test_bytes_that_are_no_bytes_are_refused() -> None:
+    row = {"target": [1], "what": ["sent"], "at_ms": [0.5], "data": ["no base64!"]}
+    forged = {
+        "type": "batch",
+        "spool": "s",
+        "sequence": 1,
+        "age_s": 0.0,
+        "witnesses": [{"round": "r", "agent": "a", "kept": row}],
+    }
+    with pytest.raises(BadMessage, match="base64"):
+        unpack_up(seal(msgspec.msgpack.encode(forged)))
+
+
 @pytest.mark.parametrize(
     "message",
     [
         batch(),
         batch(500),
+        keeping(b"\x45\0\xff", b""),
         Status(name="dev-1", environment="dev", online=True, addresses=("10.0.0.1",), refused=("x",)),
         Armed(round="r", agent="prod-1", ok=False, problems=("no",)),
         Done(round="r", agent="dev-1", sequence=3, tail_s=2.0),
