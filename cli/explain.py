@@ -26,20 +26,10 @@ from cli.render import (
     show,
     visible,
 )
+from cli.trace import ANSWERS, traced, traces
 
 Body = Mapping[str, Any]
 _PROBE = {"tcp": "SYN", "udp": "datagram", "icmp": "echo"}
-_ANSWERS = {
-    "syn-ack": "SYN-ACK",
-    "reset": "RST",
-    "echo-reply": "echo reply",
-    "udp-response": "reply",
-    "port-unreach": "ICMP port unreachable",
-    "host-unreach": "ICMP host unreachable",
-    "net-unreach": "ICMP net unreachable",
-    "admin-prohibited": "ICMP admin prohibited",
-    "ttl-exceeded": "ICMP TTL exceeded",
-}
 
 
 @click.command(
@@ -50,6 +40,7 @@ _ANSWERS = {
 @click.option("--from", "source", metavar="AGENT", help="An agent, or an environment.")
 @click.option("--to", "destination", metavar="ADDRESS", help="An address, a name or environment.service.")
 @click.option("--port", metavar="PORT", help="Such as tcp/5000, udp/53 or icmp.")
+@click.option("--trace", is_flag=True, help="Trace it now: by which hops its packets go, and where they stop.")
 @options.output("table", "json")
 @options.coordinator
 @options.common
@@ -61,13 +52,13 @@ def command(
     source: str | None,
     destination: str | None,
     port: str | None,
+    trace: bool,
 ) -> None:
     """Explain a FINDING, or any cell: what was declared, sent, seen and controlled, and what would settle it."""
     if bool(finding) is bool(source or destination or port) or (not finding and not (source and destination and port)):
         raise click.UsageError("name a FINDING, or all of --from, --to and --port")
-    client = Client(endpoint)
     query = {"finding": finding, "from": source, "to": destination, "port": port}
-    body = client.get("explain", **query)
+    body = traced(endpoint, query) if trace else Client(endpoint).get("explain", **query)
     if output == "json":
         click.echo(json.dumps(body, indent=2))
         return
@@ -82,6 +73,8 @@ def explanation(body: Body, style: Paint) -> list[str]:
         lines += _exchange(body["cell"], body["evidence"], style)
         lines += _controls(body["evidence"], style)
         lines += labelled("witness", _witness(body), style.width)
+    if body.get("trace") is not None:
+        lines += traces(body["trace"], style)
     if body["row"] is not None:
         row = f"{body['row']['text']} (table row {body['row']['number']})"
         lines += labelled("so", row, style.width)
@@ -100,7 +93,7 @@ def _by(event: Body) -> str:
     return f" by {event['by']} ({event['text']})" if event["by"] else ""
 
 
-_LABELS = ("declared", "round", "control", "witness", "so", "meaning", "next", "settle", "history")
+_LABELS = ("declared", "round", "control", "witness", "trace", "so", "meaning", "next", "settle", "history")
 
 
 def _emphasise(line: str, style: Paint) -> str:
@@ -170,7 +163,7 @@ def _exchange(cell: Body, e: Body, style: Paint) -> list[str]:
     via = f" by {e['via']}" if e["via"] else ""
     out = f"{left}──{_PROBE[e['protocol']]}──▶ {target}"
     indent = " " * len(left)
-    answer = _ANSWERS.get(e["reason"])
+    answer = ANSWERS.get(e["reason"])
     if e["state"] == "error":
         back = f"{indent}✗ {e['reason']}"
     elif answer is None:
