@@ -237,3 +237,14 @@ def test_a_swept_endpoint_probed_from_two_addresses_of_one_agent_is_two_targets(
     [report] = witness_of(feed, both)
     seen = {(row.target, port) for row in report.arrivals for port in PortSet.parse(row.ports)}
     assert seen == {(1, 22), (2, 80), (1, 443), (2, 443)}
+
+
+def test_the_lowest_and_the_highest_copy_that_came_are_reported() -> None:
+    """A trace's copies rise with the TTL: the lowest tells how far it is."""
+
+    def feed(witness: Witness) -> None:
+        for copy in (9, 7, 40):
+            witness.packet(packet(SOURCE, 40000 + copy, tok=token(KEY, HERE, Protocol.TCP, PORT, copy)))
+
+    (report,) = witness_of(feed, arm("r", KEY, "dev-1"))
+    assert [(row.copies, row.first_copy, row.last_copy) for row in report.arrivals] == [(3, 7, 40)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -30,7 +31,7 @@ def icmp(sender: str, kind: int, code: int = 0) -> Answer:
 
     def answer(quote: Packet) -> Packet:
         made = Packet(quote.at + 0.001, True, True, "eth0", 4, sender, OWN, 63, ICMP, icmp_type=kind, icmp_code=code)
-        made.quote = quote
+        made.quote = replace(quote)
         return made
 
     return answer
