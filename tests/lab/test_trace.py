@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import json
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -219,18 +223,50 @@ def test_a_trace_changes_no_finding(trace: Traces) -> None:
     assert max(map(len, text.splitlines())) <= 100
 
 
-def test_an_agent_that_may_not_or_is_away_says_so(trace: Traces) -> None:
+def test_an_agent_that_is_away_or_has_no_capability_says_so(trace: Traces) -> None:
     system = trace.system
     asked = ("explain", "--from", "stage-1", "--to", PROD, "--port", "tcp/8000", "--trace", "--state-dir", "state")
-    system.stop("stage-1")
-    system.wait_for(lambda: "stage-1" not in system.connected(), "stage-1 to be gone")
-    done = system.cli(*asked)
-    assert done.returncode == 2
-    assert "stage-1 is not connected" in done.stderr
-    system._drop_caps["stage-1"] = ("net_raw",)
-    system.start_agent("stage-1")
-    system.wait_for(lambda: "stage-1" in system.connected(), "stage-1")
-    done = system.cli(*asked)
-    assert done.returncode == 2
-    assert "CAP_NET_RAW" in done.stderr
-    assert "Traceback" not in done.stderr
+
+    def start(*drop_caps: str) -> None:
+        system.stop("stage-1")
+        system.wait_for(lambda: "stage-1" not in system.connected(), "stage-1 to be gone")
+        said = system.cli(*asked)
+        assert said.returncode == 2
+        assert "stage-1 is not connected" in said.stderr
+        system._drop_caps["stage-1"] = drop_caps
+        system.start_agent("stage-1")
+        system.wait_for(lambda: "stage-1" in system.connected(), "stage-1")
+
+    try:
+        start("net_raw")
+        done = system.cli(*asked)
+        assert done.returncode == 2
+        assert "stage-1 cannot trace: this process lacks CAP_NET_RAW" in done.stderr
+        assert "Traceback" not in done.stderr
+    finally:
+        start()
+
+
+def test_a_stopped_coordinator_says_so(trace: Traces) -> None:
+    """`stop` holds for traces as for every round."""
+    system = trace.system
+    assert _post(system, "stop", {"reason": "maintenance"}) == 200
+    try:
+        done = system.cli(
+            "explain", "--from", "dev-1", "--to", PROD, "--port", "icmp", "--trace", "--state-dir", "state"
+        )
+        assert (done.returncode, done.stderr.strip()) == (
+            2,
+            "segwatch explain: all probing is stopped: maintenance",
+        )
+    finally:
+        assert _post(system, "resume", {}) == 200
+
+
+def _post(system: System, path: str, body: dict[str, str]) -> int:
+    connection = http.client.HTTPConnection("localhost")
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(str(system.directory / "state" / "coordinator.sock"))
+    with contextlib.closing(connection):
+        connection.request("POST", f"/api/v1/{path}", json.dumps(body))
+        return connection.getresponse().status
