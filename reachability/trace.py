@@ -69,6 +69,11 @@ def follow(target: Target, sent: Sequence[Hop], reports: Iterable[WitnessReport]
     refuser = end.address if end is not None and is_refusal(end.state, end.reason) else ""
     if refuser not in {"", target.address}:
         routers.append(refuser)
+    arrived = witness is not None and witness.arrived > 0
+    too_far = not arrived and any(hop.ttl == MOST_TTL and hop.reason is Reason.TTL_EXCEEDED for hop in hops)
+    if too_far or not any(packets.values()):  # then nothing could arrive, and that none did shows nothing
+        why = f"the way is longer than {MOST_TTL} hops, or a loop" if too_far else "no packet was seen to leave"
+        return Traced(hops=hops, witness=witness, reached=None, stops_after="", text=why)
     reached = _reached(target, end, witness)
     stops_after = routers[-1] if reached is False and routers else ""
     text = "; ".join(filter(None, (_source_says(target, end, hops, witness), _witness_says(target, witness, packets))))
@@ -143,5 +148,5 @@ def _witness_says(target: Target, witness: Witnessed | None, packets: Mapping[in
         able = sum(sent for ttl, sent in packets.items() if ttl >= least)
         return f"{witness.agent}'s witness saw {witness.arrived} of the {able} packets with TTL {least} and more"
     if witness.healthy:
-        return f"{witness.agent}'s witness saw none of the {sum(packets.values())} packets"
+        return f"{witness.agent}'s witness saw none of the {sum(packets.values())} packets (TTL up to {max(packets)})"
     return f"{witness.agent}'s witness could not tell: {witness.why}"
