@@ -291,6 +291,7 @@ class Daemon:
             refused=tuple(self._refusals.newest),
             refusals=self._refusals.count,
             sent_at=time.time(),
+            traces=True,
         )
 
 

@@ -33,12 +33,13 @@ class GoneError(Problem):
 class Client:
     """Speaks JSON with one coordinator. Every failure is a `Problem`: what, where, what to do."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, timeout_s: float = TIMEOUT_S) -> None:
         if not endpoint:
             raise Problem(
                 "which coordinator?", "Give --state-dir DIR (on its host), or --coordinator URL with --token TOKEN."
             )
         self._endpoint = endpoint
+        self._timeout_s = timeout_s
 
     def get(self, path: str, **query: str | int | None) -> Any:
         """GET /api/v1/PATH; a query value of None is left out."""
@@ -84,14 +85,14 @@ class Client:
 
     def _connection(self) -> http.client.HTTPConnection:
         if self._endpoint.state_dir is not None:
-            return _SocketConnection(self._endpoint.state_dir / SOCKET)
+            return _SocketConnection(self._endpoint.state_dir / SOCKET, self._timeout_s)
         parts = urlsplit(self._endpoint.url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise Problem(f"--coordinator '{self._endpoint.url}' is no URL", "Write it like https://10.0.0.1:8600.")
         if parts.scheme == "https":
             context = ssl.create_default_context()
-            return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=TIMEOUT_S, context=context)
-        return http.client.HTTPConnection(parts.hostname, parts.port, timeout=TIMEOUT_S)
+            return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=self._timeout_s, context=context)
+        return http.client.HTTPConnection(parts.hostname, parts.port, timeout=self._timeout_s)
 
     def _read(self, status: int, data: bytes) -> Any:
         try:
@@ -138,8 +139,8 @@ class Client:
 class _SocketConnection(http.client.HTTPConnection):
     """HTTP over a Unix socket, also one whose path is longer than a socket address holds."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=TIMEOUT_S)
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
         self._path = path
 
     def connect(self) -> None:

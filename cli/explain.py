@@ -29,20 +29,10 @@ from cli.render import (
     show,
     visible,
 )
+from cli.trace import ANSWERS, traced, traces
 
 Body = Mapping[str, Any]
 _PROBE = {"tcp": "SYN", "udp": "datagram", "icmp": "echo"}
-_ANSWERS = {
-    "syn-ack": "SYN-ACK",
-    "reset": "RST",
-    "echo-reply": "echo reply",
-    "udp-response": "reply",
-    "port-unreach": "ICMP port unreachable",
-    "host-unreach": "ICMP host unreachable",
-    "net-unreach": "ICMP net unreachable",
-    "admin-prohibited": "ICMP admin prohibited",
-    "ttl-exceeded": "ICMP TTL exceeded",
-}
 
 
 @click.command(
@@ -54,6 +44,7 @@ _ANSWERS = {
 @click.option("--to", "destination", metavar="ADDRESS", help="An address, a name or environment.service.")
 @click.option("--port", metavar="PORT", help="Such as tcp/5000, udp/53 or icmp.")
 @pcap
+@click.option("--trace", is_flag=True, help="Trace it now: by which hops its packets go, and where they stop.")
 @options.output("table", "json")
 @options.coordinator
 @options.common
@@ -66,13 +57,13 @@ def command(
     destination: str | None,
     port: str | None,
     pcap: Path | None,
+    trace: bool,
 ) -> None:
     """Explain a FINDING, or any cell: what was declared, sent, seen and controlled, and what would settle it."""
     if bool(finding) is bool(source or destination or port) or (not finding and not (source and destination and port)):
         raise click.UsageError("name a FINDING, or all of --from, --to and --port")
-    client = Client(endpoint)
     query = {"finding": finding, "from": source, "to": destination, "port": port}
-    body = client.get("explain", **query)
+    body = traced(endpoint, query) if trace else Client(endpoint).get("explain", **query)
     if pcap is not None:
         if not body.get("exchange"):
             raise Problem("no packet of this cell is kept", NOTHING_KEPT)
@@ -103,6 +94,8 @@ def explanation(body: Body, style: Paint) -> list[str]:
             lines += timeline(body["exchange"], style)
         lines += _controls(body["evidence"], style)
         lines += labelled("witness", _witness(body), style.width)
+    if body.get("trace") is not None:
+        lines += traces(body["trace"], style)
     if body["row"] is not None:
         row = f"{body['row']['text']} (table row {body['row']['number']})"
         lines += labelled("so", row, style.width)
@@ -121,7 +114,7 @@ def _by(event: Body) -> str:
     return f" by {event['by']} ({event['text']})" if event["by"] else ""
 
 
-_LABELS = ("declared", "round", "packets", "control", "witness", "so", "meaning", "next", "settle", "history")
+_LABELS = ("declared", "round", "packets", "control", "witness", "trace", "so", "meaning", "next", "settle", "history")
 
 
 def _emphasise(line: str, style: Paint) -> str:
@@ -191,7 +184,7 @@ def _exchange(cell: Body, e: Body, style: Paint) -> list[str]:
     via = f" by {e['via']}" if e["via"] else ""
     out = f"{left}──{_PROBE[e['protocol']]}──▶ {target}"
     indent = " " * len(left)
-    answer = _ANSWERS.get(e["reason"])
+    answer = ANSWERS.get(e["reason"])
     if e["state"] == "error":
         back = f"{indent}✗ {e['reason']}"
     elif answer is None:

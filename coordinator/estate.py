@@ -88,6 +88,7 @@ class Estate:
             flows=status.flows,
             spooled=status.spooled,
             refused=status.refused,
+            traces=status.traces,
             last_seen=known.last_seen if retained and known.last_seen else now,
         )
         if status.online and status.addresses and self._addresses.get(status.name) != status.addresses:

@@ -16,7 +16,7 @@ from reachability.ports import PortSet
 from reachability.vocabulary import Moment
 
 MOST_EXPORTED = 256  # exchanges of one finding
-_ICMP_PORT = PortSet(((0, 0),))
+_ICMP_PORT = PortSet(1)  # port 0, which no port set else has
 
 Held = Sequence[tuple[RoundSpec, dict[str, bool], Sequence[tuple[Report, float]]]]
 

@@ -148,7 +148,8 @@ def arms(
         agent: Arm(
             round=spec.round,
             key=key,
-            kind=spec.kind,
+            # To a witness a trace is a round like any other, so that an older one can tell what arrives.
+            kind=RoundKind.NORMAL if spec.kind is RoundKind.TRACE else spec.kind,
             source=spec.source,
             targets=tuple(listen.get(agent, ())),
             inside=tuple(inside.get(agent, ())),

@@ -28,6 +28,7 @@ from reachability.vocabulary import RoundKind
 from wire.messages import Armed, Close, Done, Down, Resolve, Resolved, Stop
 
 ARM_S, RESOLVE_S, REPORT_S, GONE_S = 5.0, 8.0, 10.0, 3.0
+BUSY_S = 10.0
 MOST_FOLLOWUPS = 4
 LEAST_TAIL_S = 0.2
 LATELY_S = 120.0
@@ -125,7 +126,7 @@ class Engine:
                 )
                 for targets in parts:
                     spec = RoundSpec(
-                        round=_name(),
+                        round=round_name(),
                         kind=RoundKind.NORMAL,
                         schedule=schedule,
                         source=agent,
@@ -141,6 +142,10 @@ class Engine:
                     tails.create_task(self._round_and_after(spec, sent), name=f"round {spec.round}")
                     await sent.wait()
                     step(orders.cells_of(targets))
+
+    async def trace(self, spec: RoundSpec) -> Live:
+        """A round of kind trace, which concludes nothing; TimeoutError when others have its source or destination too long."""
+        return await self._round(spec, "", None, asyncio.Event(), BUSY_S)
 
     async def stop(self, reason: str) -> None:
         """End all probing everywhere, until `resume`."""
@@ -188,7 +193,7 @@ class Engine:
                 for follow in conclusion.followups:
                     count += 1
                     live = await self._round(
-                        orders.narrowed(spec, follow, _name()), spec.round, follow, asyncio.Event()
+                        orders.narrowed(spec, follow, round_name()), spec.round, follow, asyncio.Event()
                     )
                     group.append(round_data(live.spec, live.armed, live.reports))
                     if not live.has_source():
@@ -198,15 +203,19 @@ class Engine:
         finally:
             sent.set()
 
-    async def _round(self, spec: RoundSpec, main: str, follow: FollowUp | None, sent: asyncio.Event) -> Live:
+    async def _round(
+        self, spec: RoundSpec, main: str, follow: FollowUp | None, sent: asyncio.Event, patience_s: float | None = None
+    ) -> Live:
         estate = self._estate
         live = Live(spec, secrets.token_bytes(16))
         async with AsyncExitStack() as stack:
             stack.callback(sent.set)
-            await stack.enter_async_context(self._sources.setdefault(spec.source, asyncio.Lock()))
-            await stack.enter_async_context(self._destinations.setdefault(spec.destination, asyncio.Lock()))
+            async with asyncio.timeout(patience_s):
+                await stack.enter_async_context(self._sources.setdefault(spec.source, asyncio.Lock()))
+                await stack.enter_async_context(self._destinations.setdefault(spec.destination, asyncio.Lock()))
             self._live[spec.round] = live
-            estate.store.start_round(spec, main, estate.clock())
+            if spec.kind is not RoundKind.TRACE:  # no report of which, early or late, is evidence of a cell
+                estate.store.start_round(spec, main, estate.clock())
             self._echo.know(spec.round, live.key)
             asked = orders.arms(estate.topology, spec, live.key, estate.agents, follow)
             started = time.monotonic()
@@ -245,6 +254,8 @@ class Engine:
 
     def _controls_of(self, spec: RoundSpec, follow: FollowUp | None) -> tuple[ControlTarget, ...]:
         """The coordinator, what a declared path of the pair lets through, and what has just answered on it."""
+        if spec.kind is RoundKind.TRACE:
+            return ()
         estate = self._estate
         declared = orders.declared_controls(estate.topology, estate.plan, spec, estate.now())
         answered: tuple[ControlTarget, ...] = ()
@@ -274,6 +285,6 @@ class Engine:
                 continue
 
 
-def _name() -> str:
+def round_name() -> str:
     """A round's id: time in milliseconds, then chance; sorts by time."""
     return f"{int(time.time() * 1000):011X}{secrets.token_hex(4).upper()}"

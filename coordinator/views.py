@@ -38,6 +38,7 @@ class AgentState:
     last_seen: float = 0.0  # epoch seconds by the coordinator's clock; 0: never
     last_round: float = 0.0  # when its last round as a source was concluded
     refused: tuple[str, ...] = ()
+    traces: bool = False  # its version knows rounds of kind trace
 
 
 def iso(at: float | None) -> str | None:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from coordinator.broker import Listen
 from coordinator.exchanges import Exchanges
 from coordinator.explained import NothingToExplainError
 from coordinator.tasks import costs, tasks
+from coordinator.tracing import CannotTraceError, trace
 from coordinator.web_access import FROM_SOCKET, OPEN, TOKEN, ApiError, allowed, is_loopback, token_of
 
 if TYPE_CHECKING:  # the daemon serves this API
@@ -78,6 +79,7 @@ class Api:
                 web.get(f"{v1}/history", self._history),
                 web.get(f"{v1}/explain", self._explain),
                 web.get(f"{v1}/plan", self._plan),
+                web.post(f"{v1}/trace", self._trace),
                 web.post(f"{v1}/verify", self._verify),
                 web.get(f"{v1}/runs/{{id}}", self._run),
                 web.post(f"{v1}/runs/{{id}}/end", self._end_run),
@@ -142,19 +144,22 @@ class Api:
         return _json(views.history(estate.store.events(), estate.topology, book))
 
     async def _explain(self, request: web.Request) -> web.Response:
-        estate, query = self._daemon.estate, request.query
+        return _json(self._explained(request.query))
+
+    def _explained(self, query: Mapping[str, Any]) -> views.Body:
+        estate = self._daemon.estate
         cells, exchanges = estate.cells(), Exchanges(estate.store.group_of)
         if "finding" in query:
             found = estate.book.get(query["finding"])
             if found is None:
                 raise self._no_finding(query["finding"])
             events = estate.store.events()
-            return _json(explained.explain_finding(estate.topology, estate.plan, cells, found, events, exchanges))
+            return explained.explain_finding(estate.topology, estate.plan, cells, found, events, exchanges)
         missing = [name for name in ("from", "to", "port") if name not in query]
         if missing:
             raise ApiError(400, f"explain needs finding, or from, to and port; {', '.join(missing)} is not given")
         asked = (query["from"], query["to"], query["port"])
-        return _json(explained.explain_cell(estate.topology, estate.plan, cells, asked, exchanges))
+        return explained.explain_cell(estate.topology, estate.plan, cells, asked, exchanges)
 
     async def _packets(self, request: web.Request) -> web.Response:
         estate, name = self._daemon.estate, request.match_info["id"]
@@ -207,6 +212,16 @@ class Api:
         except ValueError as error:
             raise ApiError(400, str(error)) from error
         return _json({"run": run})
+
+    async def _trace(self, request: web.Request) -> web.Response:
+        """What `explain` says, and by which hops the cell's packets go now: takes seconds."""
+        asked = {name: value for name, value in (await _body(request)).items() if isinstance(value, str)}
+        body = self._explained(asked)
+        try:
+            found = await trace(self._daemon.estate, self._daemon.engine, body)
+        except CannotTraceError as error:
+            raise ApiError(409, str(error)) from error
+        return _json({**body, "trace": found})
 
     async def _end_run(self, request: web.Request) -> web.Response:
         return _json({"ended": await self._daemon.runs.end(request.match_info["id"])})

@@ -272,13 +272,14 @@ class Arrivals:
             yield from wide.rows()
 
     def _rows(self, cells: dict[tuple[int, int], Seen]) -> tuple[ArrivalRow, ...]:
-        runs: dict[tuple[int, int, bool, str, int], tuple[int, list[int]]] = {}
+        runs: dict[tuple[int, int, bool, str, int], tuple[int, int, list[int]]] = {}
         for (target, port), seen in cells.items():
             copies = seen.copies & ((1 << CELL_COPIES) - 1)  # the others are the cell's use as a control
             key = (target, max(1, copies.bit_count()), seen.answered, seen.came_from, seen.hops)
-            last, ports = runs.get(key, (0, []))
+            first, last, ports = runs.get(key, (CELL_COPIES, 0, []))
             ports.append(port)
-            runs[key] = (max(last, copies.bit_length() - 1), ports)
+            lowest = (copies & -copies).bit_length() - 1 if copies else CELL_COPIES
+            runs[key] = (min(first, lowest), max(last, copies.bit_length() - 1), ports)
         return tuple(
             ArrivalRow(
                 target=target,
@@ -287,11 +288,12 @@ class Arrivals:
                 ports="" if self._targets[target].protocol is Protocol.ICMP else str(PortSet.of(ports)),
                 copies=copies,
                 last_copy=last,
+                first_copy=first if first < CELL_COPIES else None,
                 answered=answered,
                 came_from=came_from,
                 hops=distance,
             )
-            for (target, copies, answered, came_from, distance), (last, ports) in runs.items()
+            for (target, copies, answered, came_from, distance), (first, last, ports) in runs.items()
         )
 
 

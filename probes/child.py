@@ -123,6 +123,7 @@ class Child:
     async def _go(self, go: Go) -> None:
         from probes.followups import FollowUps  # noqa: PLC0415 - scapy
         from probes.job import Job  # noqa: PLC0415
+        from probes.trace import Trace  # noqa: PLC0415
 
         match go.kind:
             case RoundKind.NORMAL:
@@ -131,6 +132,8 @@ class Child:
                 report, tail_s = await FollowUps(self.station, go).challenge()
             case RoundKind.NOPORTS:
                 report, tail_s = await FollowUps(self.station, go).noports()
+            case RoundKind.TRACE:
+                report, tail_s = await Trace(self.station, go).run()
         self._write(SourceDone(report=report, tail_s=tail_s, held=self.station.bound.held()))
 
     def _source(self, job: Job) -> Source:

@@ -27,6 +27,7 @@ from probes.token import tcp_fields
 from reachability.topology import family
 from reachability.vocabulary import Protocol
 
+TTL = 64
 TOKEN = bytes(8)
 PADDING = bytes(16)
 _TIMESTAMP = 28  # behind the TCP header's start: MSS and SACK-permitted come first, as a Linux SYN has them
@@ -43,15 +44,19 @@ class Template:
         protocol: Protocol,
         tail: bytes = b"",
         body: bytes = b"",
+        ttl: int = TTL,
         *,
         flags: str = "S",
     ) -> None:
-        """`tail` follows the token in a UDP payload; `body` is a whole UDP payload, which has no token then."""
+        """`tail` follows the token in a UDP payload; `body` is a whole UDP payload, which has no token then.
+
+        `ttl` is IPv6's hop limit, too.
+        """
         self.protocol = protocol
         self._tokened = not body
         six = family(destination) == 6  # noqa: PLR2004
         network = (
-            IPv6(src=source, dst=destination, hlim=64) if six else IP(src=source, dst=destination, ttl=64, flags="DF")
+            IPv6(src=source, dst=destination, hlim=ttl) if six else IP(src=source, dst=destination, ttl=ttl, flags="DF")
         )
         raw = bytes(network / _transport(protocol, body or TOKEN + tail, flags, six=six))
         self._at = 40 if six else 20

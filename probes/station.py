@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from probes.capture import Capture
 from probes.flowbound import FlowBound
-from probes.frames import Template
+from probes.frames import TTL, Template
 from probes.packet import Packet
 from probes.routes import NoRoute, Route, Routes
 from probes.sender import Bucket, Flows, Wire
@@ -29,7 +29,7 @@ class Station:
     capture: Capture | None = None
     wire: Wire | None = None
     listeners: list[Callable[[Packet], None]] = field(default_factory=list)
-    _templates: dict[tuple[str, str, Protocol, bytes, bytes], Template] = field(default_factory=dict)
+    _templates: dict[tuple[str, str, Protocol, bytes, bytes, int], Template] = field(default_factory=dict)
 
     @property
     def raw(self) -> bool:
@@ -47,21 +47,22 @@ class Station:
         *,
         tail: bytes = b"",
         body: bytes = b"",
+        ttl: int = TTL,
         fresh: bool = True,
     ) -> None:
-        """Send one packet; `tail` and `body` as `Template` has them; not `fresh`: of a flow that is counted already.
+        """Send one packet; `tail`, `body` and `ttl` as `Template` has them; not `fresh`: of a flow that is counted already.
 
         OSError when the kernel does not take it.
         """
         assert self.wire is not None
         if fresh:
             await self.bound.take(protocol)
-        key = (route.source, destination, protocol, tail, body)
+        key = (route.source, destination, protocol, tail, body, ttl)
         template = self._templates.get(key)
         if template is None:
             if len(self._templates) >= MOST_TEMPLATES:
                 self._templates.clear()
-            template = self._templates[key] = Template(route.source, destination, protocol, tail, body)
+            template = self._templates[key] = Template(*key)
         await self.wire.send(route, destination, template.build(local, port, token))
 
     def read(self) -> bool:

@@ -119,6 +119,19 @@ class KeptPacket:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hop:
+    """What the packets of a trace with one TTL (hop limit) got: who answered what, or silence, which has no address."""
+
+    ttl: int
+    state: State
+    reason: Reason
+    address: str = ""
+    sent: int = 0  # packets with this TTL that the source's own capture saw leave
+    answers: int = 0  # of them, those that got this
+    rtt_ms: float | None = None  # of the quickest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SourceReport:
     """All that the source saw in a round; from an inside control, `role` is `inside` and there are no controls."""
 
@@ -134,6 +147,7 @@ class SourceReport:
     )  # address -> hops of the host's own replies (echo, open port)
     slots: tuple[int, ...] = ()  # challenge: 1 for an on-slot, 0 for an off-slot
     slot_ms: float = 0.0
+    trace: tuple[Hop, ...] = ()  # by rising TTL; where a hop has several addresses, a row each
     packets: int = 0
     captured: int = 0  # packets that the own capture saw meanwhile
     uncaptured: int = 0  # packets that it lost: answers may have been among them
@@ -153,6 +167,7 @@ class ArrivalRow:
     copies: int  # the fewest of the run
     ports: str = ""
     last_copy: int = 0  # highest copy number that arrived (copies count from 0)
+    first_copy: int | None = None  # lowest; in a trace it tells the lowest TTL that was enough
     answered: bool = False  # the host sent an answer: SYN-ACK, RST, UDP datagram, ICMP
     came_from: str = ""  # the address it came from (NAT shows)
     hops: int | None = None
@@ -244,7 +259,7 @@ class RoundSpec:
 
     round: str
     kind: RoundKind
-    schedule: str  # cycle | sweep
+    schedule: str  # cycle | sweep | trace
     source: str  # agent
     source_environment: str
     destination: str  # environment

@@ -123,8 +123,9 @@ class Moment(StrEnum):
 
 
 class RoundKind(StrEnum):
-    """What a round is for: the cells themselves, or one of the follow-ups that settle what it left open."""
+    """What a round is for: the cells themselves, or one of the follow-ups that settle what it left open; or a trace."""
 
     NORMAL = "normal"
     CHALLENGE = "challenge"  # keyed on and off slots: are the packets without a token ours?
     NOPORTS = "noports"  # UDP groups against the host's `Udp: NoPorts`
+    TRACE = "trace"  # by which hops, and how far, the packets of one cell go: for people, no evidence of any cell

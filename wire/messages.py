@@ -115,6 +115,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, tag="status"):
     refused: tuple[str, ...] = ()  # the newest refusals of what came down, in words
     refusals: int = 0  # how many there were since the start
     sent_at: float = 0.0  # the agent's clock, seconds since the epoch; shown, never trusted
+    traces: bool = False  # it knows rounds of kind trace: an older version would not read the order
 
 
 class Resolved(msgspec.Struct, frozen=True, kw_only=True, tag="resolved"):

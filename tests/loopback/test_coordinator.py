@@ -107,7 +107,7 @@ def test_the_api_health_and_metrics(running: Running) -> None:
 
 
 def test_over_tcp_nothing_changes_without_the_token(running: Running) -> None:
-    for path in ("verify", "stop", "resume", "findings/F-1/ack"):
+    for path in ("verify", "trace", "stop", "resume", "findings/F-1/ack"):
         assert running.request("POST", f"/api/v1/{path}")[0] == 401
     assert running.request("GET", "/api/v1/status", Host="evil.example:80")[0] == 401, "a name that points here"
     token = (running.directory / "state" / "token").read_text().strip()
@@ -145,6 +145,13 @@ def test_verify_says_which_agents_it_waited_for_and_proves_nothing_without_them(
     body = json.loads(done.stdout)
     assert (body["result"], body["coverage"], body["summary"]["pass"]) == ("inconclusive", 0.0, 0)
     assert body["summary"]["not_run"] > 0
+
+
+def test_a_trace_needs_its_agent(running: Running) -> None:
+    asked = ("--from", "dev-1", "--to", "10.30.0.21", "--port", "tcp/5000", "--trace", "--state-dir", "state")
+    done = running.cli("explain", *asked)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.strip().splitlines()[-1] == "segwatch explain: dev-1 is not connected"
 
 
 def test_a_broken_topology_is_refused_and_a_sighup_looks_again(running: Running) -> None:

@@ -24,6 +24,7 @@ class FakeCoordinator:
         self.estate = estate
         self.waits = waits
         self.posted: list[tuple[str, Any]] = []
+        self.trace: Any = None
 
     def get(self, path: str, query: dict[str, str]) -> Any:
         estate, cells = self.estate, self.estate.cells
@@ -45,9 +46,7 @@ class FakeCoordinator:
                 book = {finding.id: finding for finding in estate.book.findings}
                 return views.history(estate.events, estate.topology, book)
             case ["explain"]:
-                if "finding" in query:
-                    return estate.explain(finding=query["finding"])
-                return estate.explain(asked=(query["from"], query["to"], query["port"]))
+                return self._explain(query)
             case ["runs", name]:
                 if self.waits:
                     self.waits -= 1
@@ -58,11 +57,18 @@ class FakeCoordinator:
                 return estate.run_body(with_cells="cells" in query)
         raise NothingToExplainError(f"no route {path}")
 
+    def _explain(self, query: dict[str, str]) -> Any:
+        if "finding" in query:
+            return self.estate.explain(finding=query["finding"])
+        return self.estate.explain(asked=(query["from"], query["to"], query["port"]))
+
     def post(self, path: str, body: Any) -> Any:
         self.posted.append((path, body))
         match path.split("/"):
             case ["verify"]:
                 return {"run": "run-1"}
+            case ["trace"]:
+                return {**self._explain(body), "trace": self.trace}
             case ["findings", name, "ack"]:
                 event = self.estate.book.acknowledge(name, body["by"], body["reason"], NOW)
                 self.estate.events.append(event)

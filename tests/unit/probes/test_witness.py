@@ -287,3 +287,14 @@ def test_a_late_copy_is_kept_with_the_correction() -> None:
     witness_of(lambda _: None, arm("R1", KEY, "dev-1"), then=after)
     [correction] = corrections
     assert [(row.what, row.data) for row in correction.kept] == [(Moment.ARRIVED, late.raw)]
+
+
+def test_the_lowest_and_the_highest_copy_that_came_are_reported() -> None:
+    """A trace's copies rise with the TTL: the lowest tells how far it is."""
+
+    def feed(witness: Witness) -> None:
+        for copy in (9, 7, 40):
+            witness.packet(packet(SOURCE, 40000 + copy, tok=token(KEY, HERE, Protocol.TCP, PORT, copy)))
+
+    (report,) = witness_of(feed, arm("r", KEY, "dev-1"))
+    assert [(row.copies, row.first_copy, row.last_copy) for row in report.arrivals] == [(3, 7, 40)]
