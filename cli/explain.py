@@ -114,6 +114,8 @@ def _by(event: Body) -> str:
     return f" by {event['by']} ({event['text']})" if event["by"] else ""
 
 
+SENT_MSS = (1460, 1440)  # IPv4, IPv6
+_FIELDS = {"sequence": "sequence number", "timestamp": "timestamp"}
 _LABELS = ("declared", "round", "packets", "control", "witness", "trace", "so", "meaning", "next", "settle", "history")
 
 
@@ -246,4 +248,19 @@ def _witness(body: Body) -> str:
     bound = "a socket is bound there" if e["bound"] else "no socket is bound there"
     came = f" from {e['came_from']}" if e["came_from"] else ""
     copies = plural(e["arrived"], "copy", "copies")
-    return f"{name or 'the witness'} saw {copies} arrive{came}; the host {answered}, {bound}"
+    on_the_way = "".join(f"; {text}" for text in _changes(e, body["cell"]["address"]))
+    return f"{name or 'the witness'} saw {copies} arrive{came}; the host {answered}, {bound}{on_the_way}"
+
+
+def _changes(e: Body, address: str) -> list[str]:
+    """What somebody on the way did to the packets."""
+    sent = SENT_MSS[":" in address]
+    return [
+        text
+        for text, shown in (
+            (f"the {_FIELDS.get(e['altered'], '')} was rewritten on the way", e["altered"]),
+            (f"the MSS arrived as {e['mss']}, sent as {sent}", e["mss"] not in {0, sent}),
+            (f"the DSCP arrived as {e['dscp']}, sent as 0", e["dscp"]),
+        )
+        if shown
+    ]

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from probes.kept import CELL_PACKETS, MOST_HELD, KeptHere
 from probes.keyring import CellId, Keyring
+from probes.look import Look, look
 from probes.packet import Packet, hops
-from probes.token import CELL_COPIES, KERNEL_COPY, inside_key, kernel_ports
+from probes.token import CELL_COPIES, KERNEL_COPY, inside_key, kernel_ports, token
 from probes.wide import LEAST_PORTS, Wide
 from reachability.observation import ArrivalRow, Crowded, Target, Untokened
 from reachability.ports import PortSet
@@ -39,6 +40,7 @@ class Seen:
 
     came_from: str
     hops: int
+    look: Look
     copies: int = 0
     answered: bool = False
     peers: list[Peer] = field(default_factory=list)  # that the host may still answer
@@ -124,14 +126,15 @@ class Arrivals:
         copy = self._ours.copy_of(cell, packet)
         if copy is None:
             return INSIDE if not local and self._inside.copy_of(cell, packet) is not None else NOT_OURS
+        came = look(packet, token(self.arm.key, *cell, copy))
         for target in self._probed_by(cell, packet.source):
             if copy < CELL_COPIES or copy == KERNEL_COPY:
                 self.kept.arrived((target.id, cell[2]), packet, copy if copy < CELL_COPIES else None)
             wide = self.wides.get(target.id)
             if wide is not None:
-                wide.note(cell[2], copy, packet.source, packet.sport, hops(packet.ttl))
+                wide.note(cell[2], copy, packet.source, packet.sport, hops(packet.ttl), came)
                 continue
-            seen = self._note((target.id, cell[2]), packet)
+            seen = self._note((target.id, cell[2]), packet, came)
             if seen is not None:
                 seen.copies |= 1 << copy
                 if not seen.answered:
@@ -235,7 +238,7 @@ class Arrivals:
             return len(self._flows) >= MOST_CHALLENGED_FLOWS
         return self._flows_of[cell] >= MOST_OF_CELL or len(self._flows) >= MOST_FLOWS
 
-    def _note(self, key: tuple[int, int], packet: Packet) -> Seen | None:
+    def _note(self, key: tuple[int, int], packet: Packet, came: Look) -> Seen | None:
         """Where a copy is noted; None when the report that is out says already that the cell was seen."""
         seen = self._seen.get(key)
         if self.closed:
@@ -243,7 +246,7 @@ class Arrivals:
                 return None
             seen = self._late.get(key)
         if seen is None:
-            seen = Seen(packet.source, hops(packet.ttl))
+            seen = Seen(packet.source, hops(packet.ttl), came)
             (self._late if self.closed else self._seen)[key] = seen
         return seen
 
@@ -272,10 +275,10 @@ class Arrivals:
             yield from wide.rows()
 
     def _rows(self, cells: dict[tuple[int, int], Seen]) -> tuple[ArrivalRow, ...]:
-        runs: dict[tuple[int, int, bool, str, int], tuple[int, int, list[int]]] = {}
+        runs: dict[tuple[int, int, bool, str, int, Look], tuple[int, int, list[int]]] = {}
         for (target, port), seen in cells.items():
             copies = seen.copies & ((1 << CELL_COPIES) - 1)  # the others are the cell's use as a control
-            key = (target, max(1, copies.bit_count()), seen.answered, seen.came_from, seen.hops)
+            key = (target, max(1, copies.bit_count()), seen.answered, seen.came_from, seen.hops, seen.look)
             first, last, ports = runs.get(key, (CELL_COPIES, 0, []))
             ports.append(port)
             lowest = (copies & -copies).bit_length() - 1 if copies else CELL_COPIES
@@ -292,8 +295,11 @@ class Arrivals:
                 answered=answered,
                 came_from=came_from,
                 hops=distance,
+                dscp=came.dscp,
+                mss=came.mss,
+                altered=came.altered,
             )
-            for (target, copies, answered, came_from, distance), (first, last, ports) in runs.items()
+            for (target, copies, answered, came_from, distance, came), (first, last, ports) in runs.items()
         )
 
 

@@ -17,7 +17,7 @@ from probes.packet import ACK, IPV4, IPV6, PACKET_HOST, PACKET_OUTGOING, RST, SY
 
 V4_HEADER, V6_HEADER = 20, 40
 LEAST = {TCP: 20, UDP: 8}
-OUR_HEADER, TIMESTAMP = 40, 28  # length of our SYN's TCP header, and where its timestamp value is
+OUR_HEADER, MSS, TIMESTAMP = 40, 22, 28  # length of our SYN's TCP header, and where its MSS and timestamp value are
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,17 @@ class Columns:
     def ttl(self) -> NDArray[np.uint8]:
         """TTL or hop limit."""
         return np.asarray(self.batch.data[self.rows, 8 if self.family == 4 else 7])  # noqa: PLR2004
+
+    @property
+    def dscp(self) -> NDArray[np.uint8]:
+        """The upper six bits of TOS or traffic class."""
+        first, second = self.batch.data[self.rows, 0], self.batch.data[self.rows, 1]
+        return np.asarray(second >> 2 if self.family == 4 else (first & 15) << 2 | second >> 6)  # noqa: PLR2004
+
+    @property
+    def mss(self) -> NDArray[np.uint16]:
+        """What a SYN with our layout has as its MSS."""
+        return self._field(MSS, ">u2")
 
     @property
     def sport(self) -> NDArray[np.uint16]:

@@ -35,6 +35,8 @@ class Packet:
     ack: int = 0
     ts_val: int = -1
     ts_ecr: int = -1
+    mss: int = 0  # 0: no such option
+    dscp: int = 0
     payload: bytes = b""
     icmp_type: int = -1
     icmp_code: int = -1
@@ -85,7 +87,7 @@ def _ipv4(data: bytes, packet: Packet, depth: int) -> Packet | None:
     packet.family = 4
     packet.source = socket.inet_ntop(socket.AF_INET, data[12:16])
     packet.destination = socket.inet_ntop(socket.AF_INET, data[16:20])
-    packet.ttl, packet.protocol = data[8], data[9]
+    packet.ttl, packet.protocol, packet.dscp = data[8], data[9], data[1] >> 2
     total = struct.unpack_from("!H", data, 2)[0]
     return _transport(data[length : total if length < total <= len(data) else len(data)], packet, depth)
 
@@ -96,7 +98,7 @@ def _ipv6(data: bytes, packet: Packet, depth: int) -> Packet | None:
     packet.family = 6
     packet.source = socket.inet_ntop(socket.AF_INET6, data[8:24])
     packet.destination = socket.inet_ntop(socket.AF_INET6, data[24:40])
-    packet.protocol, packet.ttl = data[6], data[7]
+    packet.protocol, packet.ttl, packet.dscp = data[6], data[7], (data[0] & 15) << 2 | data[1] >> 6
     end = 40 + struct.unpack_from("!H", data, 4)[0]
     return _transport(data[40 : min(end, len(data))], packet, depth)
 
@@ -118,11 +120,11 @@ def _tcp(data: bytes, packet: Packet, *, quoted: bool) -> Packet:
     if quoted and len(data) < 20:  # noqa: PLR2004 - an ICMP error may quote eight bytes only
         return packet
     packet.ack, offset, packet.flags = struct.unpack_from("!IBB", data, 8)
-    _timestamps(data[20 : (offset >> 4) * 4], packet)
+    _options(data[20 : (offset >> 4) * 4], packet)
     return packet
 
 
-def _timestamps(options: bytes, packet: Packet) -> None:
+def _options(options: bytes, packet: Packet) -> None:
     """Walk the options as far as they are whole (RFC 9293 §3.1, RFC 7323 for timestamps)."""
     at = 0
     while at + 1 < len(options) and options[at] != 0:
@@ -134,6 +136,8 @@ def _timestamps(options: bytes, packet: Packet) -> None:
             return
         if kind == 8 and length == 10:  # noqa: PLR2004
             packet.ts_val, packet.ts_ecr = struct.unpack_from("!II", options, at + 2)
+        elif kind == 2 and length == 4:  # noqa: PLR2004
+            packet.mss = struct.unpack_from("!H", options, at + 2)[0]
         at += length
 
 

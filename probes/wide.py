@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from probes.block import KEPT_TOKENS, Mask, Places, bit, hops_of, place_of, port_set
 from probes.columns import OUR_HEADER, TIMESTAMP, Columns, packed
 from probes.kept import OTHERS, Kept, Sample
+from probes.look import Look, as_code, looks, of_code
 from probes.packet import ACK, RST, SYN, TCP, UDP
 from probes.token import CELL_COPIES, TOKEN, token, tokens
 from reachability.observation import ArrivalRow, Target
@@ -99,7 +100,7 @@ class Wide:
             self._keep(columns.take(ours), places[ours], Moment.ANSWERED, None)
         return ours
 
-    def note(self, port: int, copy: int, source: str, sport: int, hops: int) -> None:
+    def note(self, port: int, copy: int, source: str, sport: int, hops: int, as_it_came: Look) -> None:
         """Take one copy that was read by itself; one that was a control (copy 64 and up) counts as well."""
         if self._peer(source) is None:
             self.sources.append(source)
@@ -108,6 +109,7 @@ class Wide:
         place = self.place[port]
         self.seen[place] |= bit(copy if copy < CELL_COPIES else 0)
         self.hops[place], self._peer_port[place] = hops, sport
+        self._look[place], self._mss[place] = as_code(as_it_came)
         self.came_from[place] = self._peer(source) or 0
 
     def answer(self, port: int, peer: str, peer_port: int) -> None:
@@ -139,11 +141,13 @@ class Wide:
         for copy in range(CELL_COPIES):
             last[masks >> np.uint64(copy) != 0] = copy
         keys = self.hops[there].astype(np.int64)
-        for part in (self.came_from[there], self.answered[there], np.bitwise_count(masks), last):
+        for part in (self.came_from[there], self.answered[there], np.bitwise_count(masks), last, self._look[there]):
             keys = keys * 256 + part
+        keys = keys * 65536 + self._mss[there]  # 64 bits are filled: hops are fewer than 256
         _, firsts, which = np.unique(keys, return_index=True, return_inverse=True)
         for number, first in enumerate(firsts):
             place = there[first]
+            came = of_code(int(self._look[place]), int(self._mss[place]))
             yield ArrivalRow(
                 target=self.target.id,
                 address=self.target.address,
@@ -154,6 +158,9 @@ class Wide:
                 answered=bool(self.answered[place]),
                 came_from=self.sources[self.came_from[place]],
                 hops=int(self.hops[place]),
+                dscp=came.dscp,
+                mss=came.mss,
+                altered=came.altered,
             )
 
     def _matches(self, columns: Columns, places: Places, copy: int) -> Mask:
@@ -169,6 +176,7 @@ class Wide:
         self._keep(columns, places, Moment.ARRIVED, copy)
         self.seen[places] |= bit(copy)
         self.hops[places], self._peer_port[places] = hops_of(columns.ttl), columns.sport
+        self._look[places], self._mss[places] = looks(columns, self._tokens[copy][places])
         came = columns.source
         for source in np.unique(came):
             if source not in self._packed_sources:
@@ -196,6 +204,8 @@ class Wide:
         self.answered = np.zeros(count, bool)
         self.came_from = np.zeros(count, np.uint8)  # place in `sources`
         self.hops = np.zeros(count, np.int16)
+        self._look = np.zeros(count, np.uint8)
+        self._mss = np.zeros(count, np.uint16)
         self._peer_port = np.zeros(count, np.uint16)  # of the newest copy: where an answer would go
 
     def _learn(self, columns: Columns, place: int) -> bool:

@@ -211,6 +211,10 @@ def _with_arrival(
             arrival=Arrival.SEEN,
             arrived=row.copies,
             came_from=row.came_from,
+            came_hops=row.hops,
+            dscp=row.dscp,
+            mss=row.mss,
+            altered=row.altered,
             answered=row.answered,
         )
     if kernel is not None or challenge in {SEEN, SEEN_ANSWERED}:

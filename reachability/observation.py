@@ -171,6 +171,9 @@ class ArrivalRow:
     answered: bool = False  # the host sent an answer: SYN-ACK, RST, UDP datagram, ICMP
     came_from: str = ""  # the address it came from (NAT shows)
     hops: int | None = None
+    dscp: int = 0
+    mss: int = 0  # of a SYN; 0: not read
+    altered: str = ""  # sequence | timestamp: the TCP field that somebody on the way rewrote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

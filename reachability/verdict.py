@@ -36,6 +36,10 @@ class Evidence:
     no_witness_why: str = ""
     arrived: int = 0
     came_from: str = ""
+    came_hops: int | None = None
+    dscp: int = 0  # as it arrived; sent as 0
+    mss: int = 0  # as it arrived; 0: not read
+    altered: str = ""  # sequence | timestamp: what somebody on the way rewrote
     answered: bool = False
     bound: bool = False
     noports_still: bool | None = None

@@ -248,6 +248,34 @@ def test_a_firewall_rewrites_sequence_numbers(both: bool) -> None:
         assert (result, reachability in {"reachable", "one-way"}) == ("fail", True)
 
 
+def test_what_a_middlebox_changes_shows() -> None:
+    with running([TO_APP]) as system:
+        system.estate.nft(
+            "router",
+            "table inet mangle { chain f { type filter hook forward priority -5; ip saddr 10.10.0.0/24 ip daddr 10.30.0.0/24 "
+            "tcp flags syn / syn,ack,rst tcp sequence set 12345 tcp option maxseg size set 1380 ip dscp set af11\n}\n}\n",
+        )
+        verify(system)
+        body = system.ask("explain", "--from", "dev-1", "--to", PROD, "--port", "tcp/8000")
+        evidence = body["evidence"]
+        assert (evidence["arrival"], evidence["altered"], evidence["mss"], evidence["dscp"]) == (
+            "seen",
+            "sequence",
+            1380,
+            10,
+        )
+        assert evidence["came_hops"] == 1
+        said = " ".join(
+            system.cli(
+                "explain", "--from", "dev-1", "--to", PROD, "--port", "tcp/8000", "--state-dir", "state"
+            ).stdout.split()
+        )
+    assert (
+        "the sequence number was rewritten on the way; the MSS arrived as 1380, sent as 1460; the DSCP arrived as 10"
+        in said
+    )
+
+
 def test_a_load_balancer_answers_for_its_address() -> None:
     with running([f"ip saddr 10.10.0.0/24 ip daddr {REG} tcp dport 5000 accept"]) as system:
         system.estate.nft(

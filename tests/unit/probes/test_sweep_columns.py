@@ -16,6 +16,7 @@ from probes.columns import Columns, split
 from probes.frames import Template
 from probes.job import Job
 from probes.kept import Kept
+from probes.look import Look
 from probes.packet import ACK, IPV4, IPV6, PACKET_HOST, PACKET_OUTGOING, RST, SYN
 from probes.routes import Route
 from probes.sweep import SweepSource
@@ -286,7 +287,7 @@ class TestWide:
 
     def test_a_copy_read_by_itself_counts_the_same(self) -> None:
         wide = Wide(target(4, Protocol.TCP), KEY, Kept(0.0))
-        wide.note(22, 3, "10.10.0.10", 40000, 1)
+        wide.note(22, 3, "10.10.0.10", 40000, 1, Look())
         wide.answer(22, "10.10.0.10", 40000)
         wide.answer(80, "10.10.0.10", 40000)
         [row] = wide.rows()
