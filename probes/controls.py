@@ -22,6 +22,7 @@ FINAL_TRIES = 20
 SAME_LOSS = 0.001  # so improbable that loss alone explains a row of misses, it must be taken for a ban
 LEAST_ROW, LONG_ROW = 4, 10
 HOPELESS = 24
+FLAKY = 3  # misses beside a row that show a control to lose packets all the time
 IN_FLIGHT_S = 0.5
 
 Key = tuple[str, str, str]
@@ -56,14 +57,25 @@ class Series:
         return not self.answered and len(self.sent) >= HOPELESS
 
     def rows(self, least: int, now: float) -> Iterator[range]:
-        """Runs of `least` or more packets in a row (indices) without an answer, those still in flight left out."""
+        """Runs of `least` or more packets in a row (indices) without an answer that its usual loss does not explain."""
+        runs = list(self._runs(now))
+        long = sum(len(run) for run in runs if len(run) >= LONG_ROW)
+        missed = sum(map(len, runs)) - long
+        for run in runs:
+            others = missed - (len(run) if len(run) < LONG_ROW else 0)
+            loss = (upper_bound(others + len(self.answered), others) or 0.0) if others >= FLAKY else 0.0
+            if len(run) >= least and loss ** len(run) < SAME_LOSS:
+                yield run
+
+    def _runs(self, now: float) -> Iterator[range]:
+        """Packets in a row without an answer, those still in flight left out."""
         start = None
         end = len(self.sent)
         while end and end - 1 not in self.answered and now - self.sent[end - 1] < IN_FLIGHT_S:
             end -= 1
         for index in range(end + 1):
             if index == end or index in self.answered:
-                if start is not None and index - start >= least:
+                if start is not None:
                     yield range(start, index)
                 start = None
             elif start is None:

@@ -65,6 +65,7 @@ def test_connection_tables_are_not_filled() -> None:
     assert code in {0, 3}
 
 
+@pytest.mark.soak
 def test_the_rate_holds() -> None:
     """What the router sees of one pass, within 5% of the rate."""
     rate = 10_000

@@ -88,3 +88,21 @@ def test_any_history_gives_a_loss_between_none_and_all(patterns: list[str], now:
     assert loss is None or 0 < loss <= 1
     assert made.results(now)
     made.coverage().covers(KEY, "10.30.0.21", now / 2)
+
+
+def test_a_control_that_loses_half_of_its_packets_all_the_time_is_not_banned() -> None:
+    """A firewall that rewrites sequence numbers may let every second answer through: rows of misses are usual there."""
+    series = Series("10.30.0.10", Protocol.TCP, 8000, "pair", ROUTE)
+    pattern = "101101000001011010001101"
+    series.sent = [float(n) for n in range(len(pattern))]
+    series.answered = {n: n + 0.1 for n, answered in enumerate(pattern) if answered == "1"}
+    assert list(series.rows(4, 1000.0)) == []
+
+
+def test_a_control_that_stopped_is_banned_whatever_it_lost_before() -> None:
+    series = Series("10.30.0.10", Protocol.TCP, 8000, "pair", ROUTE)
+    series.sent = [float(n) for n in range(30)]
+    series.answered = {n: n + 0.1 for n in range(20) if n not in {4, 11}}
+    assert list(series.rows(4, 1000.0)) == [range(20, 30)]
+    series.answered = {n: n + 0.1 for n in range(25)}
+    assert list(series.rows(4, 1000.0)) == [range(25, 30)]
