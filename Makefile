@@ -1,25 +1,47 @@
 # make demo   the whole system in sealed network namespaces, one minute
-# make test   lint, types and every test; what .ci/run calls
+# make test   lint, unit and lab, one after another; what .ci/run calls
+#   make lint   ruff, mypy, the layers
+#   make unit   tests/unit and tests/loopback: no privileges, no network but 127.0.0.1; never run twice
+#   make lab    tests/lab and tests/compose: every row, rule and fault on real packets; one that fails is tried once more, alone
 # make soak   the long proof: twenty seeds of the random firewall and every fault
+# make steady unit five times and lab once while two busy loops take both cores; nothing is tried again
+# make mutants  a fault put into the verdict, the loss rule, the fold, the store and so on, one at a time: a unit test must see each
+# make compose-test  docker-compose.test.yml: a leak found, closed, a target stopped; no registry needed
+# make lock   the lock files, anew
+# make oldest, make newest  the unit tests with the oldest and the newest of what pyproject.toml allows, in venvs of their own
+# make chaos  a hundred faults in random order, half an hour; CHAOS_SEED=N has one run again
+# make fuzz   ten million inputs for the parsers of what others send
 # make bench  measurements, against a peer in the same run
 VENV    ?= .venv
 PY      := $(VENV)/bin/python
+PIP     := $(PY) -m pip install --quiet --disable-pip-version-check
 SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 DEMO_APT := nftables iproute2 redis-server nginx-light
-TEST_APT := $(DEMO_APT) nmap tcpdump tshark dnsmasq-base libcap2-bin procps openssl
+TEST_APT := $(DEMO_APT) nmap tcpdump tshark dnsmasq-base libcap2-bin procps openssl linux-libc-dev mosquitto rabbitmq-server systemd \
+  docker.io docker-compose mmdebstrap iptables
+# Two at a time: most of a lab test's time is waiting for what a network does not do.
+PYTEST  := $(PY) -m pytest -p no:cacheprovider -n 2 --dist worksteal --durations 10
+LOCK    := .stamps/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header --upgrade
+FUZZ_RUNS ?= 10500000
 export PYTHONDONTWRITEBYTECODE ?= 1
 
-.PHONY: demo test lint soak bench unit clean
+.PHONY: demo test lint unit lab soak steady mutants compose-test lock oldest newest chaos bench fuzz clean
 .DELETE_ON_ERROR:
 
 demo: .stamps/demo-apt .stamps/venv
 	$(VENV)/bin/segwatch demo
 
-test: lint .stamps/test-apt .stamps/dev
-	$(PY) -m pytest -p no:cacheprovider $(PYTEST_ARGS)
+test: lint
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory lab
 
-unit: .stamps/dev
-	$(PY) -m pytest -q tests/unit
+unit: .stamps/dev .stamps/pyyaml .stamps/test-apt
+	$(PYTEST) tests/unit tests/loopback $(PYTEST_ARGS)
+
+# The containers go first and alone: their estate shares one kernel's queues with whatever runs beside it, and its witnesses count what these drop.
+lab: .stamps/dev .stamps/test-apt
+	$(PY) -m pytest -p no:cacheprovider --durations 10 tests/compose $(PYTEST_ARGS)
+	$(PYTEST) tests/lab $(PYTEST_ARGS)
 
 lint: .stamps/dev
 	$(VENV)/bin/ruff check .
@@ -28,18 +50,47 @@ lint: .stamps/dev
 	$(VENV)/bin/lint-imports
 
 soak: .stamps/test-apt .stamps/dev
-	$(PY) -m pytest -p no:cacheprovider -m "lab or soak" -v -rP --tb=short tests/lab $(PYTEST_ARGS)
+	$(PY) -m pytest -p no:cacheprovider -m "lab or soak" -v -rP --tb=short --durations 10 tests/lab tests/loopback $(PYTEST_ARGS)
 
-bench: .stamps/test-apt .stamps/dev
-	@$(PY) -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+steady: .stamps/test-apt .stamps/dev
+	tests/steady $(PY)
+
+mutants: .stamps/dev .stamps/pyyaml .stamps/test-apt
+	@$(PY) -m tests.mutants
+
+compose-test: .stamps/test-apt .stamps/dev
+	@$(PY) -m pytest -p no:cacheprovider -q -s tests/compose $(PYTEST_ARGS)
+
+lock: .stamps/uv
+	$(LOCK) pyproject.toml -o requirements.lock
+	$(LOCK) pyproject.toml --extra dev -c requirements.lock -o requirements.dev.lock
+	$(LOCK) --group build -c requirements.dev.lock -o requirements.build.lock
+	$(LOCK) --group bench --group fuzz -c requirements.dev.lock -o requirements.bench.lock
+
+oldest: RESOLUTION := lowest-direct
+newest: RESOLUTION := highest
+oldest newest: .stamps/uv .stamps/pyyaml .stamps/test-apt
+	@rm -rf .stamps/$@.venv && python3 -m venv .stamps/$@.venv
+	@.stamps/uv pip install --quiet --python .stamps/$@.venv --resolution $(RESOLUTION) -e .
+	@.stamps/uv pip install --quiet --python .stamps/$@.venv -e '.[dev]'
+	.stamps/$@.venv/bin/python -m pytest -p no:cacheprovider -n 2 tests/unit $(PYTEST_ARGS)
+
+chaos: .stamps/test-apt .stamps/dev
+	$(PY) -m pytest -p no:cacheprovider -m soak -s -v --tb=short tests/chaos $(PYTEST_ARGS)
+
+bench: .stamps/test-apt .stamps/bench
+	@tests/install-apt $(SUDO) -- masscan
 	$(PY) -m tests.bench
 
+fuzz: .stamps/bench
+	$(PY) -m tests.fuzz --runs $(FUZZ_RUNS) $(FUZZ_ARGS)
+
 # Each step says what it installs, and does it once a checkout.
-.stamps/demo-apt:
+.stamps/demo-apt: Makefile
 	@tests/install-apt $(SUDO) -- $(DEMO_APT)
 	@mkdir -p .stamps && touch $@
 
-.stamps/test-apt:
+.stamps/test-apt: Makefile
 	@tests/install-apt $(SUDO) -- $(TEST_APT)
 	@mkdir -p .stamps && touch $@
 
@@ -48,16 +99,32 @@ bench: .stamps/test-apt .stamps/dev
 	  || tests/install-apt $(SUDO) -- python3 python3-venv
 	@mkdir -p .stamps && touch $@
 
-.stamps/venv: .stamps/python-apt pyproject.toml
+# What is installed is what the lock files name, by their hashes: a venv that is kept and a new one are the same.
+.stamps/venv: .stamps/python-apt pyproject.toml requirements.lock requirements.build.lock
 	@echo "installing segwatch and its dependencies into $(VENV)"
 	@test -x $(PY) || python3 -m venv $(VENV)
-	@$(PY) -m pip install --quiet --disable-pip-version-check -e .
+	@$(PIP) --require-hashes -r requirements.lock -r requirements.build.lock
+	@$(PIP) --no-deps --no-build-isolation -e .
 	@mkdir -p .stamps && touch $@
 
-.stamps/dev: .stamps/venv
+.stamps/dev: .stamps/venv requirements.dev.lock
 	@echo "installing the development tools into $(VENV)"
-	@$(PY) -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@$(PIP) --require-hashes -r requirements.dev.lock
 	@mkdir -p .stamps && touch $@
+
+.stamps/bench: .stamps/dev requirements.bench.lock
+	@$(PIP) --require-hashes -r requirements.bench.lock
+	@mkdir -p .stamps && touch $@
+
+# The loader says the same with each of them.
+.stamps/pyyaml: .stamps/venv
+	@for version in 6.0.2 6.0.3 6.0.4; do $(PIP) --no-deps --target .stamps/pyyaml-$$version pyyaml==$$version || exit; done
+	@touch $@
+
+.stamps/uv: .stamps/python-apt
+	@python3 -m venv .stamps/uv.venv
+	@.stamps/uv.venv/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
+	@ln -sf uv.venv/bin/uv $@
 
 clean:
 	rm -rf .stamps $(VENV) build dist

@@ -1,4 +1,4 @@
-"""`python -m agent --state-dir DIR [--log json|console] [--verbose]`: the idle daemon, without the command line."""
+"""`python -m agent --state-dir DIR [--log json|console] [--user NAME] [--verbose]`: the idle daemon, without the command line."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from pathlib import Path
 
 from agent.config import ConfigError, load
 from agent.daemon import serve
+from agent.identity import lacks_raw
 from agent.journal import open_log
 from agent.lock import held
-from agent.spool import SpoolError
+from agent.privileges import settle
+from agent.spool_schema import SpoolError
+from wire.privileges import close_inherited
 
 USAGE = 2
 
@@ -18,20 +21,21 @@ USAGE = 2
 def main(arguments: list[str]) -> int:
     """Run the daemon; the exit code."""
     left = [argument for argument in arguments if argument != "--verbose"]
-    match left:
-        case ["--state-dir", directory]:
-            as_json = not sys.stderr.isatty()
-        case ["--state-dir", directory, "--log", "json" | "console" as form]:
-            as_json = form == "json"
-        case _:
-            sys.stderr.write("usage: python -m agent --state-dir DIR [--log json|console] [--verbose]\n")
-            return USAGE
-    state_dir = Path(directory)
+    options = dict(zip(left[::2], left[1::2], strict=False))
+    form = options.get("--log") or ("console" if sys.stderr.isatty() else "json")
+    known = options.keys() <= {"--state-dir", "--log", "--user"} and form in {"json", "console"}
+    if len(left) % 2 or not known or "--state-dir" not in options:
+        sys.stderr.write("usage: python -m agent --state-dir DIR [--log json|console] [--user NAME] [--verbose]\n")
+        return USAGE
+    state_dir = Path(options["--state-dir"])
     try:
         config = load(state_dir)
-        log = open_log(config.name, as_json=as_json, verbose=left != arguments)
+        log = open_log(config.name, as_json=form == "json", verbose=left != arguments)
         with held(state_dir):
-            asyncio.run(serve(config, state_dir, log))
+            lacks = lacks_raw()  # asked while this process can still open such a socket itself
+            for note in settle(options.get("--user") or config.user, state_dir):
+                log.warning("privileges", note=note)
+            asyncio.run(serve(config, state_dir, log, raw_lacks=lacks))
     except (ConfigError, SpoolError) as error:
         sys.stderr.write(f"segwatch agent: {error}\n")
         return USAGE
@@ -39,4 +43,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    close_inherited()
     sys.exit(main(sys.argv[1:]))

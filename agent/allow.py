@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from ipaddress import IPv4Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from reachability.blackout import active_blackout
 from reachability.topology import Blackout, Network
@@ -30,6 +30,9 @@ class AllowList:
             parsed = ip_address(address)
         except ValueError:
             return f"'{address}' is not an address"
+        # The kernel would send IPv4, past the rules for that.
+        if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
+            return f"{address} is an IPv4 address in IPv6's clothes"
         broadcast = isinstance(parsed, IPv4Address) and parsed == IPv4Address(0xFFFFFFFF)
         if parsed.is_multicast or parsed.is_unspecified or broadcast:
             return f"{address} is not one host's address"

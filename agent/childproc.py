@@ -10,12 +10,15 @@ from collections.abc import Callable, Sequence
 
 from agent.journal import Log
 from probes.childwire import Configure, FromChild, ToChild, Unframer, frame
+from wire.messages import Stop
+from wire.privileges import Capability, hand_on, mask
 
 IDLE_S = 8.0  # after its last round; late arrivals are watched for 5 s of it
 END_S = 1.0
 READ_BYTES = 256 * 1024
 # -P: a `probes` directory in the current one is not what is meant.
 COMMAND = (sys.executable, "-P", "-m", "probes.child")
+FOR_CHILD = mask(Capability.NET_RAW)
 
 
 class PacketChild:
@@ -50,9 +53,12 @@ class PacketChild:
         return self._process.pid if self._process is not None and self._process.returncode is None else 0
 
     def tell(self, order: ToChild) -> None:
-        """Send it an order; it is started first when it is not there."""
-        self._orders.put_nowait(order)
-        self._touch()
+        """Send it an order; it is started first when it is not there, but not to be told to stop."""
+        if isinstance(order, Stop):
+            self._drop_orders()
+        if self.pid or not isinstance(order, Stop):
+            self._orders.put_nowait(order)
+            self._touch()
 
     def set_busy(self, busy: bool) -> None:
         """Whether a round needs it; it ends some seconds after the last did."""
@@ -78,7 +84,10 @@ class PacketChild:
         self._kill_at, self._ending = None, False
         try:
             process = await asyncio.create_subprocess_exec(
-                *self._command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+                *self._command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                preexec_fn=lambda: hand_on(FOR_CHILD),
             )
         except OSError as error:
             self._drop_orders()
@@ -100,6 +109,7 @@ class PacketChild:
         finally:
             await self._end(process, kill=self._kill_at is not None)
             self._process = None
+            self._drop_stops()
         if not expected:
             self._drop_orders()
             self._died(f"the packet child ended unexpectedly with code {process.returncode}")
@@ -167,6 +177,13 @@ class PacketChild:
             process.kill()
             await process.wait()
             raise
+
+    def _drop_stops(self) -> None:
+        """What it did not live to be told: it has stopped, and the next one is not started for that."""
+        for _ in range(self._orders.qsize()):
+            order = self._orders.get_nowait()
+            if not isinstance(order, Stop):
+                self._orders.put_nowait(order)
 
     def _drop_orders(self) -> None:
         while not self._orders.empty():

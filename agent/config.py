@@ -15,11 +15,14 @@ import msgspec
 
 from reachability.blackout import Cron, zone
 from reachability.topology import Blackout
-from wire.mqtt import parse_url
+from wire.dial import Broker, parse_url
+from wire.keyfiles import Exposed, check_directory, check_key
 from wire.signing import read_verify_key
 from wire.topics import NAME
 
 FILE = "agent.json"
+RENEWED = "renewed.pem"  # certificate and key that the agent got over its own channel: one file, so that they fit
+NEXT_KEY, NEXT = "next.key", "next.pem"  # what it has made and asked for; what came and was not tried yet
 
 
 class ConfigError(Exception):
@@ -56,6 +59,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     rate_pps: int = 1000
     flows: int = 0  # entries in connection tables at a time; 0: what the coordinator says
     state_dir: str = ""
+    user: str = ""  # that the daemon changes to; "": `segwatch` where there is such a user
     blackout: tuple[Window, ...] = ()
 
     def blackouts(self) -> tuple[Blackout, ...]:
@@ -108,16 +112,37 @@ def load(state_dir: Path) -> AgentConfig:
         read_verify_key((state_dir / held.coordinator).read_text())
     except ValueError as error:
         raise ConfigError(f"{state_dir / held.coordinator}: {error}") from error
-    key = state_dir / held.key
-    if key.stat().st_mode & 0o077:
-        raise ConfigError(f"{key} can be read by others. Mend it: chmod 600 {key}")
+    try:
+        check_directory(state_dir)
+        for key in {state_dir / held.key, credential(config, state_dir)[1]}:
+            check_key(key)
+    except Exposed as error:
+        raise ConfigError(str(error)) from error
     return config
+
+
+def credential(config: AgentConfig, state_dir: Path) -> tuple[Path, Path]:
+    """Certificate and key to connect with: the ones that were renewed, else the bundle's."""
+    renewed = state_dir / RENEWED
+    if renewed.is_file():
+        return renewed, renewed
+    return state_dir / config.credentials.certificate, state_dir / config.credentials.key
+
+
+def broker_of(config: AgentConfig, state_dir: Path) -> Broker:
+    """Where the agent connects to, and as who."""
+    certificate, key = credential(config, state_dir)
+    held = config.credentials
+    return Broker.parse(
+        config.broker, ca=state_dir / held.ca, certificate=certificate, key=key, server_name=held.server_name
+    )
 
 
 def save(config: AgentConfig, state_dir: Path) -> None:
     """Leave it for the daemon."""
     temporary = state_dir / f".{FILE}.{os.getpid()}"
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+    temporary.unlink(missing_ok=True)  # root writes here, where the agent's own user could have put a link
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(msgspec.json.format(msgspec.json.encode(config), indent=1))
     temporary.replace(state_dir / FILE)
 

@@ -8,93 +8,96 @@ import secrets
 import signal
 import sqlite3
 import time
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import assert_never
 
+from agent import offset
 from agent.allow import AllowList
+from agent.answers import Answers
+from agent.challenges import Challenges
 from agent.childproc import COMMAND, PacketChild
-from agent.config import AgentConfig
+from agent.config import AgentConfig, ConfigError, broker_of
 from agent.identity import lacks_raw, own_addresses
 from agent.journal import Log
 from agent.memory import give_back
 from agent.names import resolve
 from agent.outbox import Outbox
+from agent.renewal import Renewal, in_child, switching, try_out
 from agent.rounds import Rounds
 from agent.spool import Spool
+from agent.upkey import Signer
 from probes.childwire import ChildArmed, Configure, FromChild, Ready, SourceDone, WitnessDone
-from reachability.observation import SourceReport, WitnessReport
+from wire.dial import parse_url
 from wire.envelope import BadMessage, pack_up
-from wire.messages import VERSION, Ack, Arm, Close, Go, Plan, Resolve, Status, Stop, Up
-from wire.mqtt import Broker, Link, Message, NotConnected, Will, parse_url
-from wire.signing import Letter, channel_of, check_sequence, open_down, read_verify_key
+from wire.messages import VERSION, Ack, Arm, Close, Go, Plan, Renewed, Resolve, Status, Stop, Up
+from wire.mqtt import Link, Message, NotConnected, Will
+from wire.refusals import Refusals
+from wire.signing import Letter, Refused, Replayed, open_down, read_verify_key
 from wire.topics import UpChannel, all_down, up
 
 STATUS_S = 20.0
 GOODBYE_S = 0.5
-SHOWN_REFUSALS = 8
-MOST_ANSWERS = 1000
-
-
-@dataclass(slots=True)
-class _Refusals:
-    """What was refused since the start: how often, and the newest in words."""
-
-    count: int = 0
-    newest: deque[str] = field(default_factory=lambda: deque(maxlen=SHOWN_REFUSALS))
-
-    def add(self, why: str) -> None:
-        self.count += 1
-        if why not in self.newest:
-            self.newest.append(why)
 
 
 class Daemon:
     """One agent. `run` returns after `stop`; what it cannot live without raises."""
 
-    def __init__(self, config: AgentConfig, state_dir: Path, log: Log, *, child: Sequence[str] = COMMAND) -> None:
-        self._config, self._log = config, log
+    def __init__(
+        self,
+        config: AgentConfig,
+        state_dir: Path,
+        log: Log,
+        *,
+        child: Sequence[str] = COMMAND,
+        raw_lacks: str | None = None,
+    ) -> None:
+        """`raw_lacks`: why the packet child will have no raw sockets, "" when it will; None to try one here."""
+        self._config, self._log, self._state_dir = config, log, state_dir
         self._instance = secrets.token_hex(8)
         self._stopping = asyncio.Event()
         self._status_wanted = asyncio.Event()
-        self._refusals = _Refusals()
-        self._lost = 0
+        self._refusals = Refusals()
+        self._challenges = Challenges(lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
+        self._statuses = 0
         self._rate = config.rate_pps
         self._flows = Plan(digest="").flows
         self._held: tuple[float, tuple[tuple[float, int], ...]] = (0.0, ())  # since when, what the last child left
-        self._raw_lacks = lacks_raw()
+        self._raw_lacks = lacks_raw() if raw_lacks is None else raw_lacks
         self._allow = AllowList.of(config.allow, config.deny, config.blackouts())
-        credentials = config.credentials
-        self._key = read_verify_key((state_dir / credentials.coordinator).read_text())
+        self._key = read_verify_key((state_dir / config.credentials.coordinator).read_text())
+        self._signer = Signer(config, state_dir)
         self._spool = Spool(state_dir / "spool.sqlite")
         self._topics = {channel: up(config.environment, config.name, channel) for channel in UpChannel}
-        broker = Broker.parse(
-            config.broker,
-            ca=state_dir / credentials.ca,
-            certificate=state_dir / credentials.certificate,
-            key=state_dir / credentials.key,
-            server_name=credentials.server_name,
-        )
+        broker = broker_of(config, state_dir)
         self._link = Link(
             broker,
             subscriptions=all_down(config.environment, config.name),
-            will=lambda: Will(self._topics[UpChannel.STATUS], pack_up(self._status(online=False))),
+            will=self._will,
             log=lambda problem: log.warning("not connected", problem=problem),
         )
-        self._outbox = Outbox(self._link, self._spool, self._topics[UpChannel.OBSERVATIONS])
-        self._answers: asyncio.Queue[Up] = asyncio.Queue(MOST_ANSWERS)
+        self._outbox = Outbox(self._link, self._spool, self._topics[UpChannel.OBSERVATIONS], sign=self._signer.sign)
+        self._answers = Answers(self._link, self._topics[UpChannel.ROUND], self._pack)
         self._child = PacketChild(self._configure, heard=self._heard, died=self._child_died, log=log, command=child)
         self._rounds = Rounds(
             config.name,
             lambda: (self._allow, self._allow.refuses_now(datetime.now(UTC))),
             self._child,
-            spool=self._put,
-            answer=self._answer,
+            spool=lambda report: self._outbox.put(report, log),
+            answer=self._answers.put,
             refused=self._refuse,
             clock=time.monotonic,
+        )
+        self._renewal = Renewal(
+            state_dir,
+            child=in_child(state_dir),
+            ask=self._answers.put,
+            try_out=lambda path: try_out(replace(broker, certificate=path, key=path)),
+            switch=switching(self._link, lambda: bool(self._rounds)),
+            changed=self._status_wanted.set,
+            log=log,
         )
 
     def stop(self) -> None:
@@ -111,9 +114,10 @@ class Daemon:
                 tasks = [
                     group.create_task(self._receive(group), name="receive"),
                     group.create_task(self._say_status(), name="status"),
-                    group.create_task(self._send_answers(), name="answers"),
+                    group.create_task(self._answers.run(), name="answers"),
                     group.create_task(self._outbox.run(), name="outbox"),
                     group.create_task(self._child.run(), name="packet child"),
+                    group.create_task(self._renewal.run(), name="renewal"),
                 ]
                 await self._stopping.wait()
                 await self._say_goodbye()
@@ -125,21 +129,26 @@ class Daemon:
 
     async def _receive(self, group: asyncio.TaskGroup) -> None:
         async for message in self._link.messages():
-            self._take(message, group)
+            try:
+                self._take(message, group)
+            except Exception as error:  # noqa: BLE001 - one order that cannot be obeyed must not end the agent
+                self._log.exception("an order is refused")
+                self._refuse(f"a fault of segwatch while it was obeyed, please report it: {type(error).__name__}")
             message.done()
 
     def _take(self, message: Message, group: asyncio.TaskGroup) -> None:
         """Check a message that came down and do what it says; the broker that brought it is not trusted."""
         try:
-            letter = open_down(self._key, message.payload, agent=self._config.name, now=time.time())
-            channel = channel_of(letter.body)
-            check_sequence(letter, self._spool.taken(channel))
-            self._spool.take(channel, letter.sequence)
+            letter = open_down(self._key, message.payload, agent=self._config.name)
         except BadMessage as error:
             self._refuse(str(error))
             return
-        except sqlite3.Error as error:
-            self._refuse(f"a message was not taken: the state directory cannot be written: {error}")
+        try:
+            self._challenges.take(letter)
+        except Refused as error:
+            # A broker may send an acknowledgement again, and a newer one covers it.
+            if not (isinstance(error, Replayed) and isinstance(letter.body, Ack)):
+                self._refuse(str(error))
             return
         self._obey(letter, group)
 
@@ -149,10 +158,13 @@ class Daemon:
             case Plan():
                 self._rate = min(body.rate_pps, self._config.rate_pps)
                 self._flows = min(body.flows, self._config.flows or body.flows)
+                offset.record(self._state_dir, time.time() - letter.issued, time.time())
             case Ack():
                 self._acknowledged(body)
             case Resolve():
                 group.create_task(self._resolve(body), name=f"resolve {body.id}")
+            case Renewed():
+                self._renewal.answer(body)
             case Arm() | Go() | Close() | Stop():
                 self._log.debug("order", kind=type(body).__name__.lower(), round=getattr(body, "round", ""))
                 self._rounds.obey(body)
@@ -167,7 +179,7 @@ class Daemon:
             self._log.error("batches stay in the spool", problem=str(error))
 
     async def _resolve(self, request: Resolve) -> None:
-        self._answer(await resolve(request))
+        self._answers.put(await resolve(request))
 
     def _heard(self, message: FromChild) -> None:
         match message:
@@ -187,7 +199,7 @@ class Daemon:
         self._rounds.child_died(why)
 
     def _configure(self) -> Configure:
-        host, port = parse_url(self._config.broker)
+        host, port = parse_url(self._config.broker)[0]
         since, held = self._held
         age = time.monotonic() - since
         return Configure(
@@ -199,43 +211,6 @@ class Daemon:
             broker_port=port,
         )
 
-    def _put(self, report: SourceReport | WitnessReport) -> int:
-        """Spool a report; 0 when that is not possible, which counts as lost."""
-        try:
-            if isinstance(report, SourceReport):
-                sequence = self._spool.put(sources=(report,))
-            else:
-                sequence = self._spool.put(witnesses=(report,))
-        except (sqlite3.Error, ValueError) as error:
-            if report.kept:  # the packets make it large, and it stands without them
-                self._log.warning("the packets of a report are lost", round=report.round, problem=str(error))
-                return self._put(replace(report, kept=()))
-            self._lost += 1
-            self._log.error("a report is lost", round=report.round, problem=str(error))
-            return 0
-        self._outbox.changed()
-        return sequence
-
-    def _answer(self, answer: Up) -> None:
-        if self._answers.full():  # the coordinator has long given up on the oldest
-            self._answers.get_nowait()
-        self._answers.put_nowait(answer)
-
-    async def _send_answers(self) -> None:
-        """Answers are for rounds that run now: tried for a while, then dropped; the coordinator goes on without."""
-        while True:
-            answer = await self._answers.get()
-            payload = pack_up(answer)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(30):
-                    while True:
-                        await self._link.wait_connected()
-                        try:
-                            await self._link.publish(self._topics[UpChannel.ROUND], payload)
-                            break
-                        except NotConnected:
-                            await asyncio.sleep(0.1)
-
     def _refuse(self, why: str) -> None:
         self._refusals.add(why)
         self._log.warning("refused", why=why)
@@ -246,15 +221,13 @@ class Daemon:
         connections = 0
         while True:
             now = await self._link.wait_connected()
+            self._status_wanted.clear()
+            with contextlib.suppress(NotConnected):
+                await self._publish(self._status(online=True))
             if now != connections:
                 connections = now
                 self._log.info("connected", broker=self._config.broker, times=now)
-                self._outbox.reconnected()
-            self._status_wanted.clear()
-            with contextlib.suppress(NotConnected):
-                await self._link.publish(
-                    self._topics[UpChannel.STATUS], pack_up(self._status(online=True)), retain=True
-                )
+                self._outbox.reconnected()  # now that the coordinator knows by which key they are signed
             self._rounds.expire()
             if not self._child.pid:
                 give_back()
@@ -270,11 +243,26 @@ class Daemon:
     async def _say_goodbye(self) -> None:
         with contextlib.suppress(NotConnected, TimeoutError):
             async with asyncio.timeout(GOODBYE_S):
-                await self._link.publish(
-                    self._topics[UpChannel.STATUS], pack_up(self._status(online=False)), retain=True
-                )
+                await self._publish(self._status(online=False))
+
+    async def _publish(self, status: Status) -> None:
+        await self._link.publish(self._topics[UpChannel.STATUS], self._pack(status), retain=True)
+
+    def _will(self) -> Will:
+        """For a new connection, by a certificate that may be another than the last one's."""
+        try:
+            self._signer.renew()
+        except ConfigError as error:
+            self._log.error("the key of before goes on signing", problem=str(error))
+        return Will(self._topics[UpChannel.STATUS], self._pack(self._status(online=False)))
+
+    def _pack(self, message: Up | Status) -> bytes:
+        return self._signer.sign(pack_up(message))
 
     def _status(self, *, online: bool) -> Status:
+        self._statuses += 1
+        certificate, key, proof = self._signer.shown()
+        held = self._renewal.held
         return Status(
             name=self._config.name,
             environment=self._config.environment,
@@ -287,18 +275,26 @@ class Daemon:
             rate_pps=self._config.rate_pps,
             flows=self._config.flows,
             spooled=len(self._spool),
-            lost=self._spool.gap + self._lost,
-            refused=tuple(self._refusals.newest),
+            lost=self._spool.gap,
+            untold=self._spool.untold,
+            refused=self._refusals.newest,
             refusals=self._refusals.count,
             sent_at=time.time(),
             traces=True,
+            number=self._statuses,
+            challenge=self._challenges.current() if online else b"",
+            certificate=certificate,
+            key=key,
+            proof=proof,
+            certificate_from=held.starts if held else 0.0,
+            certificate_until=held.ends if held else 0.0,
+            generation=held.generation if held else -1,
         )
 
 
-async def serve(config: AgentConfig, state_dir: Path, log: Log) -> None:
+async def serve(config: AgentConfig, state_dir: Path, log: Log, *, raw_lacks: str | None = None) -> None:
     """Run until SIGTERM or SIGINT."""
-    daemon = Daemon(config, state_dir, log)
-    loop = asyncio.get_running_loop()
+    daemon = Daemon(config, state_dir, log, raw_lacks=raw_lacks)
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, daemon.stop)
+        asyncio.get_running_loop().add_signal_handler(number, daemon.stop)
     await daemon.run()

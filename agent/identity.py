@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import socket
 from ipaddress import ip_address
-from pathlib import Path
 
 import netifaces
 
-CAP_NET_RAW = 13
 LACKS_NET_RAW = "this process lacks CAP_NET_RAW"
 
 
@@ -34,12 +32,3 @@ def lacks_raw() -> str:
     except OSError as error:
         return f"this host has no packet sockets: {error.strerror}"
     return ""
-
-
-def capabilities() -> int:
-    """The effective capability set, as a bit mask; 0 where the kernel does not say."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        key, _, value = line.partition(":")
-        if key == "CapEff":
-            return int(value, 16)
-    return 0

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 
-# structlog's console renderer imports rich when it is installed: 10 MiB that an idle agent must not hold.
-sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
+from wire.slim import without
 
-import structlog  # noqa: E402 - after the line above
+# structlog's console renderer imports rich when it is installed: 10 MiB that an idle agent must not hold.
+with without("rich"):
+    import structlog
 
 Log = structlog.typing.FilteringBoundLogger
 
@@ -24,7 +25,6 @@ def open_log(name: str, *, as_json: bool, verbose: bool = False) -> Log:
         ],
         wrapper_class=structlog.make_filtering_bound_logger("debug" if verbose else "info"),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
     )
     log: Log = structlog.get_logger(agent=name)
     return log

@@ -14,7 +14,7 @@ from agent.config import ConfigError
 @contextlib.contextmanager
 def held(state_dir: Path) -> Iterator[None]:
     """Hold the state directory alone; ConfigError when another agent does. The kernel lets go of it when we die."""
-    descriptor = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -19,6 +19,7 @@ from reachability.vocabulary import Reason, State
 from wire.messages import Arm, Armed, Close, Done, Go, Stop, Up
 
 MOST_ROUNDS = 256  # a coordinator that never closes them is not followed for ever
+STOP_S = 0.2
 SOURCE_S = 6 * 3600.0  # no sweep takes longer
 
 
@@ -116,7 +117,11 @@ class Rounds:
         self._child.set_busy(False)
 
     def expire(self) -> None:
-        """Forget rounds that nobody closed in time; the packet child disarms them itself."""
+        """Forget rounds that nobody closed in time (the packet child disarms them itself); end probing in a blackout."""
+        _, not_now = self._allow()
+        if not_now and any(isinstance(current.order, Go) for current in self._open.values()):
+            self._note(not_now)
+            self._stop(Stop(reason=not_now))
         for name in [name for name, current in self._open.items() if current.until < self._clock()]:
             del self._open[name]
         self._child.set_busy(bool(self._open))
@@ -165,13 +170,14 @@ class Rounds:
         self._spool(report)
 
     def _stop(self, order: Stop) -> None:
-        """All probing ends within a second: the child is told, and killed when it has not ended by then."""
+        """All probing ends within a second: the child is told, and killed when it has not ended soon."""
         self._child.tell(order)
-        self._child.stop_within(0.8)
+        self._child.stop_within(STOP_S)
         why = f"stopped: {order.reason}" if order.reason else "stopped"
-        for current in self._open.values():
-            if isinstance(current.order, Go):
-                self._fail_source(current.order, current, why)
+        for name, current in self._open.items():
+            if isinstance(current.order, Go):  # what was stopped tried nothing: no observation, rather than an error
+                report = SourceReport(round=name, agent=self._agent, raw=False, problems=(why,))
+                self._finish(name, report, current, 0.0, ok=False)
         self._open.clear()
 
     def _source_done(self, message: SourceDone) -> None:
@@ -205,16 +211,14 @@ class Rounds:
     def _refusals(self, targets: tuple[Target, ...]) -> tuple[tuple[Observation, ...], tuple[str, ...]]:
         """Error observations for the targets that must not be touched, and the reasons, each once."""
         allow, not_now = self._allow()
-        # A name that did not resolve is sent nowhere: the child says so.
-        reasons = {
-            target: not_now or (allow.refuses(target.address) if is_address(target.address) else "")
-            for target in targets
-        }
+        reasons = {target: not_now or allow.refuses(target.address) for target in targets if is_address(target.address)}
         said = tuple(dict.fromkeys(why for why in reasons.values() if why))
         for why in said:
             self._note(why)
-        refused = tuple(_error(target, Reason.NOT_ALLOWED, why) for target, why in reasons.items() if why)
-        return refused, said
+        refused = [_error(target, Reason.NOT_ALLOWED, why) for target, why in reasons.items() if why]
+        # A name that did not resolve goes nowhere, and no further: what looks names up is not what sends.
+        refused += [_error(target, Reason.RESOLVE_FAILED, "") for target in targets if target not in reasons]
+        return tuple(refused), said
 
     def _remember(self, name: str, current: _Round) -> None:
         while len(self._open) >= MOST_ROUNDS:

@@ -6,35 +6,30 @@ import asyncio
 import datetime as dt
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from agent.config import AgentConfig
-from agent.identity import lacks_raw, own_addresses
-from wire.mqtt import Broker, Link
+from agent.config import AgentConfig, broker_of, credential
+from agent.identity import own_addresses
+from agent.offset import recorded
+from agent.renewal import try_out
+from cli import agentsandbox
+from cli.checkline import Line
+from cli.roster import SKEW_S, apart
+from wire.certificates import ends_soon
 from wire.topics import all_down
 
 CONNECT_S = 6.0
-SOON = dt.timedelta(days=14)
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One thing that an agent needs: `lacks` says what is missing and what to do, empty when nothing is."""
-
-    what: str
-    holds: str
-    lacks: tuple[str, ...] = ()
-
-
-def examine(config: AgentConfig, state_dir: Path, now: dt.datetime) -> Iterator[Line]:
-    """Every check, as it is made."""
+def examine(config: AgentConfig, state_dir: Path, user: str, now: dt.datetime) -> Iterator[Line]:
+    """Every check, as it is made; `user` is the one to change to, "" for the usual one."""
     yield _identity(config, state_dir, now)
     yield _broker(config, state_dir)
-    yield _raw()
+    yield _clock(state_dir)
+    yield from agentsandbox.lines(state_dir, user)
     yield _namespace()
     narrowed = f", denied: {', '.join(config.deny)}" if config.deny else ""
     windows = f", {len(config.blackout)} blackout windows" if config.blackout else ""
@@ -42,43 +37,26 @@ def examine(config: AgentConfig, state_dir: Path, now: dt.datetime) -> Iterator[
 
 
 def _identity(config: AgentConfig, state_dir: Path, now: dt.datetime) -> Line:
-    certificate = x509.load_pem_x509_certificate((state_dir / config.credentials.certificate).read_bytes())
+    certificate = x509.load_pem_x509_certificate(credential(config, state_dir)[0].read_bytes())
     name = _attribute(certificate, NameOID.COMMON_NAME)
     environment = _attribute(certificate, NameOID.ORGANIZATIONAL_UNIT_NAME)
     ends = certificate.not_valid_after_utc
-    renew = f"make a new bundle on the coordinator's host: segwatch pki agent {config.name} …"
+    renew = f"make a new bundle on the coordinator's host: segwatch pki renew {config.name} …"
     holds = f"{name} of {environment}, certificate until {ends:%Y-%m-%d} ({(ends - now).days} days)"
     if (name, environment) != (config.name, config.environment):
         return Line("identity", holds, (f"the configuration says {config.name} of {config.environment}", renew))
     if now > ends:
         return Line("identity", holds, ("the certificate has expired: the broker refuses it", renew))
-    if now > ends - SOON:
-        return Line("identity", holds, ("the certificate ends soon", renew))
+    if ends_soon(certificate.not_valid_before_utc.timestamp(), ends.timestamp(), now.timestamp()):
+        missed = "the certificate ends soon; a running agent renews it before: its log says why it has not"
+        return Line("identity", holds, (missed, renew))
     return Line("identity", holds)
 
 
 def _broker(config: AgentConfig, state_dir: Path) -> Line:
-    held = config.credentials
-    broker = Broker.parse(
-        config.broker,
-        ca=state_dir / held.ca,
-        certificate=state_dir / held.certificate,
-        key=state_dir / held.key,
-        server_name=held.server_name,
-    )
-    link = Link(broker, subscriptions=all_down(config.environment, config.name))
-
-    async def connect() -> str:
-        async with link:
-            try:
-                async with asyncio.timeout(CONNECT_S):
-                    await link.wait_connected()
-            except TimeoutError:
-                return link.problem
-        return ""
-
     start = time.perf_counter()
-    problem = asyncio.run(connect())
+    subscriptions = all_down(config.environment, config.name)
+    problem = asyncio.run(try_out(broker_of(config, state_dir), subscriptions, CONNECT_S))
     if problem:
         return Line(
             "broker",
@@ -88,17 +66,14 @@ def _broker(config: AgentConfig, state_dir: Path) -> Line:
     return Line("broker", f"{config.broker} lets it in, {(time.perf_counter() - start) * 1000:.0f} ms")
 
 
-def _raw() -> Line:
-    if why := lacks_raw():
-        return Line(
-            "raw packets",
-            "",
-            (
-                f"{why}: no witness here, and cells that need one will be inconclusive.",
-                "To grant it: AmbientCapabilities=CAP_NET_RAW in the unit, or run it as root.",
-            ),
-        )
-    return Line("raw packets", "CAP_NET_RAW: it can witness, and send raw")
+def _clock(state_dir: Path) -> Line:
+    known = recorded(state_dir)
+    if known is None:
+        return Line("clock", "not held against the coordinator's yet; orders do not hang on it")
+    ahead_s, at = known
+    when = dt.datetime.fromtimestamp(at, dt.UTC)
+    how = "in step with" if abs(ahead_s) < SKEW_S else apart(ahead_s)
+    return Line("clock", f"{how} the coordinator's, at {when:%Y-%m-%d %H:%M} UTC; orders do not hang on it")
 
 
 def _namespace() -> Line:

@@ -11,11 +11,12 @@ from typing import Any
 import msgspec
 import yaml
 
-from agent.bundle import write_private
-from agent.config import AgentConfig, Credentials, check, save
+from agent.config import NEXT, NEXT_KEY, RENEWED, AgentConfig, Credentials, check, save
 from cli.errors import Problem
+from wire.keyfiles import write_private
 
-MOST_BYTES = 1024 * 1024
+MOST_BYTES = 64 * 1024  # thousands of networks
+_STUMBLES = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError)
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -25,7 +26,8 @@ def parse_agent_yaml(text: bytes, where: str) -> AgentConfig:
         raise Problem(f"{where} is larger than a configuration can be")
     try:
         data = yaml.load(text, Loader=_NoAliases)  # noqa: S506 - it derives from SafeLoader
-    except (yaml.YAMLError, UnicodeError, RecursionError) as error:
+    # PyYAML's own constructors raise the rest, for `!!timestamp x`, 2026-13-45 or `!!bool x`.
+    except (yaml.YAMLError, *_STUMBLES) as error:
         raise Problem(f"{where} does not read as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
         raise Problem(f"{where} holds no keys: it needs name, environment, broker, allow")
@@ -39,8 +41,16 @@ def parse_agent_yaml(text: bytes, where: str) -> AgentConfig:
 
 
 def install(config: AgentConfig, files: Mapping[str, bytes], state_dir: Path) -> None:
-    """Write the credentials (`certificate`, `key`, `ca`, `coordinator` to their bytes) and the configuration."""
+    """Write the credentials (`certificate`, `key`, `ca`, `coordinator` to their bytes) and the configuration.
+
+    What was renewed since goes with a new bundle, and stays with the one that it came from: a unit may give the same
+    bundle at each start.
+    """
     names = {"certificate": "agent.pem", "key": "agent.key", "ca": "ca.pem", "coordinator": "coordinator.pub"}
+    held_before = state_dir / names["certificate"]
+    if not held_before.is_file() or held_before.read_bytes() != files["certificate"]:
+        for name in (RENEWED, NEXT, NEXT_KEY):
+            (state_dir / name).unlink(missing_ok=True)
     for kind, name in names.items():
         write_private(state_dir / name, files[kind])
     held = msgspec.structs.replace(Credentials(), server_name=config.credentials.server_name)

@@ -36,7 +36,7 @@ class Client:
     def __init__(self, endpoint: Endpoint, timeout_s: float = TIMEOUT_S) -> None:
         if not endpoint:
             raise Problem(
-                "which coordinator?", "Give --state-dir DIR (on its host), or --coordinator URL with --token TOKEN."
+                "which coordinator?", "Give --state-dir DIR (on its host), or --coordinator URL with --token-file FILE."
             )
         self._endpoint = endpoint
         self._timeout_s = timeout_s
@@ -105,7 +105,9 @@ class Client:
         if status == http.HTTPStatus.NOT_FOUND and said:
             raise GoneError(said)
         if status in {http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN}:
-            raise Problem(f"the coordinator at {self._where} does not take this token", "Give its token with --token.")
+            raise Problem(
+                f"the coordinator at {self._where} does not take this token", "Give its token with --token-file."
+            )
         raise Problem(said or f"the coordinator at {self._where} answered {status}, which this version does not know")
 
     @property

@@ -12,9 +12,10 @@ import structlog
 
 from cli import options
 from cli.errors import Problem
-from cli.loading import load
+from cli.loading import certificate_life, load
 
-KEYS = ("topology", "pki", "broker", "listen", "store", "web", "state_dir", "alerts")
+EMBEDDED = "embedded"
+KEYS = ("topology", "pki", "broker", "listen", "store", "web", "state_dir", "alerts", "certificate_life")
 
 
 @click.command(
@@ -26,23 +27,40 @@ KEYS = ("topology", "pki", "broker", "listen", "store", "web", "state_dir", "ale
 @click.option(
     "--pki", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="From `segwatch pki init`."
 )
-@click.option("--listen", metavar="ADDRESS:PORT", help="Where its broker listens for agents.")
+@click.option(
+    "--listen",
+    metavar="ADDRESS:PORT",
+    help="Where its broker listens for agents. With --broker: where it answers their controls itself (TCP and UDP).",
+)
+@click.option(
+    "--broker",
+    metavar="mqtts://HOST:PORT",
+    help="One that you run, or 'embedded' (default). A cluster's nodes: mqtts://HOST:PORT,HOST:PORT,… `segwatch pki"
+    " broker` writes its configuration.",
+)
 @click.option("--web", metavar="ADDRESS:PORT", help="Serve the API, /healthz and /metrics there too.")
 @click.option(
     "--state-dir", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Its own; made when absent."
+)
+@click.option(
+    "--certificate-life", metavar="TIME", help="Of those that agents renew while it runs: 90d unless told otherwise."
 )
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="The same as YAML; options go over it.")
 @click.option("--log", "log_form", type=click.Choice(["json", "console"]), help="JSON unless on a terminal.")
 @options.common
 def command(config: Path | None, log_form: str | None, **given: Any) -> int:
-    """The daemon in the middle: broker, rounds, store, findings, API.
+    """The daemon in the middle: its broker or yours, rounds, store, findings, API.
 
     SIGHUP or a changed topology file is taken up without a restart; a broken one is refused and the old stays.
     """
-    from coordinator.broker import BrokerError, Listen  # noqa: PLC0415 - cryptography and aiohttp are slow to import
-    from coordinator.daemon import Settings, serve  # noqa: PLC0415
+    from coordinator.broker import BrokerError  # noqa: PLC0415 - cryptography and aiohttp are slow to import
+    from coordinator.listen import Listen  # noqa: PLC0415 - cryptography and aiohttp are slow to import
     from coordinator.pki import PkiError  # noqa: PLC0415
+    from coordinator.service import serve  # noqa: PLC0415
+    from coordinator.settings import Settings  # noqa: PLC0415
     from coordinator.store import StoreError  # noqa: PLC0415
+    from wire.dial import parse_url  # noqa: PLC0415
+    from wire.keyfiles import Exposed  # noqa: PLC0415
 
     values = {**(_configuration(config) if config else {}), **{name: v for name, v in given.items() if v is not None}}
     asked = (
@@ -55,13 +73,18 @@ def command(config: Path | None, log_form: str | None, **given: Any) -> int:
     if missing:
         raise click.UsageError(f"the coordinator needs {', '.join(missing)}")
     topology = load(Path(values["topology"]))
+    broker = str(values.get("broker") or EMBEDDED)
     try:
+        if broker != EMBEDDED:
+            parse_url(broker)
         settings = Settings(
             topology=Path(values["topology"]),
             pki=Path(values["pki"]),
             listen=Listen.parse(str(values["listen"])),
             state_dir=Path(values["state_dir"]),
+            broker="" if broker == EMBEDDED else broker,
             web=Listen.parse(str(values["web"])) if values.get("web") else None,
+            certificate_life=certificate_life(str(values.get("certificate_life") or "90d")),
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
@@ -71,7 +94,7 @@ def command(config: Path | None, log_form: str | None, **given: Any) -> int:
     )
     try:
         asyncio.run(serve(settings, topology))
-    except* (BrokerError, PkiError, StoreError) as group:
+    except* (BrokerError, Exposed, PkiError, StoreError) as group:
         raise Problem(str(_first(group))) from group
     except* OSError as group:
         cause = _first(group)
@@ -112,15 +135,14 @@ def _configuration(path: Path) -> dict[str, Any]:
     unknown = [str(key) for key in data if key not in KEYS]
     if unknown:
         raise Problem(f"{path}: unknown key '{unknown[0]}'; the keys are {', '.join(KEYS)}")
-    if data.get("broker", "embedded") != "embedded":
-        raise Problem(f"{path}: broker '{data['broker']}': this version runs its embedded broker only")
     for key, scheme in (("store", "sqlite:///"),):
         if key in data and not str(data[key]).startswith(scheme):
             raise Problem(f"{path}: store '{data[key]}': this version stores in SQLite, in its state directory")
     for key in ("topology", "pki", "state_dir"):
         if key in data:
             data[key] = path.parent / str(data[key])
-    return {key: data[key] for key in ("topology", "pki", "listen", "web", "state_dir") if key in data}
+    taken = ("topology", "pki", "broker", "listen", "web", "state_dir", "certificate_life")
+    return {key: data[key] for key in taken if key in data}
 
 
 def _first(group: BaseExceptionGroup[Any]) -> BaseException:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Protocol
@@ -19,6 +19,7 @@ from cli.dashboard_screens import CellsScreen, ExplainScreen
 from cli.errors import Problem
 from cli.grid import LEGEND, by_pair, counted, headline, live, pair_cell
 from cli.render import GLYPHS, clean, clock, plural
+from cli.roster import notes
 
 Body = Mapping[str, Any]
 EVERY_S = 2.0
@@ -68,8 +69,11 @@ class Dashboard(App[None]):
         Binding("q", "quit", "Leave"),
     ]
 
-    def __init__(self, client: Reader, every_s: float = EVERY_S) -> None:
+    def __init__(
+        self, client: Reader, every_s: float = EVERY_S, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         super().__init__()
+        self._now = now
         self.client = client
         self.picture: Picture | None = None
         self.gone_since: datetime | None = None
@@ -123,8 +127,8 @@ class Dashboard(App[None]):
 
     def lose(self, why: str) -> None:
         """The coordinator is gone: say since when, and keep the last picture in grey."""
-        self.gone_since = self.gone_since or datetime.now(UTC)
-        last = f"; the picture is of {clock(self.picture.status['now'])}" if self.picture else ""
+        self.gone_since = self.gone_since or self._now()
+        last = f"; the picture is of {clock(self.picture.status['now'], self._now())}" if self.picture else ""
         since = self.gone_since.strftime("%H:%M:%S")
         self.query_one("#gone", Static).update(f"! coordinator gone since {since} UTC: {why}{last}; reconnecting")
         self.screen_stack[0].add_class("gone")
@@ -147,8 +151,11 @@ class Dashboard(App[None]):
         whole = picture.coverage["coverage"] >= 1.0
         word, style = ("FAIL", "bad") if failing else ("PASS", "good") if whole else ("UNPROVEN", "warn")
         text = Text.assemble((f"{word} ", STYLES[style]), f"{plural(failing, 'finding')} · ")
+        if stopped := picture.status.get("stopped"):
+            since = f"since {clock(picture.status['stopped_at'], self._now())}: {clean(stopped)} "
+            text = Text.assemble(("STOPPED ", STYLES["bad"]), since, "· ", text)
         text.append(counted(picture.coverage, len(picture.matrix["environments"])))
-        text.append(f" · {clock(picture.status['now'])} UTC", "dim")
+        text.append(f" · {clock(picture.status['now'], self._now())} UTC", "dim")
         self.screen_stack[0].query_one("#headline", Static).update(text)
 
     def _matches(self, *texts: str) -> bool:
@@ -179,7 +186,7 @@ class Dashboard(App[None]):
         rows = []
         for finding in self._listed:
             glyph, style = GLYPHS[finding["result"]]
-            about = f" {finding['severity']}, {finding['status']} {clock(finding['first_seen'])}\n"
+            about = f" {finding['severity']}, {finding['status']} {clock(finding['first_seen'], self._now())}\n"
             text = Text.assemble((f"{glyph} {finding['id']}", STYLES[style]), (about, "dim"))
             title = textwrap.wrap(clean(headline(finding)), max(20, self.size.width * 43 // 100 - 10))
             rows.append([text.append("\n".join(f"  {line}" for line in title))])
@@ -194,7 +201,14 @@ class Dashboard(App[None]):
             age = f"last cycle {agent['age_s']:.0f} s ago" if agent["age_s"] is not None else "no cycle yet"
             text = Text.assemble(("● " if up else "○ ", STYLES["good" if up else "bad"]), agent["name"].ljust(width))
             text.append(f"  {agent['state']}, {age}, {agent['rate_pps']} packets/s, {agent['spooled']} spooled")
-            lines.append(text.append(f"  lacks: {clean(agent['lacks'])}" if agent["lacks"] else "", "yellow"))
+            lost = agent["lost"]["reports"] + agent["lost"]["untold"]
+            text.append(f", {lost} lost" if lost else "", "yellow")
+            text.append(_ends_soon(agent.get("certificate")), "yellow")
+            lines.append(text.append("".join(f"  {note}" for note in notes(agent)), "yellow"))
+        refused = picture.status.get("refused") or {"count": 0}
+        if refused["count"]:
+            said = f"! refused {plural(refused['count'], 'message')} from agents, last: {clean(refused['newest'][-1])}"
+            lines.append(Text(said, STYLES["warn"]))
         self.screen_stack[0].query_one("#agents", Static).update(Text("\n").join(lines))
 
     def on_data_table_cell_selected(self, _: DataTable.CellSelected) -> None:
@@ -256,6 +270,13 @@ class Dashboard(App[None]):
         box = self.query_one("#filter", Input)
         box.display = bool(box.value)
         self.query_one("#matrix", DataTable).focus()
+
+
+def _ends_soon(certificate: Body | None) -> str:
+    if certificate is None or not certificate["soon"]:
+        return ""
+    days = certificate["days"]
+    return f"  certificate ends in {plural(round(days), 'day')}" if days > 0 else "  certificate has ended"
 
 
 def refill(table: DataTable[Text], labels: Sequence[str], rows: Sequence[Sequence[Text]]) -> None:

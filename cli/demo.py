@@ -126,7 +126,7 @@ class Story:
         lines += ["    " + line for line in labelled("declared", text, self._style.width - 4, 9)]
         if evidence := told.get("evidence"):
             seen = (
-                f"{evidence['reason']} after {evidence['rtt_ms']:.1f} ms"
+                f"{evidence['reason']} after {evidence['rtt_ms']:.3f} ms"
                 if evidence["rtt_ms"] is not None
                 else evidence["reason"]
             )

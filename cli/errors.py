@@ -7,6 +7,8 @@ from typing import IO, Any
 
 import click
 
+from cli.journal import STDERR, as_errors
+
 USAGE = 2  # exit code of a usage or configuration error
 
 
@@ -27,4 +29,5 @@ class Problem(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print it, to stderr unless told otherwise."""
-        print(f"{self.verb}: {self.message}", file=file or sys.stderr)
+        text = f"{self.verb}: {self.message}"
+        print(text if file is not None else "\n".join(as_errors([text], STDERR)), file=file or sys.stderr)

@@ -12,6 +12,7 @@ import click
 from cli import options
 from cli.client import Client
 from cli.errors import Problem
+from cli.evidence import controls, heard, sent, target, witness
 from cli.exchange import NOTHING_KEPT, pcap, timeline, write
 from cli.grid import where
 from cli.options import Endpoint
@@ -20,7 +21,6 @@ from cli.render import (
     NO_PACKET,
     NO_SESSION,
     Paint,
-    clean,
     clock,
     labelled,
     paint,
@@ -92,8 +92,8 @@ def explanation(body: Body, style: Paint) -> list[str]:
         lines += _exchange(body["cell"], body["evidence"], style)
         if body.get("exchange"):
             lines += timeline(body["exchange"], style)
-        lines += _controls(body["evidence"], style)
-        lines += labelled("witness", _witness(body), style.width)
+        lines += labelled("control", controls(body["evidence"]), style.width)
+        lines += labelled("witness", witness(body), style.width)
     if body.get("trace") is not None:
         lines += traces(body["trace"], style)
     if body["row"] is not None:
@@ -114,8 +114,6 @@ def _by(event: Body) -> str:
     return f" by {event['by']} ({event['text']})" if event["by"] else ""
 
 
-SENT_MSS = (1460, 1440)  # IPv4, IPv6
-_FIELDS = {"sequence": "sequence number", "timestamp": "timestamp"}
 _LABELS = ("declared", "round", "packets", "control", "witness", "trace", "so", "meaning", "next", "settle", "history")
 
 
@@ -179,12 +177,8 @@ def _round(body: Body, style: Paint) -> list[str]:
 def _exchange(cell: Body, e: Body, style: Paint) -> list[str]:
     """The packets as a drawing: what went out, what came back."""
     left = f"   {cell['agent']} {cell['source_address']} "
-    port = f":{cell['ports'].partition('-')[0].partition(',')[0]}" if cell["ports"] else ""
-    ipv6 = ":" in cell["address"] and port
-    target = f"[{cell['address']}]{port}" if ipv6 else f"{cell['address']}{port}"
-    copies = f"{plural(e['sent'], 'copy', 'copies')} over {plural(e['flows'], 'flow')}, {e['way'] or 'not sent'}"
-    via = f" by {e['via']}" if e["via"] else ""
-    out = f"{left}──{_PROBE[e['protocol']]}──▶ {target}"
+    to = target(cell)
+    out = f"{left}──{_PROBE[e['protocol']]}──▶ {to}"
     indent = " " * len(left)
     answer = ANSWERS.get(e["reason"])
     if e["state"] == "error":
@@ -192,16 +186,9 @@ def _exchange(cell: Body, e: Body, style: Paint) -> list[str]:
     elif answer is None:
         back = f"{indent}   silence"
     else:
-        back = f"{indent}◀──{answer}── {e['refused_by'] or target}"
-    facts = []
-    if e["rtt_ms"] is not None:
-        facts.append(f"{e['rtt_ms']:.3f} ms")
-    if e["hops"] is not None:
-        facts.append(plural(e["hops"], "hop"))
-    if e["note"]:
-        facts.append(f'said "{clean(e["note"])}"' + (f", as {e['inside_by']} heard inside" if e["inside_same"] else ""))
+        back = f"{indent}◀──{answer}── {e['refused_by'] or to}"
     column = max(len(out), len(back)) + 3
-    lines = [f"{out:<{column}}{copies}{via}", f"{back:<{column}}{', '.join(facts)}".rstrip()]
+    lines = [f"{out:<{column}}{sent(e)}", f"{back:<{column}}{heard(e)}".rstrip()]
     return [part for line in lines for part in _fold(line, column, style.width)]
 
 
@@ -213,54 +200,3 @@ def _fold(line: str, column: int, width: int) -> list[str]:
         return [line[:column].rstrip(), *labelled("", line[column:], width, 6)]
     wrapped = labelled("", line[column:], width, column)
     return [line[:column] + wrapped[0][column:], *wrapped[1:]]
-
-
-def _controls(e: Body, style: Paint) -> list[str]:
-    who = e["inside_by"] or "another agent"
-    inside = f"inside: {who} got {_inside(e)} from it" if e["inside"] else "inside: nobody asked"
-    canary = {
-        "clear": "canary: closed or silent before and after",
-        "open": "canary: open too, so that everything there seems open",
-        "unknown": "canary: unknown",
-    }.get(e["canary"], "")
-    if e["control"]:
-        source = f"source: {e['control_by']}" if e["control_by"] else "source: its packets got out"
-    else:
-        source = "source: no packet of it was shown to get out"
-    return labelled("control", "; ".join(filter(None, [inside, canary, source])), style.width)
-
-
-def _inside(e: Body) -> str:
-    return {"open": "an answer", "closed": "'closed'", "filtered": "silence", "open|filtered": "silence"}.get(
-        e["inside"], f"'{e['inside']}'"
-    )
-
-
-def _witness(body: Body) -> str:
-    e, name = body["evidence"], body["witness"]
-    if e["arrival"] == "no-witness":
-        who = f"{name} could not tell" if name else f"none on {body['cell']['address']}"
-        why = f": {e['no_witness_why']}" if e["no_witness_why"] and name else ""
-        return f"{who}{why}" + ("" if name else " (an agent there would show whether the packet arrives)")
-    if e["arrival"] == "not-seen":
-        return f"{name or 'the witness'} listened the whole time and saw none of the {e['sent']} copies"
-    answered = "answered" if e["answered"] else "did not answer"
-    bound = "a socket is bound there" if e["bound"] else "no socket is bound there"
-    came = f" from {e['came_from']}" if e["came_from"] else ""
-    copies = plural(e["arrived"], "copy", "copies")
-    on_the_way = "".join(f"; {text}" for text in _changes(e, body["cell"]["address"]))
-    return f"{name or 'the witness'} saw {copies} arrive{came}; the host {answered}, {bound}{on_the_way}"
-
-
-def _changes(e: Body, address: str) -> list[str]:
-    """What somebody on the way did to the packets."""
-    sent = SENT_MSS[":" in address]
-    return [
-        text
-        for text, shown in (
-            (f"the {_FIELDS.get(e['altered'], '')} was rewritten on the way", e["altered"]),
-            (f"the MSS arrived as {e['mss']}, sent as {sent}", e["mss"] not in {0, sent}),
-            (f"the DSCP arrived as {e['dscp']}, sent as 0", e["dscp"]),
-        )
-        if shown
-    ]

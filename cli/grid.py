@@ -47,6 +47,8 @@ def pair_cell(results: Body, entry: Body | None, failing: Sequence[Body]) -> lis
         parts.append((f"✓ {entry['declared_paths']} declared", "good"))
     if results["waived"]:
         parts.append((f"~ {results['waived']} waived", "warn"))
+    if results.get("baselined"):
+        parts.append((f"~ {results['baselined']} known", "warn"))
     untested = entry["not_run"] == entry["required"]
     if entry["coverage"] < 1.0:
         stale = entry["stale"] == entry["required"]

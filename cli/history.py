@@ -1,4 +1,4 @@
-"""`segwatch history`: what happened to findings, the newest first."""
+"""`segwatch history`: what happened to findings and to agents' certificates, the newest first."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ _GLYPHS = {
     "resolved": ("✓", "good"),
     "waived": ("~", "warn"),
     "acknowledged": ("~", "warn"),
+    "revoked": ("✗", "warn"),
 }
 
 
@@ -30,7 +31,7 @@ _GLYPHS = {
 @options.coordinator
 @options.common
 def command(*, endpoint: Endpoint, output: str, finding: str | None) -> None:
-    """Show what happened to findings."""
+    """Show what happened to findings, and to agents' certificates."""
     body = [event for event in Client(endpoint).get("history") if finding in {None, event["finding"]}]
     if output == "json":
         click.echo(json.dumps(body, indent=2))
@@ -49,7 +50,7 @@ def listing(body: Sequence[Body], style: Paint) -> list[str]:
         rows.append(
             [
                 clock(event["at"]),
-                f"{style(glyph, tone)} {event['finding']}",
+                f"{style(glyph, tone)} {event['finding'] or event['agent']}",
                 event["what"],
                 clip(by + event["text"], 60),
             ]

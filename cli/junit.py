@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from cli import baseline
 from cli.render import parse_time
 
 Body = Mapping[str, Any]
@@ -22,7 +23,7 @@ def junit(run: Body) -> str:
     if started:
         suite.set("timestamp", started.strftime("%Y-%m-%dT%H:%M:%S"))
     for check in run["checks"]:
-        _case(suite, check)
+        _case(suite, check, result["findings"])
     counts = {tag: len(suite.findall(f"testcase/{tag}")) for tag in ("failure", "error", "skipped")}
     for holder in (suite, root := ET.Element("testsuites", name="segwatch")):
         holder.set("tests", str(len(run["checks"])))
@@ -34,7 +35,7 @@ def junit(run: Body) -> str:
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def _case(suite: ET.Element, check: Body) -> None:
+def _case(suite: ET.Element, check: Body, findings: Sequence[Body]) -> None:
     case = ET.SubElement(
         suite, "testcase", classname=f"{check['source']} to {check['destination']}", name=check["path"]
     )
@@ -46,8 +47,14 @@ def _case(suite: ET.Element, check: Body) -> None:
             ET.SubElement(case, "system-out").text = text
         case "fail":
             names = "".join(f" {name}" for name in check["findings"])
+            mine = [f for f in findings if f["id"] in check["findings"] and f.get("baseline")]
+            text = "\n".join([*(f"baseline: {_safe(baseline.of_finding(f))}" for f in mine), text])
             kind = "missing-path" if check["declared"] == "required" else "unexpected-path"
             ET.SubElement(case, "failure", type=kind, message=f"{summary}{names}").text = text
+        case "baselined":
+            known = [f for f in findings if f["id"] in check["findings"] and f["result"] == "baselined"]
+            ET.SubElement(case, "skipped", message="; ".join(_safe(baseline.of_finding(f)) for f in known) or summary)
+            ET.SubElement(case, "system-out").text = text
         case "waived":
             ET.SubElement(case, "skipped", message=summary)
             ET.SubElement(case, "system-out").text = text

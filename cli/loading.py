@@ -1,13 +1,17 @@
-"""A topology file for a command: loaded, or every error of it as one problem with exit code 2."""
+"""What a command is given, read: a topology file, a life of certificates; or one problem with exit code 2."""
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 from cli.errors import Problem
 from cli.render import plural
 from coordinator.topology_file import TopologyErrors, load_topology
+from coordinator.topology_values import parse_duration
 from reachability.topology import Topology
+
+LEAST_LIFE_S = 10
 
 
 def load(path: Path) -> Topology:
@@ -16,3 +20,14 @@ def load(path: Path) -> Topology:
         return load_topology(path)
     except TopologyErrors as error:
         raise Problem(f"the topology has {plural(len(error.errors), 'error')}:", *error.errors) from error
+
+
+def certificate_life(text: str) -> dt.timedelta:
+    """How long certificates last, of `90d`; Problem when it is no such time."""
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise Problem(f"the life of certificates: {error}") from error
+    if seconds < LEAST_LIFE_S:
+        raise Problem(f"the life of certificates: {text} is too short to renew one; it is at least {LEAST_LIFE_S} s")
+    return dt.timedelta(seconds=seconds)

@@ -21,17 +21,23 @@ VERBS: dict[str, tuple[str, str]] = {
     "demo": ("cli.demo:command", "See it work: a sealed estate, a planted leak, the finding."),
     "topology": ("cli.topology:command", "Check a topology file; explain which line decides a path."),
     "plan": ("cli.plan:command", "What would be probed, by whom, for how long; sends nothing."),
+    "try": ("cli.trial:command", "Is this port really closed? Two machines, one line to copy."),
     "probe": ("cli.probe:command", "One probe, once, with its evidence."),
     "pki": ("cli.pki:command", "Keys, certificates, and an agent's bundle."),
     "coordinator": ("cli.coordinator:command", "The daemon in the middle."),
     "agent": ("cli.agent:command", "The daemon in an environment."),
     "verify": ("cli.verify:command", "One cycle now, and an exit code: the staging test."),
+    "stop": ("cli.stop:command", "End all probing within a second; `--resume` goes on."),
     "dashboard": ("cli.dashboard:command", "The live view of a running coordinator."),
     "matrix": ("cli.matrix:command", "Which environment reaches which, cell by cell if asked."),
     "findings": ("cli.findings:command", "What a person must look at; `findings ack` and `export`."),
     "explain": ("cli.explain:command", "Why this verdict, and what would settle it."),
     "coverage": ("cli.coverage:command", "How much of what must be proven is proven."),
+    "report": ("cli.report.verb:command", "A report to hand over: a page, Markdown, CSV or JSON."),
     "history": ("cli.history:command", "What changed, and when."),
+    "install": ("cli.install.verb:install", "systemd units for agent, coordinator and the periodic test."),
+    "uninstall": ("cli.install.verb:uninstall", "Take a unit away, with its state and user."),
+    "store": ("cli.store:command", "Check, back up and restore what the coordinator keeps."),
 }
 
 

@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
+
+from cli.errors import Problem
+from wire.keyfiles import Exposed, check_key
 
 Command = Callable[..., Any]
 _LOOK = "segwatch.look"
@@ -35,6 +39,16 @@ class Endpoint:
     def __bool__(self) -> bool:
         """Whether it names one at all."""
         return self.state_dir is not None or bool(self.url)
+
+
+def duration(text: str) -> float:
+    """The type of an option such as `10m`: seconds; a usage error for what is no duration."""
+    from coordinator.topology_values import parse_duration  # noqa: PLC0415 - most verbs read no YAML
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def look() -> Look:
@@ -93,7 +107,7 @@ def output(*formats: str) -> Callable[[Command], Command]:
 
 
 def coordinator(command: Command) -> Command:
-    """--state-dir, or --coordinator with --token, as the parameter `endpoint`: an `Endpoint`."""
+    """--state-dir, or --coordinator with its token, as the parameter `endpoint`: an `Endpoint`."""
 
     @click.option(
         "--state-dir",
@@ -103,11 +117,40 @@ def coordinator(command: Command) -> Command:
         help="The coordinator's state directory, on this host (or SEGWATCH_STATE_DIR).",
     )
     @click.option("--coordinator", "url", envvar="SEGWATCH_COORDINATOR", metavar="URL", help="Its API, from elsewhere.")
-    @click.option("--token", envvar="SEGWATCH_TOKEN", metavar="TOKEN", help="The token for --coordinator.")
+    @click.option(
+        "--token-file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="With the token for it."
+    )
+    @click.option(
+        "--token",
+        envvar="SEGWATCH_TOKEN",
+        metavar="TOKEN",
+        help="The token itself; better SEGWATCH_TOKEN or --token-file: others on this host see arguments.",
+    )
     @functools.wraps(command)
-    def wrapped(*args: Any, state_dir: Path | None, url: str | None, token: str | None, **more: Any) -> Any:
+    def wrapped(
+        *args: Any,
+        state_dir: Path | None,
+        url: str | None,
+        token: str | None,
+        token_file: Path | None,
+        **more: Any,
+    ) -> Any:
         if state_dir is not None and url:
             raise click.UsageError("--state-dir and --coordinator name two coordinators; give one of them")
-        return command(*args, endpoint=Endpoint(state_dir, url or "", token or ""), **more)
+        if click.get_current_context().get_parameter_source("token") is ParameterSource.COMMANDLINE:
+            click.echo("Others on this host can see --token in the list of processes: use --token-file.", err=True)
+        held = _token(token_file) if token_file is not None else token or ""
+        return command(*args, endpoint=Endpoint(state_dir, url or "", held), **more)
 
     return wrapped
+
+
+def _token(path: Path) -> str:
+    """The token in a file that is its owner's alone."""
+    try:
+        check_key(path)
+        return path.read_text(encoding="utf-8").strip()
+    except Exposed as error:
+        raise Problem(str(error)) from error
+    except (OSError, ValueError) as error:
+        raise Problem(f"{path} does not read: {error}") from error

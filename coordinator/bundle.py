@@ -16,7 +16,7 @@ import yaml
 
 from coordinator import pki
 from reachability.topology import Topology, is_address
-from wire.mqtt import parse_url
+from wire.dial import parse_url
 
 Interfaces = Mapping[str, Iterable[str]]  # name -> its addresses
 
@@ -35,15 +35,20 @@ def make_bundle(
     agent: str,
     *,
     broker: str,
+    coordinator: str = "",
     directory: Path,
     now: dt.datetime,
+    life: dt.timedelta = pki.AGENT_LIFE,
     interfaces: Interfaces | None = None,
 ) -> Bundle:
-    """A new certificate for the agent and what goes with it; KeyError for an agent that is not declared."""
+    """A new certificate for the agent and what goes with it; KeyError for an agent that is not declared.
+
+    `coordinator` is where source controls reach the coordinator, when that is not the broker's host.
+    """
     environment = topology.agents()[agent]
-    host, _ = parse_url(broker)
-    allow = allowed(topology, host, own_interfaces() if interfaces is None else interfaces)
-    issued = pki.issue_agent(directory, environment, agent, now)
+    hosts = [host for host, _ in parse_url(broker)] + ([coordinator] if coordinator else [])
+    allow = allowed(topology, hosts, own_interfaces() if interfaces is None else interfaces)
+    issued = pki.issue_agent(directory, environment, agent, now, life)
     configuration = {
         "name": agent,
         "environment": environment,
@@ -71,11 +76,11 @@ def make_bundle(
     return Bundle(_tar(files, now), issued.expires, allow)
 
 
-def allowed(topology: Topology, broker_host: str, interfaces: Interfaces) -> tuple[str, ...]:
-    """The topology's networks and the broker's addresses, the ones of its interface too where it is this machine."""
+def allowed(topology: Topology, hosts: Iterable[str], interfaces: Interfaces) -> tuple[str, ...]:
+    """The topology's networks and the hosts' addresses, the ones of their interface too where it is this machine."""
     networks = [str(network) for environment in topology.environments.values() for network in environment.networks]
-    brokers = (broker_host,) if is_address(broker_host) else _resolve(broker_host)
-    addresses = [str(ip_address(address)) for address in brokers]
+    found = [address for host in hosts for address in ((host,) if is_address(host) else _resolve(host))]
+    addresses = [str(ip_address(address)) for address in found]
     for own in interfaces.values():
         held = list(own)
         # Source controls of the other family reach the coordinator at these.

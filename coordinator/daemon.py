@@ -4,53 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from ipaddress import ip_address
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-import psutil
 import structlog
 
 from coordinator import pki, tasks
-from coordinator.broker import EmbeddedBroker, Listen
+from coordinator.brokercheck import BrokerCheck, Lack
+from coordinator.certificates import Ends, Renewals, Revocations
+from coordinator.clock import WatchedClock
 from coordinator.collect import Collector
 from coordinator.echo import Echo
 from coordinator.estate import Estate
+from coordinator.external import broker_of
+from coordinator.floods import CUT_S, Floods
+from coordinator.listen import addresses_of
 from coordinator.orders import Controls
 from coordinator.post import Postman
 from coordinator.rounds import Engine
 from coordinator.runs import Runs
 from coordinator.scheduler import Scheduler
-from coordinator.store import KEEP_PACKETS_S, KEEP_ROUNDS_S, Store
+from coordinator.settings import Settings
+from coordinator.signers import Signers
+from coordinator.store import Store
 from coordinator.views import iso
 from coordinator.watch import Watch
+from coordinator.watchdog import Watchdog
 from coordinator.web import Api
 from reachability.life import Event
 from reachability.topology import Topology
-from wire.messages import VERSION
+from wire.keyfiles import check_directory
+from wire.messages import VERSION, Stop
 from wire.mqtt import Link
 from wire.topics import all_up
 
 SILENT_S = 65.0  # an agent says its status every 20 s
 REVIEW_S = 5.0
-SWEEP_OUT_S, CLEAR_OUT_S = 3600.0, 60.0
+FORGET_S = 60.0  # a little each minute holds nobody up
 
 log = structlog.get_logger("coordinator")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What the command line or the configuration file says."""
-
-    topology: Path
-    pki: Path
-    listen: Listen
-    state_dir: Path
-    web: Listen | None = None
 
 
 class Daemon:
@@ -61,29 +55,51 @@ class Daemon:
         self._stopping = asyncio.Event()
         self._plans_wanted: set[str] = set()
         self._plan_wanted = asyncio.Event()
+        self._cut_wanted = asyncio.Event()
         key = pki.load_signing_key(settings.pki)
+        self._own = pki.ends(settings.pki)
+        self._not_renewed = ""
+        check_directory(settings.state_dir)
         self.store = Store(settings.state_dir)
-        self.estate = Estate(topology, self.store, time.time)
-        self.broker = EmbeddedBroker(
-            topology,
-            settings.pki,
-            settings.state_dir,
-            settings.listen,
-            log=lambda problem: log.error("broker", problem=problem),
-        )
+        clock = WatchedClock()
+        self.estate = Estate(topology, self.store, clock)
+        clock.stepped.append(self.estate.clock_stepped)
+        self._revocations = Revocations(settings.pki, self.estate.generations, self._revoke)
+        self._tell(self.estate.revoke(self._revocations.held))
+        self.broker = broker_of(settings, topology, self._revocations.held)
+        self._lacks: tuple[Lack, ...] | None = None  # what the broker cannot do, once that was tried
         self.link = Link(
             self.broker.endpoint(),
             subscriptions=all_up(),
             name="coordinator",
             log=lambda problem: log.warning("not connected to the broker", problem=problem),
         )
-        self.post = Postman(self.link, key, self.store, self._environment, time.time)
+        self._watchdog = Watchdog(self.link, self.broker.restart, time.monotonic)
+        self.post = Postman(self.link, key, self.store, self._environment, self._challenge, clock)
         self._echo = Echo()
         self._controls = Controls(addresses_of(settings.listen), settings.listen.port)
         self.engine = Engine(self.estate, self.post, self._echo, lambda: self._controls, events=self._tell)
         self.runs = Runs(self.estate, self.engine)
-        self.watch = Watch(settings.topology, topology, self._take_topology, time.time)
-        self._collector = Collector(self.estate, self.engine, self.post, self._want_plan)
+        self.watch = Watch(settings.topology, topology, self._take_topology, clock)
+        self.floods = Floods(time.monotonic, self._cut)
+        self._renewals = Renewals(
+            settings.pki,
+            self.post,
+            generation_of=self._generation,
+            told=lambda agent, until: self._tell(self.estate.renewed(agent, until)),
+            clock=clock,
+            life=settings.certificate_life,
+        )
+        self._ends = Ends()
+        self._collector = Collector(
+            self.estate,
+            self.engine,
+            self.post,
+            Signers((settings.pki / "ca.pem").read_bytes(), clock, self._generation),
+            self._want_plan,
+            self._renewals.ask,
+            floods=self.floods,
+        )
         self._scheduler = Scheduler(
             self.estate, self.engine.cycle, held=lambda: "verify" if self.runs.active else self.engine.stopped
         )
@@ -99,9 +115,9 @@ class Daemon:
             await self.broker.start()
             listening = await self._echo.listen(self._controls.addresses, self._controls.port)
             self._controls = replace(self._controls, echo=frozenset(listening))
-            await self._echo.accept(
-                [a for a in self._controls.addresses if a != self._settings.listen.dial], self._controls.port
-            )
+            # Where the embedded broker listens it answers itself.
+            taken = () if self._settings.broker else (self._settings.listen.dial,)
+            await self._echo.accept([a for a in self._controls.addresses if a not in taken], self._controls.port)
             async with self._api.serving(self._settings.state_dir, self._settings.web), self.link:
                 log.info(
                     "coordinator serves",
@@ -112,13 +128,17 @@ class Daemon:
                 )
                 async with asyncio.TaskGroup() as group:
                     tasks = [
+                        group.create_task(self._check_broker(), name="broker check"),
                         group.create_task(self._collector.run(self.link), name="collect"),
                         group.create_task(self._collector.acknowledge(), name="acknowledge"),
                         group.create_task(self._send_plans(), name="plans"),
                         group.create_task(self._keep_house(), name="house"),
+                        group.create_task(self._keep_out(), name="floods"),
                         group.create_task(self._scheduler.run(), name="schedule"),
                         group.create_task(self.runs.serve(), name="verify runs"),
                         group.create_task(self.watch.run(), name="topology file"),
+                        group.create_task(self._revocations.run(), name="revocations"),
+                        group.create_task(self._renewals.run(), name="renewals"),
                     ]
                     await self._stopping.wait()
                     for task in tasks:
@@ -131,28 +151,92 @@ class Daemon:
 
     def more_status(self) -> dict[str, Any]:
         """What only the daemon knows, for the API's status."""
-        refused = self.watch.refused
-        web = self._settings.web
+        refused, refusals = self.watch.refused, self._collector.refusals
+        web, halt = self._settings.web, self.engine.brake.halt
         return {
             "version": VERSION,
             "started": iso(self.estate.started),
             "topology_loaded": iso(self.watch.loaded_at),
             "topology_refused": {"at": iso(refused.at), "errors": list(refused.errors)} if refused else None,
-            "broker": {"connected": self.link.connected, "problem": self.link.problem or None},
-            "stopped": self.engine.stopped or None,
+            "store": {"problem": self.estate.problem or None},
+            "broker": {
+                "kind": "external" if self._settings.broker else "embedded",
+                "connected": self.link.connected,
+                "problem": self.link.problem or None,
+                "lacks": None
+                if self._lacks is None
+                else [{"name": lack.name, "text": lack.text} for lack in self._lacks],
+            },
+            "stopped": halt.reason if halt else None,
+            "stopped_at": iso(halt.at) if halt else None,
+            "stopped_by": halt.by or None if halt else None,
+            "floods": self.floods.body(),
+            "refused": {"count": refusals.count, "newest": list(refusals.newest)},
             "web": f"http://{f'[{web.dial}]' if ':' in web.dial else web.dial}:{web.port}" if web else None,
         }
+
+    def own_certificates(self) -> dict[str, tuple[float, float]]:
+        """Holder to from when until when its certificate is valid, epoch seconds."""
+        held = {"broker": self.broker.valid, **self._own}
+        return {holder: valid for holder, valid in held.items() if any(valid)}
 
     def _environment(self, agent: str) -> str | None:
         return self.estate.topology.agents().get(agent)
 
+    def _challenge(self, agent: str) -> bytes:
+        return self.estate.agents[agent].challenge if agent in self.estate.agents else b""
+
+    def _generation(self, agent: str) -> int:
+        return self.estate.generations.get(agent, 0)
+
+    async def _check_broker(self) -> None:
+        """Say what the broker lacks; BrokerError, which ends the coordinator, when it cannot be used."""
+        check = BrokerCheck(self.broker.endpoint(), self.estate.topology, self._settings.pki, self.post)
+        self._collector.own = lambda payload: payload in check.sent_up
+        self._lacks = await check.run()
+        log.info("the broker was tried", lacks=[lack.name for lack in self._lacks])
+        for lack in self._lacks:
+            log.warning("the broker lacks", name=lack.name, text=lack.text)
+
     async def _take_topology(self, topology: Topology) -> None:
         self.estate.take_topology(topology)
-        await self.broker.reload(topology)
+        await self._let_in()
         self._tell(self.estate.review())
         for name, state in self.estate.agents.items():
             if state.online:
                 self._want_plan(name)
+
+    def _cut(self, agent: str) -> None:
+        """Keep a flooding agent out for a while: the broker hangs up on it."""
+        text = f"{agent} sends more than an agent may: it is cut off for {CUT_S:.0f} s"
+        log.error("flood", agent=agent, text=text)
+        self.estate.note("cut", text)
+        if state := self.estate.agents.get(agent):
+            self.estate.agents[agent] = replace(state, online=False)  # its last will is not read either
+        self._cut_wanted.set()
+
+    async def _let_in(self) -> None:
+        """Give the broker the agents that may come in now."""
+        await self.broker.reload(self.estate.topology, self.floods.until)
+
+    async def _keep_out(self) -> None:
+        """Cut agents off, and let them in again when their time is over."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REVIEW_S):
+                    await self._cut_wanted.wait()
+            again = self.floods.let_in()
+            for agent in again:
+                text = f"{agent} is let in again; {self.floods.dropped[agent]} of its messages were dropped so far"
+                log.warning("flood", agent=agent, text=text)
+                self.estate.note("let in", text)
+            if again or self._cut_wanted.is_set():
+                self._cut_wanted.clear()
+                await self._let_in()
+
+    async def _revoke(self, generations: Mapping[str, int]) -> None:
+        await self.broker.revoke(generations)
+        self._tell(self.estate.revoke(generations))
 
     def _want_plan(self, agent: str) -> None:
         self._plans_wanted.add(agent)
@@ -165,11 +249,13 @@ class Daemon:
             while self._plans_wanted:
                 agent = self._plans_wanted.pop()
                 if agent in self.estate.agents:
+                    if self.engine.stopped:  # it may have missed the order, and be probing on
+                        await self.post(agent, Stop(reason=self.engine.stopped))
                     await self.post(agent, tasks.plan_for(self.estate.topology, self.estate.plan, agent))
 
     async def _keep_house(self) -> None:
         """Agents that have gone silent, cells that grow stale, waivers that end, rounds that are old."""
-        swept_at = cleared_at = time.monotonic()
+        forgot_at = time.monotonic()
         while True:
             await asyncio.sleep(REVIEW_S)
             now = self.estate.clock()
@@ -178,47 +264,35 @@ class Daemon:
                     self.estate.agents[name] = replace(state, online=False)
                     log.warning("agent is silent", name=name, seconds=round(now - state.last_seen))
             self._tell(self.estate.review())
-            if time.monotonic() - swept_at > SWEEP_OUT_S:
-                swept_at = time.monotonic()
-                self.store.forget_before(now - KEEP_ROUNDS_S, self.estate.standing())
-            if time.monotonic() - cleared_at > CLEAR_OUT_S:
-                cleared_at = time.monotonic()
-                self.store.forget_packets(now - KEEP_PACKETS_S, self.estate.standing())
+            if self.engine.brake.halt:  # a broker that was away has lost it
+                await self.engine.brake.remind()
+            await self._care_for_broker()
+            self._warn_of_ends(now)
+            if time.monotonic() - forgot_at > FORGET_S:
+                forgot_at = time.monotonic()
+                self.estate.forget()
+
+    async def _care_for_broker(self) -> None:
+        self.broker.take_up()
+        self.broker.look_at_disk()
+        self._watchdog.look()
+        try:
+            if await self.broker.renew(self.estate.now()):
+                log.info("the broker has a new certificate", until=iso(self.broker.valid[1]))
+        except (pki.PkiError, OSError) as error:
+            if str(error) != self._not_renewed:
+                self._not_renewed = str(error)
+                log.error("the broker's certificate is not renewed", problem=str(error))  # noqa: TRY400 - in words
+
+    def _warn_of_ends(self, now: float) -> None:
+        agents = {name: state.certificate for name, state in self.estate.agents.items() if not state.revoked}
+        for holder, ends in self._ends.due({**self.own_certificates(), **agents}, now):
+            log.warning("a certificate ends soon", holder=holder, ends=iso(ends), days=round((ends - now) / 86400, 1))
 
     def _tell(self, events: Iterable[Event]) -> None:
         for event in events:
-            log.info("finding", id=event.finding, what=event.what, text=event.text)
-
-
-def addresses_of(listen: Listen) -> tuple[str, ...]:
-    """Where agents' source controls may reach this coordinator: the address it listens on, and others beside it.
-
-    Those of the same interface answer in the other family; where it listens on all, all of them.
-    """
-    interfaces = [
-        [address.address for address in addresses if _is_global(address.address)]
-        for addresses in psutil.net_if_addrs().values()
-    ]
-    if listen.host == listen.dial:
-        if not _is_global(listen.host):
-            return (listen.host,)
-        beside = [address for own in interfaces if listen.host in own for address in own]
-        return tuple(dict.fromkeys((listen.host, *beside)))
-    return tuple(dict.fromkeys(address for own in interfaces for address in own))
-
-
-def _is_global(address: str) -> bool:
-    with contextlib.suppress(ValueError):
-        parsed = ip_address(address)
-        return not (parsed.is_loopback or parsed.is_link_local)
-    return False
-
-
-async def serve(settings: Settings, topology: Topology) -> None:
-    """Run until SIGTERM or SIGINT; SIGHUP loads the topology again."""
-    daemon = Daemon(settings, topology)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, daemon.stop)
-    loop.add_signal_handler(signal.SIGHUP, daemon.watch.look)
-    await daemon.run()
+            if event.agent:
+                say = log.warning if event.what == "revoked" else log.info
+                say("certificate", agent=event.agent, what=event.what, text=event.text)
+            else:
+                log.info("finding", id=event.finding, what=event.what, text=event.text)

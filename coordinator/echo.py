@@ -1,4 +1,4 @@
-"""What answers agents' source controls: a keyed UDP echo, of rounds that it knows, and TCP where the broker does not listen."""
+"""What answers agents' source controls: a keyed UDP echo, of rounds that it knows, and TCP where no broker listens."""
 
 from __future__ import annotations
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
+from coordinator.declared import declared, remedy, says_most
 from coordinator.exchanges import Exchanges
 from coordinator.views import Body, cell_body, finding_body, iso
 from reachability.advice import ROWS, advise
-from reachability.compare import Cell
+from reachability.compare import Cell, key_of
 from reachability.finding import Event, Finding
 from reachability.plan import PlanTarget
-from reachability.policy import nearest_paths
 from reachability.ports import PortSet
 from reachability.topology import Topology
-from reachability.vocabulary import Declared, Protocol, Result
-
-_WORST = (Result.FAIL, Result.WAIVED, Result.INCONCLUSIVE, Result.STALE, Result.NOT_RUN, Result.PASS)
+from reachability.vocabulary import Protocol
 
 
 class NothingToExplainError(LookupError):
@@ -53,7 +51,7 @@ def explain_finding(
     }
     if not mine:
         return {**body, **_nothing(finding)}
-    cell = min(mine, key=_says_most)
+    cell = min(mine, key=says_most)
     ports = None if cell.ports is None else cell.ports & (regions[cell.key] or PortSet())
     return {**body, **_cell(topology, plan, cell, ports, exchanges)}
 
@@ -101,7 +99,7 @@ def explain_cell(
             f"{port} of {destination} is in no cycle and no sweep of {source}: declare a service there, "
             "or add it to probing.sweep.ports"
         )
-    cell = min(found, key=_says_most)
+    cell = min(found, key=says_most)
     return {"finding": None, "history": [], **_cell(topology, plan, cell, cell_ports, exchanges)}
 
 
@@ -123,12 +121,6 @@ def _sources(cell: Cell) -> set[str]:
 def _destinations(cell: Cell, name: str | None) -> set[str]:
     service = {cell.service, f"{cell.key.destination}.{cell.service}"} if cell.service else set()
     return {cell.key.address, cell.key.destination, name or cell.key.address, *filter(None, service)}
-
-
-def _says_most(cell: Cell) -> tuple[int, int, float]:
-    if cell.judged is None:
-        return _WORST.index(cell.result), 99, 0.0
-    return _WORST.index(cell.result), cell.judged.verdict.row, -cell.judged.observed_at
 
 
 def _nothing(finding: Finding) -> Body:
@@ -155,14 +147,14 @@ def _cell(
     advice = advise(cell)
     shown = cell_body(cell)
     shown["ports"] = None if ports is None else str(ports)
-    target = next((t for t in plan if _is(t, cell)), None)
+    target = next((t for t in plan if key_of(t) == cell.key), None)
     body: Body = {
         "cell": shown,
         "result": cell.result.value,
         "grade": cell.grade or None,
-        "declared": _declared(topology, cell, target, shown["ports"]),
+        "declared": declared(topology, cell, target, shown["ports"]),
         "means": advice.means if advice else None,
-        "settle": [advice.settle] if advice else _remedy(topology, cell, shown["ports"]),
+        "settle": [advice.settle] if advice else remedy(topology, cell, shown["ports"]),
         "witness": target.witness or None if target else None,
         "inside": target.inside or None if target else None,
         "round": None,
@@ -180,58 +172,4 @@ def _cell(
         }
         body["evidence"] = asdict(judged.evidence)
         body["row"] = {"number": judged.verdict.row, "text": ROWS[judged.verdict.row]}
-    return body
-
-
-def _remedy(topology: Topology, cell: Cell, ports: str | None) -> list[str]:
-    """What to do about a cell that is not as declared."""
-    if cell.result is not Result.FAIL:
-        return []
-    what = f"{cell.key.address} {cell.key.protocol}/{ports}" if ports else f"{cell.key.address} icmp"
-    if cell.declared is Declared.REQUIRED:
-        return [f"let {cell.key.source_address or cell.key.agent} reach {what}", "see that the service listens there"]
-    return [
-        f"take out what lets {cell.key.source_address or cell.source_environment} reach {what} in the firewall",
-        f"or declare the path in {topology.file}, or waive it there for a while",
-    ]
-
-
-def _is(target: PlanTarget, cell: Cell) -> bool:
-    key = cell.key
-    return (target.agent, target.source_address, target.destination, target.address, target.protocol) == (
-        key.agent,
-        key.source_address,
-        key.destination,
-        key.address,
-        key.protocol,
-    )
-
-
-def _declared(topology: Topology, cell: Cell, target: PlanTarget | None, ports: str | None) -> Body:
-    """Which line decides; of what no line allows, the lines that were read in vain, and the nearest of them."""
-    what = f"{cell.key.protocol}/{ports}" if ports else "icmp"
-    where = f"{cell.key.destination}.{cell.service}" if cell.service else f"{cell.key.destination} {cell.key.address}"
-    waived = None
-    if cell.waiver is not None:
-        waived = {"id": cell.waiver.id, "line": cell.waiver.mark.line, "expires": iso(cell.waiver.expires.timestamp())}
-    body: Body = {"declared": cell.declared.value, "path": None, "nearest": None, "waiver": waived}
-    if cell.path is not None:
-        word = "required" if cell.declared is Declared.REQUIRED else "allowed"
-        path = cell.path
-        body["path"] = path.name
-        body["text"] = f"{word} by path '{path.name}'" + (f" ({path.owner})" if path.owner else "")
-        body["at"] = f"{topology.file}:{path.mark.line}"
-        return body
-    lines = [mark for path in topology.paths for mark in (path.mark.line, path.mark.end_line) if mark]
-    body["text"] = f"denied: no path in {topology.file} matches from {cell.source_environment} to {where} {what}"
-    body["at"] = f"{topology.file}:{min(lines)}-{max(lines)}" if lines else topology.file
-    near = nearest_paths(topology, target) if target is not None else ()
-    if near:
-        best = max(near, key=lambda path: path.destination.service == (cell.service or ""))
-        body["nearest"] = {
-            "path": best.name,
-            "line": best.mark.line,
-            "from": best.source.text,
-            "to": best.destination.text,
-        }
     return body

@@ -3,25 +3,50 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+import secrets
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from coordinator.store import Report
-from reachability.observation import RoundSpec, WitnessReport
-from wire.messages import Arm, Done
+from reachability.observation import RoundData, RoundSpec, SourceReport, WitnessReport
+from reachability.topology import Topology
+from wire.messages import Arm, Armed, Done
+
+IN_PART = "it did not listen from before the first packet until after the last"
+
+
+def has_part(spec: RoundSpec, agent: str) -> bool:
+    """Whether the agent was asked for anything in the round: what others say of it counts for nothing."""
+    return agent == spec.source or any(agent in {target.witness, target.inside} for target in spec.targets)
 
 
 @dataclass(slots=True)
 class Live:
-    """A round under way."""
+    """A round under way. `armed` is who listened from before its source had gone; `has_gone` is whether that is settled."""
 
     spec: RoundSpec
     key: bytes
     armed: dict[str, bool] = field(default_factory=dict)
+    has_gone: bool = False
     problems: list[str] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
     done: Done | None = None
-    observed_at: float = 0.0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def heard(self, agent: str, message: Armed | Done) -> None:
+        """One who has part in it is ready, or the source is done."""
+        if isinstance(message, Armed):
+            if self.has_gone:
+                self.problems.append(f"{agent}: ready after the source had gone")
+            else:
+                self.armed[agent] = True
+        elif agent == self.spec.source:
+            self.done = message
+        else:
+            return
+        self.problems.extend(f"{agent}: {problem}" for problem in message.problems)
+        self.changed.set()
 
     def has_source(self) -> bool:
         """Whether the source's report is in."""
@@ -37,3 +62,40 @@ class Live:
             not isinstance(r, WitnessReport) and r.role == "inside" and r.agent == agent for r in self.reports
         )
         return listened and inside
+
+
+def round_data(spec: RoundSpec, armed: Mapping[str, bool], reports: Iterable[Report]) -> RoundData:
+    """A round with the reports of those who have part in it, each in its place; of two of one source the later counts.
+
+    What a witness saw that was not `armed` in time counts, what it did not see does not.
+    """
+    source: SourceReport | None = None
+    insides: dict[str, SourceReport] = {}
+    witnesses: list[WitnessReport] = []
+    for report in reports:
+        if not has_part(spec, report.agent):
+            continue
+        if isinstance(report, WitnessReport):
+            if not report.late:
+                witnesses = [w for w in witnesses if w.agent != report.agent or w.late]
+            witnesses.append(report if armed.get(report.agent) else _in_part(report))
+        elif report.role == "inside":
+            insides[report.agent] = report
+        elif report.agent == spec.source:
+            source = report
+    return RoundData(spec=spec, source=source, witnesses=tuple(witnesses), insides=tuple(insides.values()), armed=armed)
+
+
+def _in_part(report: WitnessReport) -> WitnessReport:
+    health = tuple(replace(h, healthy=False, why=h.why or IN_PART) for h in report.health)
+    return replace(report, health=health)
+
+
+def stands(spec: RoundSpec, topology: Topology) -> bool:
+    """Whether a topology that came meanwhile still has the source of a round where it was, and its destination."""
+    return topology.agents().get(spec.source) == spec.source_environment and spec.destination in topology.environments
+
+
+def round_name() -> str:
+    """A round's id: time in milliseconds, then chance; sorts by time."""
+    return f"{int(time.time() * 1000):011X}{secrets.token_hex(4).upper()}"

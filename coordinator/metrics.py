@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from coordinator.views import AgentState, impact_of
+from coordinator.floods import Floods
+from coordinator.roster import AgentState
+from coordinator.store import Losses
+from coordinator.views import impact_of
 from reachability.compare import Cell
 from reachability.coverage import Coverage, coverage
 from reachability.finding import Finding
@@ -39,8 +42,13 @@ def exposition(
     found: Iterable[Finding],
     agents: Iterable[AgentState],
     durations: Durations,
+    *,
+    losses: Mapping[str, Losses] | None = None,
+    floods: Floods | None = None,
+    certificates: Mapping[str, tuple[float, float]] | None = None,
 ) -> str:
-    """All metrics, in the names of the design."""
+    """All metrics, in the names of the design. `certificates` are the coordinator's own: holder to from when until when."""
+    roster = list(agents)
     pairs = {(entry.source, entry.destination): entry for entry in coverage(cells)}
     names = list(topology.environments)
     both = [(a, b) for a in names for b in names if a != b]
@@ -65,9 +73,25 @@ def exposition(
         for (severity, status), count in sorted(counted.items())
     ]
     lines += _head("segwatch_agent_up", "gauge", "Whether the agent is connected.")
+    lines += _by_agent("segwatch_agent_up", roster, lambda agent: int(agent.online))
+    lines += _head("segwatch_agent_spooled_batches", "gauge", "Batches that wait at the agent for acknowledgement.")
+    lines += _by_agent("segwatch_agent_spooled_batches", roster, lambda agent: agent.spooled)
+    lines += _head(
+        "segwatch_agent_lost_reports_total", "counter", "Reports that the agent made and the store will never have."
+    )
+    known = losses or {}
+    lines += _by_agent("segwatch_agent_lost_reports_total", roster, lambda a: known.get(a.name, Losses()).reports)
+    for name, counts, text in _floods(floods):
+        lines += _head(name, "counter", text)
+        lines += [_line(name, {"agent": agent.name}, counts[agent.name]) for agent in roster]
+    name = "segwatch_certificate_expires_timestamp_seconds"
+    lines += _head(name, "gauge", "When the certificate ends: of an agent, or of the coordinator's own.")
     lines += [
-        _line("segwatch_agent_up", {"environment": a.environment, "agent": a.name}, int(a.online)) for a in agents
+        _line(name, {"holder": "agent", "environment": a.environment, "agent": a.name}, a.certificate[1])
+        for a in roster
+        if a.certificate[1]
     ]
+    lines += [_line(name, {"holder": holder}, ends) for holder, (_, ends) in (certificates or {}).items()]
     lines += _head("segwatch_last_cycle_timestamp_seconds", "gauge", "When something was last observed.")
     newest = max((cell.judged.observed_at for cell in cells if cell.judged), default=0.0)
     lines.append(_line("segwatch_last_cycle_timestamp_seconds", {}, newest))
@@ -82,6 +106,19 @@ def exposition(
         lines.append(_line(f"{name}_sum", {"agent": agent}, durations.sums[agent]))
         lines.append(_line(f"{name}_count", {"agent": agent}, durations.totals[agent]))
     return "\n".join(lines) + "\n"
+
+
+def _by_agent(name: str, agents: Iterable[AgentState], value: Callable[[AgentState], float]) -> list[str]:
+    return [_line(name, {"environment": agent.environment, "agent": agent.name}, value(agent)) for agent in agents]
+
+
+def _floods(floods: Floods | None) -> tuple[tuple[str, Counter[str], str], ...]:
+    if floods is None:
+        return ()
+    return (
+        ("segwatch_agent_cuts_total", floods.cuts, "How often the agent was cut off because it flooded."),
+        ("segwatch_messages_dropped_total", floods.dropped, "Messages of the agent that were not read for that."),
+    )
 
 
 def _pair(pairs: Mapping[tuple[str, str], Coverage], source: str, destination: str) -> Coverage:

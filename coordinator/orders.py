@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from coordinator.views import AgentState
+from coordinator.roster import AgentState
 from reachability.compare import key_of
 from reachability.followups import FollowUp
 from reachability.matrix import Matrix
@@ -15,7 +15,7 @@ from reachability.observation import ControlTarget, RoundSpec, Target
 from reachability.plan import PlanTarget
 from reachability.policy import Policy
 from reachability.ports import PortSet
-from reachability.topology import Network, Topology, is_address
+from reachability.topology import Network, Probing, Topology, is_address
 from reachability.vocabulary import Declared, Protocol, RoundKind, State
 from wire.messages import Arm, Go
 
@@ -30,6 +30,8 @@ DECLARED_CONTROLS = 3
 ANSWERED_CONTROLS = 4
 CELL_PACKETS = 8  # a cell, controls included: what a deadline allows for
 LEAST_S, DEADLINE_FACTOR = 40.0, 4.0
+BUSY_PPS = 50_000  # that any host gets done, whatever the rate
+CONNECTS_S = 0.0125  # a cell: all its time-outs, a thousand at once
 FLOW_S = 30.0  # that a flow may count
 CYCLE_COPIES, SWEEP_COPIES = 4, 3  # at least; the measured loss may ask for more
 
@@ -137,7 +139,8 @@ def arms(
     listen: dict[str, list[Target]] = {}
     inside: dict[str, list[Target]] = {}
     for target in spec.targets:
-        if target.witness and agents[target.witness].online:
+        witness = agents.get(target.witness)  # which may have left the topology meanwhile
+        if witness is not None and witness.online:
             listen.setdefault(target.witness, []).append(target)
         if spec.kind is RoundKind.NORMAL and target.inside and is_address(target.address):
             # Where there is a witness, the inside control is for services: row 13 of the table asks for it.
@@ -176,6 +179,7 @@ def go(
         copies=copies,
         most_copies=max(48, copies),
         groups=follow.groups if follow else (),
+        rate_pps=follow.rate_pps if follow else 0,
     )
 
 
@@ -232,11 +236,22 @@ def cells_of(targets: Iterable[Target]) -> int:
     return sum(len(PortSet.parse(target.ports)) or 1 for target in targets)
 
 
-def deadline_s(targets: Iterable[Target], rate_pps: int, flows: int = 0) -> float:
-    """How long a source may take, generously; `rate_pps` 0 stands for a slow one, `flows` 0 for a low bound."""
-    packets = cells_of(targets) * CELL_PACKETS
+def patience_s(order: Go, own: AgentState, probing: Probing) -> float:
+    """How long to wait for a source: at the slowest rate and the fewest flows that anyone allows it."""
+    rate_pps = min(filter(None, (order.rate_pps, own.rate_pps, probing.rate_pps)), default=0)
+    return deadline_s(order.targets, rate_pps, own.flows or probing.flows, raw=own.raw)
+
+
+def deadline_s(targets: Iterable[Target], rate_pps: int, flows: int = 0, *, raw: bool = True) -> float:
+    """How long a source may take, generously; `rate_pps` 0 stands for a slow one, `flows` 0 for a low bound.
+
+    Not `raw`: it connects, and waits for every silent cell.
+    """
+    cells = cells_of(targets)
+    packets = cells * CELL_PACKETS
     waits = packets * FLOW_S / (flows or 1000) if packets > (flows or 1000) else 0.0
-    return LEAST_S + DEADLINE_FACTOR * packets / max(1, rate_pps or 500) + waits
+    connects = 0.0 if raw else cells * CONNECTS_S
+    return LEAST_S + DEADLINE_FACTOR * packets / max(1, min(rate_pps or 500, BUSY_PPS)) + waits + connects
 
 
 def _canary(topology: Topology) -> int:
@@ -263,3 +278,13 @@ def _parts(ports: PortSet, most: int) -> list[PortSet]:
         parts.append(part)
         ports -= part
     return [*parts, ports]
+
+
+def sweep_overdue(plan: Iterable[PlanTarget], matrix: Matrix, agent: str, since: float) -> bool:
+    """Whether something that was swept once was not again since then: a restart cut the last sweep off."""
+    return any(
+        judged.schedule == "sweep" and judged.observed_at < since
+        for target in plan
+        if target.agent == agent
+        for _, judged in matrix.rows(key_of(target))
+    )

@@ -80,9 +80,9 @@ def _packet(packet: Body, interface: int) -> bytes:
 
 
 def microseconds(time: str) -> int:
-    """An API's time as microseconds since the epoch, exactly."""
+    """An API's time as microseconds since the epoch, exactly; what lies before it is at it, for the format has no sign."""
     at = datetime.fromisoformat(time)
-    return int(at.replace(microsecond=0).timestamp()) * 1_000_000 + at.microsecond
+    return max(0, int(at.replace(microsecond=0).timestamp()) * 1_000_000 + at.microsecond)
 
 
 def agents(exchanges: Iterable[Body]) -> list[str]:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import structlog
 from nacl.signing import SigningKey
 
-from coordinator.store import Store
-from wire.messages import Ack, Down
+from coordinator.store import Store, StoreError
+from wire.messages import Ack, Down, Stop
 from wire.mqtt import Link, NotConnected
 from wire.signing import channel_of, next_sequence, pack_down
 from wire.topics import DownChannel, down
@@ -28,12 +28,14 @@ class Postman:
         key: SigningKey,
         store: Store,
         environment_of: Callable[[str], str | None],
+        challenge_of: Callable[[str], bytes],
         clock: Callable[[], float],
     ) -> None:
         self._link = link
         self._key = key
         self._store = store
         self._environment_of = environment_of
+        self._challenge_of = challenge_of
         self._clock = clock
         self._reserved = self._last = store.get("sequence", int, 0)
         self._locks: dict[tuple[str, DownChannel], asyncio.Lock] = {}
@@ -47,16 +49,23 @@ class Postman:
         # An agent refuses a sequence below the last that it took: what is sent at the same time keeps its order.
         async with self._locks.setdefault((agent, channel), asyncio.Lock()):
             try:
-                payload = pack_down(self._key, agent, self._next(), body, self._clock())
+                echo = self._challenge_of(agent)
+                payload = pack_down(self._key, agent, self._next(body), body, self._clock(), echo=echo)
                 await self._link.publish(down(environment, agent, channel), payload)
-            except NotConnected as error:
+            except (NotConnected, StoreError) as error:
                 log.warning("not sent", agent=agent, message=type(body).__name__.lower(), problem=str(error))
             except ValueError as error:
                 log.error("cannot be sent", agent=agent, problem=str(error))  # noqa: TRY400 - it is no bug of ours
 
-    def _next(self) -> int:
+    def _next(self, body: Down | Ack) -> int:
         self._last = next_sequence(self._last, self._clock())
         if self._last >= self._reserved:
-            self._reserved = self._last + RESERVE
-            self._store.put("sequence", self._reserved)
+            try:
+                self._store.put("sequence", self._last + RESERVE)
+                self._reserved = self._last + RESERVE
+            except StoreError:
+                if not isinstance(
+                    body, Stop
+                ):  # which must get through: the sequence follows the clock over restarts, too
+                    raise
         return self._last

@@ -1,36 +1,37 @@
 """The round engine: arm, go, done, close, conclude; many rounds at a time, one endpoint in one round at a time.
 
-A participant that is missing or dies ends the round for its own cells only: every wait has an end.
+A participant that is missing or dies ends the round for its own cells only: every wait has an end. All waits go by the
+event loop's clock.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Protocol
 
 import structlog
 
 from coordinator import orders
+from coordinator.brake import Brake
 from coordinator.echo import Echo
-from coordinator.estate import Estate, round_data
-from coordinator.live import Live
+from coordinator.estate import Estate
+from coordinator.live import Live, has_part, round_data, round_name, stands
 from coordinator.metrics import Durations
 from coordinator.orders import Controls
 from coordinator.store import Report
 from reachability.followups import FollowUp
 from reachability.life import Event
-from reachability.observation import ControlTarget, RoundData, RoundSpec, WitnessReport
+from reachability.observation import ControlTarget, RoundData, RoundSpec
 from reachability.vocabulary import RoundKind
-from wire.messages import Armed, Close, Done, Down, Resolve, Resolved, Stop
+from wire.messages import Armed, Close, Done, Down, Resolve, Resolved
 
 ARM_S, RESOLVE_S, REPORT_S, GONE_S = 5.0, 8.0, 10.0, 3.0
 BUSY_S = 10.0
 MOST_FOLLOWUPS = 4
-LEAST_TAIL_S = 0.2
+LEAST_TAIL_S, MOST_TAIL_S = 0.2, 30.0
 LATELY_S = 120.0
 
 log = structlog.get_logger("rounds")
@@ -54,52 +55,51 @@ class Engine:
         controls: Callable[[], Controls],
         *,
         events: Callable[[tuple[Event, ...]], None] = lambda _: None,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._estate = estate
         self._post = post
         self._echo = echo
         self._controls = controls
         self._events = events
-        self._sleep = sleep
         self._live: dict[str, Live] = {}
-        self._lookups: dict[str, asyncio.Future[Resolved]] = {}
+        self._lookups: dict[tuple[str, str], asyncio.Future[Resolved]] = {}
         self._sources: dict[str, asyncio.Lock] = {}
         self._destinations: dict[str, asyncio.Lock] = {}
         self.durations = Durations()
         self.exclusive = ""  # the verify run that has everything to itself
-        self.stopped = ""
+        self.brake = Brake(estate, post)
+
+    @property
+    def stopped(self) -> str:
+        """Why nothing is probed now; "" when it is."""
+        return self.brake.stopped
 
     # -- what comes in --------------------------------------------------------------------------------------------
 
-    def report(self, report: Report, received: float) -> None:
+    def report(self, report: Report) -> None:
         """A report is in the store; wake the round that waits for it, or conclude an old one again."""
         live = self._live.get(report.round)
         if live is None:
             self._events(self._estate.conclude_again(report.round))
             return
+        if not has_part(live.spec, report.agent):
+            log.warning(
+                "a report is refused: its agent has no part in the round", agent=report.agent, round=report.round
+            )
+            return
         live.reports.append(report)
-        if not isinstance(report, WitnessReport) and report.role == "source":
-            live.observed_at = received
         live.changed.set()
 
     def answer(self, agent: str, message: Armed | Done | Resolved) -> None:
         """What an agent says of a round."""
         if isinstance(message, Resolved):
-            waiting = self._lookups.get(message.id)
+            waiting = self._lookups.get((agent, message.id))
             if waiting is not None and not waiting.done():
                 waiting.set_result(message)
             return
         live = self._live.get(message.round)
-        if live is None or message.agent != agent:
-            return
-        if isinstance(message, Armed):
-            live.armed[agent] = True
-            live.problems.extend(f"{agent}: {problem}" for problem in message.problems)
-        elif agent == live.spec.source:
-            live.done = message
-            live.problems.extend(f"{agent}: {problem}" for problem in message.problems)
-        live.changed.set()
+        if live is not None and has_part(live.spec, agent):
+            live.heard(agent, message)
 
     # -- what is done ---------------------------------------------------------------------------------------------
 
@@ -121,10 +121,15 @@ class Engine:
             plan = tuple(orders.by_need(plan, self._estate.matrix))
         async with asyncio.TaskGroup() as tails:
             for destination in destinations:
+                if not self._estate.online(agent):
+                    return
                 parts = orders.targets_of(
                     self._estate.topology, plan, agent, destination, schedule, self._estate.agents
                 )
                 for targets in parts:
+                    # A scheduled round that came after a verify's would take its cells away from that run.
+                    if self.stopped or self.exclusive not in {"", run} or not self._estate.online(agent):
+                        return
                     spec = RoundSpec(
                         round=round_name(),
                         kind=RoundKind.NORMAL,
@@ -135,9 +140,6 @@ class Engine:
                         targets=targets,
                         run=run,
                     )
-                    # A scheduled round that came after a verify's would take its cells away from that run.
-                    if self.stopped or self.exclusive not in {"", run} or not self._estate.agents[agent].online:
-                        return
                     sent = asyncio.Event()
                     tails.create_task(self._round_and_after(spec, sent), name=f"round {spec.round}")
                     await sent.wait()
@@ -147,26 +149,20 @@ class Engine:
         """A round of kind trace, which concludes nothing; TimeoutError when others have its source or destination too long."""
         return await self._round(spec, "", None, asyncio.Event(), BUSY_S)
 
-    async def stop(self, reason: str) -> None:
-        """End all probing everywhere, until `resume`."""
-        self.stopped = reason or "stopped"
-        for agent, state in self._estate.agents.items():
-            if state.online:
-                await self._post(agent, Stop(reason=reason))
-        for live in self._live.values():
-            live.changed.set()
+    async def stop(self, reason: str, by: str = "") -> None:
+        """End all probing everywhere, until `resume`, over restarts too. Rounds under way see it within half a second."""
+        await self.brake.stop(reason, by)
 
-    def resume(self) -> None:
+    def resume(self, by: str = "") -> None:
         """Probe again."""
-        self.stopped = ""
+        self.brake.resume(by)
 
     async def _look_up(self, agent: str) -> None:
-        names = self._estate.names_for(agent)
-        if not names or not self._estate.agents[agent].online:
+        if self.stopped or not self._estate.online(agent) or not (names := self._estate.names_for(agent)):
             return
         request = Resolve(id=secrets.token_hex(8), names=names)
         answer: asyncio.Future[Resolved] = asyncio.get_running_loop().create_future()
-        self._lookups[request.id] = answer
+        self._lookups[agent, request.id] = answer
         try:
             await self._post(agent, request)
             async with asyncio.timeout(RESOLVE_S):
@@ -174,7 +170,7 @@ class Engine:
         except TimeoutError:
             log.warning("no answer to a lookup", agent=agent, names=len(names))
         finally:
-            del self._lookups[request.id]
+            del self._lookups[agent, request.id]
 
     async def _round_and_after(self, spec: RoundSpec, sent: asyncio.Event) -> None:
         """A round with its follow-ups; `sent` is set when the main round's packets are out."""
@@ -182,10 +178,10 @@ class Engine:
         try:
             live = await self._round(spec, spec.round, None, sent)
             group.append(round_data(live.spec, live.armed, live.reports))
-            if not live.has_source():
+            if not live.has_source() or self.stopped:
                 log.warning("round without a report", round=spec.round, source=spec.source, problems=live.problems)
                 return
-            at = live.observed_at
+            at = self._estate.store.began(spec.round)
             conclusion, events = self._estate.conclude(group, at)
             self._events(events)
             count = 0
@@ -206,32 +202,36 @@ class Engine:
     async def _round(
         self, spec: RoundSpec, main: str, follow: FollowUp | None, sent: asyncio.Event, patience_s: float | None = None
     ) -> Live:
-        estate = self._estate
+        estate, steady = self._estate, asyncio.get_running_loop().time
         live = Live(spec, secrets.token_bytes(16))
         async with AsyncExitStack() as stack:
             stack.callback(sent.set)
             async with asyncio.timeout(patience_s):
                 await stack.enter_async_context(self._sources.setdefault(spec.source, asyncio.Lock()))
                 await stack.enter_async_context(self._destinations.setdefault(spec.destination, asyncio.Lock()))
-            self._live[spec.round] = live
+            if self.stopped:
+                return live
             if spec.kind is not RoundKind.TRACE:  # no report of which, early or late, is evidence of a cell
                 estate.store.start_round(spec, main, estate.clock())
+            self._live[spec.round] = live
             self._echo.know(spec.round, live.key)
-            asked = orders.arms(estate.topology, spec, live.key, estate.agents, follow)
-            started = time.monotonic()
+            asked = {}
+            if stands(spec, estate.topology):
+                asked = orders.arms(estate.topology, spec, live.key, estate.agents, follow)
+            started = steady()
             for agent, arm in asked.items():
-                await self._post(agent, arm)
+                if not self.stopped:  # what leaves now leaves before the stop: a channel keeps its order
+                    await self._post(agent, arm)
             await self._until(live, ARM_S, lambda: all(agent in live.armed for agent in asked))
-            estate.store.set_armed(spec.round, live.armed)
-            armed_ms = round((time.monotonic() - started) * 1000)
-            networks = estate.topology.environments[spec.source_environment].networks
-            order = orders.go(spec, live.key, networks, self._controls_of(spec, follow), follow)
-            await self._post(spec.source, order)
-            own = estate.agents[spec.source]
-            deadline_s = orders.deadline_s(spec.targets, own.rate_pps, own.flows or estate.topology.probing.flows)
-            await self._until(live, deadline_s, lambda: live.done is not None, watch=spec.source)
+            live.has_gone = True
+            armed_ms = round((steady() - started) * 1000)
+            if stands(spec, estate.topology) and not self.stopped:
+                await self._send_off(live, follow)
         if live.done is not None:
-            await self._sleep(max(LEAST_TAIL_S, live.done.tail_s))
+            await asyncio.sleep(min(max(LEAST_TAIL_S, live.done.tail_s), MOST_TAIL_S))
+            estate.save(lambda: estate.store.set_armed(spec.round, live.armed))
+        else:  # the source may go, or go on, after its witnesses have stopped listening
+            live.armed = dict.fromkeys(live.armed, False)
         for agent in asked:
             await self._post(agent, Close(round=spec.round))
         waited = [agent for agent in asked if agent in live.armed]
@@ -240,17 +240,26 @@ class Engine:
             REPORT_S,
             lambda: (
                 (live.done is None or live.has_source())
-                and all(live.reported(agent, asked[agent]) or not estate.agents[agent].online for agent in waited)
+                and all(live.reported(agent, asked[agent]) or not estate.online(agent) for agent in waited)
             ),
         )
         self._echo.forget(spec.round)
         del self._live[spec.round]
-        self.durations.observe(spec.source, time.monotonic() - started)
+        self.durations.observe(spec.source, steady() - started)
         log.info(
             "round", round=spec.round, kind=spec.kind.value, source=spec.source, to=spec.destination, armed_ms=armed_ms,
-            seconds=round(time.monotonic() - started, 2), problems=live.problems[:5],
+            seconds=round(steady() - started, 2), problems=live.problems[:5],
         )  # fmt: skip
         return live
+
+    async def _send_off(self, live: Live, follow: FollowUp | None) -> None:
+        """The source goes, and says when it is done."""
+        spec, topology = live.spec, self._estate.topology
+        networks = topology.environments[spec.source_environment].networks
+        order = orders.go(spec, live.key, networks, self._controls_of(spec, follow), follow)
+        patience_s = orders.patience_s(order, self._estate.agents[spec.source], topology.probing)
+        await self._post(spec.source, order)
+        await self._until(live, patience_s, lambda: live.done is not None, watch=spec.source)
 
     def _controls_of(self, spec: RoundSpec, follow: FollowUp | None) -> tuple[ControlTarget, ...]:
         """The coordinator, what a declared path of the pair lets through, and what has just answered on it."""
@@ -265,11 +274,12 @@ class Engine:
 
     async def _until(self, live: Live, within_s: float, ready: Callable[[], bool], watch: str = "") -> None:
         """Wait for something of a round; not for ever, and not for an agent that has gone for some seconds."""
-        until = time.monotonic() + within_s
+        steady = asyncio.get_running_loop().time
+        until = steady() + within_s
         gone_at = 0.0
         while not ready() and not self.stopped:
-            now = time.monotonic()
-            if watch and not self._estate.agents[watch].online:
+            now = steady()
+            if watch and not self._estate.online(watch):
                 gone_at = gone_at or now
                 if now - gone_at > GONE_S:
                     return
@@ -283,8 +293,3 @@ class Engine:
                     await live.changed.wait()
             except TimeoutError:
                 continue
-
-
-def round_name() -> str:
-    """A round's id: time in milliseconds, then chance; sorts by time."""
-    return f"{int(time.time() * 1000):011X}{secrets.token_hex(4).upper()}"

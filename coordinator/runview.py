@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from coordinator.views import AgentState, Body, agents_body, cell_body, coverage_body, finding_body, iso, results
+from coordinator.failing import decisions, failing
+from coordinator.roster import AgentState
+from coordinator.store import Losses
+from coordinator.views import Body, agents_body, cell_body, coverage_body, finding_body, iso, results
 from reachability.advice import advise
 from reachability.compare import Cell
 from reachability.coverage import PROVEN, total, untested
 from reachability.finding import Finding
 from reachability.matrix import CellKey
+from reachability.plan import PlanTarget
 from reachability.ports import PortSet
 from reachability.topology import Topology
 from reachability.vocabulary import Protocol, Result
@@ -37,7 +41,9 @@ def verify(
     *,
     started: float,
     finished: float,
+    losses: Mapping[str, Losses] | None = None,
     scope: tuple[str | None, str | None] = (None, None),
+    reused: tuple[str, float] | None = None,
     with_cells: bool = False,
 ) -> Body:
     """`verify -o json`: this run judged alone.
@@ -49,7 +55,9 @@ def verify(
         agents: the roster.
         started: epoch seconds.
         finished: epoch seconds.
+        losses: what was lost of each agent's reports.
         scope: the source and destination environment that the run was narrowed to; None: all.
+        reused: the run, and the age in seconds up to which what others observed counts too.
         with_cells: adds `cells` in the form of `matrix --cells`.
     """
     entry = total(cells)
@@ -65,12 +73,23 @@ def verify(
         "summary": results(entry),
         "coverage": round(entry.ratio, 6),
         "findings": [finding_body(topology, finding) for finding in of_run(cells, found)],
-        "agents": agents_body(agents, finished),
+        "agents": agents_body(agents, finished, losses),
         "untested": [{"source": source, "destination": destination} for source, destination in pairs],
     }
+    if reused is not None:
+        body["reused"] = _reused(cells, *reused)
     if with_cells:
         body["cells"] = [cell_body(cell) for cell in cells]
     return body
+
+
+def _reused(cells: Iterable[Cell], run: str, max_age_s: float) -> Body:
+    """How many cells were not probed again, and since when the oldest of them stands."""
+    held = [
+        (cell.count, cell.judged.observed_at) for cell in cells if cell.judged is not None and cell.judged.run != run
+    ]
+    oldest = min((at for _, at in held), default=None)
+    return {"max_age_s": max_age_s, "cells": sum(count for count, _ in held), "oldest": iso(oldest)}
 
 
 def of_run(cells: Sequence[Cell], found: Iterable[Finding]) -> list[Finding]:
@@ -90,7 +109,12 @@ def of_run(cells: Sequence[Cell], found: Iterable[Finding]) -> list[Finding]:
 
 
 def run_body(
-    topology: Topology, cells: Sequence[Cell], verified: Body | None, found: Sequence[Finding] = (), **state: Any
+    topology: Topology,
+    cells: Sequence[Cell],
+    verified: Body | None,
+    found: Sequence[Finding] = (),
+    plan: Iterable[PlanTarget] = (),
+    **state: Any,
 ) -> Body:
     """`GET /api/v1/runs/{id}`: `state` as it is; once it is finished, the result and more.
 
@@ -99,6 +123,7 @@ def run_body(
         cells: of this run.
         verified: what `verify` made of it; None while it runs.
         found: every finding of the book.
+        plan: the whole plan.
         state: run, state (waiting | running | finished), waiting_for, progress.
     """
     body: Body = {**state, "result": verified}
@@ -106,6 +131,10 @@ def run_body(
         body["checks"] = checks(topology, cells, found)
         body["coverage"] = coverage_body(topology, cells)
         body["unproven"] = unproven(cells)
+        mine = of_run(cells, found)
+        body["failing"] = failing(cells, mine, REST)
+        body["environments"] = {name: found_at.mark.line for name, found_at in topology.environments.items()}
+        body["decided"] = decisions(topology, plan, cells, mine)
     return body
 
 
@@ -124,7 +153,7 @@ def checks(topology: Topology, cells: Sequence[Cell], found: Iterable[Finding]) 
             "path": path,
             "declared": group[0].declared.value,
             "line": lines.get(path),
-            "result": _worst(group).value,
+            "result": worst(group).value,
             "results": results(total(group)),
             "required_unproven": sum(cell.count for cell in group if cell.required and cell.result not in PROVEN),
             "evidence": _evidence(group),
@@ -134,7 +163,7 @@ def checks(topology: Topology, cells: Sequence[Cell], found: Iterable[Finding]) 
     ]
 
 
-def _worst(cells: Sequence[Cell]) -> Result:
+def worst(cells: Sequence[Cell]) -> Result:
     """What a check comes to. Cells that need not be proven do not make it worse when they are not."""
     counted = {cell.result for cell in cells if cell.result in PROVEN or cell.required}
     return next((result for result in _WORST if result in counted), Result.PASS)

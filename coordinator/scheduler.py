@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 
 import structlog
 
+from coordinator import orders
 from coordinator.estate import Estate
+from coordinator.store import StoreError
 from reachability.blackout import active_blackout
 
 log = structlog.get_logger("scheduler")
@@ -79,7 +81,9 @@ class Scheduler:
                 await self._sleep(min(LOOK_S, max(0.01, wait)))
 
     def _first(self, agent: str, schedule: str, period_s: float, now: float) -> float:
-        if schedule == "sweep" and self._estate.sweep_overdue(agent, period_s):
+        if schedule == "sweep" and orders.sweep_overdue(
+            self._estate.plan, self._estate.matrix, agent, self._estate.clock() - period_s
+        ):
             return now + phase(agent, "overdue", min(period_s, OVERDUE_S))
         return next_due(agent, schedule, period_s, now)
 
@@ -101,5 +105,20 @@ class Scheduler:
     async def _one(self, agent: str, schedule: str) -> None:
         try:
             await self._run(agent, destinations_for(self._estate, agent), schedule)
-        except Exception:
+        except* StoreError as group:  # no probe without a record of it
+            self._estate.cannot_write(StoreError(said(group)))
+        except* Exception:
             log.exception("a scheduled run failed", agent=agent, schedule=schedule)
+
+
+def said(group: BaseExceptionGroup[StoreError]) -> str:
+    """What the errors of a group say, each once."""
+    return ", ".join(dict.fromkeys(_texts(group)))
+
+
+def _texts(group: BaseExceptionGroup[StoreError]) -> Iterator[str]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _texts(error)
+        else:
+            yield str(error)

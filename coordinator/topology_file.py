@@ -13,15 +13,17 @@ from pathlib import Path
 from coordinator.topology_build import build
 from coordinator.topology_checks import inconsistencies
 from coordinator.topology_schema import check, mark_of
-from coordinator.topology_yaml import Problem, UnreadableError, printable, read_yaml, shown
+from coordinator.topology_yaml import Document, Problem, UnreadableError, read_yaml, shown
+from reachability.texts import printable
 from reachability.topology import Topology
 
 MOST_BYTES = 4 * 1024 * 1024
+NOUN = "topology"
 # What YAML 1.2 (5.1) does not call printable.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 
 
-class TopologyErrors(Exception):  # noqa: N818 - one exception, all the errors of a file
+class FileErrors(Exception):  # noqa: N818 - one exception, all the errors of a file
     """A file that cannot be used. `errors` has a line `file:line:column: message` for each error, in order.
 
     What a message quotes of the file has no line ends in it, and nothing else that a terminal would obey.
@@ -34,6 +36,10 @@ class TopologyErrors(Exception):  # noqa: N818 - one exception, all the errors o
         super().__init__("\n".join(self.errors))
 
 
+class TopologyErrors(FileErrors):
+    """A topology that cannot be used."""
+
+
 def load_topology(path: str | os.PathLike[str]) -> Topology:
     """Read, check and build the topology of a file.
 
@@ -42,7 +48,7 @@ def load_topology(path: str | os.PathLike[str]) -> Topology:
     """
     file = os.fspath(path)
     try:
-        return parse_topology(_read(Path(file)), file)
+        return parse_topology(read_bytes(Path(file), NOUN), file)
     except UnreadableError as error:
         raise TopologyErrors(file, [error.problem]) from error
 
@@ -50,8 +56,7 @@ def load_topology(path: str | os.PathLike[str]) -> Topology:
 def parse_topology(content: bytes, file: str = "topology.yaml") -> Topology:
     """As `load_topology`, for the bytes of a file; `file` stands before each error."""
     try:
-        _check_size(content)
-        document = read_yaml(_decoded(content))
+        document = read_document(content, NOUN)
     except UnreadableError as error:
         raise TopologyErrors(file, [error.problem]) from error
     problems = list(document.problems)
@@ -74,25 +79,27 @@ def located(file: str, problem: Problem) -> str:
     return f"{printable(file)}:{place}{problem.message}"
 
 
-def _read(path: Path) -> bytes:
-    """The bytes of a regular file, at most `MOST_BYTES`; a pipe or device could keep us waiting for ever."""
+def read_document(content: bytes, noun: str) -> Document:
+    """The bytes of such a file (`topology`, `baseline`) taken apart; UnreadableError where that ends."""
+    if len(content) > MOST_BYTES:
+        message = f"larger than {MOST_BYTES // 1024 // 1024} MiB, which no {noun} is; name a {noun} file"
+        raise UnreadableError(Problem(0, 0, message))
+    return read_yaml(_decoded(content), noun)
+
+
+def read_bytes(path: Path, noun: str) -> bytes:
+    """The bytes of a regular file, at most one more than `MOST_BYTES`; a pipe could keep us waiting for ever."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise UnreadableError(Problem(0, 0, "not a regular file; name a topology file"))
+                raise UnreadableError(Problem(0, 0, f"not a regular file; name a {noun} file"))
             return file.read(MOST_BYTES + 1)
     except OSError as error:
         why = (error.strerror or str(error)).lower()
-        raise UnreadableError(Problem(0, 0, f"cannot be read: {why}; name a topology file")) from error
+        raise UnreadableError(Problem(0, 0, f"cannot be read: {why}; name a {noun} file")) from error
     except ValueError as error:
-        raise UnreadableError(Problem(0, 0, "cannot be read: no file has such a name; name a topology file")) from error
-
-
-def _check_size(content: bytes) -> None:
-    if len(content) > MOST_BYTES:
-        message = f"larger than {MOST_BYTES // 1024 // 1024} MiB, which no topology is; name a topology file"
-        raise UnreadableError(Problem(0, 0, message))
+        raise UnreadableError(Problem(0, 0, f"cannot be read: no file has such a name; name a {noun} file")) from error
 
 
 def _decoded(content: bytes) -> str:

@@ -1,4 +1,4 @@
-"""The shipped JSON Schema held against a document, and its errors in the words of the house."""
+"""A shipped JSON Schema held against a document, and its errors in the words of the house."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from jsonschema.protocols import Validator
 from jsonschema.validators import extend
 
 from coordinator.topology_values import FORMATS
-from coordinator.topology_yaml import LONGEST_SHOWN, Document, Place, Problem, Where, printable, shown
+from coordinator.topology_yaml import LONGEST_SHOWN, Document, Place, Problem, Where, shown
+from reachability.texts import printable
 from reachability.topology import Mark
 
 MOST_ERRORS = 200
@@ -29,7 +30,12 @@ _TYPES = {
     "boolean": "true or false",
 }
 _KINDS = {"environments": "environment", "agents": "agent", "services": "service"}
-_LISTS = {"paths": ("path", "name"), "waivers": ("waiver", "id"), "blackout": ("blackout", "")}
+_LISTS = {
+    "paths": ("path", "name"),
+    "waivers": ("waiver", "id"),
+    "blackout": ("blackout", ""),
+    "known": ("entry", "finding"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +50,21 @@ class _Failure:
     of_key: bool
     message: str
     cause: Exception | None
+    noun: str  # of the file: topology, baseline
 
 
-def schema() -> Mapping[str, Any]:
-    """The JSON Schema that the package ships."""
-    read: Mapping[str, Any] = json.loads(files("coordinator").joinpath("topology.schema.json").read_text("utf-8"))
+@cache
+def schema(noun: str = "topology") -> Mapping[str, Any]:
+    """The JSON Schema that the package ships for such a file."""
+    read: Mapping[str, Any] = json.loads(files("coordinator").joinpath(f"{noun}.schema.json").read_text("utf-8"))
     return read
 
 
-def check(document: Document) -> Iterator[Problem]:
-    """Every way in which the document does not fit the schema, at most `MOST_ERRORS`."""
+def check(document: Document, noun: str = "topology") -> Iterator[Problem]:
+    """Every way in which the document does not fit the schema of such a file, at most `MOST_ERRORS`."""
     found = 0
-    for error in _validator().iter_errors(document.data):
-        for problem in _problems(_failure(error), document):
+    for error in _validator(noun).iter_errors(document.data):
+        for problem in _problems(_failure(error, noun), document):
             yield problem
             found += 1
             if found >= MOST_ERRORS:
@@ -71,15 +79,15 @@ def mark_of(document: Document, where: Where, *, key: bool = False) -> Mark:
     return place.key if key else place.value
 
 
-def named(where: Where, data: Any) -> str:
+def named(where: Where, data: Any, noun: str = "topology") -> str:
     """What a person would call the mapping or list at this place: `service 'feature-store' of 'prod'`."""
-    words = "the topology"
+    words = f"the {noun}"
     match where:
         case ("environments", name):
             words = f"environment {shown(name)}"
         case ("environments", environment, ("agents" | "services") as kind, name):
             words = f"{_KINDS[kind]} {shown(name)} of {shown(environment)}"
-        case (("paths" | "waivers") as kind, int(index)) | ("probing", "blackout" as kind, int(index)):
+        case (("paths" | "waivers" | "known") as kind, int(index)) | ("probing", "blackout" as kind, int(index)):
             noun, key = _LISTS[kind]
             given = data[kind][index].get(key) if key and isinstance(data[kind][index], dict) else None
             words = f"{noun} {shown(given)}" if isinstance(given, str) else f"{noun} {index + 1}"
@@ -101,7 +109,7 @@ def nearest(word: str, known: Iterator[str] | list[str]) -> str:
 
 
 @cache
-def _validator() -> Validator:
+def _validator(noun: str) -> Validator:
     checker = FormatChecker(formats=())
     for name, parse in FORMATS.items():
         checker.checks(name, raises=ValueError)(
@@ -109,11 +117,11 @@ def _validator() -> Validator:
         )
     extended: Callable[..., Any] = extend
     rules = {"uniqueItems": _unique, "pattern": _pattern}
-    validator: Validator = extended(Draft202012Validator, rules)(schema(), format_checker=checker)
+    validator: Validator = extended(Draft202012Validator, rules)(schema(noun), format_checker=checker)
     return validator
 
 
-def _failure(error: ValidationError) -> _Failure:
+def _failure(error: ValidationError, noun: str) -> _Failure:
     """The one place where jsonschema's types, which are for errors that are still being made, become ours."""
     return _Failure(
         where=tuple(error.absolute_path),
@@ -124,12 +132,13 @@ def _failure(error: ValidationError) -> _Failure:
         of_key="propertyNames" in error.absolute_schema_path,
         message=error.message,
         cause=error.cause,
+        noun=noun,
     )
 
 
 def _problems(failure: _Failure, document: Document) -> Iterator[Problem]:
     where = failure.where
-    name = named(where, document.data)
+    name = named(where, document.data, failure.noun)
     here = mark_of(document, where)
     match failure.rule:
         case "additionalProperties":
@@ -176,7 +185,7 @@ def _missing_keys(failure: _Failure, name: str, mark: Mark) -> Iterator[Problem]
     for key in failure.limit:
         if key not in failure.instance and failure.message.startswith(f"'{key}' "):
             verb = "lacks" if failure.where else "lacks the key"
-            yield Problem(mark.line, mark.column, f"{name} {verb} '{key}': {_describe(failure.schema, key)}")
+            yield Problem(mark.line, mark.column, f"{name} {verb} '{key}': {_describe(failure, key)}")
 
 
 def _twice(failure: _Failure, document: Document, name: str) -> Iterator[Problem]:
@@ -232,7 +241,7 @@ def _bad_name(kind: str, name: str) -> str:
 
 def _described(failure: _Failure) -> str:
     text = str(failure.schema.get("description", "it does not fit")).rstrip(".")
-    label = schema()["$defs"]["label"]
+    label = schema(failure.noun)["$defs"]["label"]
     if failure.schema.get("pattern") == label["pattern"]:
         text = label["description"].rstrip(".")
     return "it must be " + text[:1].lower() + text[1:]
@@ -255,14 +264,14 @@ def _given(value: Any) -> str:
     return f"the text {shown(value)}" if isinstance(value, str) else shown(value)
 
 
-def _describe(subschema: Mapping[str, Any], key: str) -> str:
-    found = subschema["properties"][key]
-    text = str(found.get("description") or _resolved(found).get("description", "")).rstrip(".")
+def _describe(failure: _Failure, key: str) -> str:
+    found = failure.schema["properties"][key]
+    text = str(found.get("description") or _resolved(found, failure.noun).get("description", "")).rstrip(".")
     return text[:1].lower() + text[1:]
 
 
-def _resolved(subschema: Mapping[str, Any]) -> Mapping[str, Any]:
+def _resolved(subschema: Mapping[str, Any], noun: str) -> Mapping[str, Any]:
     found: Mapping[str, Any] = (
-        schema()["$defs"][subschema["$ref"].rpartition("/")[2]] if "$ref" in subschema else subschema
+        schema(noun)["$defs"][subschema["$ref"].rpartition("/")[2]] if "$ref" in subschema else subschema
     )
     return found

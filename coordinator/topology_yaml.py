@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import yaml
 
+from reachability.texts import printable
 from reachability.topology import Mark
 
 MOST_VALUES = 100_000
@@ -31,8 +32,11 @@ _PLAIN: tuple[tuple[re.Pattern[str], type[Any]], ...] = (
 )
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_TOO_DEEP = f"nested deeper than {DEEPEST} levels; look for brackets that nobody closes"
+_LIBRARYS_DEPTH = "exceeded maximum nesting depth"
 # What the two scanners of PyYAML say, and what a person can do about it.
 _ADVICE = (
+    (_LIBRARYS_DEPTH, _TOO_DEEP),
     ("mapping values are not allowed", "a second ': ' in one line; put the value in quotes, or on lines of its own"),
     ("unexpected end of stream", "the file ends inside a quoted text; close the quote"),
     ("tab", "a tab cannot indent YAML; use spaces"),
@@ -104,23 +108,18 @@ class _Open:
     key: tuple[str, Mark, bool] | None = None  # text, place, whether its value counts
 
 
-def read_yaml(text: str) -> Document:
-    """Take a text apart.
+def read_yaml(text: str, noun: str = "topology") -> Document:
+    """Take a text apart; `noun` is what messages call it.
 
     Raises:
         UnreadableError: at the first thing that hides all that follows, such as a syntax error or a bound exceeded.
     """
-    composer = _Composer(text)
+    composer = _Composer(text, noun)
     root = composer.compose()
     document = Document(problems=composer.problems)
     if root is not None:
         document.data = _plain(root, root.mark, (), document.places)
     return document
-
-
-def printable(text: str) -> str:
-    """The text with escapes for what moves a terminal's cursor, hides or ends a line."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def shown(value: Any) -> str:
@@ -138,8 +137,9 @@ def shown(value: Any) -> str:
 class _Composer:
     """Builds nodes from the parser's events with a stack of its own, so that depth costs nothing."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, noun: str) -> None:
         self.text = text
+        self.noun = noun
         self.problems: list[Problem] = []
         self.anchors: dict[str, _Node] = {}
         self.stack: list[_Open] = []
@@ -147,16 +147,16 @@ class _Composer:
         self.values = 0
 
     def compose(self) -> _Node | None:
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         documents = 0
         try:
-            for event in yaml.parse(self.text, Loader=loader):
+            for event in yaml.parse(self.text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
                 match event:
                     case yaml.DocumentStartEvent():
                         documents += 1
                         if documents > 1:
                             self._stop(
-                                event.start_mark, "a second document begins here; a topology is one: take the rest out"
+                                event.start_mark,
+                                f"a second document begins here; a {self.noun} is one: take the rest out",
                             )
                     case yaml.ScalarEvent():
                         self._attach(self._scalar(event), event.anchor, event.value)
@@ -169,6 +169,9 @@ class _Composer:
                     case _:
                         pass
         except yaml.MarkedYAMLError as error:
+            ahead = error.problem_mark.index if error.problem_mark and _LIBRARYS_DEPTH in str(error.problem) else 0
+            if 0 < ahead < len(self.text):
+                _Composer(self.text[:ahead], self.noun).compose()  # libyaml reads ahead: what is before meets our bound
             raise UnreadableError(self._syntax(error)) from error
         except (yaml.YAMLError, ValueError, OverflowError) as error:
             raise UnreadableError(Problem(1, 1, f"not valid YAML: {error}".splitlines()[0])) from error
@@ -189,9 +192,9 @@ class _Composer:
         node.size = 1 + len(event.value) // CHARACTERS_A_VALUE
         self._count(event.start_mark, node.size)
         if event.tag is not None and event.tag not in _SCALAR_TAGS:
-            self._problem(node.mark, _tag_message(event.tag))
+            self._problem(node.mark, _tag_message(event.tag, self.noun))
         elif (event.tag is None and event.implicit[0]) or event.tag in _SCALAR_TAGS - {"!", _CORE + "str"}:
-            node.value = _resolve(event.value)
+            node.value = resolved(event.value)
         if control := _CONTROL.search(event.value):
             self._problem(node.mark, f"this text holds the control character U+{ord(control[0]):04X}; take it out")
             node.value = _CONTROL.sub("?", event.value)
@@ -214,9 +217,9 @@ class _Composer:
         mark = Mark(event.start_mark.line + 1, event.start_mark.column + 1, event.start_mark.line + 1)
         self._count(event.start_mark, 1)
         if event.tag not in {None, "!", _CORE + ("seq" if is_list else "map")}:
-            self._problem(mark, _tag_message(event.tag))
+            self._problem(mark, _tag_message(event.tag, self.noun))
         if len(self.stack) >= DEEPEST:
-            self._stop(event.start_mark, f"nested deeper than {DEEPEST} levels; look for brackets that nobody closes")
+            self._stop(event.start_mark, _TOO_DEEP)
         node = _Node(mark, items=[]) if is_list else _Node(mark, pairs={})
         self.stack.append(_Open(node, event.anchor, bool(event.flow_style)))
 
@@ -277,15 +280,15 @@ class _Composer:
         return Problem(line + 1, column + 1, message.replace("{character}", shown(character)))
 
 
-def _resolve(text: str) -> Any:
+def resolved(text: str) -> Any:
     """The value of a plain scalar. A whole number of more than 18 digits stays a text: nothing here is that large."""
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
     return next((kind(text) for pattern, kind in _PLAIN if pattern.fullmatch(text)), text)
 
 
-def _tag_message(tag: str) -> str:
-    return f"tag {shown(tag.replace(_CORE, '!!'))} is not allowed; a topology is plain mappings, lists and texts"
+def _tag_message(tag: str, noun: str) -> str:
+    return f"tag {shown(tag.replace(_CORE, '!!'))} is not allowed; a {noun} is plain mappings, lists and texts"
 
 
 def _plain(node: _Node, key: Mark, where: Where, places: dict[Where, Place]) -> Any:

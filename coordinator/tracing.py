@@ -7,9 +7,10 @@ one round at a time" hold for it. Nothing is concluded from it: cells and findin
 from __future__ import annotations
 
 from coordinator.estate import Estate
-from coordinator.live import Live
-from coordinator.rounds import Engine, round_name
-from coordinator.views import AgentState, Body, iso
+from coordinator.live import Live, round_name
+from coordinator.roster import AgentState
+from coordinator.rounds import Engine
+from coordinator.views import Body, iso
 from reachability.observation import Hop, Observation, RoundSpec, SourceReport, Target, WitnessReport
 from reachability.ports import PortSet
 from reachability.topology import is_address

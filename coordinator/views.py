@@ -6,39 +6,21 @@ Times are ISO 8601 in UTC. `explain` is in `coordinator.explained`, what only a 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from coordinator.roster import AgentState
+from coordinator.store import Gap, Losses
 from reachability.compare import Cell
 from reachability.coverage import Coverage, coverage, total
 from reachability.finding import Event, Finding, Kind, Status
 from reachability.impact import Impact, of_missing, of_unexpected
 from reachability.topology import Topology
 from reachability.vocabulary import Result, Sensitivity
+from wire.certificates import ends_soon
 
 Body = dict[str, Any]
 _RISING = tuple(Sensitivity)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgentState:
-    """An agent as the coordinator knows it; one that was never heard of has only its name and environment."""
-
-    name: str
-    environment: str
-    online: bool = False
-    addresses: tuple[str, ...] = ()
-    version: str = ""
-    raw: bool = False  # can send and capture raw packets
-    lacks: str = ""  # why not, in words
-    rate_pps: int = 0
-    flows: int = 0  # its host's own bound; 0: none
-    spooled: int = 0
-    last_seen: float = 0.0  # epoch seconds by the coordinator's clock; 0: never
-    last_round: float = 0.0  # when its last round as a source was concluded
-    refused: tuple[str, ...] = ()
-    traces: bool = False  # its version knows rounds of kind trace
 
 
 def iso(at: float | None) -> str | None:
@@ -150,18 +132,24 @@ def _result(finding: Finding) -> Result:
     return Result.WAIVED if finding.status is Status.WAIVED else Result.FAIL
 
 
-def findings(topology: Topology, found: Iterable[Finding]) -> list[Body]:
-    """`findings -o json`: what stands first, the most severe first, then the newest."""
+def listed(topology: Topology, found: Iterable[Finding]) -> list[Finding]:
+    """The findings that are shown: what stands first, the most severe first, then the newest."""
 
     def order(finding: Finding) -> tuple[bool, int, float, str]:
         severity = _RISING.index(impact_of(topology, finding).severity)
         return not finding.live, -severity, -finding.last_seen, finding.id
 
-    return [finding_body(topology, finding) for finding in sorted(found, key=order) if finding.listed]
+    return sorted((finding for finding in found if finding.listed), key=order)
 
 
-def coverage_body(topology: Topology, cells: Sequence[Cell]) -> Body:
-    """`coverage -o json`: of all cells, and by pair. Nothing untested is rounded away."""
+def findings(topology: Topology, found: Iterable[Finding]) -> list[Body]:
+    """`findings -o json`, in the order of `listed`."""
+    return [finding_body(topology, finding) for finding in listed(topology, found)]
+
+
+def coverage_body(topology: Topology, cells: Sequence[Cell], losses: Mapping[str, Losses] | None = None) -> Body:
+    """`coverage -o json`: of all cells, and by pair. Nothing untested is rounded away, and no lost report forgotten."""
+    environments = topology.agents()
     return {
         **_coverage(total(cells)),
         "pairs": [
@@ -172,6 +160,10 @@ def coverage_body(topology: Topology, cells: Sequence[Cell]) -> Body:
             for environment in topology.environments.values()
             for service in environment.services.values()
             if not service.sweep
+        ],
+        "lost": [
+            {"agent": agent, "environment": environments.get(agent), **losses_body(lost)}
+            for agent, lost in sorted((losses or {}).items())
         ],
     }
 
@@ -192,47 +184,95 @@ def _coverage(entry: Coverage) -> Body:
     }
 
 
-def agents_body(agents: Iterable[AgentState], now: float) -> list[Body]:
-    """The roster, as `status` and `verify` show it. `age_s` is how long ago its last round was concluded."""
+def agents_body(agents: Iterable[AgentState], now: float, losses: Mapping[str, Losses] | None = None) -> list[Body]:
+    """The roster, as `status` and `verify` show it. `age_s` is how long ago its last round was concluded.
+
+    `lost` has all that was ever lost of what the agent reported, and `untold` batches that it has just lost.
+    """
+    known = losses or {}
     return [
         {
             "name": agent.name,
             "environment": agent.environment,
-            "state": "connected" if agent.online else ("lost" if agent.last_seen else "missing"),
+            "state": agent.state,
             "addresses": list(agent.addresses),
             "version": agent.version or None,
             "raw": agent.raw,
             "lacks": agent.lacks or None,
             "rate_pps": agent.rate_pps,
             "spooled": agent.spooled,
+            "lost": {**losses_body(known.get(agent.name, Losses())), "untold": agent.untold},
             "refused": list(agent.refused),
+            "refusals": agent.refusals,
+            "problem": agent.problem or None,
             "last_seen": iso(agent.last_seen),
+            "clock_skew_s": None if agent.clock_skew_s is None else round(agent.clock_skew_s, 1) + 0.0,  # no -0.0
             "age_s": round(max(0.0, now - agent.last_round), 1) if agent.last_round else None,
+            "certificate": _certificate(*agent.certificate, now),
         }
         for agent in agents
     ]
 
 
+def losses_body(lost: Losses) -> Body:
+    """Reports that were lost on their way: how many, made from when to when, and why."""
+    return {
+        "batches": lost.batches,
+        "reports": lost.reports,
+        "from": iso(lost.since),
+        "to": iso(lost.until),
+        "why": lost.why.split(",") if lost.why else [],
+    }
+
+
+def gaps_body(topology: Topology, gaps: Iterable[Gap]) -> list[Body]:
+    """`/api/v1/gaps`: every gap by itself, the newest first. Where several spools' were folded, there is no sequence."""
+    environments = topology.agents()
+    return [
+        {
+            "agent": gap.agent,
+            "environment": environments.get(gap.agent),
+            "spool": gap.spool or None,
+            "first": gap.first or None,
+            "last": gap.last or None,
+            **losses_body(Losses(gap.batches, gap.reports, gap.since, gap.until, gap.why)),
+            "noticed": iso(gap.noticed),
+        }
+        for gap in gaps
+    ]
+
+
+def _certificate(starts: float, ends: float, now: float) -> Body | None:
+    """`soon` is when its end is to be shown: 14 days ahead."""
+    if not ends:
+        return None
+    return {"expires": iso(ends), "days": round((ends - now) / 86400, 1), "soon": ends_soon(starts, ends, now)}
+
+
 def history(events: Iterable[Event], topology: Topology, book: Mapping[str, Finding]) -> list[Body]:
-    """`history -o json`: what happened to findings, the newest first."""
+    """`history -o json`: what happened to findings and to agents' certificates, the newest first.
+
+    They are in the order in which they came: the clock may have been set between.
+    """
     return [
         {
             "at": iso(event.at),
-            "finding": event.finding,
+            "finding": event.finding or None,
+            "agent": event.agent or None,
             "what": event.what,
             "text": event.text,
             "by": event.by or None,
             "severity": impact_of(topology, book[event.finding]).severity.value if event.finding in book else None,
         }
-        for event in sorted(events, key=lambda event: -event.at)
+        for event in reversed(tuple(events))
     ]
 
 
 def status(
     topology: Topology, agents: Iterable[AgentState], cells: Sequence[Cell], found: Iterable[Finding], **more: Any
 ) -> Body:
-    """What the dashboard's first line needs. `more`: now (epoch seconds), and what only the daemon knows, as it is."""
-    now = float(more.pop("now", 0.0))
+    """What the dashboard's first line needs. `more`: now (epoch seconds), losses, what only the daemon knows as it is."""
+    now, losses = float(more.pop("now", 0.0)), more.pop("losses", None)
     entry = total(cells)
     live = [finding for finding in found if finding.live]
     return {
@@ -242,7 +282,7 @@ def status(
             "digest": topology.digest,
             "environments": list(topology.environments),
         },
-        "agents": agents_body(agents, now),
+        "agents": agents_body(agents, now, losses),
         "results": results(entry),
         "coverage": round(entry.ratio, 6),
         "findings": len(live),

@@ -9,28 +9,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from aiohttp import web
+from msgspec.structs import asdict
 
 from coordinator import explained, metrics, views
-from coordinator.broker import Listen
 from coordinator.exchanges import Exchanges
 from coordinator.explained import NothingToExplainError
+from coordinator.listen import Listen
+from coordinator.report import report, snapshot
+from coordinator.runs import Stopped
+from coordinator.store import StoreError
 from coordinator.tasks import costs, tasks
 from coordinator.tracing import CannotTraceError, trace
-from coordinator.web_access import FROM_SOCKET, OPEN, TOKEN, ApiError, allowed, is_loopback, token_of
+from coordinator.web_access import FROM_SOCKET, OPEN, TOKEN, ApiError, allowed, is_loopback, is_set, read_body, token_of
+from coordinator.web_listen import listen_on, make_runner
 
 if TYPE_CHECKING:  # the daemon serves this API
     from coordinator.daemon import Daemon
 
 SOCKET = "coordinator.sock"
-SHUTDOWN_S = 0.3
 MOST_BODY = 64 * 1024
+MOST_WORDS = 500
 
 log = structlog.get_logger("web")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -47,14 +51,15 @@ class Api:
         """Serve on the socket, and on TCP where asked to. OSError when an address cannot be had."""
         runners = []
         try:
-            runner = await _runner(self._app(from_socket=True, token="", is_open=True))
-            runners.append(runner)
-            await _listen_on(runner, state_dir / SOCKET)
             if listen is not None:
                 loopback = listen.host == "localhost" or is_loopback(listen.host)
-                runner = await _runner(self._app(from_socket=False, token=token_of(state_dir), is_open=loopback))
+                runner = await make_runner(self._app(from_socket=False, token=token_of(state_dir), is_open=loopback))
                 runners.append(runner)
                 await web.TCPSite(runner, listen.host or None, listen.port).start()
+            # The last: whoever sees the socket finds all of it.
+            runner = await make_runner(self._app(from_socket=True, token="", is_open=True))
+            runners.append(runner)
+            await listen_on(runner, state_dir / SOCKET)
             yield
         finally:
             for runner in runners:
@@ -77,6 +82,8 @@ class Api:
                 web.post(f"{v1}/findings/{{id}}/ack", self._acknowledge),
                 web.get(f"{v1}/coverage", self._coverage),
                 web.get(f"{v1}/history", self._history),
+                web.get(f"{v1}/gaps", self._gaps),
+                web.get(f"{v1}/report", self._report),
                 web.get(f"{v1}/explain", self._explain),
                 web.get(f"{v1}/plan", self._plan),
                 web.post(f"{v1}/trace", self._trace),
@@ -92,14 +99,21 @@ class Api:
     # -- reading --------------------------------------------------------------------------------------------------
 
     async def _healthz(self, _: web.Request) -> web.Response:
-        broker = self._daemon.link.connected
-        body = {"status": "ok" if broker else "degraded", "broker": broker}
-        return web.json_response(body, status=200 if broker else 503)
+        broker, store = self._daemon.link.connected, not self._daemon.estate.problem
+        body = {"status": "ok" if broker and store else "degraded", "broker": broker, "store": store}
+        return web.json_response(body, status=200 if broker and store else 503)
 
     async def _metrics(self, _: web.Request) -> web.Response:
         estate = self._daemon.estate
         text = metrics.exposition(
-            estate.topology, estate.cells(), estate.book.findings, estate.agents.values(), self._daemon.engine.durations
+            estate.topology,
+            estate.cells(),
+            estate.book.findings,
+            estate.agents.values(),
+            self._daemon.engine.durations,
+            losses=estate.losses,
+            floods=self._daemon.floods,
+            certificates=self._daemon.own_certificates(),
         )
         return web.Response(text=text, headers={"Content-Type": metrics.CONTENT_TYPE})
 
@@ -111,6 +125,7 @@ class Api:
             estate.cells(),
             estate.book.findings,
             now=estate.clock(),
+            losses=estate.losses,
             **self._daemon.more_status(),
         )
         return _json(body)
@@ -120,7 +135,7 @@ class Api:
         run = request.query.get("run")
         if run is not None and self._daemon.runs.body(run, with_cells=False) is None:
             raise ApiError(404, f"there is no run '{run}'")
-        return _json(views.matrix(estate.topology, estate.cells(run=run), with_cells=_is_set(request, "cells")))
+        return _json(views.matrix(estate.topology, estate.cells(run=run), with_cells=is_set(request, "cells")))
 
     async def _findings(self, _: web.Request) -> web.Response:
         estate = self._daemon.estate
@@ -136,12 +151,22 @@ class Api:
 
     async def _coverage(self, _: web.Request) -> web.Response:
         estate = self._daemon.estate
-        return _json(views.coverage_body(estate.topology, estate.cells()))
+        return _json(views.coverage_body(estate.topology, estate.cells(), estate.losses))
 
     async def _history(self, _: web.Request) -> web.Response:
         estate = self._daemon.estate
         book = {finding.id: finding for finding in estate.book.findings}
         return _json(views.history(estate.store.events(), estate.topology, book))
+
+    async def _gaps(self, _: web.Request) -> web.Response:
+        estate = self._daemon.estate
+        return _json(views.gaps_body(estate.topology, estate.store.gaps()))
+
+    async def _report(self, _: web.Request) -> web.Response:
+        """Of one moment; put together in a thread, so that rounds go on meanwhile."""
+        taken = snapshot(self._daemon.estate)
+        text = await asyncio.to_thread(lambda: json.dumps(report(taken)))
+        return web.json_response(text=text)
 
     async def _explain(self, request: web.Request) -> web.Response:
         return _json(self._explained(request.query))
@@ -170,7 +195,7 @@ class Api:
 
     async def _plan(self, _: web.Request) -> web.Response:
         estate = self._daemon.estate
-        by_agent = {agent: [_task(task) for task in tasks(estate.plan, agent)] for agent in estate.topology.agents()}
+        by_agent = {agent: [asdict(task) for task in tasks(estate.plan, agent)] for agent in estate.topology.agents()}
         cost = [
             {name: getattr(entry, name) for name in entry.__dataclass_fields__}
             for entry in costs(estate.topology, estate.plan)
@@ -179,7 +204,7 @@ class Api:
 
     async def _run(self, request: web.Request) -> web.Response:
         name = request.match_info["id"]
-        body = self._daemon.runs.body(name, with_cells=_is_set(request, "cells"))
+        body = self._daemon.runs.body(name, with_cells=is_set(request, "cells"))
         if body is None:
             raise ApiError(404, f"there is no run '{name}'; a coordinator that was restarted has forgotten its runs")
         return _json(body)
@@ -207,10 +232,17 @@ class Api:
         source, destination = body.get("from"), body.get("to")
         if not all(name is None or isinstance(name, str) for name in (source, destination)):
             raise ApiError(400, "`from` and `to` are names of environments")
+        max_age_s = body.get("max_age_s")
+        if max_age_s is not None and (isinstance(max_age_s, bool) or not isinstance(max_age_s, int | float)):
+            raise ApiError(400, "`max_age_s` is a number of seconds")
         try:
-            run = self._daemon.runs.ask(sweep=bool(body.get("sweep")), source=source, destination=destination)
+            run = self._daemon.runs.ask(
+                sweep=bool(body.get("sweep")), source=source, destination=destination, max_age_s=max_age_s
+            )
         except ValueError as error:
             raise ApiError(400, str(error)) from error
+        except Stopped as stopped:
+            raise ApiError(409, str(stopped)) from stopped
         return _json({"run": run})
 
     async def _trace(self, request: web.Request) -> web.Response:
@@ -228,11 +260,12 @@ class Api:
 
     async def _stop(self, request: web.Request) -> web.Response:
         body = await _body(request)
-        await self._daemon.engine.stop(str(body.get("reason") or "stopped"))
+        reason, by = (str(body.get(name) or "")[:MOST_WORDS] for name in ("reason", "by"))
+        await self._daemon.engine.stop(reason, by)
         return _json({"stopped": self._daemon.engine.stopped})
 
-    async def _resume(self, _: web.Request) -> web.Response:
-        self._daemon.engine.resume()
+    async def _resume(self, request: web.Request) -> web.Response:
+        self._daemon.engine.resume(str((await _body(request)).get("by") or "")[:MOST_WORDS])
         return _json({"stopped": None})
 
     def _no_finding(self, name: str) -> ApiError:
@@ -246,6 +279,8 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     except ApiError as error:
         return web.json_response({"error": str(error)}, status=error.status)
+    except StoreError as error:
+        return web.json_response({"error": str(error)}, status=503)
     except NothingToExplainError as error:
         return web.json_response({"error": str(error)}, status=404)
     except web.HTTPException as error:
@@ -257,48 +292,9 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return web.json_response({"error": f"{request.path} failed; the coordinator's log says why"}, status=500)
 
 
-async def _runner(app: web.Application) -> web.AppRunner:
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S, handle_signals=False)
-    await runner.setup()
-    return runner
-
-
-async def _listen_on(runner: web.AppRunner, path: Path) -> None:
-    """A Unix socket of mode 0600 from its first moment on; one that was left behind is replaced."""
-    path.unlink(missing_ok=True)  # noqa: ASYNC240 - once, at the start
-    before = os.umask(0o177)
-    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-    try:
-        # By way of the directory: the path itself may be longer than a socket address holds.
-        await web.UnixSite(runner, f"/proc/self/fd/{directory}/{path.name}").start()
-    finally:
-        os.close(directory)
-        os.umask(before)
-
-
 async def _body(request: web.Request) -> dict[str, Any]:
-    try:
-        body = json.loads(await request.text() or "{}")
-    except ValueError as error:
-        raise ApiError(400, f"the body is no JSON: {error}") from error
-    if not isinstance(body, dict):
-        raise ApiError(400, "the body is no JSON object")
-    return body
+    return read_body(await request.read())
 
 
 def _json(body: Any) -> web.Response:
     return web.json_response(body)
-
-
-def _is_set(request: web.Request, name: str) -> bool:
-    return request.query.get(name, "") not in {"", "0", "false"}
-
-
-def _task(task: Any) -> dict[str, Any]:
-    return dict(_fields(task))
-
-
-def _fields(task: Any) -> Iterator[tuple[str, Any]]:
-    for name in task.__struct_fields__:
-        value = getattr(task, name)
-        yield name, getattr(value, "value", value)

@@ -9,8 +9,12 @@ import secrets
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
+import msgspec
 from aiohttp import web
+
+from wire.keyfiles import check_key
 
 LOOPBACK_NAMES = {"localhost", "127.0.0.1", "[::1]"}
 FROM_SOCKET = web.AppKey("from_socket", bool)
@@ -34,7 +38,8 @@ async def allowed(request: web.Request, handler: Handler) -> web.StreamResponse:
     app = request.app
     if app[FROM_SOCKET] or request.path in {"/healthz", "/metrics"}:
         return await handler(request)
-    given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode()
+    # A header may hold any bytes, which aiohttp keeps as surrogates.
+    given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode(errors="surrogateescape")
     if hmac.compare_digest(given, app[TOKEN].encode()):
         return await handler(request)
     host = request.headers.get("Host", "").lower()
@@ -45,10 +50,27 @@ async def allowed(request: web.Request, handler: Handler) -> web.StreamResponse:
     raise ApiError(401, "this needs the token that is in the coordinator's state directory: file `token`")
 
 
+def is_set(request: web.Request, name: str) -> bool:
+    """Whether a flag of the query is on."""
+    return request.query.get(name, "") not in {"", "0", "false"}
+
+
+def read_body(data: bytes) -> dict[str, Any]:
+    """The JSON object of a request, {} for none; ApiError for anything else, however its own header calls it."""
+    try:
+        body = msgspec.json.decode(data or b"{}")
+    except (ValueError, RecursionError) as error:
+        raise ApiError(400, f"the body is no JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise ApiError(400, "the body is no JSON object")
+    return body
+
+
 def token_of(state_dir: Path) -> str:
     """The token for TCP, made at the first start."""
     path = state_dir / "token"
     with contextlib.suppress(FileNotFoundError):
+        check_key(path)
         held = path.read_text().strip()
         if held:
             return held

@@ -18,7 +18,8 @@ MOST = 1024 * 1024
 
 def main() -> None:
     """Serve until the parent closes its end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    # The parent decides. What is ignored would be ignored by all that is started here; a handler ends with exec.
+    signal.signal(signal.SIGINT, lambda *_: None)
     control = socket.socket(fileno=3)
     # `ip netns` keeps its names under /run, which is not ours to write to.
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)

@@ -23,8 +23,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from lab import left
+
 NEEDED = {"unshare": "util-linux", "ip": "iproute2", "nft": "nftables"}
-START_S = 15.0
+START_S = 60.0  # hang guards: a busy machine takes some seconds
+END_S, RUN_S = 30.0, 120.0
 PR_SET_PDEATHSIG = 1
 _SYSCTL = Path("/proc/sys")
 
@@ -64,7 +67,7 @@ class Process:
             self.returncode = self._place.ask({"op": "poll", "pid": self.pid})["returncode"]
         return self.returncode
 
-    def wait(self, timeout_s: float = 30.0) -> int:
+    def wait(self, timeout_s: float = RUN_S) -> int:
         """Its exit code once it has ended; TimeoutError when it does not in time."""
         until = time.monotonic() + timeout_s
         while self.poll() is None:
@@ -78,7 +81,7 @@ class Process:
         """Send it a signal."""
         self._place.ask({"op": "signal", "pid": self.pid, "signal": number})
 
-    def terminate(self, timeout_s: float = 5.0) -> int:
+    def terminate(self, timeout_s: float = END_S) -> int:
         """SIGTERM, then SIGKILL when it does not end in time."""
         self.signal(signal.SIGTERM)
         try:
@@ -100,7 +103,8 @@ class Sealed:
         if problem:
             raise LabError(problem)
         self._lock = threading.Lock()
-        self.directory = Path(tempfile.mkdtemp(prefix="segwatch-lab-"))
+        left.remove_dead()
+        self.directory, self._lock_of_directory = left.make()
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         os.set_inheritable(theirs.fileno(), True)
         command = ["unshare", "-Urnmpf", "--kill-child", "--mount-proc", sys.executable, "-P", "-m", "lab.inside"]
@@ -129,7 +133,7 @@ class Sealed:
             said = (self.directory / "lab.log").read_text("utf-8", "replace").strip()
             self.close()
             raise LabError(f"the lab's namespaces could not be made: {said[-400:] or 'no answer'}")
-        self._control.settimeout(60.0)
+        self._control.settimeout(RUN_S)
 
     def __enter__(self) -> Self:
         return self
@@ -149,6 +153,11 @@ class Sealed:
         self._init.wait()
         self._log.close()
         shutil.rmtree(self.directory, ignore_errors=True)
+        os.close(self._lock_of_directory)
+
+    def seen(self, path: Path) -> Path:
+        """A path of the lab as it is reached from outside, below what only the lab has mounted too."""
+        return Path(f"/proc/{self._init.pid}/root{path}")
 
     def ask(self, request: Mapping[str, Any], fds: Sequence[int] = ()) -> dict[str, Any]:
         """One request to the lab's process 1."""
@@ -193,7 +202,7 @@ class Sealed:
             answer = self.ask(request, [number(stdin), number(stdout), number(stderr)])
         return Process(self, int(answer["pid"]), argv)
 
-    def run(self, host: str, argv: Sequence[str], *, text: str = "", timeout_s: float = 60.0, **more: Any) -> Finished:
+    def run(self, host: str, argv: Sequence[str], *, text: str = "", timeout_s: float = RUN_S, **more: Any) -> Finished:
         """Run a command on a host to its end."""
         with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             given.write(text.encode())

@@ -18,6 +18,7 @@ from lab.sealed import Finished, LabError, Process
 SEGWATCH = Path(sys.executable).parent / "segwatch"
 CORE_HOST = "coordinator"
 PORT = 8883
+HANGS_S = 120.0  # what takes so long hangs: a machine that is only busy gets there
 
 
 class System:
@@ -31,27 +32,45 @@ class System:
         *,
         drop_caps: Mapping[str, Sequence[str]] | None = None,
         web: str = "",
+        broker: str = "",
+        life: str = "",
     ) -> None:
-        """`topology` is the file's text; `agents` maps agent to host; `drop_caps` agent to capabilities it must not have."""
+        """`topology` is the file's text; `agents` maps agent to host; `drop_caps` agent to capabilities it must not have.
+
+        `broker` is the URL of one that is not the coordinator's; `life` is how long certificates of agents last.
+        """
         self.estate = estate
         self.directory = estate.directory
         self.topology = self.directory / "topology.yaml"
-        self.topology.write_text(topology, "utf-8")
+        self.declare(topology)
         self.agents = dict(agents)
         self.processes: dict[str, Process] = {}
+        self.socket = self.directory / "state" / "coordinator.sock"
         self._drop_caps = dict(drop_caps or {})
         self._web = web
+        self._broker = broker
+        self._life = life
         self._address = estate.plan.host(CORE_HOST).address()
         self._logs: dict[str, IO[bytes]] = {}
 
     def deploy(self) -> None:
         """Everything, from `pki init` to the last agent's start."""
         self.make_keys()
+        self.start()
+
+    def start(self) -> None:
+        """Everything that follows `pki init`."""
         self.start_coordinator()
         with ThreadPoolExecutor() as pool:
             list(pool.map(self.make_bundle, self.agents))
         for agent in self.agents:
             self.start_agent(agent)
+
+    def declare(self, topology: str) -> None:
+        """Put another text into the topology's place, at once: who watches the file never reads a half of it."""
+        new = self.topology.with_suffix(".new")
+        new.write_text(topology, "utf-8")
+        new.replace(self.topology)
 
     def make_keys(self) -> None:
         """`segwatch pki init`."""
@@ -59,14 +78,19 @@ class System:
 
     def make_bundle(self, agent: str) -> None:
         """`segwatch pki agent`."""
-        broker = f"mqtts://{self._address}:{PORT}"
+        broker = ["--broker", self._broker or f"mqtts://{self._address}:{PORT}"]
+        if self._broker:
+            broker += ["--coordinator", self._address]
+        life = ["--life", self._life] if self._life else []
         self.cli(
-            "pki", "agent", agent, "--dir", "pki", "-f", "topology.yaml", "--broker", broker, "--out", f"{agent}.tar"
+            "pki", "agent", agent, "--dir", "pki", "-f", "topology.yaml", *broker, *life, "--out", f"{agent}.tar"
         ).check()
 
     def start_coordinator(self) -> None:
         """`segwatch coordinator`, in the background."""
         more = ["--web", self._web] if self._web else []
+        more += ["--broker", self._broker] if self._broker else []
+        more += ["--certificate-life", self._life] if self._life else []
         self._start(
             "coordinator",
             CORE_HOST,
@@ -110,7 +134,7 @@ class System:
             return (self.directory / f"{name}.log").read_text("utf-8", "replace")
         return ""
 
-    def wait_for(self, ready: Callable[[], Any], what: str, within_s: float = 30.0) -> Any:
+    def wait_for(self, ready: Callable[[], Any], what: str, within_s: float = HANGS_S) -> Any:
         """The first true value of `ready`, asked ten times a second; LabError after `within_s`."""
         until = time.monotonic() + within_s
         while True:
@@ -133,7 +157,7 @@ class System:
         try:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(10)
-                connection.connect(str(self.directory / "state" / "coordinator.sock"))
+                connection.connect(str(self.socket))
                 connection.sendall(request)
                 while part := connection.recv(65536):
                     answer += part

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from ipaddress import ip_network
 
 import numpy as np
 from numpy.typing import NDArray
 
+from probes.arrivalrows import MOST_TIMES, Flow, Peer, Seen, seen_rows, strange_rows
+from probes.block import WINDOWS
 from probes.kept import CELL_PACKETS, MOST_HELD, KeptHere
 from probes.keyring import CellId, Keyring
 from probes.look import Look, look
 from probes.packet import Packet, hops
-from probes.token import CELL_COPIES, KERNEL_COPY, inside_key, kernel_ports, token
+from probes.token import CELL_COPIES, CONNECT_COPIES, KERNEL_COPY, connect_ports, inside_key, kernel_ports, token
 from probes.wide import LEAST_PORTS, Wide
 from reachability.observation import ArrivalRow, Crowded, Target, Untokened
 from reachability.ports import PortSet
@@ -25,35 +27,9 @@ from wire.messages import Arm
 
 MOST_FLOWS, MOST_OF_CELL = 2000, 16
 MOST_CHALLENGED_FLOWS = 65536  # that traffic of others makes in the seconds of a challenge
-MOST_TIMES = 4000
-SMALL = 3  # packets: a flow of fewer cannot be the source's in a challenge
 MOST_SOURCES = 4096
 PEERS = 8  # newest copies of a cell that an answer is looked for
 OURS, INSIDE, NOT_OURS = "ours", "inside", ""
-
-Peer = tuple[str, int]  # address, port (the identifier for ICMP)
-
-
-@dataclass(slots=True)
-class Seen:
-    """Copies that arrived at one cell. `copies` is a bit mask of their numbers: a bridge shows a packet twice."""
-
-    came_from: str
-    hops: int
-    look: Look
-    copies: int = 0
-    answered: bool = False
-    peers: list[Peer] = field(default_factory=list)  # that the host may still answer
-
-
-@dataclass(slots=True)
-class Flow:
-    """Packets without a token of one source address and port to one cell."""
-
-    interface: str  # a bridge shows a packet again on another one
-    count: int = 0
-    answered: bool = False
-    times_ms: list[int] = field(default_factory=list)
 
 
 class Watched:
@@ -100,9 +76,9 @@ class Arrivals:
         self._watched: dict[tuple[str, Protocol], list[Watched]] = {}
         for target in arm.targets:
             self._watched.setdefault((target.address, target.protocol), []).append(Watched(target))
+        self._keys = (arm.key, inside_key(arm.key))
         self._ours = Keyring(arm.key)
-        self._inside = Keyring(inside_key(arm.key))
-        self._kernel: dict[CellId, frozenset[int]] = {}
+        self._inside = Keyring(self._keys[1])
 
     @property
     def endpoints(self) -> set[tuple[str, Protocol]]:
@@ -144,11 +120,7 @@ class Arrivals:
 
     def by_kernel(self, cell: CellId, port: int) -> bool:
         """Whether a packet without a token left by a source port that the round's own kernel packets to the cell take."""
-        ports = self._kernel.get(cell)
-        if ports is None:
-            keys = (self.arm.key, inside_key(self.arm.key))
-            ports = self._kernel[cell] = frozenset(p for key in keys for p in kernel_ports(key, *cell))
-        return port in ports
+        return any(port in _swept(key) or port in kernel_ports(key, *cell) for key in self._keys)
 
     def take_untokened(self, cell: CellId, packet: Packet) -> None:
         """Note a packet that carries no token that anybody knows, when it came from outside the environment."""
@@ -195,25 +167,19 @@ class Arrivals:
 
     def rows(self) -> tuple[ArrivalRow, ...]:
         """Runs of ports at which the same was seen."""
-        return (*self._rows(self._seen), *self._wide_rows())
+        return (*seen_rows(self._seen, self._targets), *self._wide_rows())
 
     def late_rows(self) -> tuple[ArrivalRow, ...]:
         """The cells that were reported as not seen and at which a copy came after all; each is given once."""
-        rows = (*self._rows(self._late), *self._wide_rows())
+        rows = (*seen_rows(self._late, self._targets), *self._wide_rows())
         self._seen |= self._late
         self._late = {}
         return rows
 
     def untokened(self) -> tuple[Untokened, ...]:
         """The flows without a token; in a challenge the small ones of an address to a cell are one row."""
-        small: dict[tuple[CellId, str, bool], list[Flow]] = {}
-        rows = []
-        for (cell, (source, port)), flow in self._flows.items():
-            if self.arm.kind is RoundKind.CHALLENGE and flow.count < SMALL:
-                small.setdefault((cell, source, flow.answered), []).append(flow)
-            else:
-                rows.append(_untokened(cell, source, port, [flow]))
-        return (*rows, *(_untokened(cell, source, 0, flows) for (cell, source, _), flows in small.items()))
+        rows = strange_rows(self._flows, fold=self.arm.kind is RoundKind.CHALLENGE)
+        return (*rows, *(row for wide in self.wides.values() for row in wide.connectors.rows()))
 
     def crowded_rows(self) -> tuple[Crowded, ...]:
         """The ports of which not all flows were kept."""
@@ -274,47 +240,12 @@ class Arrivals:
         for wide in self.wides.values():
             yield from wide.rows()
 
-    def _rows(self, cells: dict[tuple[int, int], Seen]) -> tuple[ArrivalRow, ...]:
-        runs: dict[tuple[int, int, bool, str, int, Look], tuple[int, int, list[int]]] = {}
-        for (target, port), seen in cells.items():
-            copies = seen.copies & ((1 << CELL_COPIES) - 1)  # the others are the cell's use as a control
-            key = (target, max(1, copies.bit_count()), seen.answered, seen.came_from, seen.hops, seen.look)
-            first, last, ports = runs.get(key, (CELL_COPIES, 0, []))
-            ports.append(port)
-            lowest = (copies & -copies).bit_length() - 1 if copies else CELL_COPIES
-            runs[key] = (min(first, lowest), max(last, copies.bit_length() - 1), ports)
-        return tuple(
-            ArrivalRow(
-                target=target,
-                address=self._targets[target].address,
-                protocol=self._targets[target].protocol,
-                ports="" if self._targets[target].protocol is Protocol.ICMP else str(PortSet.of(ports)),
-                copies=copies,
-                last_copy=last,
-                first_copy=first if first < CELL_COPIES else None,
-                answered=answered,
-                came_from=came_from,
-                hops=distance,
-                dscp=came.dscp,
-                mss=came.mss,
-                altered=came.altered,
-            )
-            for (target, copies, answered, came_from, distance, came), (first, last, ports) in runs.items()
-        )
 
-
-def _untokened(cell: CellId, source: str, port: int, flows: Sequence[Flow]) -> Untokened:
-    return Untokened(
-        address=cell[0],
-        protocol=cell[1],
-        port=cell[2],
-        came_from=source,
-        source_port=port,
-        count=sum(flow.count for flow in flows),
-        answered=any(flow.answered for flow in flows),
-        times_ms=tuple(sorted(at for flow in flows for at in flow.times_ms)[:MOST_TIMES]),
-        flows=len(flows),
-        largest=max(flow.count for flow in flows),
+@lru_cache(maxsize=64)
+def _swept(key: bytes) -> frozenset[int]:
+    """All source ports that a sweep by connect may take."""
+    return frozenset(
+        p for copy in range(CONNECT_COPIES) for window in WINDOWS for p in connect_ports(key, copy, window)
     )
 
 

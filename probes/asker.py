@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
+from probes import udp
 from probes.cells import verify
-from probes.controls import FINAL_TRIES, Controls, Series
+from probes.clock import monotonic
+from probes.controls import FINAL_TRIES, PAIR, Controls, Series
 from probes.job import Job
 from probes.packet import Packet
+from probes.routes import NoRoute, ethertype_of
 from probes.station import Station
 from probes.token import CELL_COPIES, CONTROL_COPIES, echo_reply, echo_request, token
+from probes.txring import Way, way_of
+from reachability.observation import MEETING, ControlTarget, Target
+from reachability.topology import family, is_address
 from reachability.vocabulary import Protocol
 
-ANSWER_S, LOOK_S = 0.12, 0.01
+ANSWER_S, LOOK_S = 0.12, 0.003
+ECHOES = {"coordinator", MEETING}  # kinds of controls that answer over UDP with the round's key
 MOST_PROBLEMS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A control's packet: not sent yet, but counted as if it were."""
+
+    series: Series
+    data: bytes
+
+    @property
+    def way(self) -> Way:
+        """What packets that leave together with it share."""
+        return way_of(self.series.route, ethertype_of(self.series.address))
 
 
 class Asker:
@@ -29,11 +49,37 @@ class Asker:
         self.packets = 0
         self.problems: list[str] = []
 
+    async def lay_out(self) -> None:
+        """Every control of the job, for each source address that it says something of."""
+        for control in self._job.controls:
+            concerned = [t for t in self._job.targets if is_address(t.address) and _same_family(t, control)]
+            if all(target.protocol is not control.protocol for target in self._job.targets):
+                continue
+            for source in sorted({target.source for target in concerned}):
+                if control.source not in {"", source}:
+                    continue
+                ways = await self._station.way(control.address, source)
+                if isinstance(ways, NoRoute):
+                    continue
+                series = Series(control.address, control.protocol, control.port, control.kind, ways[0])
+                if control.protocol is Protocol.UDP and control.kind not in ECHOES:
+                    series.request = udp.REQUESTS.get(
+                        control.port, b""
+                    )  # a resolver or a time server answers what it knows
+                if control.kind == PAIR:  # it has answered lately
+                    series.sent, series.answered = [monotonic()], {0: monotonic()}
+                self._controls.add(series)
+
     async def turn(self) -> None:
         """A packet of the control whose turn it is."""
+        made = await self.make()
+        if made is not None:
+            await self.launch(made)
+
+    async def make(self) -> Made | None:
+        """The same packet, for whoever sends it: a control between packets of a sweep must go as fast as they do."""
         series = self._controls.turn()
-        if series is not None:
-            await self._ask(series)
+        return None if series is None else await self._make(series)
 
     async def finish(self, since: float) -> None:
         """Until every control was answered after `since`, or did not want to."""
@@ -42,11 +88,13 @@ class Asker:
             if not unsure:
                 return
             for series in unsure:
-                await self._ask(series)
+                await self.launch(await self._make(series))
             await until(lambda: not self._controls.unsure(since), ANSWER_S)
 
     def left(self, copy: int, packet: Packet) -> None:
-        """Nothing to do: an answer shows that it left."""
+        """Own capture: it went out, and when; an answer shows that it left."""
+        series, index = self._sent[copy]
+        series.sent[index] = packet.at
 
     def refused(self, copy: int, packet: Packet, quote: Packet) -> None:
         """Nothing to do: whoever refuses it may be inside."""
@@ -65,18 +113,25 @@ class Asker:
         if good:
             series.answered.setdefault(index, packet.at)
 
-    async def _ask(self, series: Series) -> None:
-        index = len(series.sent)
-        number = len(self._sent)
+    async def _make(self, series: Series) -> Made:
+        await self._station.bound.take(series.protocol)
+        index, number = len(series.sent), len(self._sent)
+        series.sent.append(monotonic())
         self._sent[number] = (series, index)
         # Each from a new port: through the connection entry of an earlier one a ban would not show.
         local = self._station.flows.reserve(self, series.protocol, number)
         copy = CELL_COPIES + index % CONTROL_COPIES
         tok = token(self._job.key, series.address, series.protocol, series.port, copy)
         tail = self._echo(series, copy)[len(tok) :] if _is_echo(series) else b""
-        series.sent.append(time.monotonic())
+        route, address, protocol = series.route, series.address, series.protocol
+        data = self._station.build(route, address, protocol, local, series.port, tok, tail=tail, body=series.request)
+        return Made(series, data)
+
+    async def launch(self, made: Made) -> None:
+        """Send what `make` made."""
+        series = made.series
         try:
-            await self._station.send(series.route, series.address, series.protocol, local, series.port, tok, tail=tail)
+            await self._station.launch(series.route, series.address, made.data)
             self.packets += 1
         except OSError as error:
             if len(self.problems) < MOST_PROBLEMS:
@@ -88,10 +143,14 @@ class Asker:
 
 async def until(ready: Callable[[], bool], within_s: float) -> None:
     """Wait for something, but not for long."""
-    end = time.monotonic() + within_s
-    while not ready() and time.monotonic() < end:  # noqa: ASYNC110 - answers come from the capture
+    end = monotonic() + within_s
+    while not ready() and monotonic() < end:  # noqa: ASYNC110 - answers come from the capture
         await asyncio.sleep(LOOK_S)
 
 
+def _same_family(target: Target, control: ControlTarget) -> bool:
+    return family(target.address) == family(control.address)
+
+
 def _is_echo(series: Series) -> bool:
-    return series.protocol is Protocol.UDP and series.kind == "coordinator"
+    return series.protocol is Protocol.UDP and series.kind in ECHOES

@@ -4,28 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from probes import columns
-from probes.cells import CLOSED, OPEN, REFUSED, SILENT, THREE_FLOWS, Cell, new_cell
+from probes.cells import CLOSED, ERROR, OPEN, REFUSED, SILENT, THREE_FLOWS, Cell, new_cell
 from probes.frames import Template
 from probes.kept import Sample
 from probes.routes import Route
+from probes.sender import EPHEMERAL
 from probes.token import CELL_COPIES, token, tokens
 from reachability.observation import Observation, Target
 from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, Reason, State
 
 NO_HOPS = -1
-KEPT_TOKENS = 6  # copies of which tokens are kept; answers to older ones are checked one by one
+KEPT_TOKENS = 2  # copies of which tokens are kept; answers to older ones are checked one by one
+FEW_COPIES = 8  # as many bits as a byte has; there are seldom more
 REASONS = tuple(Reason)
 # Where source ports come from. Two hosts that sweep each other must never use each other's pair of ports the other way round:
 # a stateful firewall would take the one's packet for the other's answer. So each window is swept from the next one, all other
 # ports from the first; no two of these lead back to each other.
 WINDOWS = ((61000, 62499), (62500, 63999), (64000, 65499))
-_STATES = {SILENT: State.FILTERED, REFUSED: State.FILTERED, CLOSED: State.CLOSED, OPEN: State.OPEN}
+_STATES = {
+    ERROR: State.ERROR,
+    SILENT: State.FILTERED,
+    REFUSED: State.FILTERED,
+    CLOSED: State.CLOSED,
+    OPEN: State.OPEN,
+}
 
 Places = NDArray[np.int32]
 Mask = NDArray[np.bool_]
@@ -33,19 +42,24 @@ Flight = tuple[str, Protocol, int, int]  # source address, protocol, copy, windo
 
 
 class Block:
-    """One target. Bit n of `sent`, `left` and `refused` is copy n; `when` has seconds since the round began, copy by copy."""
+    """One target. `sent` counts copies, bit n of `left` and `refused` is copy n; `when` has seconds since the round began."""
 
-    def __init__(self, target: Target, routes: tuple[Route, ...], key: bytes) -> None:
+    def __init__(self, target: Target, routes: tuple[Route, ...], key: bytes, way: str = "raw") -> None:
+        """`way`: as an observation names it."""
         self.target = target
+        self.way = way
         self.routes = routes
         self.ports = PortSet.parse(target.ports)
         count = len(self.ports)
         self.numbers, self.place = place_of(self.ports)
+        self.left: NDArray[Any]
+        self.refused: NDArray[Any]
         self.level = np.full(count, SILENT, np.int8)
         self.reason = np.full(count, REASONS.index(Reason.NO_RESPONSE), np.uint8)
         self.hops = np.full(count, NO_HOPS, np.int16)
         self.by = np.zeros(count, np.uint8)  # who refused: place in `refusers`
-        self.sent, self.left, self.refused = (np.zeros(count, np.uint64) for _ in range(3))
+        self.sent = np.zeros(count, np.uint8)
+        self.left, self.refused = np.zeros(count, np.uint8), np.zeros(count, np.uint8)
         self.when: list[NDArray[np.float32]] = []
         self.window = window_of(self.numbers)
         self.pacers = np.zeros(count, bool)
@@ -63,25 +77,25 @@ class Block:
         """How many cells."""
         return len(self.numbers)
 
-    @property
-    def frame_length(self) -> int:
-        """Of its packets, layer 3 up."""
-        return self._template.length
-
     def wants(self, host_hops: int | None) -> Mask:
         """The cells that a further copy would tell more of; as `Cell.wants`."""
-        young = (self.level == CLOSED) & (np.bitwise_count(self.sent) < THREE_FLOWS)
+        young = (self.level == CLOSED) & (self.sent < THREE_FLOWS)
         if host_hops is not None:
             young &= self.hops != host_hops
         return np.asarray((self.level <= REFUSED) | young)
 
-    def frames(self, places: Places, copy: int, local: int, at: float) -> NDArray[np.uint8]:
-        """The packets of a copy, noted as sent at `at`."""
+    def frames(self, places: Places, copy: int, local: int) -> NDArray[np.uint8]:
+        """The packets of a copy."""
+        return self._template.build_many(local, self.numbers[places], self.tokens(copy)[places])
+
+    def sends(self, places: Places, copy: int, at: float) -> None:
+        """A copy is handed over for sending now."""
         while len(self.when) <= copy:
             self.when.append(np.zeros(len(self), np.float32))
         self.when[copy][places] = at
-        self.sent[places] |= bit(copy)
-        return self._template.build_many(local, self.numbers[places], self.tokens(copy)[places])
+        self.sent[places] += 1
+        if copy >= FEW_COPIES and self.left.itemsize == 1:
+            self.left, self.refused = self.left.astype(np.uint64), self.refused.astype(np.uint64)
 
     def silent(self, places: Places) -> Places:
         """Those of them to which nobody gave an answer of the endpoint's."""
@@ -121,9 +135,13 @@ class Block:
         """Whether the tokens of a copy are at hand."""
         return copy in self._tokens
 
-    def saw_leave(self, places: Places, copy: int) -> None:
-        """The own capture saw copies leave."""
-        self.left[places] |= bit(copy)
+    def saw_leave(self, places: Places, copy: int, at: NDArray[np.float64]) -> None:
+        """The own capture saw copies leave, and when."""
+        if not len(places):
+            return
+        self.left[places] |= self.left.dtype.type(1 << copy)
+        # Rounded up: what left right behind a control must not seem to have left before it.
+        self.when[copy][places] = np.nextafter(at.astype(np.float32), np.float32(np.inf))
 
     def took(self, places: Places, state: State, reason: Reason, hops: NDArray[np.int16]) -> None:
         """Answers that prove to be answers. What is open stays open; of two RSTs the one from further away counts."""
@@ -137,12 +155,16 @@ class Block:
         np.maximum(furthest, hops[fresh], out=furthest)
         self._set(places[fresh], CLOSED, reason, furthest)
 
+    def fail(self, places: Places, reason: Reason) -> None:
+        """These cannot be probed."""
+        self._set(places[self.level[places] == SILENT], ERROR, reason, np.array(NO_HOPS, np.int16))
+
     def refuse(self, place: int, copy: int, reason: Reason, by: str, hops: int) -> None:
         """An ICMP error about a copy, from `by`. As `Cell.refuse`."""
         own = by == self.target.address
         closed = self.target.protocol is Protocol.UDP and reason is Reason.PORT_UNREACH and own
         if not closed:
-            self.refused[place] |= bit(copy)
+            self.refused[place] |= self.refused.dtype.type(1 << copy)
         level = int(self.level[place])
         nearer = level == REFUSED and own and self.refusers[self.by[place]] != by
         if level < (CLOSED if closed else REFUSED) or nearer:
@@ -165,15 +187,13 @@ class Block:
                 cell.state, cell.reason = _STATES[level], REASONS[self.reason[place]]
                 yield cell
 
-    def observations(self, covers: Callable[[float], bool]) -> Iterator[Observation]:
+    def observations(self, covers: Callable[[NDArray[np.float32]], Mask]) -> Iterator[Observation]:
         """Runs of ports that look alike. `covers`: whether what was sent then is known to have got out."""
         left, refused = np.bitwise_count(self.left), np.bitwise_count(self.refused & self.left)
         covered = np.zeros(len(self), np.uint8)
         for copy, when in enumerate(self.when):
-            went = (self.left & bit(copy)) != 0
-            times, which = np.unique(when, return_inverse=True)
-            good = np.array([covers(float(at)) for at in times], bool)
-            covered += went & good[which]
+            went = (self.left & self.left.dtype.type(1 << copy)) != 0
+            covered += went & covers(when)
         parts = (self.level, self.reason, self.by, self.hops - NO_HOPS, left, covered, refused)
         keys = np.zeros(len(self), np.int64)
         for part in parts:
@@ -193,7 +213,7 @@ class Block:
                 kind=self.target.protocol.value,
                 name=self.target.name,
                 refused_by=self.refusers[self.by[first]],
-                way="raw",
+                way=self.way,
                 via=self.routes[0].via,
                 sent=int(left[first]),
                 covered=int(covered[first]),
@@ -225,6 +245,11 @@ def window_of(ports: NDArray[np.uint16]) -> NDArray[np.uint8]:
     return found
 
 
+def sources_for(port: int) -> tuple[int, int]:
+    """Where the source port for one destination port comes from, of a sweep or not; 0 is ICMP's, which has no ports."""
+    return WINDOWS[int(window_of(np.array([port], np.uint16))[0])] if port else EPHEMERAL
+
+
 def hops_of(ttl: NDArray[np.uint8]) -> NDArray[np.int16]:
     """As `probes.packet.hops`, for many."""
     start = np.where(ttl <= 64, 64, np.where(ttl <= 128, 128, 255))  # noqa: PLR2004 - the usual initial values
@@ -236,8 +261,3 @@ def port_set(ports: NDArray[np.uint16]) -> PortSet:
     flags = np.zeros(65536, np.bool_)
     flags[ports] = True
     return PortSet(int.from_bytes(np.packbits(flags, bitorder="little").tobytes(), "little"))
-
-
-def bit(copy: int) -> np.uint64:
-    """The mask of one copy."""
-    return np.uint64(1 << copy)

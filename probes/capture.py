@@ -27,6 +27,7 @@ LAYER3 = 80  # where the packet starts in its slot: TPACKET_ALIGN(TPACKET2_HDRLE
 SNAP = SLOT - LAYER3
 BATCH = 4096
 TP_STATUS_USER = 1
+JUMP_S = 0.001
 
 # Classic BPF on layer 3: IPv4 and IPv6 with UDP, ICMP, or TCP that opens or resets; bulk traffic never reaches us.
 # (label, operation, operand, label if true, label if false); a label that is "" means the next instruction.
@@ -74,6 +75,39 @@ class Batch:
         """How many packets."""
         return len(self.length)
 
+    def packet(self, row: int) -> Packet | None:
+        """One of them by itself; None for what is none of ours to read."""
+        data, name = self.data[row, : self.length[row]].tobytes(), name_of(int(self.interface[row]))
+        return parse(data, int(self.pkttype[row]), name, int(self.ethertype[row]), float(self.at[row]))
+
+
+class Slots:
+    """A ring's memory, a slot a packet: `struct tpacket2_hdr`, `struct sockaddr_ll`, the packet from layer 3 up.
+
+    Of a tagged frame the kernel has taken the VLAN tag off: the ethertype is the one behind it, the packet starts where it does
+    without a tag, and the tag stands in the header, where nothing here depends on it.
+    """
+
+    def __init__(self, memory: NDArray[np.uint8]) -> None:
+        bytes_ = memory.reshape(-1, SLOT)
+        words, halves = bytes_.view(np.uint32), bytes_.view(np.uint16)
+        self.status, self._length = words[:, 0], words[:, 2]
+        self._time = words[:, 4:6]  # seconds, nanoseconds, of the wall clock
+        self._ethertype, self._interface, self._pkttype = halves[:, 17], bytes_.view(np.int32)[:, 9], bytes_[:, 42]
+        self._data = bytes_[:, LAYER3:]
+
+    def batch(self, rows: slice, now: float, wall: float) -> Batch:
+        """Some of them; `now` and `wall` are the monotonic and the wall clock's seconds."""
+        taken = self._time[rows, 0] + self._time[rows, 1] * 1e-9
+        return Batch(
+            data=self._data[rows],
+            length=np.minimum(self._length[rows], SNAP),
+            ethertype=self._ethertype[rows].byteswap(),
+            interface=self._interface[rows],
+            pkttype=self._pkttype[rows],
+            at=now - np.clip(wall - taken, 0.0, 5.0),  # a wall clock that jumps moves nothing far
+        )
+
 
 # Takes a batch; returns which rows it has used up: those become no `Packet`.
 Reader = Callable[[Batch], NDArray[np.bool_]]
@@ -94,41 +128,36 @@ class Capture:
         ring = struct.pack("IIII", BLOCK, SLOTS * SLOT // BLOCK, SLOT, SLOTS)
         self.socket.setsockopt(SOL_PACKET, PACKET_RX_RING, ring)
         self._map = mmap.mmap(self.socket.fileno(), SLOTS * SLOT)
-        bytes_ = np.frombuffer(self._map, np.uint8).reshape(SLOTS, SLOT)
-        words, halves = bytes_.view(np.uint32), bytes_.view(np.uint16)
-        self._status, self._length = words[:, 0], words[:, 2]
-        self._time = words[:, 4:6]  # seconds, nanoseconds, of the wall clock
-        self._ethertype, self._interface, self._pkttype = halves[:, 17], bytes_.view(np.int32)[:, 9], bytes_[:, 42]
-        self._data = bytes_[:, LAYER3:]
+        self._slots = Slots(np.frombuffer(self._map, np.uint8))
         self._head = self._seen = self._lost = 0
+        self._ahead = time.time() - time.monotonic()  # of the wall clock
         self.counts()
         self._lost = 0
 
     def read(self) -> list[Packet] | None:
         """What has come in, at most a batch, without what readers have used up; None when there is nothing."""
-        run = self._status[self._head : self._head + BATCH] & TP_STATUS_USER
+        run = self._slots.status[self._head : self._head + BATCH] & TP_STATUS_USER
         count = len(run) if run.all() else int(run.argmin())
         if not count:
             return None
         rows = slice(self._head, self._head + count)
         now, wall = time.monotonic(), time.time()
-        taken = self._time[rows, 0] + self._time[rows, 1] * 1e-9
-        batch = Batch(
-            data=self._data[rows],
-            length=np.minimum(self._length[rows], SNAP),
-            ethertype=self._ethertype[rows].byteswap(),
-            interface=self._interface[rows],
-            pkttype=self._pkttype[rows],
-            at=now - np.clip(wall - taken, 0.0, 5.0),  # a wall clock that jumps moves nothing far
-        )
+        if abs(wall - now - self._ahead) > JUMP_S:  # otherwise as before, so that what came later has a later time
+            self._ahead = wall - now
+        batch = self._slots.batch(rows, now, now + self._ahead)
         left = np.ones(count, bool)
         for reader in self.readers:
             left &= ~reader(batch)
-        packets = [packet for row in np.flatnonzero(left) if (packet := self._packet(batch, int(row))) is not None]
+        packets = [packet for row in np.flatnonzero(left) if (packet := batch.packet(int(row))) is not None]
         self._seen += count
-        self._status[rows] = 0
+        self._slots.status[rows] = 0
         self._head = (self._head + count) % SLOTS
         return packets
+
+    @property
+    def is_half_full(self) -> bool:
+        """Whether it is time to read before more is sent."""
+        return bool(self._slots.status[(self._head + SLOTS // 2) % SLOTS] & TP_STATUS_USER)
 
     def counts(self) -> tuple[int, int]:
         """Packets captured, and packets that the kernel could not hand over, both since the start."""
@@ -139,11 +168,6 @@ class Capture:
     def close(self) -> None:
         """Stop capturing."""
         self.socket.close()
-
-    def _packet(self, batch: Batch, row: int) -> Packet | None:
-        data = batch.data[row, : batch.length[row]].tobytes()
-        ethertype = int(batch.ethertype[row])
-        return parse(data, int(batch.pkttype[row]), name_of(int(batch.interface[row])), ethertype, float(batch.at[row]))
 
 
 def name_of(index: int) -> str:

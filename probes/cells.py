@@ -117,6 +117,14 @@ class Cell:
             if copy is not None:
                 self._time(copy, packet.at)
 
+    def take_refusal_by(self, by: str, state: State, reason: Reason) -> None:
+        """The same as the kernel hears of it, where there is no capture: errno alone calls each of them refused."""
+        if state is State.ERROR:
+            return
+        own_udp = self.target.protocol is Protocol.UDP and by == self.target.address
+        closed = own_udp and reason is Reason.PORT_UNREACH
+        self.state, self.reason, self.refused_by = State.CLOSED if closed else state, reason, by
+
     def saw_leave(self, copy: int, at: float) -> None:
         """The own capture saw a copy leave."""
         self.left |= 1 << copy

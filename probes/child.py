@@ -1,13 +1,14 @@
 """The packet child: `python -m probes.child`.
 
-It alone touches raw packets, lives while there are rounds, and holds CAP_NET_RAW and nothing else. Orders come in on
-stdin, what was found goes out on stdout.
+It alone touches raw packets, lives while there are rounds, holds CAP_NET_RAW and nothing else, and starts no program. Orders come
+in on stdin, what was found goes out on stdout.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from probes.source import Source
 
 TICK_S = 0.02
+SWITCH_S = 0.0005  # how long the thread that sends waits for the interpreter
 
 
 class Child:
@@ -74,7 +76,7 @@ class Child:
                 provoke=provoker.provoke,
                 drops=lambda: capture.counts()[1],
             )
-            asyncio.get_running_loop().add_reader(capture.socket, self.station.read)
+            self.station.listen()
         self.witness = Witness(configuration.agent, means)
         if means is not None and capture is not None:
             self.station.listeners.append(self._packet)
@@ -121,13 +123,14 @@ class Child:
         self._write(SourceDone(report=report, held=self.station.bound.held()))
 
     async def _go(self, go: Go) -> None:
-        from probes.followups import FollowUps  # noqa: PLC0415 - scapy
+        from probes import parts  # noqa: PLC0415 - scapy
+        from probes.followups import FollowUps  # noqa: PLC0415
         from probes.job import Job  # noqa: PLC0415
         from probes.trace import Trace  # noqa: PLC0415
 
         match go.kind:
             case RoundKind.NORMAL:
-                report, tail_s = await self._source(Job.source(go)).run()
+                report, tail_s = await parts.run(Job.source(go), self._source)
             case RoundKind.CHALLENGE:
                 report, tail_s = await FollowUps(self.station, go).challenge()
             case RoundKind.NOPORTS:
@@ -137,11 +140,13 @@ class Child:
         self._write(SourceDone(report=report, tail_s=tail_s, held=self.station.bound.held()))
 
     def _source(self, job: Job) -> Source:
-        from probes.source import Source  # noqa: PLC0415 - scapy
+        from probes.connect import ConnectSource  # noqa: PLC0415 - scapy
+        from probes.source import Source  # noqa: PLC0415
         from probes.sweep import SweepSource  # noqa: PLC0415
 
-        fast = self.station.raw and SweepSource.fits(job)
-        return SweepSource(self.station, job) if fast else Source(self.station, job)
+        if not SweepSource.fits(job):
+            return Source(self.station, job)
+        return SweepSource(self.station, job) if self.station.raw else ConnectSource(self.station, job)
 
     async def _close(self, close: Close) -> None:
         if close.round not in self._inside_only:
@@ -165,8 +170,8 @@ class Child:
         self.witness.packet(packet)
 
 
-async def main() -> None:
-    """Read orders until stdin ends."""
+async def main(notes: tuple[str, ...] = ()) -> None:
+    """Read orders until stdin ends; `notes` are for the daemon's log."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=1024 * 1024)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(0, "rb", 0))
@@ -174,8 +179,11 @@ async def main() -> None:
 
     def write(message: FromChild) -> None:
         data = memoryview(frame(message))
-        while data:
-            data = data[output.write(data) or 0 :]
+        try:
+            while data:
+                data = data[output.write(data) or 0 :]
+        except BrokenPipeError:
+            os._exit(0)  # the daemon was killed
 
     unframer = Unframer(ToChild)  # type: ignore[arg-type]
     child: Child | None = None
@@ -186,7 +194,6 @@ async def main() -> None:
                     if not isinstance(message, Configure):
                         raise SystemExit("the first message has to configure the child")
                     child = Child(message, write)
-                    notes = privileges.drop_all_but_net_raw()
                     write(Ready(raw=child.station.raw, lacks=child.lacks, notes=notes))
                     group.create_task(child.tick(), name="tick")
                 else:
@@ -197,4 +204,6 @@ async def main() -> None:
 if __name__ == "__main__":
     privileges.die_with_parent(int(sys.argv[1]) if len(sys.argv) > 1 else os.getppid())
     privileges.raise_file_limit()
-    asyncio.run(main())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of a terminal's group: the parent decides
+    sys.setswitchinterval(SWITCH_S)
+    asyncio.run(main(privileges.confine()))

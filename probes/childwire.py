@@ -84,10 +84,12 @@ class Unframer:
         while len(self._buffer) >= 4:  # noqa: PLR2004 - the length
             (length,) = struct.unpack_from("!I", self._buffer)
             if length > MOST_BYTES:
-                msg = f"a message of {length} bytes from the packet child"
-                raise ValueError(msg)
+                raise ValueError(f"a message of {length} bytes from the packet child")
             if len(self._buffer) < 4 + length:
                 break
-            messages.append(self._decoder.decode(bytes(self._buffer[4 : 4 + length])))
+            try:
+                messages.append(self._decoder.decode(bytes(self._buffer[4 : 4 + length])))
+            except RecursionError as error:
+                raise ValueError("a message nested without end from the packet child") from error
             del self._buffer[: 4 + length]
         return messages

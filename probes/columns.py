@@ -30,6 +30,11 @@ class Columns:
     protocol: int
 
     @property
+    def at(self) -> NDArray[np.float64]:
+        """When each was captured, in monotonic seconds."""
+        return np.asarray(self.batch.at[self.rows])
+
+    @property
     def outgoing(self) -> NDArray[np.bool_]:
         """Which this host sent."""
         return np.asarray(self.batch.pkttype[self.rows] == PACKET_OUTGOING)

@@ -20,6 +20,7 @@ from probes import classify
 from probes.once import Ask, Found
 from reachability.observation import Observation
 from reachability.vocabulary import Protocol, Reason, State
+from wire.blocking import in_thread
 
 A, TXT, AAAA = 1, 16, 28
 IN, CHAOS = 1, 3
@@ -67,10 +68,10 @@ def addresses(reply: bytes) -> tuple[str, ...]:
 
 
 async def resolve(name: str, timeout_s: float = LOOKUP_S) -> tuple[tuple[str, ...], str]:
-    """(addresses, why there are none): what this host's own resolver says, bounded in time."""
+    """(addresses, why there are none): what this host's own resolver says, bounded in time, at exit too."""
     try:
         async with asyncio.timeout(timeout_s):
-            found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
+            found = await in_thread(lambda: socket.getaddrinfo(name, None, type=socket.SOCK_STREAM), "resolve")
     except TimeoutError:
         return (), f"no answer within {timeout_s:g} s"
     except (OSError, UnicodeError) as error:

@@ -7,11 +7,11 @@ each counts for as long as Linux keeps an entry for a packet without an answer, 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from math import ceil
 
+from probes.clock import monotonic
 from reachability.vocabulary import Protocol
 
 MOST = 50_000
@@ -27,7 +27,7 @@ class FlowBound:
         self,
         most: int = MOST,
         held: Iterable[tuple[float, int]] = (),
-        now: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = monotonic,
     ) -> None:
         """`held`: entries that an earlier process left: seconds that they still have, and how many."""
         self.most = most

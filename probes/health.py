@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from probes import hostfacts
+from probes.clock import monotonic
 from probes.hostfacts import HostFacts
 from probes.packet import Packet
 
@@ -24,7 +24,7 @@ class Means:
     gateways: Callable[[], frozenset[str]]
     provoke: Callable[[str], Awaitable[None]]  # make some other host send a packet to this address
     drops: Callable[[], int]  # packets that the capture lost since its start
-    now: Callable[[], float] = time.monotonic
+    now: Callable[[], float] = monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     noports: Callable[[], Mapping[int, int]] = hostfacts.noports
 
@@ -75,7 +75,7 @@ class Window:
     at_start: bool
     at_end: bool
     lost_by_capture: int
-    lost_before: str  # in words, "" for nothing
+    link_down: str  # in words, "" for never
     xdp: frozenset[str]
 
     def why_not(self) -> str:
@@ -88,8 +88,8 @@ class Window:
             return "no packet from another host was captured at the end"
         if self.lost_by_capture:
             return f"the capture lost {self.lost_by_capture} packets"
-        if self.lost_before:
-            return f"the host lost packets before the capture: {self.lost_before}"
+        if self.link_down:
+            return f"a link of this host went down: {self.link_down}"
         if self.xdp:
             return f"an XDP program is in front of {', '.join(sorted(self.xdp))}"
         return ""

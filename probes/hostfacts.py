@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import struct
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -38,15 +37,20 @@ class HostFacts:
         """Ports at which a socket would get a packet to this address."""
         return self.bound.ports(address, protocol)
 
-    def lost_since(self, before: HostFacts, used: AbstractSet[str] = frozenset()) -> str:
-        """Which counters of loss moved since an earlier reading, in words; "" for none.
+    def down_since(self, before: HostFacts, used: AbstractSet[str] = frozenset()) -> str:
+        """Which links went down since an earlier reading, in words; "" for none: what came meanwhile is not known.
 
         `used`: the interfaces that packets came in by. That another one went down (a container's, say) lost nothing.
         """
-        moved = {name: value - before.lost[name] for name, value in self.lost.items() if name in before.lost}
-        return ", ".join(
-            f"{name} +{by}" for name, by in moved.items() if by and (_CARRIER not in name or name.split()[0] in used)
-        )
+        moved = self._moved(before).items()
+        return ", ".join(f"{name} +{by}" for name, by in moved if by and _CARRIER in name and name.split()[0] in used)
+
+    def missed_since(self, before: HostFacts) -> int:
+        """Packets that were lost before any capture since then: of this host at most, for some counters are the machine's."""
+        return sum(max(0, by) for name, by in self._moved(before).items() if _CARRIER not in name)
+
+    def _moved(self, before: HostFacts) -> dict[str, int]:
+        return {name: value - before.lost[name] for name, value in self.lost.items() if name in before.lost}
 
 
 def read() -> HostFacts:
@@ -86,7 +90,7 @@ def softnet(text: str) -> int:
 
 def interface_losses(link: bytes) -> dict[str, int]:
     """The counters of loss in an RTM_NEWLINK message, by name; none for a loopback."""
-    if struct.unpack_from("=I", link, 8)[0] & _LOOPBACK:
+    if netlink.values("=I", link, 8)[0] & _LOOPBACK:
         return {}
     found = dict(netlink.attributes(link, 16))
     name = found.get(_IFNAME, b"?").rstrip(b"\0").decode("ascii", "replace")
@@ -94,9 +98,9 @@ def interface_losses(link: bytes) -> dict[str, int]:
     stats = found.get(_STATS64, b"")
     for counter, place in _LOSSES.items():
         if len(stats) >= 8 * place + 8:
-            losses[f"{name} {counter}"] = struct.unpack_from("=Q", stats, 8 * place)[0]
+            losses[f"{name} {counter}"] = netlink.values("=Q", stats, 8 * place)[0]
     if carrier := found.get(_CARRIER_CHANGES):
-        losses[f"{name} {_CARRIER}"] = struct.unpack("=I", carrier)[0]
+        losses[f"{name} {_CARRIER}"] = netlink.values("=I", carrier)[0]
     return losses
 
 

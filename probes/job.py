@@ -24,6 +24,7 @@ class Job:
     controls: tuple[ControlTarget, ...] = ()
     copies: int = 4
     most_copies: int = 48
+    rate_pps: int = 0  # at most; 0: the agent's own
 
     @classmethod
     def source(cls, go: Go) -> Job:
@@ -36,6 +37,7 @@ class Job:
             controls=go.controls,
             copies=go.copies,
             most_copies=go.most_copies,
+            rate_pps=go.rate_pps,
         )
 
     @classmethod

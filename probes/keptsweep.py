@@ -26,7 +26,7 @@ class KeptSweep:
 
     def left(self, block: Block, columns: Columns, places: Places, copy: int) -> None:
         """Keep what leaves from places that are kept; and for a while when each left, as others may answer."""
-        self._lately.add(block, copy, places, columns.batch.at[columns.rows])
+        self._lately.add(block, copy, places, columns.at)
         some = np.flatnonzero(block.sample.taken[places])
         if len(some):
             ports = block.numbers[places[some]].tolist()

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-import time
 
 from probes import classify, dns, said, udp
 from probes.cells import OPEN, Cell
+from probes.clock import monotonic
+from probes.errqueue import Refusal, ask_for, next_refusal
 from probes.kept import Kept
 from probes.packet import Packet
-from probes.sender import Bucket, Flows
+from probes.station import Station
 from probes.token import KERNEL_COPY, kernel_ports, token
 from reachability.observation import KernelFlow
 from reachability.vocabulary import Moment, Protocol, Reason, State
@@ -26,17 +27,17 @@ _WORDS = {errno.ECONNREFUSED: "refused", errno.EPERM: "not-sent", errno.EACCES: 
 
 
 class KernelWay:
-    """Tries cells through the kernel. `raw` False: it is the only way there is, and what it finds is the cell's state."""
+    """Tries cells through the kernel. Without raw sockets it is the only way, and what it finds is the cell's state."""
 
-    def __init__(self, bucket: Bucket, flows: Flows, key: bytes, kept: Kept, *, raw: bool) -> None:
+    def __init__(self, station: Station, key: bytes, kept: Kept) -> None:
+        self._station = station
         self._kept = kept
-        self._bucket = bucket
-        self._flows = flows
         self._key = key
-        self._raw = raw
+        self._raw = station.raw
         self._limit = asyncio.Semaphore(AT_ONCE)
         self._left: dict[int, int] = {}  # try -> sequence number
         self._cells: dict[int, Cell] = {}
+        self._refusals: dict[int, Refusal | None] = {}  # without raw sockets: what the kernel was told
         self._ports: set[tuple[Protocol, int]] = set()
         self._count = 0
         self.packets = 0
@@ -61,7 +62,7 @@ class KernelWay:
 
     def close(self) -> None:
         """Give up the ports."""
-        self._flows.release(self)
+        self._station.flows.release(self)
 
     def left(self, copy: int, packet: Packet) -> None:
         """Own capture: a packet of the flow went out."""
@@ -106,6 +107,9 @@ class KernelWay:
                     if word == "not-sent" and number in self._left:
                         word = "refused"
                     self._found(cell, word, *classify.from_errno(error.errno))
+                    refusal = self._refusals.get(number)
+                    if refusal is not None and not self._raw:
+                        cell.take_refusal_by(refusal.by, refusal.state, refusal.reason)
                 return
 
     async def _tcp(self, cell: Cell) -> None:
@@ -124,13 +128,16 @@ class KernelWay:
         request = udp.REQUESTS.get(port) or token(self._key, address, Protocol.UDP, port, KERNEL_COPY)
         loop = asyncio.get_running_loop()
         with self._socket(socket.SOCK_DGRAM, address, port, cell.source, cell) as connection:
-            await self._bucket.take()
-            self.packets += 1
-            started = time.monotonic()
-            async with asyncio.timeout(REPLY_S):
-                await loop.sock_connect(connection, (address, port))
-                await loop.sock_sendall(connection, request)
-                data = await loop.sock_recv(connection, said.MOST)
+            number = self._count
+            started = await self._room(Protocol.UDP)
+            try:
+                async with asyncio.timeout(REPLY_S):
+                    await loop.sock_connect(connection, (address, port))
+                    await loop.sock_sendall(connection, request)
+                    data = await loop.sock_recv(connection, said.MOST)
+            except OSError:
+                self._refusals[number] = next_refusal(connection)
+                raise
             _took(cell, started)
         self._found(cell, "open", State.OPEN, Reason.UDP_RESPONSE)
         cell.note = said.note(data)
@@ -143,23 +150,35 @@ class KernelWay:
     async def _dial(self, address: str, port: int, source: str, cell: Cell | None = None) -> socket.socket:
         """A connected socket whose flow is known to the witness; OSError or TimeoutError. The cell gets its time."""
         connection = self._socket(socket.SOCK_STREAM, address, port, source, cell)
+        number = self._count
         try:
-            await self._bucket.take()
-            self.packets += 1
-            started = time.monotonic()
+            started = await self._room(Protocol.TCP)
             async with asyncio.timeout(CONNECT_S):
                 await asyncio.get_running_loop().sock_connect(connection, (address, port))
             _took(cell, started)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, OSError) and not isinstance(error, TimeoutError):
+                self._station.bound.closed(1)
+                self._refusals[number] = next_refusal(connection)
             connection.close()
             raise
+        self._station.bound.closed(1)
         return connection
+
+    async def _room(self, protocol: Protocol) -> float:
+        """Wait until one more packet of one more flow may go; when that was."""
+        await self._station.bound.take(protocol)
+        await self._station.bucket.take()
+        self.packets += 1
+        return monotonic()
 
     def _socket(self, kind: int, address: str, port: int, source: str, cell: Cell | None) -> socket.socket:
         protocol = Protocol.TCP if kind == socket.SOCK_STREAM else Protocol.UDP
         connection = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
         try:
             connection.setblocking(False)
+            if not self._raw:
+                ask_for(connection)
             self._bind(connection, source, protocol, kernel_ports(self._key, address, protocol, port))
         except OSError:
             connection.close()
@@ -168,7 +187,7 @@ class KernelWay:
         self._count += 1
         if cell is not None:
             self._cells[self._count] = cell
-        self._flows.adopt(self, protocol, local, self._count)
+        self._station.flows.adopt(self, protocol, local, self._count)
         self.flows.append(
             KernelFlow(address=address, protocol=protocol, port=port, source_address=source or own, source_port=local)
         )
@@ -199,4 +218,4 @@ class KernelWay:
 def _took(cell: Cell | None, started: float) -> None:
     """How long it took, where the capture has not said so better."""
     if cell is not None and cell.rtt_ms is None:
-        cell.rtt_ms = round((time.monotonic() - started) * 1000, 3)
+        cell.rtt_ms = round((monotonic() - started) * 1000, 3)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -73,8 +72,7 @@ async def packets(ask: Ask, protocol: Protocol) -> Found:
 
     station, lacks = _station()
     try:
-        if station.capture is not None:
-            asyncio.get_running_loop().add_reader(station.capture.socket, station.read)
+        station.listen()
         if protocol is Protocol.ICMP and not station.raw:
             return failed(ask, protocol, "icmp", Reason.NO_PERMISSION, lacks)
         ports = "" if protocol is Protocol.ICMP else str(ask.port)
@@ -91,8 +89,6 @@ async def packets(ask: Ask, protocol: Protocol) -> Found:
         )
         report, _ = await Source(station, job).run()
     finally:
-        if station.capture is not None:
-            asyncio.get_running_loop().remove_reader(station.capture.socket)
         station.close()
     (observation,) = report.observations
     return Found(observation, lacks, tuple(("problem", problem) for problem in report.problems))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import struct
 import time
@@ -22,7 +21,7 @@ RTN_UNICAST, RTN_LOCAL = 1, 2
 NUD_USABLE = 0x02 | 0x04 | 0x08 | 0x10 | 0x80  # reachable, stale, delay, probe, permanent
 ASK_TIMES, ASK_S = 3, 0.3
 KEEP_S = 20.0  # what was asked for by ourselves
-_REQUEST, _ERROR = 1, 2
+_REQUEST = 1
 _XDP, _XDP_ATTACHED = 43, 2  # IFLA_*
 _DST, _SRC, _OIF, _GATEWAY, _PREFSRC, _MULTIPATH, _VIA = 1, 2, 4, 5, 7, 9, 18  # RTA_*
 
@@ -133,14 +132,17 @@ class Routes:
         if not at or time.monotonic() - at > KEEP_S:
             if family(source) != family(hop):  # an IPv4 route by an IPv6 next hop (RFC 5549)
                 source = self._own(oif, hop)
-            found = await self._ask(link, hop, source) if source else None
+            try:
+                found = await self._ask(link, hop, source) if source else None
+            except PermissionError:  # then nothing is sent raw either, and the kernel asks when it sends
+                return b""
             self._asked[oif, hop] = (time.monotonic(), found)
         return found
 
     def _link(self, index: int) -> Link:
         if index not in self._links:
             for answer in netlink.dump(netlink.NETLINK_ROUTE, RTM_GETLINK, struct.pack("=B15x", socket.AF_UNSPEC)):
-                number, flags = struct.unpack_from("=4xiI", answer)
+                number, flags = netlink.values("=4xiI", answer)
                 found = dict(netlink.attributes(answer, 16))
                 name = found.get(3, b"").rstrip(b"\0").decode("ascii", "replace")
                 self._links[number] = Link(name, flags, found.get(1, b""))
@@ -149,7 +151,7 @@ class Routes:
     def _addresses(self) -> list[tuple[int, str]]:
         found = []
         for answer in netlink.dump(netlink.NETLINK_ROUTE, RTM_GETADDR, struct.pack("=B7x", socket.AF_UNSPEC)):
-            (index,) = struct.unpack_from("=4xI", answer)
+            (index,) = netlink.values("=4xI", answer)
             values = dict(netlink.attributes(answer, 8))
             found.append((index, netlink.address(values.get(2) or values.get(1, b""))))  # IFA_LOCAL, else IFA_ADDRESS
         return found
@@ -199,7 +201,7 @@ def _route_get(destination: str, source: str) -> tuple[int, int, str, str]:
     answer = _ask_kernel(body)
     values = dict(netlink.attributes(answer, 12))
     oif, hop = next(_hops(answer, 12), (0, ""))
-    return answer[7], oif, hop, netlink.address(values.get(_PREFSRC, b""))
+    return netlink.values("=7xB", answer)[0], oif, hop, netlink.address(values.get(_PREFSRC, b""))
 
 
 def _ask_kernel(body: bytes) -> bytes:
@@ -208,17 +210,17 @@ def _ask_kernel(body: bytes) -> bytes:
         asker.settimeout(2.0)
         asker.send(struct.pack("=IHHII", 16 + len(body), RTM_GETROUTE, _REQUEST, 1, 0) + body)
         data = asker.recv(65536)
-    if struct.unpack_from("=H", data, 4)[0] == _ERROR:
-        number = -struct.unpack_from("=i", data, 16)[0]
-        raise OSError(number, os.strerror(number))
-    return data[16:]
+    found, _ = netlink.answers(data)
+    if not found:
+        raise OSError("a netlink answer without a route")
+    return found[0]
 
 
 def _hops(answer: bytes, at: int) -> Iterator[tuple[int, str]]:
     """(interface index, gateway or "") of each next hop of a route message."""
     values = dict(netlink.attributes(answer, at))
     if _OIF in values:
-        yield struct.unpack("=i", values[_OIF])[0], _gateway(values)
+        yield netlink.values("=i", values[_OIF])[0], _gateway(values)
     several, place = values.get(_MULTIPATH, b""), 0
     while place + 8 <= len(several):
         length, index = struct.unpack_from("=Hxxi", several, place)
@@ -233,7 +235,7 @@ def _gateway(values: dict[int, bytes]) -> str:
 def _neighbour(oif: int, hop: str) -> bytes | None:
     ip = socket.AF_INET if family(hop) == 4 else socket.AF_INET6  # noqa: PLR2004
     for answer in netlink.dump(netlink.NETLINK_ROUTE, RTM_GETNEIGH, struct.pack("=B11x", ip)):
-        index, state = struct.unpack_from("=4xiH", answer)
+        index, state = netlink.values("=4xiH", answer)
         if index == oif and state & NUD_USABLE:
             values = dict(netlink.attributes(answer, 12))
             if netlink.address(values.get(1, b"")) == hop:

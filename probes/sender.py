@@ -7,10 +7,10 @@ import contextlib
 import errno
 import random
 import socket
-import time
 from collections.abc import Callable
 from typing import Protocol as Interface
 
+from probes.clock import monotonic
 from probes.packet import ICMP, ICMP6, TCP, UDP, Packet
 from probes.routes import Route, ethertype_of
 from reachability.vocabulary import Protocol
@@ -25,7 +25,7 @@ NUMBER = {Protocol.TCP: TCP, Protocol.UDP: UDP, Protocol.ICMP: ICMP}
 class Bucket:
     """A token bucket: at most `rate_pps` packets a second over all that this agent sends."""
 
-    def __init__(self, rate_pps: int, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, rate_pps: int, now: Callable[[], float] = monotonic) -> None:
         self.rate = max(1, rate_pps)
         self._now = now
         self._level = 1.0
@@ -33,10 +33,10 @@ class Bucket:
         self._since_yield = 0
 
     async def take(self, packets: int = 1) -> None:
-        """Wait until so many packets may go."""
+        """Wait until so many packets may go; those after it wait longer where these are more than the bucket holds."""
         self._refill()
-        while self._level < packets:
-            await asyncio.sleep(min(0.05, (packets - self._level) / self.rate))
+        while self._level < (least := min(packets, self._most)):
+            await asyncio.sleep(min(0.05, (least - self._level) / self.rate))
             self._refill()
         self._level -= packets
         self._since_yield += packets
@@ -46,8 +46,12 @@ class Bucket:
 
     def _refill(self) -> None:
         now = self._now()
-        self._level = min(max(1.0, self.rate * BURST_S), self._level + (now - self._at) * self.rate)
+        self._level = min(self._most, self._level + (now - self._at) * self.rate)
         self._at = now
+
+    @property
+    def _most(self) -> float:
+        return max(1.0, self.rate * BURST_S)
 
 
 class Handler(Interface):

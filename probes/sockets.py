@@ -63,7 +63,7 @@ def _diag(protocol: Protocol, family: int) -> Iterator[tuple[str, int]]:
     asked = socket.AF_INET if family == 4 else socket.AF_INET6  # noqa: PLR2004
     body = struct.pack("=BBBxI48x", asked, number, 0, 1 << state)
     for answer in netlink.dump(netlink.NETLINK_SOCK_DIAG, netlink.SOCK_DIAG_BY_FAMILY, body):
-        port = struct.unpack_from("!H", answer, 4)[0]
+        port = netlink.values("!H", answer, 4)[0]
         local = netlink.address(answer[8 : 12 if answer[0] == socket.AF_INET else 24])
         only6 = any(kind == _V6ONLY and value[:1] == b"\1" for kind, value in netlink.attributes(answer, 72))
         yield from _reached(local, port, only6=only6)

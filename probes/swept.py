@@ -53,12 +53,16 @@ class Swept:
                     used[came.rows[taken]] = True
                     self._took(arrivals, wides[0], came.take(taken))
                     came = came.take(~taken)
+                if not arrivals.closed:
+                    connects = wides[0].connectors.take(came)
+                    used[came.rows[connects]] = True
+                    came = came.take(~connects)
                 endpoint = (wides[0].target.address, wides[0].target.protocol)
                 if alone and endpoint in arrivals.crowded:  # so many strange packets that one more tells nothing
                     strange = wides[0].concerns(came) & arrivals.crowded[endpoint][came.dport]
                     used[came.rows[strange]] = True
                     came = came.take(~strange)
-                answers = _any([wide.answers(went) for wide in wides])
+                answers = _any([*(wide.answers(went) for wide in wides), wides[0].connectors.answers(went)])
                 if answers.any():
                     used[went.rows[answers]] = True
                     went = went.take(~answers)

@@ -15,10 +15,12 @@ import hashlib
 import socket
 import ssl
 import time
+from typing import Any
 
 from probes import classify
 from probes.once import Ask, Found
 from reachability.observation import Observation
+from reachability.texts import printable
 from reachability.vocabulary import Protocol, Reason, State
 
 HANDSHAKE_S = 1.5
@@ -104,18 +106,24 @@ def describe(certificate: bytes) -> dict[str, str]:
 
     try:
         read = x509.load_der_x509_certificate(certificate)
-        names = read.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        shown = ", ".join(str(name.value) for name in names)
-    except x509.ExtensionNotFound:
-        shown = ""
-    except ValueError:
+        return {
+            "subject": printable(read.subject.rfc4514_string()),
+            "issuer": printable(read.issuer.rfc4514_string()),
+            "names": printable(_names(read)),
+            "not_after": read.not_valid_after_utc.isoformat(),
+        }
+    except (ValueError, TypeError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         return {}
-    return {
-        "subject": read.subject.rfc4514_string(),
-        "issuer": read.issuer.rfc4514_string(),
-        "names": shown,
-        "not_after": read.not_valid_after_utc.isoformat(),
-    }
+
+
+def _names(read: Any) -> str:
+    from cryptography import x509  # noqa: PLC0415 - as above
+
+    try:
+        names = read.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ""
+    return ", ".join(str(name.value) for name in names)
 
 
 def _why(error: Exception) -> str:

@@ -18,6 +18,7 @@ KERNEL_COPY = 104
 CANARY_COPIES = 8  # before 112..119, after 120..127
 CANARY_BEFORE, CANARY_AFTER = 112, 120
 ALL_COPIES = 128
+CONNECT_COPIES = 6  # of a sweep by connect
 KERNEL_PORTS = range(32768, 61000)  # what Linux takes for its own outgoing connections
 _NUMBERS = {Protocol.TCP: TCP, Protocol.UDP: UDP, Protocol.ICMP: ICMP}
 
@@ -60,6 +61,16 @@ def kernel_ports(key: bytes, address: str, protocol: Protocol, port: int) -> tup
     text = b"kernel" + packed(address) + struct.pack("!BH", _NUMBERS[protocol], port)
     words = struct.unpack("!8H", hmac.digest(key, text, "sha256")[:16])
     return tuple(KERNEL_PORTS[word % len(KERNEL_PORTS)] for word in words)
+
+
+def connect_ports(key: bytes, copy: int, within: tuple[int, int]) -> tuple[int, ...]:
+    """Four source ports of which a copy of a sweep by connect takes the first that is free, for all of its cells.
+
+    As with `kernel_ports` nothing is proven by them alone: the source reports the one that it took.
+    """
+    low, high = within
+    words = struct.unpack("!4H", hmac.digest(key, struct.pack("!7sBH", b"connect", copy, low), "sha256")[:8])
+    return tuple(low + word % (high - low + 1) for word in words)
 
 
 def inside_key(key: bytes) -> bytes:

@@ -9,12 +9,12 @@ kernel's RST.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 from probes import classify
 from probes.asker import until
 from probes.cells import quotes, verify
+from probes.clock import monotonic
 from probes.packet import Packet
 from probes.routes import NoRoute, Route
 from probes.station import Station
@@ -55,7 +55,7 @@ class Trace:
 
     async def run(self) -> tuple[SourceReport, float]:
         """Send all TTLs at once, then twice more those that got no answer; nothing beyond the hop that ended the way."""
-        started = time.monotonic()
+        started = monotonic()
         found = await self._way()
         if isinstance(found, Reason):
             return self._report(started, Route("", "", self._target.source, b""), found), 0.0
@@ -66,13 +66,13 @@ class Trace:
                 for ttl in range(1, MOST_TTL + 1):
                     if self._wants(ttl):
                         await self._send(found, ttl, attempt)
-                        last = time.monotonic()
+                        last = monotonic()
                 await until(lambda: not any(map(self._wants, range(1, MOST_TTL + 1))), TRY_S)
         except OSError:
             return self._report(started, found, Reason.LOCAL_ERROR), TAIL_S
         finally:
             self._station.flows.release(self)
-        return self._report(started, found, None), max(0.0, TAIL_S - (time.monotonic() - last))
+        return self._report(started, found, None), max(0.0, TAIL_S - (monotonic() - last))
 
     def hops(self) -> tuple[Hop, ...]:
         """What each TTL got."""
@@ -182,6 +182,6 @@ class Trace:
             observations=(seen,),
             trace=hops,
             packets=len(self._left),
-            duration_s=round(time.monotonic() - started, 3),
+            duration_s=round(monotonic() - started, 3),
             raw=self._station.raw,
         )

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from probes.block import KEPT_TOKENS, Mask, Places, bit, hops_of, place_of, port_set
+from probes.block import Mask, Places, hops_of, place_of, port_set
 from probes.columns import OUR_HEADER, TIMESTAMP, Columns, packed
+from probes.connectors import Connectors
 from probes.kept import OTHERS, Kept, Sample
 from probes.look import Look, as_code, looks, of_code
 from probes.packet import ACK, RST, SYN, TCP, UDP
@@ -19,6 +20,7 @@ from reachability.topology import family
 from reachability.vocabulary import Moment, Protocol
 
 LEAST_PORTS = 256
+KEPT_TOKENS = 6  # copies of which tokens are kept, or more of them are late
 SAMPLES = 8  # packets that may be of a copy of which the tokens are not yet made
 
 
@@ -40,6 +42,7 @@ class Wide:
         self._key = key
         self._packed = packed(target.address)
         self._tokens: dict[int, NDArray[np.uint8]] = {}
+        self.connectors = Connectors(target, key, lambda columns, at: self._keep(columns, at, Moment.STRANGE, None))
 
     def fits(self, columns: Columns) -> bool:
         """Whether these may be packets of the target."""
@@ -130,6 +133,7 @@ class Wide:
         """The round is reported: keep what corrects it, and little memory."""
         self._reported = self.seen != 0 if self._reported is None else self._reported
         self._tokens.clear()
+        self.connectors.forget()
         self._allocate(0)
 
     def _rows(self, seen: NDArray[np.uint64]) -> Iterator[ArrivalRow]:
@@ -222,3 +226,8 @@ class Wide:
                 self._tokens[copy] = np.frombuffer(made, np.uint8).reshape(-1, TOKEN)
                 return True
         return False
+
+
+def bit(copy: int) -> np.uint64:
+    """The mask of one copy."""
+    return np.uint64(1 << copy)

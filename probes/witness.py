@@ -6,54 +6,32 @@ the end of the window, no loss counter moved, no XDP program in front.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-
 import numpy as np
 
+from probes.armed import Round
 from probes.arrivals import NOT_OURS, OURS, Arrivals
 from probes.columns import Columns
-from probes.health import Means, OffHost, Window
-from probes.hostfacts import HostFacts
+from probes.health import Means, OffHost
 from probes.keyring import CellId
 from probes.noports import Groups, Reading
 from probes.packet import ACK, ICMP, ICMP6, RST, SYN, TCP, UDP, Packet
 from probes.sockets import Bound
 from probes.swept import Swept
+from probes.talks import HOST_SPOKE_FIRST, Talks
 from probes.wide import Wide
 from reachability.observation import WitnessHealth, WitnessReport
-from reachability.topology import family
-from reachability.vocabulary import Moment, Protocol
+from reachability.vocabulary import Protocol, RoundKind
 from wire.messages import Arm
 
 __all__ = ["Means", "Witness"]
 
-PROVE_S, PROVE_AGAIN_S = 4.0, 1.5
+PROVE_S, PROVE_AGAIN_S = 4.0, 4.0  # a busy host takes a while to answer; both are far below what the coordinator waits
 KEEP_S, KEEP_ROUNDS = 60.0, 200
 MOST_ARMED = 256
 LATE_S = 5.0
 SOCKETS_EVERY_S = 1.0
-MOST_TALKS = 16384
 PROTOCOLS = {TCP: Protocol.TCP, UDP: Protocol.UDP, ICMP: Protocol.ICMP, ICMP6: Protocol.ICMP}
 NO_CAPTURE = "no capture: this agent lacks CAP_NET_RAW"
-HOST_SPOKE_FIRST = ""
-
-
-@dataclass(slots=True)
-class Round:
-    """An armed round, with what was read when it was armed."""
-
-    arrivals: Arrivals
-    facts: HostFacts
-    off_host: Mapping[str, int]
-    unbound: Mapping[int, int]
-    drops: int
-    xdp: set[str]
-    groups: Groups
-    bound: Bound  # at any time since
-    armed_ms: float = 0.0
-    proven: set[str] = field(default_factory=set)
-    closed_at: float = 0.0
 
 
 class Witness:
@@ -74,7 +52,7 @@ class Witness:
         self._bound = Bound()
         self._bound_at = 0.0
         self._unbound = {4: 0, 6: 0}  # datagrams to ports without a socket, by family, over all addresses: as NoPorts
-        self._talks: dict[tuple[str, int, str, int], str] = {}
+        self._talks = Talks()
         self._drops = 0
 
     @property
@@ -110,7 +88,7 @@ class Witness:
         own = addresses & self._local
         dark = await self._off_host.prove(means, own, PROVE_S)
         round_.proven = own - dark
-        self._keep_newest(round_)
+        round_.keep_newest(self._off_host)
         round_.armed_ms = round((means.now() - round_.arrivals.since) * 1000, 1)
         foreign = (f"{address} is not an address of this host" for address in sorted(addresses - own))
         return (*foreign, *(f"no packet from another host to {address} was captured" for address in sorted(dark)))
@@ -134,14 +112,25 @@ class Witness:
         round_.groups.read(Reading(means.now(), facts.noports, dict(self._unbound)))
         self._rounds.pop(round_id, None)
         round_.closed_at, round_.arrivals.closed = means.now(), True
-        self._keep_newest(round_)
+        round_.keep_newest(self._off_host)
         report = WitnessReport(
             round=round_id,
             agent=self._agent,
             arrivals=round_.arrivals.rows(),
             untokened=round_.arrivals.untokened(),
             crowded=round_.arrivals.crowded_rows(),
-            health=tuple(self._health(round_, facts, address, dark) for address in sorted(addresses)),
+            health=tuple(
+                round_.health(
+                    address,
+                    facts,
+                    self._off_host,
+                    own=address in self._local,
+                    at_end=address not in dark,
+                    drops=self._drops,
+                    unbound=self._unbound,
+                )
+                for address in sorted(addresses)
+            ),
             groups=round_.groups.rows(),
             armed_ms=round_.armed_ms,
             listened_s=round(round_.closed_at - round_.arrivals.since, 3),
@@ -223,11 +212,11 @@ class Witness:
                 return
             if not round_.arrivals.closed:
                 listening.append(round_.arrivals)
-        # Another round's packets by the kernel's way are no riddle to this one. Of two that fit, the newer one sends.
-        fitting = [r.arrivals for r in rounds if to_ask and r.arrivals.by_kernel(cell, packet.sport)]
-        owner = max(fitting, key=lambda arrivals: arrivals.since, default=None)
+        # What a newer round's kernel sends is no riddle to one in its tail. From a challenge nothing is kept back: its port
+        # is any, and may be one that another round's key gives.
+        newest = max((a.since for a in listening if to_ask and a.by_kernel(cell, packet.sport)), default=0.0)
         for arrivals in listening:
-            if to_ask and owner in {None, arrivals}:
+            if to_ask and (arrivals.arm.kind is RoundKind.CHALLENGE or arrivals.since >= newest):
                 arrivals.take_untokened(cell, packet)
 
     def _took(self, arrivals: Arrivals, wide: Wide, columns: Columns) -> None:
@@ -251,15 +240,8 @@ class Witness:
                 round_.groups.take(target.id, cell[2], at)
 
     def _first_of(self, packet: Packet) -> str:
-        """By which interface a flow of datagrams first came in; "" when this host began it: then it is no probe.
-
-        Counts those without a socket, once each.
-        """
-        key = (packet.destination, packet.dport, packet.source, packet.sport)
-        first = self._talks.get(key)
-        if first is None:
-            first = packet.interface
-            self._talk(key, first)
+        """As `Talks.first_of`. Counts those without a socket, once each."""
+        first = self._talks.first_of(packet)
         if first in {packet.interface, HOST_SPOKE_FIRST} and not self._bound.reaches(
             packet.destination, Protocol.UDP, packet.dport
         ):
@@ -279,9 +261,7 @@ class Witness:
         if protocol is Protocol.ICMP and not packet.is_echo_reply:
             return
         if protocol is Protocol.UDP:
-            key = (packet.source, packet.sport, packet.destination, packet.dport)
-            if key not in self._talks:
-                self._talk(key, HOST_SPOKE_FIRST)
+            self._talks.spoke(packet)
         self._answered((packet.source, protocol, packet.sport), packet)
 
     def _refused(self, packet: Packet, quote: Packet) -> None:
@@ -291,44 +271,9 @@ class Witness:
             for round_ in self._watch.get(cell[:2], ()):
                 round_.arrivals.refusal(cell, (quote.source, quote.sport or quote.icmp_id), packet)
 
-    def _talk(self, key: tuple[str, int, str, int], first: str) -> None:
-        if len(self._talks) >= MOST_TALKS:
-            self._talks.clear()
-        self._talks[key] = first
-
     def _answered(self, cell: CellId, packet: Packet) -> None:
         for round_ in self._watch.get(cell[:2], ()):
             round_.arrivals.answer(cell, (packet.destination, packet.dport or packet.icmp_id), packet)
-
-    def _health(self, round_: Round, facts: HostFacts, address: str, dark: set[str]) -> WitnessHealth:
-        ip = family(address)
-        why = Window(
-            address=address,
-            own=address in self._local,
-            at_start=address in round_.proven,
-            at_end=address not in dark,
-            lost_by_capture=self._drops - round_.drops,
-            lost_before=facts.lost_since(round_.facts, self._off_host.interfaces[address]),
-            xdp=frozenset(round_.xdp),
-        ).why_not()
-        return WitnessHealth(
-            address=address,
-            healthy=not why,
-            why=why,
-            off_host=self._off_host.counts[address] - round_.off_host[address],
-            bound_tcp=str(round_.bound.ports(address, Protocol.TCP)),
-            bound_udp=str(round_.bound.ports(address, Protocol.UDP)),
-            noports=facts.noports.get(ip, 0) - round_.facts.noports.get(ip, 0),
-            udp_unbound=self._unbound[ip] - round_.unbound[ip],
-            drops_still=facts.drops == round_.facts.drops,
-        )
-
-    def _keep_newest(self, round_: Round) -> None:
-        """What came from other hosts last: it shows at the start and at the end that the capture works."""
-        for target in round_.arrivals.arm.targets:
-            packet = self._off_host.newest.get(target.address)
-            if packet is not None and packet.at >= round_.arrivals.since:
-                round_.arrivals.kept.note(target.id, 0, Moment.INSTEAD, packet, ours=False)
 
     def _learn(self, bound: Bound, now: float) -> None:
         """Which sockets there are changes while rounds are armed."""

@@ -39,6 +39,10 @@ ADVICE: Mapping[str, Advice] = {
         "arrivals or answers stopped part-way: a ban, or a full connection table",
         "lower probing.rate_pps, or exempt the agent from the ban; the next round tries again",
     ),
+    "heard-in-part": Advice(
+        "a copy arrived, and the witness did not hear all: whether its host answered is not known",
+        "the next round; what the witness lacks stands beside it",
+    ),
     "loss": Advice(
         "too many packets were lost for silence to mean a firewall",
         "mend the path's loss, or wait: the next round sends more copies",

@@ -7,8 +7,8 @@ on-slots are a random choice among the slots: how likely it is to fill them by c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
-from math import comb
 
 from reachability.observation import Untokened
 
@@ -17,6 +17,10 @@ FILLED = 0.8  # of the on-slots, where the packets are ours
 STRAY = 0.1  # of a group's packets that may lie elsewhere
 CHANCE = 0.002  # that any traffic but ours is taken for ours, over all groups of a port
 HIDDEN = 0.5  # of the on-slots: a flow that fills so many may hold ours, thinned by loss or mixed with others
+A_SLOT = 2  # packets that the source sends to a port in an on-slot
+MOST_MISSED = 4e-5  # chance that loss hides ours: over all ports of a challenge a hundredth
+MOST_SPAN = 1024  # slots that packets may lie apart: a challenge has 20 and its round lasts some more
+MOST_GROUPS = 256  # of so many packets that they could hide ours
 STEPS = 8  # positions of the pattern tried within a slot: clocks are not compared
 
 
@@ -40,7 +44,11 @@ def ours(slots: Sequence[int], slot_ms: float, flows: Sequence[Untokened]) -> st
         elif flow.largest >= HIDDEN * pattern.on:
             return UNDECIDED
         by_address.setdefault(flow.came_from, []).extend(flow.times_ms)
+    if any(pattern.is_beyond(times) for times in by_address.values()):
+        return UNDECIDED
     groups = {tuple(sorted(times)) for times in (*by_flow.values(), *by_address.values())}
+    if sum(len(times) >= HIDDEN * pattern.on for times in groups) > MOST_GROUPS:
+        return UNDECIDED
     candidates = [times for times in groups if len(times) >= pattern.least]
     if any(pattern.chance(times) * len(candidates) <= CHANCE for times in candidates):
         return SEEN
@@ -48,6 +56,15 @@ def ours(slots: Sequence[int], slot_ms: float, flows: Sequence[Untokened]) -> st
     if cut_short or any(pattern.chance(times) < 1 or pattern.may_hide(times) for times in _distinct(by_flow.values())):
         return UNDECIDED
     return NOT_SEEN
+
+
+def is_hidden_by(loss: float | None, on: int) -> bool:
+    """Whether so much loss may leave too little of a challenge with so many on-slots to be noticed; None: not measured."""
+    if loss is None:
+        return True
+    empty = loss**A_SLOT
+    few = range(math.ceil(HIDDEN * on))
+    return sum(math.comb(on, k) * (1 - empty) ** k * empty ** (on - k) for k in few) > MOST_MISSED
 
 
 def _distinct(groups: Iterable[list[int]]) -> set[tuple[int, ...]]:
@@ -65,6 +82,10 @@ class _Pattern:
         self._bit_ms = slot_ms / STEPS
         self._on = sum(1 << index * STEPS for index, slot in enumerate(slots) if slot)
         self._off = sum(1 << index * STEPS for index, slot in enumerate(slots) if not slot)
+
+    def is_beyond(self, times: Sequence[int]) -> bool:
+        """Whether they lie further apart than a challenge lasts: what a witness says of them is not to be laid out in memory."""
+        return bool(times) and max(times) - min(times) > MOST_SPAN * STEPS * self._bit_ms
 
     def chance(self, times: tuple[int, ...]) -> float:
         """How likely foreign packets at these times would fit as well for some offset; 1.0 when they do not fit."""
@@ -107,5 +128,7 @@ class _Pattern:
     def _tail(self, filled_on: int, filled_off: int) -> float:
         """Probability that a random pattern has so many of the filled slots among its on-slots (hypergeometric)."""
         filled, off = filled_on + filled_off, self.total - self.on
-        ways = sum(comb(self.on, k) * comb(off, filled - k) for k in range(filled_on, min(filled, self.on) + 1))
-        return ways / comb(self.total, filled)
+        ways = sum(
+            math.comb(self.on, k) * math.comb(off, filled - k) for k in range(filled_on, min(filled, self.on) + 1)
+        )
+        return ways / math.comb(self.total, filled)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -106,7 +107,13 @@ def grade_of(declared: Declared, result: Result, found: Reachability) -> str:
 
 
 def compare(
-    topology: Topology, plan: Iterable[PlanTarget], matrix: Matrix, now: datetime, *, run: str | None = None
+    topology: Topology,
+    plan: Iterable[PlanTarget],
+    matrix: Matrix,
+    now: datetime,
+    *,
+    run: str | None = None,
+    since: float = math.inf,
 ) -> tuple[Cell, ...]:
     """Hold what was observed against what is declared, for every cell of the plan.
 
@@ -116,13 +123,14 @@ def compare(
         matrix: what was observed last.
         now: for waivers and age, aware.
         run: count only what this verify run observed; all else is not-run.
+        since: count what anybody observed from then on, too (epoch seconds).
     """
     policy, oldest = Policy(topology, now), {}
     if run is None:
         probing, at = topology.probing, now.timestamp()
         oldest["cycle"] = at - STALE_PERIODS * probing.every_s
         oldest["sweep"] = at - STALE_PERIODS * (probing.sweep_every_s or UNSCHEDULED_S)
-    return tuple(cell for target in plan for cell in _cells(policy, target, _rows(matrix, target, run), oldest))
+    return tuple(cell for target in plan for cell in _cells(policy, target, _rows(matrix, target, run, since), oldest))
 
 
 def in_scope(
@@ -151,8 +159,9 @@ def key_of(target: PlanTarget) -> CellKey:
     )
 
 
-def _rows(matrix: Matrix, target: PlanTarget, run: str | None) -> list[Row]:
-    return [row for row in matrix.rows(key_of(target)) if run is None or row[1].run == run]
+def _rows(matrix: Matrix, target: PlanTarget, run: str | None, since: float) -> list[Row]:
+    rows = matrix.rows(key_of(target))
+    return [row for row in rows if run is None or row[1].run == run or row[1].observed_at >= since]
 
 
 def _cells(policy: Policy, target: PlanTarget, rows: Sequence[Row], oldest: Mapping[str, float]) -> Iterator[Cell]:

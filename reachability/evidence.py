@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reachability.challenge import SEEN, ours
+from reachability.challenge import SEEN, UNDECIDED
+from reachability.challenged import SEEN_ANSWERED, challenged
 from reachability.facts import ICMP_CELL, HostFacts, PairFacts, gather
 from reachability.followups import FollowUp, OpenEnds, follow_ups
 from reachability.loss import copies_needed
@@ -19,8 +20,6 @@ from reachability.overlay import overlay
 from reachability.ports import PortSet
 from reachability.verdict import Evidence, is_refusal
 from reachability.vocabulary import Arrival, Protocol, Reason, RoundKind, State
-
-SEEN_ANSWERED = "seen-answered"  # by the host: only the answer was lost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +41,7 @@ def conclude(rounds: Sequence[RoundData]) -> Conclusion:
         cells.extend(found)
         open_ends.append(left)
     cells, copies = _with_loss(cells, pair)
-    followups = follow_ups(rounds, open_ends, cells, copies)
+    followups = follow_ups(rounds, open_ends, cells, copies, pair.slower_pps)
     return Conclusion(
         cells=tuple((key, None if key.protocol is Protocol.ICMP else ports, e) for key, _, ports, e in cells),
         followups=followups,
@@ -67,12 +66,12 @@ def _target(
     ]
     tokened = PortSet.union(ports for ports, _ in seen)
     unexplained = (host.untokened & whole) - tokened - host.kernel_seen
-    challenged = _challenged(rounds, target, unexplained)
+    by_challenge = challenged(rounds, pair, target, unexplained)
     layers: tuple[Any, ...] = (
         *tried,
         _sum_arrivals(seen),
         [(host.kernel_seen & whole, False), (host.kernel_answered & whole, True)],
-        challenged,
+        by_challenge,
         inside,
         [(host.bound, True)],
         host.noports,
@@ -90,7 +89,7 @@ def _target(
         if control is not None:
             same = bool(base.said) and base.said == control.said
             evidence = replace(evidence, inside=control.state, inside_by=target.inside, inside_same=same)
-        if challenge == "undecided":
+        if challenge == UNDECIDED:
             undecided |= ports
         if (
             target.protocol is Protocol.UDP
@@ -127,10 +126,17 @@ def _ports(row: Observation | ArrivalRow) -> PortSet:
 
 def _sum_arrivals(seen: Sequence[tuple[PortSet, ArrivalRow]]) -> list[tuple[PortSet, ArrivalRow]]:
     """Rows of several rounds and late corrections added up, so that every port has one row."""
-    layers = [[entry] for entry in seen]
-    whole = PortSet.union(ports for ports, _ in seen)
+    layers: list[list[tuple[PortSet, ArrivalRow]]] = []
+    taken: list[PortSet] = []  # rows that share no port are one layer: a host may make each of its ports look different
+    for ports, row in seen:
+        place = next((n for n, whole in enumerate(taken) if not whole & ports), len(layers))
+        if place == len(layers):
+            layers.append([])
+            taken.append(PortSet())
+        layers[place].append((ports, row))
+        taken[place] |= ports
     summed = []
-    for ports, values in overlay(whole, *layers):
+    for ports, values in overlay(PortSet.union(taken), *layers):
         rows = [row for row in values if row is not None]
         summed.append(
             (
@@ -209,6 +215,7 @@ def _with_arrival(
         return replace(
             e,
             arrival=Arrival.SEEN,
+            no_witness_why="" if host.healthy else host.why,
             arrived=row.copies,
             came_from=row.came_from,
             came_hops=row.hops,
@@ -220,55 +227,11 @@ def _with_arrival(
     if kernel is not None or challenge in {SEEN, SEEN_ANSWERED}:
         answered = bool(kernel) or challenge == SEEN_ANSWERED or e.state in {State.OPEN, State.CLOSED}
         return replace(e, arrival=Arrival.SEEN, arrived=1, answered=answered)
-    if challenge == "undecided":
+    if challenge == UNDECIDED:
         return replace(e, arrival=Arrival.NO_WITNESS, no_witness_why="undecided", problem=e.problem or "undecided")
     if host.healthy:
         return replace(e, arrival=Arrival.NOT_SEEN)
     return replace(e, arrival=Arrival.NO_WITNESS, no_witness_why=host.why)
-
-
-def _challenged(rounds: Sequence[RoundData], target: Target, ports: PortSet) -> list[tuple[PortSet, str]]:
-    """What the challenge rounds say of each port with packets that carry no token."""
-    said: dict[str, list[int]] = {}
-    if not ports:
-        return []
-    for port in ports:
-        answer = "undecided"
-        for data in rounds:
-            if data.spec.kind is not RoundKind.CHALLENGE or data.source is None or not data.source.slots:
-                continue
-            if not any(t.id == target.id and port in _target_ports(t) for t in data.spec.targets):
-                continue
-            flows = tuple(
-                flow
-                for w in data.witnesses
-                for flow in w.untokened
-                if flow.address == target.address
-                and flow.protocol is target.protocol
-                and (flow.port == port or target.protocol is Protocol.ICMP)
-            )
-            listened = any(h.address == target.address and h.healthy for w in data.witnesses for h in w.health)
-            if listened and not _is_crowded(data, target, port):
-                answer = ours(data.source.slots, data.source.slot_ms, flows)
-                replied = [flow for flow in flows if flow.answered]
-                if answer == SEEN and ours(data.source.slots, data.source.slot_ms, replied) == SEEN:
-                    answer = SEEN_ANSWERED
-        said.setdefault(answer, []).append(port)
-    return [(PortSet.of(ports), answer) for answer, ports in said.items()]
-
-
-def _is_crowded(data: RoundData, target: Target, port: int) -> bool:
-    rows = (row for w in data.witnesses for row in w.crowded)
-    return any(
-        row.address == target.address
-        and row.protocol is target.protocol
-        and (target.protocol is Protocol.ICMP or port in PortSet.parse(row.ports))
-        for row in rows
-    )
-
-
-def _target_ports(target: Target) -> PortSet:
-    return ICMP_CELL if target.protocol is Protocol.ICMP else PortSet.parse(target.ports)
 
 
 def _with_loss(
@@ -278,7 +241,7 @@ def _with_loss(
 
     Returns the cells and how many more copies those that lack some would need (0: none, or more than is reasonable).
     """
-    silent = sum(len(ports) for _, _, ports, e in cells if _silent(e))
+    tried = sum(len(ports) for _, _, ports, _ in cells)
     result, more = [], 0
     for key, target, ports, e in cells:
         if not _silent(e):
@@ -286,7 +249,7 @@ def _with_loss(
             continue
         witnessed = e.arrival is Arrival.NOT_SEEN
         loss = pair.loss_to_witness if witnessed else pair.loss_and_back
-        needed = None if loss is None else copies_needed(silent, loss)
+        needed = None if loss is None else copies_needed(tried, loss)
         now = replace(e, loss=loss)
         if needed is None or e.covered < needed:
             if now.control and not now.problem:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from reachability.loss import upper_bound
-from reachability.observation import ControlResult, Observation, RoundData, Target, Untokened, WitnessHealth
+from reachability.loss import lower_bound, missed_before_capture, upper_bound, worst
+from reachability.observation import ControlResult, KernelFlow, Observation, RoundData, Target, Untokened, WitnessHealth
 from reachability.ports import ALL_PORTS, PortSet
 from reachability.topology import family, is_address
 from reachability.vocabulary import Protocol, RoundKind, State
 
+LEAST_PPS = 1000
 ICMP_CELL = PortSet.of([1])  # stands for the one cell of an ICMP target while ranges are laid over each other
 
 
@@ -49,6 +50,9 @@ class PairFacts:
     arrived: Mapping[tuple[Protocol, int, str, str], int]  # (protocol, family, source address, via) -> last copy
     loss_and_back: float | None
     loss_to_witness: float | None
+    slower_pps: (
+        int  # at which further copies may do better, where witnesses miss more than the controls tell; 0: at any
+    )
 
     def has_answered(self, protocol: Protocol, address: str) -> bool:
         """Whether a control of the protocol and the address's family was answered at all."""
@@ -58,7 +62,9 @@ class PairFacts:
 
     def control(self, o: Observation, target: Target) -> ControlFacts:
         """The source control that holds for an observation: an answer from outside, else a witness that saw copies."""
-        ip = family(target.address) if o.via else 0
+        if not o.via or not is_address(target.address):
+            return ControlFacts(good=False, covered=0)
+        ip = family(target.address)
         for control in self.controls:
             if (
                 control.protocol is target.protocol
@@ -81,15 +87,24 @@ def gather(rounds: Sequence[RoundData]) -> PairFacts:
     """Facts of a round and its follow-ups together."""
     controls = tuple(c for data in rounds if data.source for c in data.source.controls)
     back = [c for c in controls if c.answered]
-    sent, answered = sum(c.sent for c in back), sum(c.answered for c in back)
+    ways = [(c.sent, c.sent - c.answered) for c in back if c.kind != "pair"]
+    pair = [(c.sent, c.sent - c.answered) for c in back if c.kind == "pair"]
+    groups = [(sum(sent for sent, _ in group), sum(lost for _, lost in group)) for group in (ways, pair)]
     copies, arrived_copies = _partial(rounds)
     return PairFacts(
         hosts={target.id: _host(rounds, target) for target in rounds[0].spec.targets},
         controls=controls,
         arrived=_last_copies(rounds),
-        loss_and_back=_at_least(upper_bound(sent, sent - answered), _uncaptured(rounds)),
-        loss_to_witness=upper_bound(sent + copies, sent - answered + copies - arrived_copies),
+        loss_and_back=_at_least(worst(groups), _uncaptured(rounds)),
+        loss_to_witness=_at_least(worst([*groups, (copies, copies - arrived_copies)]), missed_before_capture(rounds)),
+        slower_pps=_slower(rounds) if lower_bound(copies, copies - arrived_copies) > (worst(groups) or 0.0) else 0,
     )
+
+
+def _slower(rounds: Sequence[RoundData]) -> int:
+    """A quarter of the rate that the last round went at."""
+    rates = [d.source.packets / d.source.duration_s for d in rounds if d.source and d.source.duration_s]
+    return max(LEAST_PPS, int(rates[-1] / 4)) if rates else 0
 
 
 def _uncaptured(rounds: Sequence[RoundData]) -> float:
@@ -152,24 +167,27 @@ def _kernel_flows(
     rounds: Sequence[RoundData], target: Target, flows: Sequence[Untokened]
 ) -> tuple[PortSet, PortSet, PortSet]:
     """Ports at which the source's kernel packets arrived, were answered, and ports with packets that nobody explains."""
-    sent = {
-        (flow.port, flow.source_port, flow.source_address)
-        for data in rounds
-        if data.source
-        for flow in data.source.kernel_flows
-        if flow.address == target.address and flow.protocol is target.protocol
-    }
-    icmp = target.protocol is Protocol.ICMP
-    matched = [
-        flow
-        for flow in flows
-        if (flow.port, flow.source_port, flow.came_from) in sent and target.source in {"", flow.came_from}
-    ]
-    ours, answered = {flow.port for flow in matched}, {flow.port for flow in matched if flow.answered}
-    foreign = {flow.port for flow in flows if (flow.port, flow.source_port, flow.came_from) not in sent}
-    if icmp:
-        return PortSet(), PortSet(), (ICMP_CELL if foreign else PortSet())
-    return PortSet.of(ours), PortSet.of(answered), PortSet.of(foreign)
+    sent: dict[tuple[int, str], PortSet] = {}
+    for data in rounds:
+        for flow in data.source.kernel_flows if data.source else ():
+            if (flow.address, flow.protocol) == (target.address, target.protocol):
+                by = flow.source_port, flow.source_address
+                sent[by] = sent.get(by, PortSet()) | _ports_of(flow)
+    ours, answered, foreign = PortSet(), PortSet(), PortSet()
+    for arrived in flows:
+        if target.protocol is Protocol.ICMP:
+            return ours, answered, ICMP_CELL
+        ports = _ports_of(arrived)
+        mine = ports & sent.get((arrived.source_port, arrived.came_from), PortSet())
+        foreign |= ports - mine
+        if target.source in {"", arrived.came_from}:
+            ours |= mine
+            answered |= mine if arrived.answered else PortSet()
+    return ours, answered, foreign
+
+
+def _ports_of(row: KernelFlow | Untokened) -> PortSet:
+    return PortSet.parse(row.ports) if row.ports else PortSet.of([row.port] if row.port else [])
 
 
 def _crowded(rounds: Sequence[RoundData], target: Target) -> PortSet:
@@ -222,21 +240,32 @@ def _hops(rounds: Sequence[RoundData], target: Target) -> int | None:
 
 
 def _partial(rounds: Sequence[RoundData]) -> tuple[int, int]:
-    """Copies sent to, and arrived at, ports of which some copies arrived: how the way there loses packets."""
+    """Copies sent to, and arrived at, ports of which some copies arrived: how the way there loses packets.
+
+    Copies that count for nothing (sent too fast, or into a ban) are not among them.
+    """
     sent = arrived = 0
     for data in rounds:
         if data.source is None or data.spec.kind is not RoundKind.NORMAL:
             continue
+        tried = _by_target((o.target, o.covered or o.sent, o.ports) for o in data.source.observations)
         for w in data.witnesses:
-            for row in w.arrivals:
-                ports = PortSet.parse(row.ports) if row.ports else ICMP_CELL
-                for o in data.source.observations:
-                    if o.target != row.target:
-                        continue
-                    shared = len(ports & (PortSet.parse(o.ports) if o.ports else ICMP_CELL))
-                    sent += shared * o.sent
-                    arrived += shared * min(row.copies, o.sent)
+            for target, rows in _by_target((row.target, row.copies, row.ports) for row in w.arrivals).items():
+                for copies, ports in rows.items():
+                    for counted, among in tried.get(target, {}).items():
+                        shared = len(ports & among)
+                        sent += shared * counted
+                        arrived += shared * min(copies, counted)
     return sent, arrived
+
+
+def _by_target(rows: Iterable[tuple[int, int, str]]) -> dict[int, dict[int, PortSet]]:
+    """Target to a number of copies to the ports that had so many."""
+    found: dict[int, dict[int, PortSet]] = {}
+    for target, copies, text in rows:
+        by_copies = found.setdefault(target, {})
+        by_copies[copies] = by_copies.get(copies, PortSet()) | (PortSet.parse(text) if text else ICMP_CELL)
+    return found
 
 
 def _last_copies(rounds: Sequence[RoundData]) -> dict[tuple[Protocol, int, str, str], int]:

@@ -112,6 +112,32 @@ class FindingBook:
         self._all[finding.id] = replace(finding, status=status, acknowledged_by=by, acknowledged_reason=reason)
         return Event(at=now.timestamp(), finding=finding.id, what="acknowledged", text=reason, by=by)
 
+    def forget(self, before: float) -> bool:
+        """Let go of findings that were resolved before (epoch seconds), and of those that they took over; whether any went."""
+        over = {
+            name
+            for name, finding in self._all.items()
+            if finding.status is Status.RESOLVED and finding.resolved_at < before and not finding.merged_into
+        }
+        left = {
+            name: finding
+            for name, finding in self._all.items()
+            if (heir := self.get(name)) is not None and heir.id not in over
+        }
+        went = len(left) < len(self._all)
+        self._all = left
+        return went
+
+    def standing(self, at: float) -> set[str]:
+        """The rounds that showed the findings that stand, or may yet come back as the same."""
+        return {
+            name
+            for finding in self._all.values()
+            if not finding.merged_into
+            and (finding.status is not Status.RESOLVED or at - finding.resolved_at <= LATELY_S)
+            for name in finding.shown
+        }
+
     def _step(self, step: Step, events: list[Event]) -> None:
         finding, happened = step
         self._all[finding.id] = finding

@@ -82,9 +82,14 @@ def _label(cell: Cell) -> _Label | None:
     if cell.result not in {Result.FAIL, Result.WAIVED}:
         return None
     waiver = cell.waiver.id if cell.result is Result.WAIVED and cell.waiver is not None else ""
-    if cell.declared is Declared.REQUIRED:
-        return Kind.MISSING_PATH, cell.declared, waiver, cell.path.name if cell.path else ""
-    return Kind.UNEXPECTED_PATH, cell.declared, waiver, ""
+    kind = kind_of(cell.declared)
+    path = cell.path.name if cell.path is not None and kind is Kind.MISSING_PATH else ""
+    return kind, cell.declared, waiver, path
+
+
+def kind_of(declared: Declared) -> Kind:
+    """The kind of finding that failing cells so declared are."""
+    return Kind.MISSING_PATH if declared is Declared.REQUIRED else Kind.UNEXPECTED_PATH
 
 
 def _boundary(cell: Cell) -> Kind | None:

@@ -24,6 +24,7 @@ class FollowUp:
     targets: tuple[Target, ...]
     copies: int = 4
     groups: tuple[tuple[int, str], ...] = ()
+    rate_pps: int = 0  # at most; 0: the source's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,12 @@ def follow_ups(
     open_ends: Sequence[OpenEnds],
     cells: Sequence[tuple[CellKey, Target, PortSet, Evidence]],
     copies: int,
+    rate_pps: int,
 ) -> tuple[FollowUp, ...]:
-    """What would settle what a round left open: a keyed challenge, more copies, groups for the NoPorts counter."""
+    """What would settle what a round left open: a keyed challenge, more copies, groups for the NoPorts counter.
+
+    `rate_pps`: what the copies may go at, 0 for any.
+    """
     followups = []
     budget, challenge = MOST_CHALLENGED, []
     for left in open_ends:
@@ -58,7 +63,7 @@ def follow_ups(
             if e.problem == "loss":
                 lacking[target.id] = lacking.get(target.id, PortSet()) | ports
         targets = tuple(_narrow(t, lacking[t.id]) for t in rounds[0].spec.targets if t.id in lacking)
-        followups.append(FollowUp(kind=RoundKind.NORMAL, targets=targets, copies=copies))
+        followups.append(FollowUp(kind=RoundKind.NORMAL, targets=targets, copies=copies, rate_pps=rate_pps))
     levels = sum(data.spec.kind is RoundKind.NOPORTS for data in rounds)
     groups = _noports_groups(open_ends, levels)
     if groups:

@@ -111,13 +111,14 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """A change in the life of a finding, for the history and for alerts."""
+    """A change in the life of a finding, or of an agent's right to take part, for the history and for alerts."""
 
     at: float  # epoch seconds
-    finding: str
-    what: str  # opened | confirmed | acknowledged | waived | resolved | reopened | merged | changed
+    finding: str  # "" of what happened to an agent
+    what: str  # opened | confirmed | acknowledged | waived | resolved | reopened | merged | changed; revoked | renewed
     text: str = ""
     by: str = ""
+    agent: str = ""
 
 
 Step = tuple[Finding, tuple[Event, ...]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reachability.ports import PortSet
 from reachability.verdict import Evidence, Verdict
@@ -82,6 +82,13 @@ class Matrix:
         kept.sort(key=lambda row: row[0].first)
         self._rows[key] = tuple(kept)
 
+    def shift(self, seconds: float) -> None:
+        """The clock was set: everything was observed so much later than it says."""
+        self._rows = {
+            key: tuple((ports, replace(judged, observed_at=judged.observed_at + seconds)) for ports, judged in rows)
+            for key, rows in self._rows.items()
+        }
+
     @property
     def rounds(self) -> set[str]:
         """The rounds that what is held now was concluded from."""
@@ -92,7 +99,7 @@ class Matrix:
         return self._rows.get(key, ())
 
     def drop(self, key: CellKey) -> None:
-        """Forget a key, such as one that a new topology no longer has."""
+        """Forget a key, such as one that has long left the plan."""
         self._rows.pop(key, None)
 
 

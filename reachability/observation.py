@@ -29,6 +29,9 @@ class Target:
     canary: int = 0  # port from 49152 up that nobody serves; 0: none
 
 
+MEETING, OUTSIDE = "meeting", "outside"  # kinds of a try's controls: the destination's own, and what a person names
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlTarget:
     """An endpoint outside the source's environment that is expected to answer (or be witnessed): shows that packets get out."""
@@ -36,7 +39,7 @@ class ControlTarget:
     address: str
     protocol: Protocol
     port: int = 0
-    kind: str = "coordinator"  # coordinator | declared | pair
+    kind: str = "coordinator"  # coordinator | declared | pair | meeting | outside
     source: str = ""  # the source address that it holds for; "": each
 
 
@@ -96,13 +99,14 @@ class CanaryResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelFlow:
-    """A packet sent through the kernel, without a token: the witness's untokened arrivals are matched by its source port."""
+    """What was sent through the kernel, without a token: the witness's untokened arrivals are matched by its source port."""
 
     address: str
     protocol: Protocol
     port: int
     source_address: str
     source_port: int
+    ports: str = ""  # in place of `port`: all that a sweep by connect tried from the source port
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +185,7 @@ class Untokened:
     """Packets to a probed port from outside the witness's environment that carried no token of the round: one flow.
 
     In a challenge the small flows of one address are one row: `flows` of at most `largest` packets, without a source port.
+    What came by a source port that the round's key gives to a sweep by connect is one row, too, with all the `ports`.
     """
 
     address: str
@@ -193,6 +198,7 @@ class Untokened:
     times_ms: tuple[int, ...] = ()  # in a challenge: since the witness was armed
     flows: int = 1
     largest: int = 0
+    ports: str = ""  # in place of `port`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +223,7 @@ class WitnessHealth:
     noports: int = 0  # how far `Udp: NoPorts` of this family moved
     udp_unbound: int = 0  # UDP datagrams captured to ports of this address without a socket, tokened or not
     drops_still: bool = True  # ListenOverflows, ListenDrops, reverse-path and MD5 counters stood still
+    missed: int = 0  # packets, at most, that the host lost before any capture and its own stack could have them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

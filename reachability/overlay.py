@@ -8,6 +8,7 @@ from typing import Any
 from reachability.ports import PortSet
 
 _EIGHTH = (1 << 8192) - 1
+_MANY = 1 << 18
 Layer = Sequence[tuple[PortSet, Any]]
 
 
@@ -20,6 +21,9 @@ def overlay(whole: PortSet, *layers: Layer) -> list[tuple[PortSet, tuple[Any, ..
     pieces: list[tuple[int, tuple[Any, ...]]] = [(whole.bits, ())] if whole else []
     for layer in layers:
         said = _said(layer, whole.bits)
+        if len(pieces) * len(said) > _MANY:
+            pieces = _by_port(pieces, said)
+            continue
         parted: list[tuple[int, tuple[Any, ...]]] = []
         for rest, values in pieces:
             for value, bits in said:
@@ -45,6 +49,20 @@ def _said(layer: Iterable[tuple[PortSet, Any]], whole: int) -> list[tuple[Any, i
             said[value] = said.get(value, 0) | seen
     said.pop(None, None)  # as good as silence
     return list(said.items())
+
+
+def _by_port(
+    pieces: Iterable[tuple[int, tuple[Any, ...]]], said: Iterable[tuple[Any, int]]
+) -> list[tuple[int, tuple[Any, ...]]]:
+    """The same port by port: however many values there are on both sides, there are no more ports than that."""
+    says = {port: value for value, bits in said for port in PortSet(bits)}
+    parted: list[tuple[int, tuple[Any, ...]]] = []
+    for rest, values in pieces:
+        ports: dict[Any, list[int]] = {}
+        for port in PortSet(rest):
+            ports.setdefault(says.get(port), []).append(port)
+        parted.extend((PortSet.of(mine).bits, (*values, value)) for value, mine in ports.items())
+    return parted
 
 
 def _lowest(piece: tuple[int, Any]) -> int:

@@ -158,6 +158,8 @@ def _seen(e: Evidence) -> Verdict:
         return Verdict(reachability=Reachability.BLOCKED_AT_HOST, proof=Proof.WITNESSED, row=9, reason=e.reason.value)
     if e.answered:
         return Verdict(reachability=Reachability.ONE_WAY, proof=Proof.WITNESSED, row=10, reason="answer-lost")
+    if e.no_witness_why and _stopped_at_host(e):
+        return _unknown("heard-in-part")  # the answer may be among what this witness missed
     at_host = Reachability.BLOCKED_AT_HOST
     if e.protocol is not Protocol.UDP and not e.bound:
         return Verdict(reachability=at_host, proof=Proof.WITNESSED, row=11, reason="host-silent")
@@ -166,6 +168,13 @@ def _seen(e: Evidence) -> Verdict:
     if e.bound and inside_answered(e) and e.drops_still:
         return Verdict(reachability=at_host, proof=Proof.WITNESSED, row=13, reason="host-silent")
     return Verdict(reachability=Reachability.ONE_WAY, proof=Proof.WITNESSED, row=14, reason="no-answer")
+
+
+def _stopped_at_host(e: Evidence) -> bool:
+    """Whether rows 11 to 13 hold, were its witness whole."""
+    return (not e.bound and (e.protocol is not Protocol.UDP or bool(e.noports_still))) or bool(
+        e.bound and inside_answered(e) and e.drops_still
+    )
 
 
 def inside_answered(e: Evidence) -> bool:

@@ -1,18 +1,29 @@
-"""For every test: a skipped one fails the run where everything can be had, which is as root."""
+"""For every test."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
 
 import pytest
+import rich  # noqa: F401 - an agent shuts it out of its process; tests of agents and of the dashboard share one
+import structlog
+from hypothesis import HealthCheck, settings
+
+# How long an example takes, and how long it takes to draw one, is the machine's: no test turns red over it.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+
+pytest_plugins = ["tests.session_end"]
 
 
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Root can do all that a test needs: nothing may be skipped then."""
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is None:
-        return
-    skipped = reporter.stats.get("skipped", [])
-    if skipped and os.geteuid() == 0 and exitstatus == pytest.ExitCode.OK:
-        reporter.write_line(f"{len(skipped)} skipped: as root no test may be", red=True)
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+@pytest.fixture(autouse=True)
+def _own_log() -> Iterator[None]:
+    """Daemons that run in the tests' process set up the log for all of it: that ends with the test."""
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first, whatever the order: nobody waits for it at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)

@@ -7,18 +7,21 @@ ignored. Rows and reports are the domain's own dataclasses: a field added there 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 
-from reachability.observation import SourceReport, WitnessReport
-from wire.messages import Batch
+from reachability.observation import ArrivalRow, NoPortsGroup, Observation, SourceReport, WitnessReport
+from reachability.ports import PortSet
+from wire.bounds import age_s, checked, checked_column
+from wire.messages import Batch, Gap
 
-# Scalars and lists of numbers only, so that a hostile message of 16 MiB does not make a gigabyte of objects.
-Column = list[int | float | str | bool | list[int] | None]
-Columns = dict[str, Column]
-MOST_ROWS = 1_000_000
+# Left as bytes until their lengths are known, so that a hostile message of 16 MiB does not make a gigabyte of objects.
+Columns = dict[str, msgspec.Raw]
+MOST_ROWS = 300_000  # in a batch: a scanned host can make each port of a round look different
+MOST_GAPS, MOST_WHY = 256, 64  # in a batch, in a gap
+MOST_TIMES = 4  # that a table says something of one port: what concludes them then costs no more than there are ports
 Report = TypeVar("Report", SourceReport, WitnessReport)
 
 
@@ -49,6 +52,8 @@ def _on_wire(report: type) -> Any:
 
 
 _TABLES = {report: _tables(report) for report in (SourceReport, WitnessReport)}
+_CELLS = {row: get_type_hints(row) for tables in _TABLES.values() for row in tables.values()}
+_ARRAY_BYTES = {0xDC: 2, 0xDD: 4}
 _WIRE: dict[type, Any] = {report: _on_wire(report) for report in (SourceReport, WitnessReport)}
 
 BatchOnWire: Any = msgspec.defstruct(
@@ -60,6 +65,7 @@ BatchOnWire: Any = msgspec.defstruct(
         ("oldest", int, 1),
         ("sources", tuple.__class_getitem__((_WIRE[SourceReport], ...)), ()),
         ("witnesses", tuple.__class_getitem__((_WIRE[WitnessReport], ...)), ()),
+        ("gaps", tuple[Gap, ...], ()),
     ],
     kw_only=True,
     tag="batch",
@@ -75,12 +81,25 @@ def encode_batch(batch: Batch) -> bytes:
     """Msgpack of a whole batch."""
     sources, witnesses = (msgspec.Raw(encode_reports(part)) for part in (batch.sources, batch.witnesses))
     return encode_spooled(
-        batch.spool, batch.sequence, age_s=batch.age_s, oldest=batch.oldest, sources=sources, witnesses=witnesses
+        batch.spool,
+        batch.sequence,
+        age_s=batch.age_s,
+        oldest=batch.oldest,
+        sources=sources,
+        witnesses=witnesses,
+        gaps=batch.gaps,
     )
 
 
 def encode_spooled(
-    spool: str, sequence: int, *, age_s: float, oldest: int, sources: msgspec.Raw, witnesses: msgspec.Raw
+    spool: str,
+    sequence: int,
+    *,
+    age_s: float,
+    oldest: int,
+    sources: msgspec.Raw,
+    witnesses: msgspec.Raw,
+    gaps: Sequence[Gap] = (),
 ) -> bytes:
     """Msgpack of a batch whose reports are encoded already."""
     return msgspec.msgpack.encode(
@@ -92,17 +111,31 @@ def encode_spooled(
             "oldest": oldest,
             "sources": sources,
             "witnesses": witnesses,
+            "gaps": gaps,
         }
     )
 
 
 def read_batch(batch: Any) -> Batch:
-    """The batch that a decoded `BatchOnWire` stands for; ValueError for columns that make no rows."""
-    return Batch(
-        spool=batch.spool,
-        sequence=batch.sequence,
-        age_s=batch.age_s,
-        oldest=batch.oldest,
+    """The batch that a decoded `BatchOnWire` stands for; ValueError for columns that make no rows, or what is out of bounds."""
+    rows = sum(_count(report, SourceReport) for report in batch.sources)
+    rows += sum(_count(report, WitnessReport) for report in batch.witnesses)
+    if rows > MOST_ROWS:
+        raise ValueError(f"{rows} rows in a batch, {MOST_ROWS} are taken")
+    if len(batch.gaps) > MOST_GAPS:
+        raise ValueError(f"{len(batch.gaps)} gaps in a batch, {MOST_GAPS} are taken")
+    gaps = tuple(
+        msgspec.structs.replace(gap, begun_age_s=age_s(gap.begun_age_s), ended_age_s=age_s(gap.ended_age_s))
+        for gap in batch.gaps
+    )
+    head = Batch(spool=batch.spool, sequence=batch.sequence, age_s=age_s(batch.age_s), oldest=batch.oldest, gaps=gaps)
+    head = checked(head)
+    if min(head.sequence, head.oldest) < 1 or any(not 0 < gap.first <= gap.last for gap in head.gaps):
+        raise ValueError("its sequences are none")
+    if any(len(gap.why) > MOST_WHY for gap in head.gaps):
+        raise ValueError(f"why there is a gap is a text of more than {MOST_WHY} characters")
+    return msgspec.structs.replace(  # type: ignore[no-any-return]
+        head,
         sources=tuple(_unpack(report, SourceReport) for report in batch.sources),
         witnesses=tuple(_unpack(report, WitnessReport) for report in batch.witnesses),
     )
@@ -116,13 +149,15 @@ def _pack(report: SourceReport | WitnessReport) -> Any:
 
 
 def _unpack(packed: Any, kind: type[Report]) -> Report:
-    values = {name: getattr(packed, name) for name in packed.__struct_fields__}
-    for name, row in _TABLES[kind].items():
-        values[name] = _rows(values[name], row)
-    return kind(**values)
+    scalars = {name: getattr(packed, name) for name in packed.__struct_fields__ if name not in _TABLES[kind]}
+    report = checked(kind(**scalars))
+    rows = {name: _rows(getattr(packed, name), row) for name, row in _TABLES[kind].items()}
+    for name, table in rows.items():
+        _check_targets(name, table)
+    return replace(report, **rows)  # type: ignore[no-any-return]
 
 
-def _columns(rows: Sequence[Any]) -> Columns:
+def _columns(rows: Sequence[Any]) -> dict[str, list[Any]]:
     if not rows:
         return {}
     columns = {}
@@ -135,10 +170,55 @@ def _columns(rows: Sequence[Any]) -> Columns:
 
 
 def _rows(columns: Columns, row: type) -> tuple[Any, ...]:
-    lengths = {len(column) for column in columns.values()}
-    if len(lengths) > 1:
+    known = {field.name: columns[field.name] for field in fields(row) if field.name in columns}
+    if len({_length(raw) for raw in known.values()}) > 1:
         raise ValueError(f"the columns of {row.__name__} differ in length")
-    if lengths and max(lengths) > MOST_ROWS:
-        raise ValueError(f"more than {MOST_ROWS} rows of {row.__name__}")
-    records = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-    return msgspec.convert(records, type=tuple[row, ...])  # type: ignore[valid-type]
+    if not known:
+        return ()
+    for field in fields(row):
+        if field.default is MISSING and field.name not in known:
+            raise ValueError(f"a column of {row.__name__} is a missing required field: {field.name}")
+    held = {name: _column(row, name, raw) for name, raw in known.items()}
+    return tuple(row(**dict(zip(held, values, strict=True))) for values in zip(*held.values(), strict=True))
+
+
+def _column(row: type, name: str, raw: msgspec.Raw) -> Sequence[Any]:
+    kind = _CELLS[row][name]
+    if kind is bytes:  # base64, see `_columns`
+        values = msgspec.convert(msgspec.msgpack.decode(raw, type=list[str]), list[bytes])
+        return checked_column(row, name, values)
+    return checked_column(row, name, msgspec.msgpack.decode(raw, type=list.__class_getitem__(kind)))
+
+
+def _count(report: Any, kind: type[SourceReport | WitnessReport]) -> int:
+    """Rows of all tables of a report, without making one."""
+    rows = 0
+    for name, row in _TABLES[kind].items():
+        rows += max([_length(raw) for field, raw in getattr(report, name).items() if field in _CELLS[row]], default=0)
+    return rows
+
+
+def _length(raw: msgspec.Raw) -> int:
+    """How long a list is, by its head in msgpack (the formats `fixarray`, `array 16` and `array 32`)."""
+    data = bytes(memoryview(raw)[:5])
+    if data[0] & 0xF0 == 0x90:  # noqa: PLR2004
+        return data[0] & 0x0F
+    if data[0] in _ARRAY_BYTES:
+        return int.from_bytes(data[1 : 1 + _ARRAY_BYTES[data[0]]], "big")
+    raise ValueError("a column is not a list")
+
+
+def _check_targets(name: str, rows: Sequence[Any]) -> None:
+    """ValueError when a table speaks of one port of a target over and over, which no honest sender does."""
+    if not rows or not isinstance(rows[0], ArrivalRow | Observation | NoPortsGroup):
+        return
+    spoken: dict[int, list[int]] = {}
+    for row in rows:
+        again = PortSet.parse(row.ports).bits or 1
+        said = spoken.setdefault(row.target, [0] * MOST_TIMES)
+        for place, before in enumerate(said):
+            said[place], again = before | again, before & again
+            if not again:
+                break
+        else:
+            raise ValueError(f"{name} speaks of a port of target {row.target} more than {MOST_TIMES} times")

@@ -12,17 +12,20 @@ from typing import Any, TypeVar
 import msgspec
 import zstandard
 
+from reachability.texts import printable
+from wire.bounds import checked
 from wire.columns import BatchOnWire, encode_batch, read_batch
-from wire.messages import SCHEMA, Armed, Batch, Done, Resolved, Status
+from wire.messages import SCHEMA, Armed, Batch, Done, Renew, Resolved, Status
 
 HEADER = 2
 MESSAGE_BYTES = 256 * 1024  # what a sender aims at
 MOST_MESSAGE_BYTES = 4 * 1024 * 1024  # what a receiver takes, and the broker carries
 MOST_BYTES = 16 * 1024 * 1024  # after decompression
 WORTH_COMPRESSING = 512
+MOST_WORDS = 500  # of an error, which may quote what is wrong
 
 T = TypeVar("T")
-AnyUp = Status | Batch | Resolved | Armed | Done
+AnyUp = Status | Batch | Resolved | Armed | Done | Renew
 
 
 class Codec(IntEnum):
@@ -33,7 +36,15 @@ class Codec(IntEnum):
 
 
 class BadMessage(Exception):  # noqa: N818 - reads as what it is
-    """A message that cannot be taken; the text says why, for people."""
+    """A message that cannot be taken; the text says why, for people, and holds nothing that a terminal would obey."""
+
+    def __init__(self, text: str) -> None:
+        shown = printable(text[: MOST_WORDS + 1])
+        super().__init__(shown if len(shown) <= MOST_WORDS else f"{shown[: MOST_WORDS - 1]}…")
+
+
+class OtherVersion(BadMessage):
+    """A message of a schema version that this program does not speak."""
 
 
 def seal(body: bytes) -> bytes:
@@ -61,7 +72,7 @@ def unseal(payload: bytes) -> bytes:
     version, codec = payload[0], payload[1]
     if version != SCHEMA:
         msg = f"the message has schema version {version}, this segwatch speaks {SCHEMA}: upgrade the older of the two"
-        raise BadMessage(msg)
+        raise OtherVersion(msg)
     body = payload[HEADER:]
     match codec:
         case Codec.NONE:
@@ -81,12 +92,10 @@ def pack_up(message: AnyUp) -> bytes:
 def unpack_up(payload: bytes) -> AnyUp:
     """Read a message of an agent; BadMessage says what is wrong with it."""
     message = decode(_up_decoder(), unseal(payload))
-    if not isinstance(message, BatchOnWire):
-        return message  # type: ignore[no-any-return]
     try:
-        return read_batch(message)
-    except ValueError as error:  # msgspec's errors are ValueErrors too
-        msg = f"the batch does not read: {error}"
+        return read_batch(message) if isinstance(message, BatchOnWire) else checked(message)
+    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors too
+        msg = f"the message does not read: {error}"
         raise BadMessage(msg) from error
 
 
@@ -101,7 +110,7 @@ def decode(decoder: msgspec.msgpack.Decoder[T], body: bytes) -> T:
 
 @cache
 def _up_decoder() -> msgspec.msgpack.Decoder[Any]:
-    return msgspec.msgpack.Decoder(Status | BatchOnWire | Resolved | Armed | Done)
+    return msgspec.msgpack.Decoder(Status | BatchOnWire | Resolved | Armed | Done | Renew)
 
 
 def _decompress(body: bytes) -> bytes:

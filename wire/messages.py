@@ -1,7 +1,7 @@
 """The messages between coordinator and agent, as they are encoded; see `wire.envelope` for what is put around them.
 
-Down: `Plan`, then for each round `Arm`, `Go`, `Close`; `Stop`; `Ack`. Up: `Status`, `Armed`, `Done`, `Resolved` and
-batches of reports. Unknown fields are ignored; a field that is added needs a default.
+Down: `Plan`, then for each round `Arm`, `Go`, `Close`; `Stop`; `Ack`; `Renewed`. Up: `Status`, `Armed`, `Done`,
+`Resolved`, `Renew` and batches of reports. Unknown fields are ignored; a field that is added needs a default.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ class Go(msgspec.Struct, frozen=True, kw_only=True, tag="go"):
     copies: int = 4  # at least
     most_copies: int = 48
     groups: tuple[tuple[int, str], ...] = ()
+    rate_pps: int = 0  # at most, in this round; 0: the agent's own
 
 
 class Close(msgspec.Struct, frozen=True, kw_only=True, tag="close"):
@@ -86,7 +87,14 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True, tag="stop"):
     reason: str = ""
 
 
-Down = Plan | Resolve | Arm | Go | Close | Stop
+class Renewed(msgspec.Struct, frozen=True, kw_only=True, tag="renewed"):
+    """Answers `Renew`: the certificate (PEM), or why there is none."""
+
+    certificate: bytes = b""
+    problem: str = ""
+
+
+Down = Plan | Resolve | Arm | Go | Close | Stop | Renewed
 
 
 class Ack(msgspec.Struct, frozen=True, kw_only=True, tag="ack"):
@@ -111,11 +119,20 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, tag="status"):
     rate_pps: int = 0
     flows: int = 0  # its own bound; 0: none
     spooled: int = 0  # batches not yet acknowledged
-    lost: int = 0  # batches that a full spool dropped, since it was made: a gap
+    lost: int = 0  # batches that a full or old spool dropped, or the disk did not take, since it was made: gaps
+    untold: int = 0  # of these, the ones whose gap is not acknowledged yet
     refused: tuple[str, ...] = ()  # the newest refusals of what came down, in words
     refusals: int = 0  # how many there were since the start
     sent_at: float = 0.0  # the agent's clock, seconds since the epoch; shown, never trusted
     traces: bool = False  # it knows rounds of kind trace: an older version would not read the order
+    number: int = 0  # rises with each status of an instance: an older one that comes later is old news
+    challenge: bytes = b""  # to be repeated by what is sent to it: see `agent.challenges`
+    certificate: bytes = b""  # its own, DER
+    key: bytes = b""  # Ed25519, public: by it what it sends is known
+    proof: bytes = b""  # the certificate's key signed that key (ECDSA, SHA-256)
+    certificate_from: float = 0.0  # the one that it connects with, seconds since the epoch; 0: not said
+    certificate_until: float = 0.0
+    generation: int = -1  # of that certificate, see `wire.certificates`; -1: not said
 
 
 class Resolved(msgspec.Struct, frozen=True, kw_only=True, tag="resolved"):
@@ -145,14 +162,34 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
     problems: tuple[str, ...] = ()
 
 
-Up = Resolved | Armed | Done
+class Renew(msgspec.Struct, frozen=True, kw_only=True, tag="renew"):
+    """Asks for a certificate for a key that the agent has just made and keeps to itself; answered by `Renewed`."""
+
+    request: bytes  # PKCS #10 in DER, signed with that key
+
+
+Up = Resolved | Armed | Done | Renew
+
+
+class Gap(msgspec.Struct, frozen=True, kw_only=True):
+    """Sequences of a spool, `first` to `last`, that it dropped or could not keep. What the store holds of them is no gap.
+
+    The ages are those of the oldest and the newest report in it, at sending.
+    """
+
+    first: int
+    last: int
+    reports: int
+    why: str  # of bytes, age, disk and size those that it was, joined by commas
+    begun_age_s: float
+    ended_age_s: float
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True, tag="batch"):
     """One spooled batch of reports. `age_s` is how old it is at sending, on the agent's monotonic clock.
 
-    `oldest` is the lowest sequence that the spool still holds: what the store lacks below it is lost, a counted gap,
-    and the cumulative `Ack` goes over it.
+    `oldest` is the lowest sequence that the spool still holds, or has a gap for: what the store lacks below it is lost
+    too, and the cumulative `Ack` goes over it. A gap travels as a batch without reports under its last sequence.
     """
 
     spool: str
@@ -161,3 +198,4 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, tag="batch"):
     oldest: int = 1
     sources: tuple[SourceReport, ...] = ()
     witnesses: tuple[WitnessReport, ...] = ()
+    gaps: tuple[Gap, ...] = ()

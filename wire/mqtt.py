@@ -8,56 +8,42 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 import secrets
 import socket
-import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
-from urllib.parse import urlsplit
+from typing import Any, Self, TypeVar
 
 from wire.blocking import in_thread
+from wire.dial import DIAL_S, Broker, dial
+from wire.ends import tell_ends, write_safely
+from wire.problem import Refused, in_words, is_refusal
 from wire.slim import without
 
 # paho wants it, and with it http.client and email, for the proxies of websockets: 1.4 MiB.
 with without("urllib.request"):
     import aiomqtt
 
-DIAL_S = 5.0  # name, TCP and TLS together may take three times that
 KEEPALIVE_S = 15
+DISCONNECT_S = 0.5  # which need not be answered
 INFLIGHT = 20
 PUBLISH_S = 15.0
 FIRST_DELAY_S, MOST_DELAY_S = 0.25, 10.0
 REFUSED_SUBACK = 0x80
+LET_IN = "before it let us in: does it take this certificate, and does it speak MQTT 3.1.1?"
+T = TypeVar("T")
+# aiomqtt's and paho's own words; what counts is said by `Link`. Without a handler they would go to stderr.
+_SILENT = logging.getLogger("segwatch.mqtt")
+_SILENT.addHandler(logging.NullHandler())
+_SILENT.propagate = False
 
 
 class NotConnected(ConnectionError):  # noqa: N818 - reads as what it is
     """There is no connection, or it ended before the broker confirmed the message."""
-
-
-@dataclass(frozen=True, slots=True)
-class Broker:
-    """Where the broker is and who we are to it.
-
-    `server_name` is the name that its certificate must hold, "" for the host itself. The embedded broker's certificate
-    holds a name of its own, so that agents reach it by any address, through NAT too.
-    """
-
-    host: str
-    port: int
-    ca: Path
-    certificate: Path
-    key: Path
-    server_name: str = ""
-
-    @classmethod
-    def parse(cls, url: str, *, ca: Path, certificate: Path, key: Path, server_name: str = "") -> Broker:
-        """Read `mqtts://HOST:PORT`; ValueError says what is wrong with it."""
-        host, port = parse_url(url)
-        return cls(host, port, ca, certificate, key, server_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +68,8 @@ class Message:
 class Link:
     """A connection to the broker that comes back. Use it as an async context; `messages()` has one reader.
 
-    `problem` says in words why it is not connected, `connections` counts how often it was.
+    `problem` says in words why it is not connected, and `refused` whether that is the broker's answer rather than
+    silence; `connections` counts how often it was.
     """
 
     def __init__(
@@ -93,17 +80,20 @@ class Link:
         will: Callable[[], Will] | None = None,
         name: str = "segwatch",
         log: Callable[[str], None] = lambda _: None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.problem = "not connected yet"
+        self.refused = False
         self.connections = 0
         self._broker = broker
         self._subscriptions = tuple(subscriptions)
         self._will = will
-        # Whoever brings a client's id takes over its session, whatever its certificate says: ids must be unguessable.
-        self._id = f"{name}-{secrets.token_hex(12)}"
-        self._log = log
+        self._name = name
+        self._id = self._new_id()
+        self._log, self._sleep = log, sleep
         self._client: aiomqtt.Client | None = None
-        self._lost: asyncio.Future[None] | None = None
+        self._ended: asyncio.Future[str] | None = None
+        self._switching = False
         self._changed = asyncio.Condition()
         self._window = asyncio.Semaphore(INFLIGHT)
         self._incoming: asyncio.Queue[Message] = asyncio.Queue()  # the broker's window bounds it
@@ -145,25 +135,20 @@ class Link:
         The broker's word proves nothing: it acknowledges what its ACL denies. Only the other side's answer does.
         """
         async with self._window:
-            client, lost = self._client, self._lost
-            if client is None or lost is None:
+            if self._client is None or self._ended is None:
                 raise NotConnected(self.problem)
-            # aiomqtt would wait for its time-out when the connection drops meanwhile.
-            sending = asyncio.get_running_loop().create_task(
-                client.publish(topic, payload, qos=1, retain=retain, timeout=PUBLISH_S), name=f"publish {topic}"
-            )
+            sending = self._client.publish(topic, payload, qos=1, retain=retain, timeout=PUBLISH_S)
             try:
-                await asyncio.wait({sending, lost}, return_when=asyncio.FIRST_COMPLETED)
-                if not sending.done():
-                    raise NotConnected("the connection ended before the broker confirmed the message")
-                await sending
+                await _until_ended(self._ended, sending, "before it confirmed the message")
             except aiomqtt.MqttError as error:
                 raise NotConnected(f"the message was not sent: {error}") from error
-            finally:
-                if not sending.done():
-                    sending.cancel()
-                    with contextlib.suppress(asyncio.CancelledError, aiomqtt.MqttError):
-                        await sending
+
+    def use(self, certificate: Path, key: Path) -> None:
+        """Connect with these from now on. A connection that is up ends in good order, without a will, and comes back."""
+        self._broker = replace(self._broker, certificate=certificate, key=key)
+        if self._client is not None:
+            self._switching = True
+            self._client._client.disconnect()  # noqa: SLF001 - aiomqtt does it at the end of its context only
 
     async def _keep_connected(self) -> None:
         delay = FIRST_DELAY_S
@@ -171,35 +156,60 @@ class Link:
             before = self.connections
             try:
                 await self._one_connection()
-            except (aiomqtt.MqttError, OSError, ValueError) as error:
-                problem = _in_words(error, self._broker)
+            except (aiomqtt.MqttError, OSError, ValueError, Refused) as error:
+                if self._switching:
+                    self._switching = False
+                    continue
+                self.refused = is_refusal(error, _connack(error))
+                problem = in_words(error, self._broker, _connack(error))
                 if problem != self.problem:
                     self._log(problem)
                 self.problem = problem
             delay = FIRST_DELAY_S if self.connections > before else min(delay * 2, MOST_DELAY_S)
-            await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - spreads reconnects, no secret
+            await self._sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - spreads reconnects, no secret
+
+    def _new_id(self) -> str:
+        # Whoever brings a client's id takes over its session, whatever its certificate says: ids must be unguessable.
+        return f"{self._name}-{secrets.token_hex(12)}"
 
     async def _one_connection(self) -> None:
         """Connect, subscribe and receive until the connection ends, which raises."""
+        ended, before = asyncio.get_running_loop().create_future(), self.connections
+        client = self._new_client(ended)
         sock = await in_thread(lambda: dial(self._broker), "dial", discard=socket.socket.close)
+        paho = client._client  # noqa: SLF001 - as in _new_client
+        # paho would connect in a thread that cannot be cancelled and holds up the exit; ours is connected already.
+        paho._create_socket = lambda: sock  # type: ignore[method-assign]  # noqa: SLF001
         try:
-            client = self._new_client(sock)
-            async with client:
-                client.timeout = DIAL_S
+            async with contextlib.AsyncExitStack() as stack:
+                await _until_ended(ended, stack.enter_async_context(client), LET_IN)
+                stack.callback(setattr, client, "timeout", DISCONNECT_S)
                 for topic in self._subscriptions:
-                    await self._subscribe(client, topic)
-                await self._up(client)
-                try:
-                    async for message in client.messages:
-                        self._incoming.put_nowait(_incoming(client, message))
-                finally:
-                    client.timeout = 0.5  # for the disconnect, which need not be answered
-                    self._down()
+                    codes = await _until_ended(
+                        ended, client.subscribe(topic, qos=1, timeout=DIAL_S), f"at the subscription to {topic}"
+                    )
+                    if any(getattr(code, "value", code) >= REFUSED_SUBACK for code in codes):
+                        raise Refused(f"the broker refuses the subscription to {topic}")
+                await self._up(client, ended)
+                stack.callback(self._down)
+                await _until_ended(ended, self._receive(client), "while we listened")
         finally:
+            # aiomqtt leaves a socket that had no CONNACK in the loop's books: the next of that number would hear nothing.
+            await asyncio.sleep(0)  # what paho has asked of the loop comes first
+            paho._sock_close()  # noqa: SLF001
             sock.close()
+            if self.connections == before:  # a cluster may hold on to the session of an id on a node that is gone
+                self._id = self._new_id()
 
-    def _new_client(self, sock: socket.socket) -> aiomqtt.Client:
-        """A client for one connection: a second use of one returns before its CONNACK."""
+    async def _receive(self, client: aiomqtt.Client) -> None:
+        async for message in client.messages:
+            self._incoming.put_nowait(_incoming(client, message))
+
+    def _new_client(self, ended: asyncio.Future[str]) -> aiomqtt.Client:
+        """A client for one connection: a second use of one returns before its CONNACK.
+
+        `ended` is set when it ends, to the reason where the broker gave one.
+        """
         will = self._will() if self._will else None
         client = aiomqtt.Client(
             self._broker.host,
@@ -211,23 +221,18 @@ class Link:
             timeout=DIAL_S,
             keepalive=KEEPALIVE_S,
             max_inflight_messages=INFLIGHT,
+            logger=_SILENT,
         )
+        # Manual acknowledgement is not in aiomqtt's API (empicano/aiomqtt#345).
+        client._client.manual_ack_set(on=True)  # noqa: SLF001
         client.pending_calls_threshold = INFLIGHT + len(self._subscriptions)
-        paho = client._client  # noqa: SLF001 - manual acknowledgement is not in aiomqtt's API (empicano/aiomqtt#345)
-        paho.manual_ack_set(on=True)
-        # paho would connect in a thread that cannot be cancelled and holds up the exit; ours is connected already.
-        paho._create_socket = lambda: sock  # type: ignore[method-assign]  # noqa: SLF001
+        tell_ends(client, ended)
+        write_safely(client)
         return client
 
-    async def _subscribe(self, client: aiomqtt.Client, topic: str) -> None:
-        codes = await client.subscribe(topic, qos=1)
-        if any(getattr(code, "value", code) >= REFUSED_SUBACK for code in codes):
-            raise ConnectionRefusedError(f"the broker refuses the subscription to {topic}")
-
-    async def _up(self, client: aiomqtt.Client) -> None:
+    async def _up(self, client: aiomqtt.Client, ended: asyncio.Future[str]) -> None:
         async with self._changed:
-            self._client = client
-            self._lost = asyncio.get_running_loop().create_future()
+            self._client, self._ended = client, ended
             self.connections += 1
             self.problem = ""
             self._changed.notify_all()
@@ -235,30 +240,24 @@ class Link:
     def _down(self) -> None:
         self._client = None
         self.problem = "the connection to the broker ended"
-        if self._lost is not None and not self._lost.done():
-            self._lost.set_result(None)
 
 
-def parse_url(url: str) -> tuple[str, int]:
-    """Host and port of `mqtts://HOST:PORT` (8883 when there is none); ValueError says what is wrong."""
-    parts = urlsplit(url)
-    if parts.scheme != "mqtts" or not parts.hostname or parts.path not in {"", "/"} or parts.username:
-        raise ValueError(f"'{url}' is not mqtts://HOST:PORT")
-    return parts.hostname, parts.port or 8883
-
-
-def dial(broker: Broker) -> socket.socket:
-    """A connected socket, through the TLS handshake; blocks for a bounded time. OSError says what failed."""
-    sock = socket.create_connection((broker.host, broker.port), timeout=DIAL_S)
+async def _until_ended(ended: asyncio.Future[str], asked: Coroutine[Any, Any, T], when: str) -> T:
+    """What the broker answers; NotConnected or Refused when the connection ends first: aiomqtt would wait in vain."""
+    asking = asyncio.get_running_loop().create_task(asked, name=f"broker, {when}")
+    waits: tuple[asyncio.Future[Any], ...] = (asking, ended)
     try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(broker.ca))
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(broker.certificate, broker.key)
-        return context.wrap_socket(sock, server_hostname=broker.server_name or broker.host)
-    except BaseException:
-        sock.close()
-        raise
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        if not asking.done():
+            if why := ended.result():
+                raise Refused(why)
+            raise NotConnected(f"the broker ended the connection {when}")
+        return await asking
+    finally:
+        if not asking.done():
+            asking.cancel()
+            with contextlib.suppress(asyncio.CancelledError, aiomqtt.MqttError):
+                await asking
 
 
 def _incoming(client: aiomqtt.Client, message: aiomqtt.Message) -> Message:
@@ -274,17 +273,6 @@ def _incoming(client: aiomqtt.Client, message: aiomqtt.Message) -> Message:
     return Message(str(message.topic), bytes(payload), bool(message.retain), done)
 
 
-def _in_words(error: Exception, broker: Broker) -> str:
-    where = f"broker {broker.host} port {broker.port}"
-    match error:
-        case ssl.SSLCertVerificationError():
-            return f"{where}: its certificate is not trusted: {error.verify_message}"
-        case ssl.SSLError():
-            return f"{where}: TLS fails: {error.reason or error}"
-        case socket.gaierror():
-            return f"{where}: the name does not resolve: {error.strerror}"
-        case TimeoutError():
-            return f"{where}: no answer within {DIAL_S:.0f} s"
-        case OSError() if error.strerror:
-            return f"{where}: {error.strerror}"
-    return f"{where}: {error}"
+def _connack(error: Exception) -> object:
+    """The code by which the broker declined, None where it did not."""
+    return getattr(error.rc, "value", error.rc) if isinstance(error, aiomqtt.exceptions.MqttConnectError) else None

@@ -1,7 +1,9 @@
-"""Signed messages down: an agent obeys nobody but the coordinator whose key its bundle pins, and each message once.
+"""Signed messages, both ways: a broker that was captured can hold them back, and no more.
 
-Layout: version, codec, 64 bytes of Ed25519 signature, then msgpack of a `Letter`. The signature covers header and
-letter and is checked before anything is decompressed or decoded.
+An agent obeys nobody but the coordinator whose key its bundle pins; the coordinator believes an agent by a key that the
+agent's certificate vouches for. Layout: version, codec, 64 bytes of Ed25519 signature, then msgpack, down of a `Letter`. The
+signature covers header and msgpack; down it is checked before anything is decompressed or decoded. Whether a letter is new
+is for `agent.challenges` to say.
 """
 
 from __future__ import annotations
@@ -12,13 +14,15 @@ import msgspec
 from nacl.exceptions import BadSignatureError, CryptoError
 from nacl.signing import SigningKey, VerifyKey
 
+from wire.bounds import checked
 from wire.envelope import HEADER, BadMessage, decode, seal, unseal
-from wire.messages import Ack, Arm, Close, Down, Go, Plan, Resolve, Stop
+from wire.messages import Ack, Arm, Close, Down, Go, Plan, Renewed, Resolve, Stop
 from wire.topics import DownChannel
 
 SIGNATURE = 64
-CONTEXT = b"segwatch down v1\0"  # so that the key signs nothing that means something elsewhere
-SKEW_S = 15 * 60.0  # how far the clocks of agent and coordinator may be apart
+# So that no key signs anything that means something elsewhere.
+DOWN, UP, PROOF = b"segwatch down v1\0", b"segwatch up v1\0", b"segwatch up key v1\0"
+LIFETIME_S = 60.0  # how long a message may be on its way, at most
 
 AnyDown = Down | Ack
 
@@ -28,17 +32,22 @@ class Refused(BadMessage):
 
 
 class Replayed(Refused):
-    """A message whose sequence was seen before: a redelivery of the broker's, or someone who plays it again."""
+    """A message that was taken before, or is older than one that was: a redelivery, or someone who plays it again."""
 
 
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
-    """What is signed. `issued` and `expires` are seconds since the epoch, by the coordinator's clock."""
+    """What is signed. `echo` is the newest challenge that the coordinator has of the agent.
+
+    `issued` and `expires` are seconds since the epoch by the coordinator's clock, which no agent trusts: what lies between
+    them counts.
+    """
 
     agent: str
     sequence: int
     issued: float
     expires: float
     body: AnyDown
+    echo: bytes = b""
 
 
 def channel_of(body: AnyDown) -> DownChannel:
@@ -48,61 +57,65 @@ def channel_of(body: AnyDown) -> DownChannel:
             return DownChannel.PLAN
         case Ack():
             return DownChannel.ACK
-        case Resolve() | Arm() | Go() | Close() | Stop():
+        case Resolve() | Arm() | Go() | Close() | Stop() | Renewed():
             return DownChannel.ROUND
 
 
 def next_sequence(last: int, now: float) -> int:
-    """The sequence after `last`: at least the time in milliseconds, so that a lost state does not brick the agents."""
+    """The sequence after `last`: at least the time in milliseconds, so that one that lost its store goes on above."""
     return max(last + 1, int(now * 1000))
 
 
-def lifetime_s(body: AnyDown) -> float:
-    """How long a message may be on its way, clocks in step."""
-    return 86400.0 if isinstance(body, Plan) else 60.0
-
-
 def pack_down(
-    key: SigningKey, agent: str, sequence: int, body: AnyDown, now: float, *, expires_s: float | None = None
+    key: SigningKey,
+    agent: str,
+    sequence: int,
+    body: AnyDown,
+    now: float,
+    *,
+    echo: bytes = b"",
+    expires_s: float = LIFETIME_S,
 ) -> bytes:
     """A signed message for one agent; `now` is the coordinator's clock, seconds since the epoch."""
-    lifetime = lifetime_s(body) if expires_s is None else expires_s
-    letter = Letter(agent=agent, sequence=sequence, issued=now, expires=now + lifetime, body=body)
+    letter = Letter(agent=agent, sequence=sequence, issued=now, expires=now + expires_s, body=body, echo=echo)
     sealed = seal(msgspec.msgpack.encode(letter))
-    return sealed[:HEADER] + key.sign(CONTEXT + sealed).signature + sealed[HEADER:]
+    return _signed(key, DOWN, sealed)
 
 
-def open_down(key: VerifyKey, payload: bytes, *, agent: str, now: float) -> Letter:
-    """Check and read a signed message; Refused says why not. The caller holds the sequence against its own record."""
-    if len(payload) < HEADER + SIGNATURE:
-        raise Refused(f"a message of {len(payload)} bytes is not signed")
-    unseal_version(payload)
-    sealed = payload[:HEADER] + payload[HEADER + SIGNATURE :]
-    try:
-        key.verify(CONTEXT + sealed, payload[HEADER : HEADER + SIGNATURE])
-    except BadSignatureError:
-        raise Refused(
-            "a message is unsigned, altered or signed by another key than that of this agent's bundle"
-        ) from None
-    letter = decode(_decoder(), unseal(sealed))
+def open_down(key: VerifyKey, payload: bytes, *, agent: str) -> Letter:
+    """Check and read a signed message; Refused says why not. The caller sees to it that the letter is new."""
+    sealed, signature = split(payload)
+    if not _is_signed(key, DOWN, sealed, signature):
+        raise Refused("a message is unsigned, altered or signed by another key than that of this agent's bundle")
+    letter = _checked(decode(_decoder(), unseal(sealed)))
     if letter.agent != agent:
         raise Refused(f"a message for agent '{letter.agent}' came to '{agent}'")
-    if now > letter.expires + SKEW_S:
-        raise Refused(f"a message expired {now - letter.expires:.0f} s ago by this host's clock")
-    if letter.issued > now + SKEW_S:
-        raise Refused(f"a message was issued {letter.issued - now:.0f} s ahead of this host's clock: check both clocks")
     return letter
 
 
-def check_sequence(letter: Letter, highest: int) -> None:
-    """Replayed unless the sequence is above the highest that this agent took by the same channel."""
-    if letter.sequence <= highest:
-        raise Replayed(f"a message was replayed: sequence {letter.sequence}, {highest} was taken already")
+def _checked(letter: Letter) -> Letter:
+    try:
+        return checked(letter)  # type: ignore[no-any-return]
+    except ValueError as error:
+        raise Refused(f"a message makes no sense: {error}") from error
 
 
-def unseal_version(payload: bytes) -> None:
-    """BadMessage for a version that this program does not speak, before its signature is doubted."""
+def sign_up(key: SigningKey, sealed: bytes) -> bytes:
+    """A message of an agent's (`wire.envelope.pack_up`), signed."""
+    return _signed(key, UP, sealed)
+
+
+def is_signed_up(key: VerifyKey, sealed: bytes, signature: bytes) -> bool:
+    """Whether an agent's message, as `split` gives it, is signed by the key."""
+    return _is_signed(key, UP, sealed, signature)
+
+
+def split(payload: bytes) -> tuple[bytes, bytes]:
+    """A signed message as (what was sealed, signature); BadMessage where it cannot be one, OtherVersion before all else."""
+    if len(payload) < HEADER + SIGNATURE:
+        raise Refused(f"a message of {len(payload)} bytes is not signed")
     unseal(bytes((payload[0], 0)))
+    return payload[:HEADER] + payload[HEADER + SIGNATURE :], payload[HEADER : HEADER + SIGNATURE]
 
 
 def read_verify_key(text: str) -> VerifyKey:
@@ -111,6 +124,18 @@ def read_verify_key(text: str) -> VerifyKey:
         return VerifyKey(bytes.fromhex(text.strip()))
     except (ValueError, CryptoError) as error:
         raise ValueError("not an Ed25519 public key of 64 hex digits") from error
+
+
+def _signed(key: SigningKey, context: bytes, sealed: bytes) -> bytes:
+    return sealed[:HEADER] + key.sign(context + sealed).signature + sealed[HEADER:]
+
+
+def _is_signed(key: VerifyKey, context: bytes, sealed: bytes, signature: bytes) -> bool:
+    try:
+        key.verify(context + sealed, signature)
+    except BadSignatureError:
+        return False
+    return True
 
 
 @cache

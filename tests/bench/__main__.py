@@ -5,60 +5,27 @@ Only ratios are worth keeping: seconds move from machine to machine. `python -m 
 
 from __future__ import annotations
 
-import re
-import statistics
 import sys
 import time
 from collections.abc import Callable
 
-from lab.estate import CORE_SEGMENT, Estate, Host, Plan, Segment
+from lab.estate import Estate
 from lab.system import System
 from reachability.vocabulary import Protocol, State
 from tests.bench.comparison import compared
+from tests.bench.dark import dropped
+from tests.bench.datagrams import udp
 from tests.bench.engine import LISTENERS, Child, sweep
+from tests.bench.growing import growth
+from tests.bench.hosts import NMAP, OPEN, RUNS, TARGET, UNLIMITED, control, plan
+from tests.bench.idle import idle
 from tests.bench.listeners import ports as listening
+from tests.bench.losing import lossy
+from tests.bench.masscan import RATES, masscan
+from tests.bench.nonroot import without_capability
+from tests.bench.peers import nmaps
 from tests.bench.report import Row, ratio, table
-
-UNLIMITED = 1_000_000
-RUNS, OPEN, MANY = 5, 1000, 16
-TARGET, DARK = "10.30.0.10", tuple(f"10.30.0.{20 + n}" for n in range(MANY))
-NMAP = ("nmap", "-n", "-Pn", "-sS", "-p1-65535")
-SETTINGS = (
-    ("-T4",),
-    ("-T4", "--min-rate", "10000"),
-    ("-T4", "--min-rate", "100000", "--max-retries", "2"),
-    ("-T5", "--min-rate", "50000", "--max-retries", "3"),
-    ("-T5", "--min-rate", "1000000", "--max-retries", "1"),
-    ("-T5", "--min-rate", "1000000", "--max-retries", "0"),
-)
-
-
-def plan(*rules: str, hosts: tuple[Host, ...] = ()) -> Plan:
-    """dev-1, a stateful router with these rules, prod-1."""
-    own = Host("prod-1", (f"{TARGET}/24", "fd00:30::10/64"))
-    dev = Host("dev-1", ("10.10.0.10/24", "fd00:10::10/64"))
-    return Plan(
-        (
-            CORE_SEGMENT,
-            Segment("dev", ("10.10.0.0/24", "fd00:10::/64"), (dev,)),
-            Segment("prod", ("10.30.0.0/24", "fd00:30::/64"), (own, *hosts)),
-        ),
-        rules,
-    )
-
-
-def control(estate: Estate) -> None:
-    """Something outside that answers."""
-    estate.spawn("coordinator", [sys.executable, "-m", "http.server", "8883"])
-
-
-def opened(out: str) -> set[tuple[str, int]]:
-    """Open ports in nmap's `-oG -`."""
-    return {
-        (match[1], int(port))
-        for match in re.finditer(r"Host: (\S+) .*?Ports: (.*)", out)
-        for port in re.findall(r"(\d+)/open/tcp", match[2])
-    }
+from tests.bench.store import store
 
 
 def open_host() -> None:
@@ -77,62 +44,16 @@ def open_host() -> None:
             answered = len(swept.ports(State.CLOSED)) + OPEN
             ours.wrong.append(len(swept.ports(State.OPEN) ^ want) + abs(65535 - answered))
         ours.note = f"{child.peak_mib():.0f} MiB at most"
-        peers = []
-        for setting in SETTINGS:
-            row = Row(f"nmap {' '.join(setting)}", [], [])
+        peers = nmaps(estate, NMAP, "nmap", want)
+        for rate in RATES:
+            row = Row(f"masscan --rate {rate}, 1 s for late answers", [], [])
             for _ in range(RUNS):
-                began = time.monotonic()
-                out = estate.run("dev-1", [*NMAP, *setting, "-oG", "-", TARGET], timeout_s=300).check().stdout
-                row.seconds.append(time.monotonic() - began)
-                row.wrong.append(len(opened(out) ^ want))
+                scanned = masscan(estate, (TARGET,), rate)
+                row.seconds.append(scanned.seconds)
+                row.wrong.append(len(scanned.opened ^ want))
             peers.append(row)
         table(f"65,535 TCP, one live host with {OPEN:,} open ports", [ours, *peers])
         ratio(ours, peers)
-
-
-def dropped() -> None:
-    """65,535 TCP, 16 hosts behind drop."""
-    cells = MANY * 65535
-    with Estate(plan()) as estate:
-        control(estate)
-        child = Child(estate, "dev-1", UNLIMITED)
-        one, proof = Row("segwatch, one copy", [], []), Row("segwatch, the copies that its rules ask for", [], [])
-        rates = []
-        for _ in range(RUNS):
-            swept = sweep(child, DARK, Protocol.TCP, copies=1, most=1)
-            one.seconds.append(swept.seconds)
-            one.wrong.append(len(swept.ports(State.OPEN)) + len(swept.ports(State.CLOSED)))
-            rates.append(swept.source.packets / swept.source.duration_s)
-        swept = sweep(child, DARK, Protocol.TCP, copies=3)
-        proof.seconds.append(swept.seconds)
-        proof.wrong.append(len(swept.ports(State.OPEN)) + len(swept.ports(State.CLOSED)))
-        proof.note = f"{swept.source.packets / cells:.1f} copies a cell; {child.peak_mib():.0f} MiB at most; one run"
-        one.note = f"{statistics.median(rates):,.0f} packets/s, waiting for answers included"
-        nmap = Row("nmap -T5, two probes a port", [], [])
-        began = time.monotonic()
-        rates_of_nmap = ["-T5", "--min-rate", "1000000", "--max-retries", "1"]
-        out = estate.run("dev-1", [*NMAP, *rates_of_nmap, "-oG", "-", *DARK], timeout_s=600).check()
-        nmap.seconds.append(time.monotonic() - began)
-        nmap.wrong.append(len(opened(out.stdout)))
-        nmap.note = "one run"
-        table(f"65,535 TCP, {MANY} hosts behind drop", [one, proof, nmap])
-
-
-def udp() -> None:
-    """65,535 UDP with a witness; nmap extrapolated from 200 ports."""
-    with Estate(plan("accept")) as estate:
-        control(estate)
-        source, witness = Child(estate, "dev-1", UNLIMITED), Child(estate, "prod-1", UNLIMITED)
-        ours = Row("segwatch, one copy, with a witness", [], [])
-        for _ in range(RUNS):
-            swept = sweep(source, [TARGET], Protocol.UDP, copies=1, most=1, witness=witness)
-            ours.seconds.append(swept.seconds)
-            ours.wrong.append(65535 - len(swept.arrived()))
-        ours.note = "0.6 s of it waits for answers"
-        began = time.monotonic()
-        estate.run("dev-1", ["nmap", "-n", "-Pn", "-sU", "-T4", "-p1-200", TARGET], timeout_s=600).check()
-        took = (time.monotonic() - began) * 65535 / 200
-        table("65,535 UDP, all let through", [ours, Row("nmap -sU -T4, extrapolated from 200 ports", [took], [0])])
 
 
 def whole() -> None:
@@ -167,8 +88,13 @@ PARTS: dict[str, Callable[[], None]] = {
     "open": open_host,
     "drop": dropped,
     "udp": udp,
+    "loss": lossy,
+    "growth": growth,
     "whole": whole,
+    "nonroot": without_capability,
     "compare": compared,
+    "store": store,
+    "idle": idle,
 }
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import secrets
 import select
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -26,14 +26,14 @@ T = TypeVar("T")
 class Child:
     """A packet child on a host of the lab."""
 
-    def __init__(self, estate: Estate, host: str, rate_pps: int, argv: Iterable[str] = ()) -> None:
-        """`argv` goes in front of the command, such as one that drops capabilities."""
+    def __init__(self, estate: Estate, host: str, rate_pps: int, drop_caps: Sequence[str] = ()) -> None:
+        """`drop_caps`: capabilities that it must not have."""
         orders, self._out = os.pipe()
         self._in, answers = os.pipe()
         self._host, self._estate = host, estate
-        command = [*argv, sys.executable, "-m", "probes.child"]
+        command = [sys.executable, "-m", "probes.child"]
         with (estate.directory / f"{host}.err").open("wb") as errors:
-            self.process = estate.spawn(host, command, stdin=orders, stdout=answers, stderr=errors)
+            self.process = estate.spawn(host, command, stdin=orders, stdout=answers, stderr=errors, drop_caps=drop_caps)
         os.close(orders)
         os.close(answers)
         self._unframer = Unframer(FromChild)  # type: ignore[arg-type]

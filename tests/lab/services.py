@@ -18,16 +18,24 @@ def serve(estate: Estate, host: str, ports: Iterable[tuple[str, int]], *, agains
     """Listen on (protocol, port) pairs of a host, over IPv4 and IPv6; returns once all are bound.
 
     Protocols: tcp (a banner), reset (accepts, then resets), udp (echoes), sink (UDP that never answers), noise-tcp and
-    noise-udp (sends to `against` at the port, for 60 s at most).
+    noise-udp (sends to `against` at the port, until it is ended).
     """
     wanted = [f"{protocol}/{port}" for protocol, port in ports]
     process = estate.spawn(host, [sys.executable, __file__, *wanted, *([against] if against else [])])
     bound = [text for text in wanted if not text.startswith("noise")]
-    for _ in range(100):
+    until = time.monotonic() + BOUND_S
+    while True:
         said = estate.run(host, ["ss", "-Hltun"]).stdout
         if all(f":{text.partition('/')[2]} " in said for text in bound):
             return process
-    raise AssertionError(f"{host} does not listen on {wanted}: {said}")
+        ended = process.poll()
+        assert ended is None, f"{host} does not serve {wanted}: it ended with {ended}"
+        assert time.monotonic() < until, f"{host} does not listen on {wanted}: {said}"
+        time.sleep(0.05)
+
+
+BOUND_S = 120.0  # hang guards, both
+NOISE_S = 600.0
 
 
 class _Echo(asyncio.DatagramProtocol):
@@ -55,7 +63,7 @@ async def _reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 async def _noise(kind: str, address: str, port: int) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + NOISE_S
     while time.monotonic() < until:
         if kind == "noise-udp":
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:

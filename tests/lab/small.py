@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from lab.estate import CORE_SEGMENT, Estate, Host, Plan, Segment
 from lab.system import System
 from tests.lab.services import serve
+from tests.lab.story import screen, told, why
 from tests.lab.truth import CATALOGUE_TCP, CATALOGUE_UDP, CellId, unfold
 
 DEV, DEV6 = "10.10.0.10", "fd00:10::10"
@@ -34,6 +36,9 @@ SERVICES: Mapping[str, tuple[tuple[str, int], ...]] = {
 }
 WITNESSED = {address for pair in AGENTS.values() for address in pair}
 GREEN = {"blocked", "blocked-at-host", "no-session"}
+
+BEGUN = 300  # packets: more than an agent that waits sends, fewer than a cycle's
+NEVER = "365d"  # a period that cannot come round within a test: its phase is a moment of the epoch
 
 TOPOLOGY = """version: 1
 environments:
@@ -73,7 +78,7 @@ def plan(rules: Sequence[str] = (), names: Mapping[str, str] | None = None) -> P
     return Plan(tuple(segments), tuple(rules), dict(names or {}))
 
 
-def topology(*, services: str = "", paths: str = "", every: str = "1h") -> str:
+def topology(*, services: str = "", paths: str = "", every: str = NEVER) -> str:
     """The file's text; `services` are further lines of prod's services, `paths` the paths block."""
     return TOPOLOGY.format(services=services, paths=paths, every=every)
 
@@ -85,6 +90,11 @@ class Outcome:
     code: int
     body: dict[str, Any]
     cells: dict[CellId, dict[str, Any]] = field(default_factory=dict)
+    system: System | None = None
+
+    def evidence(self, cell: CellId | None) -> list[str]:
+        """What a failed assertion adds: why that cell is what it is."""
+        return why(self.system, cell) if self.system is not None and cell in self.cells else []
 
     def cell(self, agent: str, address: str, protocol: str, port: int) -> dict[str, Any]:
         """One cell, from the agent's address of the same family."""
@@ -100,7 +110,7 @@ class Outcome:
 def verify(system: System, *options: str) -> Outcome:
     """`segwatch verify --cells`."""
     code, body = system.verify("--cells", *options)
-    return Outcome(code, body, unfold(body["cells"]))
+    return Outcome(code, body, unfold(body["cells"]), system)
 
 
 @contextlib.contextmanager
@@ -111,16 +121,34 @@ def running(
     drop_caps: Mapping[str, Sequence[str]] | None = None,
     names: Mapping[str, str] | None = None,
     services: Mapping[str, Sequence[tuple[str, int]]] = SERVICES,
+    web: str = "",
 ) -> Iterator[System]:
     """The estate with its services and the whole system in it, deployed by hand."""
     with Estate(plan(rules, names)) as estate:
         for host, ports in services.items():
             if ports:
                 serve(estate, host, ports)
-        system = System(estate, text or topology(), {agent: agent for agent in AGENTS}, drop_caps=drop_caps)
+        system = System(estate, text or topology(), {agent: agent for agent in AGENTS}, drop_caps=drop_caps, web=web)
         system.deploy()
-        system.wait_for(lambda: system.connected() >= set(AGENTS), "the agents")
-        yield system
+        with told(system):
+            system.wait_for(lambda: system.connected() >= set(AGENTS), "the agents")
+            yield system
+
+
+@contextlib.contextmanager
+def under_way(system: System) -> Iterator[Future[Outcome]]:
+    """A verify in which dev-1's packets are on their way; its outcome once it is through."""
+    before = sent_by(system, "dev-1")
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(verify, system)
+        system.wait_for(lambda: sent_by(system, "dev-1") > before + BEGUN, "the first probes")
+        yield asked
+
+
+def sent_by(system: System, host: str) -> int:
+    """Packets that the host has sent so far."""
+    said = system.estate.run(host, ["cat", "/sys/class/net/eth0/statistics/tx_packets"]).check().stdout
+    return int(said)
 
 
 def expected(extra_tcp: Sequence[int] = (), extra_udp: Sequence[int] = ()) -> Iterator[CellId]:
@@ -160,7 +188,10 @@ def assert_honest(
         extra_tcp: further ports that the topology declares.
         extra_udp: the same for UDP.
     """
+    __tracebackhide__ = True
     wrong, closed, proven = [], 0, 0
+    first: CellId | None = None  # that is wrong, else that is unproven
+    unproven: CellId | None = None
     cells = dict(outcome.cells)
     for cell in expected(extra_tcp, extra_udp):
         entry = cells.pop(cell, None)
@@ -171,22 +202,34 @@ def assert_honest(
         if touched(cell) or opened(cell):
             if entry["result"] == "pass":
                 wrong.append(f"green without proof {said}")
+                first = first or cell
             continue
         if entry["result"] == "fail":
             wrong.append(f"false red {said}")
+            first = first or cell
         if entry["required"]:
             closed += 1
             proven += entry["result"] == "pass"
             if entry["result"] != "pass" and len(wrong) < 10:
                 wrong.append(f"(unproven {said})")
+                unproven = unproven or cell
     wrong += [f"not in the plan {cell}" for cell in cells if cell[2] != "db.prod.internal"]
     bad = [line for line in wrong if not line.startswith("(")]
-    assert not bad, f"{len(bad)} wrong:\n" + "\n".join(bad[:30])
-    assert proven >= 0.98 * closed, f"only {proven} of {closed} untouched closed cells proven:\n" + "\n".join(wrong)
+    if bad:
+        raise AssertionError(screen([f"{len(bad)} wrong:", *bad[:10], *outcome.evidence(first)], 25))
+    if proven < 0.98 * closed:
+        said = f"only {proven} of {closed} untouched closed cells proven:"
+        raise AssertionError(screen([said, *wrong[:10], *outcome.evidence(unproven)], 25))
 
 
 def assert_others_proven(outcome: Outcome, touched: Touched) -> None:
     """98% of the required cells that a fault does not touch pass."""
     others = {cell: entry for cell, entry in outcome.cells.items() if not touched(cell) and entry["required"]}
-    unproven = [(cell, e["result"], e["row"], e["reason"]) for cell, e in others.items() if e["result"] != "pass"]
-    assert len(unproven) <= 0.02 * len(others), f"{len(unproven)} of {len(others)} unproven: {unproven[:8]}"
+    __tracebackhide__ = True
+    unproven = [cell for cell, e in others.items() if e["result"] != "pass"]
+    if len(unproven) > 0.02 * len(others):
+        named = [
+            f"{cell}: {e['result']}, row {e['row']}, {e['reason']}" for cell in unproven[:8] if (e := others[cell])
+        ]
+        said = [f"{len(unproven)} of {len(others)} unproven:", *named, *outcome.evidence(unproven[0])]
+        raise AssertionError(screen(said, 25))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-import time
-
 import pytest
 
+from lab.system import CORE_HOST, PORT, System
 from tests.lab.services import serve
 from tests.lab.small import (
     AGENTS,
@@ -19,11 +17,11 @@ from tests.lab.small import (
     SERVICES,
     STAGE_B,
     WITNESSED,
-    Outcome,
     assert_honest,
     assert_others_proven,
     running,
     topology,
+    under_way,
     verify,
 )
 from tests.lab.truth import CellId
@@ -195,7 +193,7 @@ def test_the_way_back_is_dropped() -> None:
 LOSS = """table inet loss { chain f { type filter hook forward priority -5;
   tcp sport 8883 tcp flags & syn == 0 accept
   tcp dport 8883 tcp flags & syn == 0 accept
-  numgen random mod 100 < 40 drop\n}\n}\n"""
+  jhash @th,0,32 mod 100 seed 0x5eed < 40 drop\n}\n}\n"""  # of each copy: they differ in source port
 
 
 def test_two_of_five_packets_are_lost() -> None:
@@ -213,6 +211,7 @@ def test_two_of_five_packets_are_lost() -> None:
         reasons = {e["reason"] for e in outcome.cells.values() if e["result"] == "inconclusive" and e["required"]}
         assert reasons <= {
             "loss",
+            "undecided",  # a challenge that nothing came of, where loss may have taken it
             "controls-stopped",
             "no-source-control",
             "silent-inside",
@@ -415,17 +414,18 @@ def test_the_capture_has_no_permission() -> None:
         assert outcome.says("stage-1", PROD2, "tcp", 22)[:2] == ("pass", "blocked")
 
 
+def listens(system: System) -> bool:
+    """Whether anything does at the broker's port."""
+    return f":{PORT} " in system.estate.run(CORE_HOST, ["ss", "-Hltn"]).check().stdout
+
+
 def test_the_coordinator_restarts_in_the_middle() -> None:
     with running([TO_APP]) as system:
-        results: list[Outcome] = []
-        thread = threading.Thread(target=lambda: results.append(verify(system)))
-        thread.start()
-        time.sleep(4)
-        system.kill("coordinator")
-        time.sleep(0.5)
-        system.start_coordinator()
-        thread.join(180)
-        outcome = results[0]
+        with under_way(system) as asked:
+            system.kill("coordinator")
+            system.wait_for(lambda: not listens(system), "the broker's end")
+            system.start_coordinator()
+            outcome = asked.result()
         assert_honest(outcome, lambda _: False, opened=at("dev-1", PROD, "tcp", 8000).__contains__)
         assert outcome.code == 1
 
@@ -433,13 +433,9 @@ def test_the_coordinator_restarts_in_the_middle() -> None:
 @pytest.mark.parametrize("victim", ["prod-1", "dev-1"])
 def test_an_agent_dies_in_the_middle(victim: str) -> None:
     with running([TO_APP]) as system:
-        results: list[Outcome] = []
-        thread = threading.Thread(target=lambda: results.append(verify(system)))
-        thread.start()
-        time.sleep(3)
-        system.kill(victim)
-        thread.join(180)
-        outcome = results[0]
+        with under_way(system) as asked:
+            system.kill(victim)
+            outcome = asked.result()
 
         def touched(cell: CellId) -> bool:
             controlled = victim == "prod-1" and cell[2] in {REG, REG6}  # from inside, by the one that died

@@ -30,7 +30,7 @@ FIELDS = (
     "tcp.flags.syn", "tcp.flags.reset", "tcp.options.timestamp.tsval", "udp.srcport", "udp.dstport", "udp.payload", "icmp.type",
     "icmpv6.type", "icmp.code",
 )  # fmt: skip
-SWEPT = topology().replace("rate_pps: 3000}", "rate_pps: 10000, sweep: {every: 24h, ports: [tcp/1-600]}}")
+SWEPT = topology().replace("rate_pps: 3000}", "rate_pps: 10000, sweep: {every: 365d, ports: [tcp/1-600]}}")
 Row = dict[str, str]
 
 
@@ -173,6 +173,7 @@ def test_a_refusal_is_part_of_the_exchange(system: System) -> None:
 def test_a_sweep_keeps_what_answered(system: System, port: str) -> None:
     body, seen = explained(system, "sweep.pcapng", *cell(PROD, port))
     assert (body["round"]["schedule"], body["cell"]["reachability"]) == ("sweep", "reachable")
+    assert body["evidence"]["way"] == "ring"
     assert body["exchange"]["exact"] is True
     for copy in range(1, body["evidence"]["sent"] + 1):
         assert [seen[what, copy] for what in ("sent", "arrived", "answered", "came-back")] == [1, 1, 1, 1]

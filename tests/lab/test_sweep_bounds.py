@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from lab.estate import Estate
-from lab.system import System
+from lab.system import HANGS_S, System
 from tests.lab.services import serve
 from tests.lab.test_sweep import spans
 from tests.lab.test_sweep_faults import AGENTS, DEV, NETWORKS, OTHER, PROD, scene
@@ -106,7 +106,7 @@ def test_nothing_outside_the_allow_list_is_touched() -> None:
     with Estate(drawn.plan) as estate:
         system = deployed(estate, drawn)
         more = f"  other:\n    networks: [{NETWORKS['other']}]\n    services: {{box: {{hosts: [{OTHER}], ports: [tcp/22]}}}}\nprobing:"
-        system.topology.write_text(drawn.topology.replace("probing:", more), "utf-8")
+        system.declare(drawn.topology.replace("probing:", more))
         system.wait_for(lambda: "other" in (system.api("matrix") or {}).get("environments", ()), "the new topology")
         estate.nft("router", TALKS)
         _, body = system.verify("--sweep", "--cells")
@@ -117,6 +117,13 @@ def test_nothing_outside_the_allow_list_is_touched() -> None:
     assert reached <= {DEV, PROD, "10.0.0.10", "10.10.0.1", "10.30.0.1"}
     there = [e for e in body["cells"] if e["address"] == OTHER]
     assert {(e["result"], e["reason"]) for e in there} == {("inconclusive", "not-allowed")}
+
+
+def nmap(estate: Estate, host: str, address: str, ports: str, *how: str) -> set[int]:
+    """The TCP ports that it finds open."""
+    command = ["nmap", "-n", "-Pn", "-sS", *how, "-oG", "-", f"-p{ports}", address]
+    said = estate.run(host, command, timeout_s=HANGS_S).check().stdout
+    return {int(port) for port in re.findall(r"(\d+)/open/tcp", said)}
 
 
 def same_as_nmap(seed: int) -> str:
@@ -131,22 +138,7 @@ def same_as_nmap(seed: int) -> str:
         system = deployed(estate, drawn)
         _, body = system.verify("--sweep", "--cells")
         for agent, address in (("dev-1", PROD), ("prod-1", DEV)):
-            command = [
-                "nmap",
-                "-n",
-                "-Pn",
-                "-sS",
-                "--min-rate",
-                "2000",
-                "--max-retries",
-                "4",
-                "-oG",
-                "-",
-                f"-p1-{most}",
-                address,
-            ]
-            said = estate.run(agent, command, timeout_s=120).check().stdout
-            theirs = {int(port) for port in re.findall(r"(\d+)/open/tcp", said)}
+            theirs = nmap(estate, agent, address, f"1-{most}", "--min-rate", "500", "--max-retries", "4")
             mine = {
                 port
                 for e in body["cells"]
@@ -155,7 +147,10 @@ def same_as_nmap(seed: int) -> str:
                 for port in range(low, high + 1)
                 if port <= most
             }
-            assert mine == theirs, f"{agent} to {address}: only segwatch {mine - theirs}, only nmap {theirs - mine}"
+            if missed := mine - theirs:  # at that rate a busy machine lets it miss some: it may look again, slowly
+                theirs |= nmap(estate, agent, address, ",".join(map(str, sorted(missed))), "--max-retries", "10")
+            only = f"only segwatch {mine - theirs}, only nmap {theirs - mine}"
+            assert mine == theirs, f"seed {seed}, {agent} to {address}: {only}"
             agreed += len(mine)
     return f"seed {seed}: {agreed} open ports, the same"
 

@@ -28,7 +28,7 @@ environments:
     networks: [10.30.0.0/24]
     agents: {prod-1: {addresses: [10.30.0.10, 10.30.0.12]}}
     services: {app: {hosts: [10.30.0.12], ports: [tcp/1000]}}
-probing: {every: 1h, confirm: 1, rate_pps: 20000, sweep: {every: 24h, ports: [tcp/1-2000, udp/1-300]}}
+probing: {every: 365d, confirm: 1, rate_pps: 20000, sweep: {every: 365d, ports: [tcp/1-2000, udp/1-300]}}
 """
 
 

@@ -87,7 +87,7 @@ class Scene:
 
     def witnessed(self, address: str) -> bool:
         """Whether an agent is on the host of the address."""
-        return any(address in _bare(host) for host in self.agents.values())
+        return any(address in bare(host) for host in self.agents.values())
 
     def cells(self) -> Iterator[CellId]:
         """Every cell that a cycle and a sweep span."""
@@ -100,8 +100,8 @@ class Scene:
                 if environment == own:
                     continue
                 for target in hosts:
-                    for source in _bare(host):
-                        for address in _bare(target):
+                    for source in bare(host):
+                        for address in bare(target):
                             if (":" in source) is not (":" in address):
                                 continue
                             yield (agent, source, address, "icmp", 0)
@@ -190,12 +190,12 @@ def _topology(scene: Scene, rate_pps: int) -> str:
         segment = next(s for s in scene.plan.segments if s.name == name)
         lines += [f"  {name}:", f"    networks: [{', '.join(map(_quoted, segment.networks))}]", "    agents:"]
         lines += [
-            f"      {hosts[0].name}: {{addresses: [{', '.join(map(_quoted, _bare(hosts[0])))}]}}",
+            f"      {hosts[0].name}: {{addresses: [{', '.join(map(_quoted, bare(hosts[0])))}]}}",
             "    services:",
         ]
         for host in hosts:
             ports = [f"{proto}/{port}" for owner, proto, port in scene.services if owner == host.name]
-            addresses = ", ".join(map(_quoted, _bare(host)))
+            addresses = ", ".join(map(_quoted, bare(host)))
             lines.append(f"      svc-{host.name}: {{hosts: [{addresses}], ports: [{', '.join(ports)}]}}")
     if scene.declared:
         lines.append("paths:")
@@ -212,8 +212,8 @@ def _topology(scene: Scene, rate_pps: int) -> str:
     sweep = f"tcp/1-{scene.sweep['tcp'][-1]}, udp/1-{scene.sweep['udp'][-1]}"
     lines += [
         "probing:",
-        "  every: 1h",
-        f"  sweep: {{every: 24h, ports: [{sweep}]}}",
+        "  every: 365d",
+        f"  sweep: {{every: 365d, ports: [{sweep}]}}",
         f"  rate_pps: {rate_pps}",
         "  flows: 1000000000",
         "  confirm: 1",
@@ -229,7 +229,7 @@ def _inside(address: str, of: str) -> bool:
     return parsed.version == network.version and parsed in network
 
 
-def _bare(host: Host) -> list[str]:
+def bare(host: Host) -> list[str]:
     return [str(ip_address(text.partition("/")[0])) for text in host.addresses]
 
 

@@ -1,14 +1,21 @@
 """An estate of two environments with its certificates, and a broker that can be started on 127.0.0.1."""
 
 import datetime as dt
-import socket
 from ipaddress import ip_network
 from pathlib import Path
 
+import msgspec
+
+from agent import upkey
 from coordinator import pki
-from coordinator.broker import EmbeddedBroker, Listen
+from coordinator.broker import EmbeddedBroker
+from coordinator.listen import Listen
 from reachability.topology import DeclaredAgent, Environment, Topology
-from wire.mqtt import Broker
+from tests.ports import free_port
+from wire.dial import Broker
+from wire.envelope import AnyUp, pack_up
+from wire.messages import Status
+from wire.signing import sign_up
 
 
 def estate(*names: str) -> Topology:
@@ -32,9 +39,7 @@ class Site:
         self.state = directory / "state"
         self.topology = estate("dev-1", "prod-1")
         pki.init(self.pki, dt.datetime.now(dt.UTC))
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.broker = EmbeddedBroker(self.topology, self.pki, self.state, Listen("127.0.0.1", self.port))
 
     @property
@@ -48,3 +53,23 @@ class Site:
         certificate.write_bytes(issued.certificate)
         key.write_bytes(issued.key)
         return Broker("127.0.0.1", self.port, self.pki / "ca.pem", certificate, key, pki.BROKER_NAME)
+
+
+class Voice:
+    """Makes payloads as the agent does whose credentials these are: signed, a status with the certificate behind the key."""
+
+    def __init__(self, held: Broker) -> None:
+        file = held.certificate.with_suffix(".sign")
+        upkey.make(held.certificate, held.key, file)
+        self._key = msgspec.msgpack.decode(file.read_bytes(), type=upkey.UpKey)
+
+    def __call__(self, message: AnyUp) -> bytes:
+        if isinstance(message, Status):
+            key = self._key.signing.verify_key.encode()
+            message = msgspec.structs.replace(
+                message, certificate=self._key.certificate, key=key, proof=self._key.proof
+            )
+        return self.sign(pack_up(message))
+
+    def sign(self, sealed: bytes) -> bytes:
+        return sign_up(self._key.signing, sealed)

@@ -1,15 +1,16 @@
 """A packet child that sends no packet: it speaks `probes.childwire` and misbehaves on request, by a target's last byte."""
 
 import os
+import signal
 import sys
-import time
 from typing import BinaryIO
 
-from probes.childwire import ChildArmed, FromChild, Ready, SourceDone, ToChild, Unframer, WitnessDone, frame
+from probes.childwire import ChildArmed, FromChild, Log, Ready, SourceDone, ToChild, Unframer, WitnessDone, frame
 from reachability.observation import SourceReport, WitnessReport
 from wire.messages import Arm, Close, Go, Stop
 
 CRASHES, HANGS, SLOW = "10.30.0.66", "10.30.0.77", "10.30.0.88"
+ABOUT_TO_HANG = Log(level="info", text="about to hang")
 
 
 def say(out: BinaryIO, message: FromChild) -> None:
@@ -26,7 +27,8 @@ def obey(order: object, out: BinaryIO) -> None:
                 case address if address == CRASHES:
                     os._exit(3)
                 case address if address == HANGS:
-                    time.sleep(60)
+                    say(out, ABOUT_TO_HANG)
+                    signal.pause()
                 case address if address == SLOW:
                     return
             say(out, SourceDone(report=SourceReport(round=order.round, agent="dev-1", packets=os.getpid()), tail_s=1.0))

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import HANG_S
+
 SEGWATCH = Path(sys.executable).parent / "segwatch"
 
 
 def probe(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([SEGWATCH, "probe", *arguments], capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run([SEGWATCH, "probe", *arguments], capture_output=True, text=True, timeout=HANG_S, check=False)
 
 
 def body(*arguments: str) -> dict[str, object]:
@@ -31,7 +33,7 @@ def body(*arguments: str) -> dict[str, object]:
 def listener() -> Iterator[int]:
     """Says who it is to everybody who connects."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(30)
+        server.settimeout(2 * HANG_S)
 
         def serve() -> None:
             while True:

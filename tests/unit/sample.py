@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from ipaddress import ip_network
 from typing import Any
 
-from coordinator import explained, runview, views
+from coordinator import explained, runview
 from coordinator.exchanges import Exchanges
+from coordinator.report import Snapshot
+from coordinator.roster import AgentState
 from reachability.compare import Cell, compare, in_scope, key_of
 from reachability.finding import Event, FindingBook
 from reachability.matrix import Judged, Matrix
@@ -134,7 +136,7 @@ def observe(
 
 
 AGENTS = tuple(
-    views.AgentState(
+    AgentState(
         name=f"{name}-1",
         environment=name,
         online=name != "test",
@@ -152,8 +154,8 @@ AGENTS = tuple(
 class Estate:
     """The sample as a coordinator would hold it: every body of the API."""
 
-    def __init__(self, *, leak: bool = True, undecided: bool = False) -> None:
-        self.topology = topology()
+    def __init__(self, *, leak: bool = True, undecided: bool = False, **declared: Any) -> None:
+        self.topology = topology(**declared)
         self.plan = build_plan(self.topology, {}, {})
         self.matrix = observe(self.plan, leak=leak, undecided=undecided)
         self.book = FindingBook()
@@ -163,6 +165,17 @@ class Estate:
     @property
     def cells(self) -> tuple[Cell, ...]:
         return compare(self.topology, self.plan, self.matrix, NOW)
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot(
+            at=NOW.timestamp(),
+            topology=self.topology,
+            plan=self.plan,
+            cells=self.cells,
+            findings=self.book.findings,
+            events=tuple(self.events),
+            agents=AGENTS,
+        )
 
     def run_body(self, *, with_cells: bool = False, sweep: bool = False) -> dict[str, Any]:
         cells = compare(self.topology, in_scope(self.plan, sweep=sweep), self.matrix, NOW, run="run-1")
@@ -176,7 +189,7 @@ class Estate:
             with_cells=with_cells,
         )
         state = {"run": "run-1", "state": "finished", "waiting_for": [], "progress": {"done": 1200, "cells": 1200}}
-        return runview.run_body(self.topology, cells, verified, self.book.findings, **state)
+        return runview.run_body(self.topology, cells, verified, self.book.findings, self.plan, **state)
 
     def explain(self, *, finding: str = "", asked: tuple[str, str, str] = ("", "", "")) -> dict[str, Any]:
         if finding:

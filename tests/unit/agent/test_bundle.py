@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.bundle import MEMBERS, BundleError, read_bundle, write_private
+from agent.bundle import MEMBERS, BundleError, read_bundle
 
 Change = Callable[[tarfile.TarFile], None]
 
@@ -76,9 +76,23 @@ def test_what_is_no_tar_is_said(tmp_path: Path, data: bytes) -> None:
         read_bundle(tmp_path / "nowhere.tar")
 
 
-def test_files_are_their_owners_only(tmp_path: Path) -> None:
-    write_private(tmp_path / "key", b"1")
-    write_private(tmp_path / "key", b"2")
-    assert (tmp_path / "key").read_bytes() == b"2"
-    assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
-    assert [path.name for path in tmp_path.iterdir()] == ["key"]
+def test_headers_before_headers_without_end(tmp_path: Path) -> None:
+    path = make(tmp_path / "b.tar")
+    data = path.read_bytes()
+    header = bytearray(data[:512])
+    header[124:136], header[156:157] = b"00000000000\0", b"L"
+    header[148:156] = b"%06o\0 " % (sum(header) - sum(header[148:156]) + 256)
+    path.write_bytes(bytes(header) * 1500 + data)
+    with pytest.raises(BundleError, match="is not a bundle"):
+        read_bundle(path)
+
+
+def test_a_file_with_holes_is_not_taken(tmp_path: Path) -> None:
+    path = make(tmp_path / "b.tar")
+    data = path.read_bytes()
+    header = bytearray(data[:512])
+    header[156:157], header[257:265] = b"S", b"ustar  \0"
+    header[148:156] = b"%06o\0 " % (sum(header) - sum(header[148:156]) + 256)
+    path.write_bytes(bytes(header) + data[512:])
+    with pytest.raises(BundleError, match="which is no file of a bundle"):
+        read_bundle(path)

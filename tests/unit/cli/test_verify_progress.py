@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cli.verify import Pace, bar
+from cli.following import Pace, bar
 
 
 def body(done: int, total: int = 1000, **more: Any) -> dict[str, Any]:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.broker import BrokerError, Listen, configuration, find_server
+from coordinator.broker import BrokerError, find_server
+from coordinator.brokerfiles import Place, nats
+from coordinator.listen import Listen
 from reachability.topology import DeclaredAgent, Environment, Topology
 
 TOPOLOGY = Topology(
@@ -46,13 +48,13 @@ def test_the_certificate_of_a_broker_that_listens_everywhere_names_this_machine(
 
 
 def test_every_agent_has_its_own_subtree_and_no_more() -> None:
-    made = configuration(TOPOLOGY, Path("pki"), Path("state"), Listen("::", 8883))
+    made = nats(TOPOLOGY, {"prod-2": 1795600000, "gone-1": 7}, Place("::", 8883, Path("pki")), "state/store")
     users = {user["user"]: user for user in made["accounts"]["SEGWATCH"]["users"]}
     assert set(users) == {
         "segwatch://coordinator",
         "segwatch://agent/dev/dev-1",
         "segwatch://agent/prod/prod-1",
-        "segwatch://agent/prod/prod-2",
+        "segwatch://agent/prod/prod-2/1795600000",
     }
     own = "segwatch.v1.dev.dev-1"
     assert users["segwatch://agent/dev/dev-1"]["permissions"] == {

@@ -71,15 +71,16 @@ def test_an_agents_certificate_has_its_environment_inside_and_lasts_90_days(dire
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.UniformResourceIdentifier) == ["segwatch://agent/dev/dev-1"]
     assert certificate.not_valid_after_utc == NOW + dt.timedelta(days=90) == issued.expires
-    assert certificate.not_valid_before_utc == NOW - dt.timedelta(minutes=15)
+    assert certificate.not_valid_before_utc == NOW - dt.timedelta(days=1)
     usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     assert list(usage) == [ExtendedKeyUsageOID.CLIENT_AUTH]
 
 
 def test_the_brokers_certificate_names_where_it_listens(directory: Path) -> None:
-    certificate, key = pki.issue_server(directory, ("10.0.0.1", "fd00::1", "broker.example"), NOW)
-    assert mode(key) == 0o600
-    parsed = x509.load_pem_x509_certificate(certificate.read_bytes())
+    ends = pki.issue_server(directory, ("10.0.0.1", "fd00::1", "broker.example"), NOW)
+    assert mode(directory / "broker.key") == 0o600
+    parsed = x509.load_pem_x509_certificate((directory / "broker.pem").read_bytes())
+    assert parsed.not_valid_after_utc == ends == NOW + dt.timedelta(days=90)
     names = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == [pki.BROKER_NAME, "broker.example"]
     assert names.get_values_for_type(x509.IPAddress) == [ip_address("10.0.0.1"), ip_address("fd00::1")]
@@ -137,7 +138,20 @@ def test_a_bundle_holds_what_the_agent_needs(directory: Path) -> None:
 def test_the_brokers_other_addresses_are_allowed_where_they_are_known(host: str, more: tuple[str, ...]) -> None:
     interfaces = {"eth0": ["192.0.2.1", "fd00:99::1"], "eth1": ["203.0.113.5"]}
     networks = ("10.10.0.0/24", "fd00:10::/64", "10.30.0.0/24")
-    assert allowed(TOPOLOGY, host, interfaces) == networks + more
+    assert allowed(TOPOLOGY, [host], interfaces) == networks + more
+
+
+def test_where_a_cluster_and_the_coordinator_are_is_allowed(directory: Path) -> None:
+    bundle = make_bundle(
+        TOPOLOGY,
+        "dev-1",
+        broker="mqtts://192.0.2.1:8883,192.0.2.2:8883",
+        coordinator="192.0.2.9",
+        directory=directory,
+        now=NOW,
+        interfaces=NOWHERE,
+    )
+    assert bundle.allow == ("10.10.0.0/24", "fd00:10::/64", "10.30.0.0/24", "192.0.2.1", "192.0.2.2", "192.0.2.9")
 
 
 def test_an_agent_that_is_not_declared_has_no_bundle(directory: Path) -> None:

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from coordinator import rounds
 from coordinator.echo import Echo
 from coordinator.estate import Estate
 from coordinator.orders import Controls
 from coordinator.rounds import Engine
-from coordinator.store import Store
+from coordinator.store import Report, Store
 from coordinator.topology_file import parse_topology
-from reachability.observation import Observation, SourceReport, Target, Untokened, WitnessHealth, WitnessReport
+from reachability.evidence import Conclusion, conclude
+from reachability.observation import (
+    ControlResult,
+    Observation,
+    RoundData,
+    SourceReport,
+    Target,
+    Untokened,
+    WitnessHealth,
+    WitnessReport,
+)
 from reachability.vocabulary import Protocol, Reason, Result, RoundKind, State
+from tests.unit.virtual import now, run
 from wire.messages import Arm, Armed, Close, Done, Down, Go, Status, Stop
 from wire.topics import UpChannel, UpTopic
 
@@ -29,23 +39,39 @@ environments:
 probing: {every: 60s, confirm: 1}
 """
 ROUND = ["Arm", "Go", "Close"]
+ANSWERED = ControlResult(
+    address="10.0.0.1",
+    protocol=Protocol.TCP,
+    kind="coordinator",
+    port=8883,
+    source_address="10.10.0.10",
+    via="eth0",
+    sent=2000,
+    answered=2000,
+    ended_good=True,
+)
 
 
 class World:
-    """An engine and its agents. Every message that went down is in `sent`, as (agent, message)."""
+    """An engine and its agents, on virtual time. Every message that went down is in `sent`, as (agent, message)."""
 
-    def __init__(self, store: Store) -> None:
-        self.estate = Estate(parse_topology(TOPOLOGY), store, lambda: 1_000_000.0)
+    def __init__(self, store: Store, topology: bytes = TOPOLOGY) -> None:
+        self.now = 1_000_000.0
+        self.estate = Estate(parse_topology(topology), store, lambda: self.now)
         for name in self.estate.topology.agents():
             self.online(name)
-        self.engine = Engine(
-            self.estate, self._post, Echo(), lambda: Controls(("10.0.0.1",), 8883), sleep=lambda _: asyncio.sleep(0)
-        )
+        self.engine = Engine(self.estate, self._post, Echo(), lambda: Controls(("10.0.0.1",), 8883))
         self.sent: list[tuple[str, Down]] = []
+        self.times: list[float] = []  # of what was sent, in seconds since the scene began
+        self.reports: list[SourceReport] = []
+        self.everything: list[Report] = []
         self.deaf: set[str] = set()
         self.untokened: tuple[Untokened, ...] = ()
+        self.controls: tuple[ControlResult, ...] = ()
+        self.tail_s = 0.0
         self.on_go: Callable[[], None] = lambda: None
-        self._targets: dict[str, tuple[Target, ...]] = {}
+        self.on_message: Callable[[Down], None] = lambda _: None
+        self._targets: dict[tuple[str, str], tuple[Target, ...]] = {}
 
     def online(self, name: str, online: bool = True) -> None:  # noqa: FBT001, FBT002 - a switch
         """An agent comes or goes."""
@@ -63,24 +89,32 @@ class World:
 
     async def _post(self, agent: str, body: Down) -> None:
         self.sent.append((agent, body))
+        self.times.append(now())
+        self.on_message(body)
         await asyncio.sleep(0)
         if agent not in self.deaf:
             asyncio.get_running_loop().call_soon(self._answer, agent, body)
 
     def _answer(self, agent: str, message: Down) -> None:
         if isinstance(message, Arm):
-            self._targets[message.round] = message.targets
+            self._targets[message.round, agent] = message.targets
             self.engine.answer(agent, Armed(round=message.round, agent=agent, ok=True))
         elif isinstance(message, Go):
             self.on_go()
             seen = tuple(map(_silent, message.targets))
-            self.engine.report(SourceReport(round=message.round, agent=agent, observations=seen), 1_000_000.0)
-            self.engine.answer(agent, Done(round=message.round, agent=agent, sequence=1, tail_s=0.0))
-        elif isinstance(message, Close):
-            health = tuple(WitnessHealth(address=t.address, healthy=True) for t in self._targets[message.round])
-            self.engine.report(
-                WitnessReport(round=message.round, agent=agent, health=health, untokened=self.untokened), 1_000_000.0
+            self.reports.append(
+                SourceReport(round=message.round, agent=agent, observations=seen, controls=self.controls)
             )
+            self._report(self.reports[-1])
+            self.engine.answer(agent, Done(round=message.round, agent=agent, sequence=1, tail_s=self.tail_s))
+        elif isinstance(message, Close):
+            health = tuple(WitnessHealth(address=t.address, healthy=True) for t in self._targets[message.round, agent])
+            heard = WitnessReport(round=message.round, agent=agent, health=health, untokened=self.untokened)
+            self._report(heard)
+
+    def _report(self, report: Report) -> None:
+        self.everything.append(report)
+        self.engine.report(report)
 
 
 def _silent(target: Target) -> Observation:
@@ -93,7 +127,9 @@ def _silent(target: Target) -> Observation:
         reason=Reason.NO_RESPONSE,
         ports=target.ports,
         way="raw",
+        via="eth0",
         sent=3,
+        covered=3,
     )
 
 
@@ -104,28 +140,17 @@ def store(tmp_path: Path) -> Iterator[Store]:
     made.close()
 
 
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ARM_S", "GONE_S", "REPORT_S"):
-        monkeypatch.setattr(rounds, name, 0.02)
-
-
-def run(scene: Coroutine[None, None, None]) -> None:
-    """Play a scene; it ends by itself."""
-
-    async def bounded() -> None:
-        async with asyncio.timeout(10):
-            await scene
-
-    asyncio.run(bounded())
-
-
 def test_the_witness_is_armed_before_the_source_goes_and_closed_after(store: Store) -> None:
     world = World(store)
     run(world.engine.cycle("dev-1", ("test", "prod"), "cycle"))
-    assert world.kinds() == ROUND * 2
-    assert [agent for agent, _ in world.sent] == ["test-1", "dev-1", "test-1", "prod-1", "dev-1", "prod-1"]
-    assert len({message.round for _, message in world.sent if isinstance(message, Arm | Go | Close)}) == 2
+    rounds: dict[str, list[tuple[str, str]]] = {}
+    for agent, message in world.sent:
+        assert isinstance(message, Arm | Go | Close)
+        rounds.setdefault(message.round, []).append((agent, type(message).__name__))
+    assert list(rounds.values()) == [
+        list(zip((witness, "dev-1", witness), ROUND, strict=True)) for witness in ("test-1", "prod-1")
+    ]
+    assert world.kinds() == ["Arm", "Go", "Arm", "Go", "Close", "Close"], "the second goes in the tail of the first"
 
 
 def test_strange_packets_at_a_probed_port_are_challenged_once(store: Store) -> None:
@@ -193,12 +218,71 @@ def test_a_witness_that_does_not_answer_costs_its_own_cells_alone(store: Store) 
     assert Result.PASS not in {c.result for c in world.estate.cells() if c.key.destination == "prod"}
 
 
+def test_a_witness_that_is_ready_after_the_source_had_gone_proves_nothing(store: Store) -> None:
+    """Its order waited in a broker that stood still: what it did not see may have come before."""
+    world = World(store)
+    world.controls = (ANSWERED,)
+    world.deaf = {"prod-1"}
+
+    def late() -> None:
+        (arm,) = [message for _, message in world.sent if isinstance(message, Arm)]
+        world.deaf = set()
+        world._answer("prod-1", arm)
+
+    world.on_go = late
+    run(world.engine.cycle("dev-1", ("prod",), "cycle"))
+    assert results(world) == {Result.INCONCLUSIVE}
+
+
+def test_a_round_whose_source_was_not_heard_of_before_its_witness_was_closed_proves_nothing(store: Store) -> None:
+    """The order to go may reach it after the witness has stopped listening."""
+    world = World(store)
+    world.controls = (ANSWERED,)
+    world.deaf = {"dev-1"}
+
+    def goes_late(message: Down) -> None:
+        if isinstance(message, Close):
+            (go,) = [m for _, m in world.sent if isinstance(m, Go)]
+            asyncio.get_running_loop().call_soon(world._answer, "dev-1", go)
+
+    world.on_message = goes_late
+
+    async def leave() -> None:
+        await asyncio.sleep(1.0)
+        world.online("dev-1", online=False)
+
+    async def scene() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(world.engine.cycle("dev-1", ("prod",), "cycle"))
+            group.create_task(leave())
+
+    run(scene())
+    assert world.reports
+    assert results(world) == {Result.INCONCLUSIVE}
+
+
+def results(world: World) -> set[Result]:
+    """Of dev's cells in prod over TCP, once all their reports came again, from the spools."""
+    for sequence, report in enumerate(list(world.everything), 1):
+        world.estate.store.take(report.agent, "spool", sequence, sequence, [report], world.now)
+        world.engine.report(report)
+    mine = ("dev-1", "prod", Protocol.TCP)
+    return {c.result for c in world.estate.cells() if (c.key.agent, c.key.destination, c.key.protocol) == mine}
+
+
+def test_silence_that_a_witness_listened_to_is_proof(store: Store) -> None:
+    world = World(store)
+    world.controls = (ANSWERED,)
+    run(world.engine.cycle("dev-1", ("prod",), "cycle"))
+    assert results(world) == {Result.PASS}
+
+
 def test_a_source_that_goes_away_leaves_no_cells(store: Store) -> None:
     world = World(store)
     world.deaf = {"dev-1"}
 
     async def leave() -> None:
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(1.0)
         world.online("dev-1", online=False)
 
     async def scene() -> None:
@@ -209,6 +293,45 @@ def test_a_source_that_goes_away_leaves_no_cells(store: Store) -> None:
     run(scene())
     assert world.pairs() == [("dev-1", "prod")], "the next round is not begun"
     assert len(world.estate.matrix) == 0
+
+
+WITHOUT = [
+    (
+        "  dev: {networks: [10.10.0.0/24], agents: {dev-1: {addresses: [10.10.0.10]}}}",
+        "  dev: {networks: [10.10.0.0/24]}",
+    ),
+    ("  prod: {networks: [10.30.0.0/24], agents: {prod-1: {addresses: [10.30.0.10]}}}\n", ""),
+    ("agents: {prod-1: {addresses: [10.30.0.10]}}", ""),
+    ("dev-1", "dev-2"),
+]
+
+
+@pytest.mark.parametrize(("old", "new"), WITHOUT, ids=["source", "destination", "witness", "another source"])
+@pytest.mark.parametrize("when", [Arm, Go, Close])
+def test_a_topology_that_comes_in_the_course_of_a_round_takes_its_part_away_and_no_more(
+    store: Store, old: str, new: str, when: type[Down]
+) -> None:
+    world = World(store)
+    changed = parse_topology(TOPOLOGY.decode().replace(old, new).encode())
+
+    def comes(message: Down) -> None:
+        if isinstance(message, when):
+            world.estate.take_topology(changed)
+
+    world.on_message = comes
+
+    async def scene() -> None:
+        async with asyncio.TaskGroup() as group:
+            for agent in ("dev-1", "test-1"):
+                group.create_task(world.engine.cycle(agent, ("prod",), "cycle"))
+
+    run(scene())
+    if "prod" in changed.environments:
+        assert "test-1" in {key.agent for key in world.estate.matrix}, "the other source's round went through"
+    if when is Arm:
+        assert [agent for agent, m in world.sent if isinstance(m, Go)] == [
+            agent for agent in ("dev-1", "test-1") if agent in changed.agents() and "prod" in changed.environments
+        ], "nobody is sent off who is not in the topology, nor to where there is nothing"
 
 
 def test_stop_goes_to_everybody_and_nothing_is_begun_until_resumed(store: Store) -> None:
@@ -225,3 +348,39 @@ def test_stop_goes_to_everybody_and_nothing_is_begun_until_resumed(store: Store)
         assert world.kinds()[3:] == ROUND
 
     run(scene())
+
+
+def test_what_a_round_saw_is_no_younger_than_its_beginning(store: Store) -> None:
+    """A report may wait in a broker, or before a coordinator that stands still, while a firewall is opened."""
+    world = World(store)
+
+    def stands_still() -> None:
+        world.now += 60.0
+
+    world.on_go = stands_still
+    run(world.engine.cycle("dev-1", ("prod",), "cycle"))
+    assert seen_at(world) == {1_000_000.0}
+    report = world.reports[0]
+    store.take("dev-1", "spool", 1, 1, [report], world.now)
+    world.engine.report(report)  # again, after its round was concluded
+    assert seen_at(world) == {1_000_000.0}
+
+
+def seen_at(world: World) -> set[float]:
+    """When the matrix says that its cells were observed."""
+    return {judged.observed_at for key in world.estate.matrix for _, judged in world.estate.matrix.rows(key)}
+
+
+def test_a_round_that_cannot_be_concluded_ends_nothing_and_proves_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(rounds: Sequence[RoundData]) -> Conclusion:
+        if rounds[0].spec.destination == "test":
+            raise ZeroDivisionError
+        return conclude(rounds)
+
+    monkeypatch.setattr("coordinator.estate.conclude", broken)
+    world = World(store)
+    run(world.engine.cycle("dev-1", ("test", "prod"), "cycle"))
+    tried = {cell.key.destination for cell in world.estate.cells() if cell.judged is not None}
+    assert tried == {"prod"}

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+from datetime import UTC, datetime
 
 import pytest
 
-from coordinator.broker import Listen
-from coordinator.daemon import addresses_of
 from coordinator.echo import KEEP_S, Echo
 from coordinator.estate import Estate
-from coordinator.orders import by_need
+from coordinator.listen import Listen, addresses_of
+from coordinator.orders import by_need, deadline_s
 from coordinator.scheduler import Scheduler, destinations_for, next_due, phase
 from coordinator.store import Store
 from coordinator.topology_file import parse_topology
 from reachability.compare import key_of
+from reachability.observation import Target
 from reachability.plan import PlanTarget
 from reachability.vocabulary import Protocol, State
 from tests.unit.sample import evidence, judged
@@ -100,6 +101,70 @@ def test_cycles_start_but_not_in_a_blackout_nor_while_held(
         assert {agent for agent, _, _ in seen} == {"dev-1", "test-1", "prod-1"}
         assert 27 <= len(seen) <= 33, "ten periods of three agents"
         assert {schedule for _, _, schedule in seen} == {"cycle"}
+
+
+@pytest.mark.parametrize("step_s", [-3600.0, 3600.0])
+def test_a_clock_that_is_set_stops_no_schedule(tmp_path: object, step_s: float) -> None:
+    """Neither for the hour that it was set back, nor does it run what it has not missed."""
+    store = Store(tmp_path)  # type: ignore[arg-type]
+    clock = Clock(12 * 3600.0)
+    made = estate(store, clock)
+    seen: list[tuple[float, str]] = []
+    slept = [0.0]
+
+    async def run(agent: str, destinations: tuple[str, ...], schedule: str) -> None:
+        seen.append((slept[0], agent))
+
+    async def sleep(seconds: float) -> None:
+        before = slept[0]
+        slept[0] += seconds
+        if before < 300 <= slept[0]:
+            clock.at += step_s
+        await clock.sleep(seconds)
+
+    async def main() -> None:
+        scheduler = Scheduler(made, run, held=lambda: "", sleep=sleep)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(scheduler.run(), name="scheduler")
+            while slept[0] < 900:  # noqa: ASYNC110 - the clock is the scheduler's own
+                await asyncio.sleep(0)
+            task.cancel()
+
+    asyncio.run(main())
+    store.close()
+    for agent in made.agents:
+        at = [when for when, name in seen if name == agent]
+        gaps = [later - sooner for sooner, later in zip(at, at[1:], strict=False)]
+        assert 14 <= len(at) <= 17
+        assert max(gaps) <= 2 * 60 + 6
+
+
+def test_the_schedule_keeps_its_period_through_daylight_saving(tmp_path: object) -> None:
+    """Berlin's night of 25 October 2026 has 02:00 to 03:00 twice: a blackout then is kept twice, and nothing else is lost."""
+    local = b'[{cron: "0 2 * * *", for: 1h, timezone: Europe/Berlin}]'
+    text = TOPOLOGY.replace(b'[{cron: "0 2 * * *", for: 1h, timezone: UTC}]', local)
+    store = Store(tmp_path)  # type: ignore[arg-type]
+    start = datetime(2026, 10, 24, 23, 0, tzinfo=UTC).timestamp()
+    clock = Clock(start)
+    made = estate(store, clock)
+    made.take_topology(parse_topology(text))
+    minutes: set[int] = set()
+
+    async def run(agent: str, destinations: tuple[str, ...], schedule: str) -> None:
+        if agent == "dev-1":
+            minutes.add(int(clock.at - start) // 60)
+
+    async def main() -> None:
+        scheduler = Scheduler(made, run, held=lambda: "", sleep=clock.sleep)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(scheduler.run(), name="scheduler")
+            while clock.at < start + 4 * 3600:  # noqa: ASYNC110 - the clock is the scheduler's own
+                await asyncio.sleep(0)
+            task.cancel()
+
+    asyncio.run(main())
+    store.close()
+    assert minutes == {*range(60), *range(180, 240)}, "01:00 to 02:00 summer time, and from 03:00 winter time on"
 
 
 SWEEPING = TOPOLOGY.replace(b"every: 60s,", b"every: 60s, sweep: {every: 24h, ports: [tcp/1-100]},")
@@ -193,3 +258,14 @@ def test_the_echo_answers_rounds_it_knows_and_nobody_else() -> None:
 def test_controls_are_where_the_broker_listens() -> None:
     assert addresses_of(Listen("127.0.0.1", 8883)) == ("127.0.0.1",)
     assert addresses_of(Listen("10.9.9.9", 8883)) == ("10.9.9.9",)
+
+
+def test_a_round_may_take_as_long_as_its_source_needs() -> None:
+    """A time-out takes the round's cells away: whoever is slow, or connects, must have all its time."""
+    target = Target(id=1, environment="prod", address="10.30.0.10", protocol=Protocol.TCP, ports="1-65535")
+    copies, pace_pps = 6, 50_000
+    busy_s = 65_535 * copies / pace_pps
+    assert deadline_s([target], 1_000_000_000, 1_000_000_000) > 2 * busy_s
+    assert deadline_s([target], 1000, 1_000_000_000) > 65_535 * copies / 1000
+    all_time_outs_s = (0.5 + 1 + 2 + 3 + 3 + 3) * 65_535 / 1000
+    assert deadline_s([target], 0, 1_000_000_000, raw=False) > deadline_s([target], 10**9, 10**9) + all_time_outs_s - 1

@@ -6,20 +6,20 @@ import asyncio
 from collections.abc import Coroutine, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
-from coordinator import explained, rounds
+from coordinator import explained
 from coordinator.exchanges import Exchanges
 from coordinator.store import Store
 from coordinator.tracing import CannotTraceError, trace
 from reachability.observation import ArrivalRow, Hop, Observation, SourceReport, WitnessHealth, WitnessReport
 from reachability.vocabulary import Protocol, Reason, RoundKind, State
 from tests.unit.coordinator.test_round_engine import World
+from tests.unit.virtual import now, run
 from wire.messages import Arm, Close, Done, Down, Go
 
-T = TypeVar("T")
 HOP = Hop(ttl=1, state=State.FILTERED, reason=Reason.TTL_EXCEEDED, address="10.10.0.1", sent=1, answers=1, rtt_ms=0.4)
 END = Hop(ttl=2, state=State.OPEN, reason=Reason.SYN_ACK, address="10.30.0.10", sent=1, answers=1, rtt_ms=0.6)
 
@@ -38,10 +38,10 @@ class Traced(World):
             )  # fmt: skip
             said = (seen,) if self.says is None else self.says
             report = SourceReport(round=message.round, agent=agent, observations=said, trace=(HOP, END), packets=16)
-            self.engine.report(report, 1_000_000.0)
+            self.engine.report(report)
             self.engine.answer(agent, Done(round=message.round, agent=agent, sequence=1, tail_s=0.0))
         elif isinstance(message, Close):
-            self.engine.report(self.seen(message.round), 1_000_000.0)
+            self.engine.report(self.seen(message.round))
         else:
             super()._answer(agent, message)
 
@@ -71,20 +71,6 @@ def world(tmp_path: Path) -> Iterator[Traced]:
     store.close()
 
 
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ARM_S", "GONE_S", "REPORT_S", "BUSY_S"):
-        monkeypatch.setattr(rounds, name, 0.02)
-
-
-def run(scene: Coroutine[None, None, T]) -> T:
-    async def bounded() -> T:
-        async with asyncio.timeout(10):
-            return await scene
-
-    return asyncio.run(bounded())
-
-
 def refused(world: Traced, **more: Any) -> str:
     with pytest.raises(CannotTraceError) as caught:
         run(world.trace(**more))
@@ -110,7 +96,7 @@ def test_a_trace_is_a_round_of_one_cell_with_its_witness(world: Traced) -> None:
 
 def test_nothing_is_concluded_from_a_trace_not_even_later(world: Traced) -> None:
     body = run(world.trace())
-    world.engine.report(world.seen(body["round"], late=True), 1_000_001.0)
+    world.engine.report(world.seen(body["round"], late=True))
     assert len(world.estate.matrix) == 0
     assert world.estate.store.group_of(body["round"]) == []
     assert world.estate.book.findings == ()
@@ -139,7 +125,7 @@ def test_an_agent_that_cannot_is_not_asked(world: Traced, state: dict[str, Any],
 
 
 def test_nothing_is_traced_while_probing_is_stopped(world: Traced) -> None:
-    world.engine.stopped = "maintenance"
+    world.engine.brake.stopped = "maintenance"
     assert refused(world) == "all probing is stopped: maintenance"
 
 
@@ -148,6 +134,7 @@ def test_a_busy_source_or_destination_is_said_soon(world: Traced) -> None:
         async with world.engine._destinations.setdefault("prod", asyncio.Lock()):
             with pytest.raises(CannotTraceError) as caught:
                 await world.trace()
+            assert now() == pytest.approx(10.0, abs=0.01)
         await world.trace()  # it does not keep what it waited for
         return str(caught.value)
 
@@ -182,7 +169,7 @@ def test_a_source_that_goes_away_or_says_nothing_ends_it(world: Traced) -> None:
     world.deaf = {"dev-1"}
 
     async def leave() -> None:
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(1.0)
         world.online("dev-1", online=False)
 
     async def scene() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from coordinator import runview, views
 from coordinator.explained import NothingToExplainError
+from coordinator.roster import AgentState
 from reachability.advice import ADVICE, ROWS
 from reachability.compare import compare, in_scope, key_of
 from reachability.finding import Status
@@ -195,7 +196,7 @@ def test_status_and_history() -> None:
 
 
 def test_an_agent_that_never_came_is_missing() -> None:
-    [body] = views.agents_body([views.AgentState(name="x", environment="dev")], 1.0)
+    [body] = views.agents_body([AgentState(name="x", environment="dev")], 1.0)
     assert (body["state"], body["last_seen"], body["age_s"]) == ("missing", None, None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -90,19 +91,79 @@ def test_any_history_gives_a_loss_between_none_and_all(patterns: list[str], now:
     made.coverage().covers(KEY, "10.30.0.21", now / 2)
 
 
+@given(
+    st.lists(st.tuples(st.text(alphabet="+-", min_size=1, max_size=60), st.booleans()), min_size=1, max_size=4),
+    st.lists(st.tuples(st.floats(0, 60), st.floats(0, 9)), max_size=2),
+    st.lists(st.one_of(st.integers(-1, 62), st.floats(-1, 62)), max_size=40),
+)
+def test_many_moments_are_covered_as_each_of_them_is(
+    patterns: list[tuple[str, bool]], void: list[tuple[float, float]], times: list[float]
+) -> None:
+    made = controls(
+        *(series(text, PAIR if pair else "coordinator", f"10.30.0.{i}") for i, (text, pair) in enumerate(patterns))
+    )
+    made.void += [(began, began + took) for began, took in void]
+    coverage = made.coverage()
+    each = coverage.covers_each(KEY, "10.30.0.1", np.array(times, np.float64))
+    assert each.tolist() == [coverage.covers(KEY, "10.30.0.1", at) for at in times]
+
+
 def test_a_control_that_loses_half_of_its_packets_all_the_time_is_not_banned() -> None:
     """A firewall that rewrites sequence numbers may let every second answer through: rows of misses are usual there."""
     series = Series("10.30.0.10", Protocol.TCP, 8000, "pair", ROUTE)
     pattern = "101101000001011010001101"
     series.sent = [float(n) for n in range(len(pattern))]
     series.answered = {n: n + 0.1 for n, answered in enumerate(pattern) if answered == "1"}
-    assert list(series.rows(4, 1000.0)) == []
+    assert list(series.rows(4, 1000.0, ())) == []
 
 
 def test_a_control_that_stopped_is_banned_whatever_it_lost_before() -> None:
     series = Series("10.30.0.10", Protocol.TCP, 8000, "pair", ROUTE)
     series.sent = [float(n) for n in range(30)]
     series.answered = {n: n + 0.1 for n in range(20) if n not in {4, 11}}
-    assert list(series.rows(4, 1000.0)) == [range(20, 30)]
+    assert list(series.rows(4, 1000.0, ())) == [range(20, 30)]
     series.answered = {n: n + 0.1 for n in range(25)}
-    assert list(series.rows(4, 1000.0)) == [range(25, 30)]
+    assert list(series.rows(4, 1000.0, ())) == [range(25, 30)]
+
+
+def test_what_was_sent_too_fast_counts_for_nothing() -> None:
+    made = controls(series("+-" * 10 + "+" * 80))
+    with_it = made.loss()
+    made.void.append((0.0, 19.5))
+    covers = made.coverage().covers
+    assert not covers(KEY, "10.30.0.21", 0.0)
+    assert not covers(KEY, "10.30.0.21", 19.0)
+    assert covers(KEY, "10.30.0.21", 21.0)
+    assert made.loss() == controls(series("+" * 80)).loss() != with_it
+    [result] = made.results(0.0)
+    assert (result.sent, result.answered) == (80, 80)
+
+
+def test_a_pair_that_loses_more_counts_alone() -> None:
+    pair = series("+-" * 40, PAIR, "10.30.0.21")
+    assert controls(series("+" * 2000), pair).loss() == controls(pair).loss()
+
+
+def test_misses_of_a_time_that_counts_for_nothing_are_no_ban() -> None:
+    """A pass that went too fast lost most of its controls in long rows: what follows it must not be given up."""
+    made = controls(series("+" * 10 + "-" * 30 + "+-" + "-" * 20 + "+" * 10))
+    assert made.loss() is not None
+    assert not made.coverage().covers(KEY, "10.30.0.21", 35.0)
+    made.void.append((9.5, 61.5))
+    assert made.stopped() == []
+    assert made.loss() == controls(series("+" * 20)).loss()
+    assert made.coverage().covers(KEY, "10.30.0.21", 65.0)
+    assert not made.coverage().covers(KEY, "10.30.0.21", 35.0)
+    late = controls(series("+" * 10 + "-" * 40))
+    late.void.append((9.5, 30.5))
+    assert late.stopped() == late.series, "nothing came after it either"
+    late.void[0] = (9.5, 49.5)
+    assert late.stopped() == []
+
+
+def test_a_row_that_ends_in_a_time_that_counts_for_nothing_ends_with_the_next_good_packet() -> None:
+    made = controls(series("+" * 20 + "-" * 10 + "-" * 10 + "+" * 20))
+    made.void.append((29.5, 39.5))
+    assert made.stopped() == []
+    assert not made.coverage().covers(KEY, "10.30.0.21", 25.0)
+    assert made.coverage().covers(KEY, "10.30.0.21", 45.0)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.block import WINDOWS, Block, place_of, port_set, window_of
+from probes.burst import burst
 from probes.capture import SNAP, Batch
 from probes.cells import CLOSED, OPEN, REFUSED, SILENT
 from probes.columns import Columns, split
@@ -195,17 +196,17 @@ class TestBlock:
         assert one.wants(1)[5]
         assert not one.wants(0)[5]
         for copy in range(3):
-            one.frames(place, copy, 40000, 0.1)
+            one.sends(place, copy, 0.1)
         assert not one.wants(1)[5]
 
     def test_what_looks_alike_is_one_run(self) -> None:
         one = block()
         everything = np.arange(len(one), dtype=np.int32)
         for copy in range(3):
-            one.frames(everything, copy, 40000 + copy, float(copy))
-            one.saw_leave(everything, copy)
+            one.sends(everything, copy, 0.0)
+            one.saw_leave(everything, copy, np.full(len(one), float(copy)))
         one.took(np.array([79], np.int32), State.OPEN, Reason.SYN_ACK, np.array([1], np.int16))
-        runs = {o.ports: o for o in one.observations(lambda at: at < 2)}
+        runs = {o.ports: o for o in one.observations(lambda when: when < 2)}
         assert set(runs) == {"80", "1-79,81-300,1000,65000-65535"}
         silent = runs["1-79,81-300,1000,65000-65535"]
         assert (silent.state, silent.sent, silent.flows, silent.covered) == (State.FILTERED, 3, 3, 2)
@@ -213,8 +214,9 @@ class TestBlock:
 
     def test_a_packet_is_built_once_more_as_it_was_sent(self) -> None:
         one, places = block(), np.array([5, 79], np.int32)
-        frames = one.frames(places, 2, 40000, 0.5)
-        one.saw_leave(places[:1], 2)
+        frames = one.frames(places, 2, 40000)
+        one.sends(places, 2, 0.4)
+        one.saw_leave(places[:1], 2, np.array([0.5]))
         assert one.frame(int(one.numbers[5]), 2, 40000) == frames[0].tobytes()
         assert (one.copies_left(5), one.copies_left(79)) == ([2], [])
 
@@ -302,3 +304,25 @@ def test_flags_tell_what_opens() -> None:
         changed[at] = flags
         frames[frame] = bytes(changed)
     assert columns_of(4, frames).opens.tolist() == [True, False, False]
+
+
+class TestWhatLeavesTogether:
+    def test_controls_go_right_behind_their_part(self) -> None:
+        frames = np.arange(5, dtype=np.uint8)[:, None].repeat(4, axis=1)
+        rows, lengths = burst(frames, [(2, b"\xaa" * 6), (5, b"\xbb" * 3)])
+        assert lengths.tolist() == [4, 4, 6, 4, 4, 4, 3]
+        assert [row[:length].tobytes() for row, length in zip(rows, lengths, strict=True)] == [
+            b"\x00" * 4, b"\x01" * 4, b"\xaa" * 6, b"\x02" * 4, b"\x03" * 4, b"\x04" * 4, b"\xbb" * 3,
+        ]  # fmt: skip
+
+    def test_without_controls_nothing_is_copied(self) -> None:
+        frames = np.zeros((3, 4), np.uint8)
+        rows, lengths = burst(frames)
+        assert rows is frames
+        assert lengths.tolist() == [4, 4, 4]
+
+    def test_what_left_behind_a_control_does_not_seem_to_have_left_before_it(self) -> None:
+        one, place, at = block(), np.array([5], np.int32), 123.4567891
+        one.sends(place, 0, 0.0)
+        one.saw_leave(place, 0, np.array([at]))
+        assert at <= float(one.when[0][5]) < at + 1e-4

@@ -8,16 +8,16 @@ from dataclasses import replace
 
 import pytest
 
-from probes import trace as module
 from probes.frames import Template
 from probes.packet import ICMP, IPV4, IPV6, PACKET_HOST, PACKET_OUTGOING, RST, SYN, TCP, UDP, Packet, parse
 from probes.routes import NoRoute, Route
-from probes.sender import Bucket, Flows
+from probes.sender import Flows
 from probes.token import tcp_fields
 from probes.trace import Trace
 from reachability.observation import Hop, SourceReport, Target
 from reachability.trace import MOST_TTL
 from reachability.vocabulary import Protocol, Reason, RoundKind, State
+from tests.unit.virtual import run
 from wire.messages import Go
 
 KEY = bytes(range(16))
@@ -64,11 +64,13 @@ def forged(packet: Packet) -> Packet:
 
 
 class Station:
-    """Sends into `network`: TTL to answers; 0 stands for every TTL that is not in it."""
+    """Sends into `network`: TTL to answers; 0 stands for every TTL that is not in it. They take `rtt_s`."""
 
-    def __init__(self, network: dict[int, list[Answer]], raw: bool = True, way: object = (ROUTE,)) -> None:
-        self.agent, self.raw, self._way = "dev-1", raw, way
-        self.flows, self.bucket = Flows(), Bucket(1000)
+    def __init__(
+        self, network: dict[int, list[Answer]], raw: bool = True, way: object = (ROUTE,), rtt_s: float = 0.0
+    ) -> None:
+        self.agent, self.raw, self._way, self._rtt_s = "dev-1", raw, way, rtt_s
+        self.flows = Flows()
         self.network = network
         self.sent: list[int] = []
 
@@ -86,20 +88,17 @@ class Station:
         self.flows.dispatch(packet)
         for answer in self.network.get(ttl, self.network.get(0, [])):
             came = answer(packet)
-            if came is not None:
+            if came is not None and self._rtt_s:
+                asyncio.get_running_loop().call_later(self._rtt_s, self.flows.dispatch, came)
+            elif came is not None:
                 self.flows.dispatch(came)
-
-
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "TRY_S", 0.01)
 
 
 def trace(station: Station, protocol: Protocol = Protocol.TCP, address: str = END) -> tuple[SourceReport, float]:
     ports = "" if protocol is Protocol.ICMP else "80"
     target = Target(id=1, environment="prod", address=address, protocol=protocol, ports=ports, source=OWN)
     go = Go(round="r", key=KEY, kind=RoundKind.TRACE, targets=(target,))
-    return asyncio.run(Trace(station, go).run())  # type: ignore[arg-type]
+    return run(Trace(station, go).run())  # type: ignore[arg-type]
 
 
 def said(report: SourceReport) -> list[tuple[int, str, Reason]]:
@@ -125,7 +124,16 @@ def test_silence_is_asked_three_times_and_then_it_is_over() -> None:
     assert station.sent.count(1) == 1
     assert [station.sent.count(ttl) for ttl in range(2, MOST_TTL + 1)] == [3] * (MOST_TTL - 1)
     assert said(report)[1] == (2, "", Reason.NO_RESPONSE)
-    assert 1.5 < tail_s <= 2.0
+    assert report.duration_s == pytest.approx(3 * 1.1, abs=0.02)
+    assert tail_s == pytest.approx(2.0 - 1.1, abs=0.02), "witnesses listen for two seconds after the last packet"
+
+
+@pytest.mark.parametrize(("rtt_s", "asked"), [(1.0, 1), (1.2, 2)])
+def test_an_answer_may_take_a_second_before_the_hop_is_asked_again(rtt_s: float, asked: int) -> None:
+    station = Station({1: [icmp(NEAR, 11)], 0: [reply(SYN | 16)]}, rtt_s=rtt_s)
+    report, _ = trace(station)
+    assert [station.sent.count(ttl) for ttl in range(1, MOST_TTL + 1)] == [asked] * MOST_TTL
+    assert said(report)[:2] == [(1, NEAR, Reason.TTL_EXCEEDED), (2, END, Reason.SYN_ACK)]
 
 
 def test_a_silent_hop_before_the_end_is_asked_again() -> None:

@@ -54,30 +54,36 @@ def packet(
     return read
 
 
+def new_witness() -> Witness:
+    """One whose gateway answers."""
+    ticks = (1.0 + n / 1000 for n in range(1 << 20))
+
+    async def provoke(address: str) -> None:
+        witness.packet(ECHO_REPLY)
+
+    witness = Witness(
+        "prod-1",
+        Means(
+            facts=HostFacts,
+            local=lambda: frozenset({HERE}),
+            xdp=set,
+            gateways=lambda: frozenset({GATEWAY}),
+            provoke=provoke,
+            drops=lambda: 0,
+            now=lambda: next(ticks),
+            sleep=lambda _: asyncio.sleep(0),
+        ),
+    )
+    return witness
+
+
 def witness_of(
     feed: Callable[[Witness], None], *arms: Arm, then: Callable[[Witness], None] = lambda _: None
 ) -> list[WitnessReport]:
     """The reports of these rounds after the packets; `then` is done after them."""
 
-    ticks = (1.0 + n / 1000 for n in range(1 << 20))
-
     async def play() -> list[WitnessReport]:
-        async def provoke(address: str) -> None:
-            witness.packet(ECHO_REPLY)
-
-        witness = Witness(
-            "prod-1",
-            Means(
-                facts=HostFacts,
-                local=lambda: frozenset({HERE}),
-                xdp=set,
-                gateways=lambda: frozenset({GATEWAY}),
-                provoke=provoke,
-                drops=lambda: 0,
-                now=lambda: next(ticks),
-                sleep=lambda _: asyncio.sleep(0),
-            ),
-        )
+        witness = new_witness()
         for one in arms:
             assert await witness.arm(one) == ()
         feed(witness)
@@ -112,6 +118,34 @@ def test_of_two_rounds_that_a_port_fits_the_newer_one_sends() -> None:
     )
     assert first.untokened == ()
     assert [flow.source_port for flow in second.untokened] == [shared]
+
+
+def test_a_challenge_is_shown_what_leaves_by_a_port_of_another_rounds_key() -> None:
+    """The challenge's own port is any: with many cells and rounds it is some other round's for some cell."""
+    shared = kernel_ports(KEY, HERE, Protocol.TCP, PORT)[0]
+    challenge = msgspec.structs.replace(arm("R2", OTHER_KEY, "dev-1"), kind=RoundKind.CHALLENGE)
+    normal = arm("R1", KEY, "dev-1")
+    for arms in (
+        (normal, challenge),
+        (msgspec.structs.replace(normal, kind=RoundKind.CHALLENGE), challenge),
+        (challenge, normal),
+    ):
+        for report in witness_of(lambda witness: witness.packet(packet(SOURCE, shared)), *arms):
+            assert [(flow.came_from, flow.count) for flow in report.untokened] == [(SOURCE, 1)]
+
+
+def test_a_round_that_is_over_takes_no_packet_from_another() -> None:
+    shared = kernel_ports(KEY, HERE, Protocol.TCP, PORT)[0]
+
+    async def play() -> WitnessReport:
+        witness = new_witness()
+        await witness.arm(arm("R1", KEY, "dev-1"))
+        await witness.close("R1")
+        await witness.arm(arm("R2", OTHER_KEY, "dev-1"))
+        witness.packet(packet(SOURCE, shared))
+        return await witness.close("R2")
+
+    assert [flow.source_port for flow in asyncio.run(play()).untokened] == [shared]
 
 
 def test_a_packet_that_nobody_explains_is_strange_to_every_round() -> None:

@@ -37,6 +37,30 @@ def test_an_hour_that_comes_twice_opens_it_twice() -> None:
 
 
 @pytest.mark.parametrize(
+    ("cron", "for_s", "now", "open_"),
+    [
+        # Spring, Berlin, 29 March 2026: at 01:00 UTC 02:00 becomes 03:00. A window that would begin in the gap begins after it.
+        ("30 2 * * *", 600.0, "2026-03-29T01:00:00", True),
+        ("30 2 * * *", 600.0, "2026-03-29T01:09:59", True),
+        ("30 2 * * *", 600.0, "2026-03-29T01:10:00", False),
+        ("30 2 * * *", 600.0, "2026-03-29T00:59:59", False),
+        ("30 1 * * *", 3600.0, "2026-03-29T01:29:59", True),  # an hour is an hour: 01:30 to 03:30 by the wall
+        ("30 1 * * *", 3600.0, "2026-03-29T01:30:00", False),
+        ("0 3 * * *", 600.0, "2026-03-29T01:05:00", True),
+        # Autumn, 25 October 2026: 02:00 to 03:00 comes twice, from 00:00 and from 01:00 UTC.
+        ("30 2 * * *", 600.0, "2026-10-25T00:35:00", True),
+        ("30 2 * * *", 600.0, "2026-10-25T00:45:00", False),
+        ("30 2 * * *", 600.0, "2026-10-25T01:35:00", True),
+        ("30 1 * * *", 7200.0, "2026-10-25T01:29:59", True),  # two hours from 01:30: until 02:30 winter time
+        ("30 1 * * *", 7200.0, "2026-10-25T01:30:00", False),
+    ],
+)
+def test_gaps_and_folds(cron: str, for_s: float, now: str, open_: bool) -> None:
+    window = Blackout(cron, for_s, "Europe/Berlin")
+    assert (active_blackout([window], at(now)) is window) is open_
+
+
+@pytest.mark.parametrize(
     ("cron", "moment", "fires"),
     [
         ("*/15 * * * *", "2026-01-01T10:45", True),

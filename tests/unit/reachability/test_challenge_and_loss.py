@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reachability.challenge import NOT_SEEN, SEEN, UNDECIDED, ours
-from reachability.loss import LEAST_LOSS, MOST_MISSED, copies_needed, upper_bound
+from reachability.challenge import A_SLOT, HIDDEN, NOT_SEEN, SEEN, UNDECIDED, is_hidden_by, ours
+from reachability.loss import LEAST_LOSS, MOST_MISSED, copies_needed, lower_bound, upper_bound, worst
 from reachability.observation import Untokened
 from reachability.vocabulary import Protocol
 
@@ -95,6 +95,17 @@ def test_some_loss_leaves_ours_seen_or_undecided_never_not_seen() -> None:
         assert ours(SLOTS, SLOT_MS, [flow(filling(keep=0.75, seed=seed))]) in {SEEN, UNDECIDED}
 
 
+def test_how_much_loss_a_challenge_stands() -> None:
+    assert is_hidden_by(None, 10)
+    assert not is_hidden_by(0.25, 10)
+    assert is_hidden_by(0.35, 10)
+    rng = random.Random(3)
+    fewest = min(
+        len({at for at in range(10) for _ in range(A_SLOT) if rng.random() >= 0.25}) for _ in range(5000)
+    )  # on-slots filled
+    assert fewest >= HIDDEN * 10
+
+
 @given(st.integers(1, 10_000), st.data())
 def test_the_bound_lies_above_what_was_measured(sent: int, data: st.DataObject) -> None:
     lost = data.draw(st.integers(0, sent))
@@ -120,3 +131,30 @@ def test_copies_leave_less_than_one_in_a_hundred_missed(silent: int, loss: float
 def test_everything_lost_cannot_be_made_up_for() -> None:
     assert copies_needed(10, 1.0) is None
     assert copies_needed(0, 1.0) == 1
+
+
+@given(st.integers(1, 10_000), st.data())
+def test_the_bound_from_below_lies_below_what_was_measured(sent: int, data: st.DataObject) -> None:
+    lost = data.draw(st.integers(0, sent))
+    assert 0.0 <= lower_bound(sent, lost) <= lost / sent + 1e-9
+    assert lower_bound(0, 0) == 0.0
+
+
+def test_groups_that_do_not_differ_are_one_measurement() -> None:
+    assert worst([(1000, 100), (50, 6), (20, 1)]) == upper_bound(1070, 107)
+    assert worst([]) is None
+    assert worst([(0, 0)]) is None
+
+
+def test_what_goes_elsewhere_does_not_speak_for_the_pair() -> None:
+    """Fifteen hundred good controls to the coordinator, and half of what goes to the pair is lost."""
+    assert worst([(1500, 0), (0, 0), (300, 150)]) == upper_bound(300, 150)
+    assert worst([(1500, 0), (100, 40), (300, 150)]) == upper_bound(300, 150)
+
+
+@given(st.lists(st.tuples(st.integers(0, 500), st.integers(0, 500)), max_size=4))
+def test_the_worst_is_never_better_than_all_together(groups: list[tuple[int, int]]) -> None:
+    groups = [(sent, min(sent, lost)) for sent, lost in groups]
+    bound, together = worst(groups), upper_bound(sum(s for s, _ in groups), sum(lost for _, lost in groups))
+    assert (bound is None) is (together is None)
+    assert bound is None or together is None or together <= bound <= 1.0

@@ -22,7 +22,7 @@ from reachability.observation import (
 )
 from reachability.ports import PortSet
 from reachability.verdict import Evidence, Verdict, judge
-from reachability.vocabulary import Protocol, Reachability, Reason, RoundKind, State
+from reachability.vocabulary import Arrival, Protocol, Reachability, Reason, RoundKind, State
 
 PROD = "10.30.0.10"
 DEV = "10.10.0.10"
@@ -87,6 +87,23 @@ def test_a_witness_that_did_not_report_or_is_not_healthy_is_no_witness() -> None
         (_, _, evidence), *_ = conclude([data(TCP, src=source(silence()), wit=reports)]).cells
         assert judge(evidence).reachability is Reachability.UNKNOWN
         assert why in evidence.no_witness_why
+
+
+def test_what_the_host_lost_before_the_capture_asks_for_more_copies_and_blinds_nobody() -> None:
+    """Its kernel's counters are the machine's: a packet lost anywhere must not make every witness on it worthless."""
+    seen = replace(HEALTHY, off_host=400, missed=1)
+    found = verdicts(conclude([data(TCP, src=source(silence()), wit=(witness(health=seen),))]))
+    verdict, evidence = found["1-100"]
+    assert (verdict.reachability, verdict.row) == (Reachability.BLOCKED, 15)
+    assert evidence.loss is not None
+    assert 0.002 < evidence.loss < 0.05
+    lossy = conclude([data(TCP, src=source(silence()), wit=(witness(health=replace(seen, missed=200)),))])
+    assert verdicts(lossy)["1-100"][0].reason == "loss"
+    (more,) = lossy.followups
+    assert (more.kind, more.copies) == (RoundKind.NORMAL, 6)
+    enough = source(silence(sent=10, covered=10, flows=10))
+    found = verdicts(conclude([data(TCP, src=enough, wit=(witness(health=replace(seen, missed=200)),))]))
+    assert found["1-100"][0].reachability is Reachability.BLOCKED
 
 
 def test_an_arrival_splits_the_range() -> None:
@@ -161,12 +178,65 @@ def test_loss_on_ports_that_arrived_in_part_counts() -> None:
     assert found["51-100"][0].reason == "loss"
 
 
+def test_loss_could_have_hidden_any_port_not_only_those_that_stayed_silent() -> None:
+    """On a host where nearly everything answers, what is silent after few copies is what loss has hidden."""
+    every = replace(TCP, ports="1-60000")
+    answers = silence(every, state=State.CLOSED, reason=Reason.RESET, ports="1-59990", hops=1)
+    rest = silence(every, ports="59991-60000", sent=5, covered=5)
+    lossy = replace(CONTROL, sent=1000, answered=810)
+    src = source(answers, rest, controls=(lossy,))
+    found = verdicts(conclude([data(every, src=src, wit=(witness(),))]))
+    assert found["59991-60000"][0].reason == "loss"
+    enough = replace(src, observations=(answers, replace(rest, sent=12, covered=12)))
+    found = verdicts(conclude([data(every, src=enough, wit=(witness(),))]))
+    assert found["59991-60000"][0].reachability is Reachability.BLOCKED
+
+
+def test_controls_that_go_elsewhere_do_not_hide_the_loss_of_the_pair() -> None:
+    """However many they are; copies that were sent too fast are no loss."""
+    row = ArrivalRow(target=1, address=PROD, protocol=Protocol.TCP, ports="1-50", copies=2, last_copy=3, answered=True)
+    many = replace(CONTROL, sent=5000, answered=5000)
+    found = verdicts(conclude([data(TCP, src=source(silence(), controls=(many,)), wit=(witness(row),))]))
+    assert found["51-100"][0].reason == "loss"
+    sent = source(silence(), controls=(many,), packets=400, duration_s=0.02)
+    [more] = conclude([data(TCP, src=sent, wit=(witness(row),))]).followups
+    assert (more.kind, more.rate_pps) == (RoundKind.NORMAL, 5000), "a quarter of what it went at"
+    fast = replace(silence(), sent=5, covered=2)
+    found = verdicts(conclude([data(TCP, src=source(fast, controls=(many,)), wit=(witness(row),))]))
+    assert found["51-100"][0].reachability is Reachability.BLOCKED
+
+
 def test_a_kernel_packet_is_matched_by_its_source_port() -> None:
     flow = Untokened(address=PROD, protocol=Protocol.TCP, port=22, came_from=DEV, source_port=40001, count=1)
     sent = KernelFlow(address=PROD, protocol=Protocol.TCP, port=22, source_address=DEV, source_port=40001)
     result = conclude([data(TCP, src=source(silence(), kernel_flows=(sent,)), wit=(witness(untokened=(flow,)),))])
     assert verdicts(result)["22"][0].reachability is not Reachability.BLOCKED
     assert result.followups == ()
+
+
+def test_a_sweep_by_connect_is_matched_by_its_source_port() -> None:
+    """Runs of ports on both sides; by another source port or address it is somebody else's packet."""
+    came = Untokened(
+        address=PROD, protocol=Protocol.TCP, port=0, ports="20-60", came_from=DEV, source_port=61001, count=9
+    )
+    answered = replace(came, ports="10-19", answered=True)
+    strange = replace(came, ports="70-71", source_port=61002)
+    behind_nat = replace(came, ports="80", came_from="10.20.0.9")
+    sent = KernelFlow(
+        address=PROD, protocol=Protocol.TCP, port=0, ports="1-50,61-90", source_address=DEV, source_port=61001
+    )
+    seen = (came, answered, strange, behind_nat)
+    by = replace(silence(), way="connect", sent=0, covered=0, flows=0)
+    result = conclude([data(TCP, src=source(by, kernel_flows=(sent,)), wit=(witness(untokened=seen),))])
+    found = {str(ports): (e.arrival, e.answered) for _, ports, e in result.cells}
+    assert found == {
+        "10-19": (Arrival.SEEN, True),
+        "20-50": (Arrival.SEEN, False),
+        "51-60,70-71,80": (Arrival.NO_WITNESS, False),
+        "1-9,61-69,72-79,81-100": (Arrival.NOT_SEEN, False),
+    }
+    [challenge] = result.followups
+    assert challenge.targets[0].ports == "51-60,70-71,80"
 
 
 def test_a_kernel_packet_counts_for_the_address_that_it_left_by() -> None:
@@ -203,16 +273,24 @@ def test_a_challenge_decides_whose_packets_they_are() -> None:
     flow = Untokened(address=PROD, protocol=Protocol.TCP, port=22, came_from="10.20.0.9", source_port=40001, count=16)
     main = data(TCP, src=source(silence()), wit=(witness(untokened=(replace(flow, count=1),)),))
     small = replace(TCP, ports="22")
-    asked = source(silence(small), slots=slots, slot_ms=200.0)
+    asked = source(slots=slots, slot_ms=200.0)
 
-    def challenged(times: tuple[int, ...]) -> Verdict:
+    def challenged(times: tuple[int, ...], *controls: ControlResult) -> Verdict:
         wit = witness(untokened=(replace(flow, times_ms=times, count=len(times)),) if times else ())
-        second = data(small, src=asked, wit=(wit,), kind=RoundKind.CHALLENGE)
+        src = replace(asked, controls=controls) if controls else asked
+        second = data(small, src=src, wit=(wit,), kind=RoundKind.CHALLENGE)
         return verdicts(conclude([main, second]))["22"][0]
 
     assert challenged(ours).reachability in {Reachability.ONE_WAY, Reachability.BLOCKED_AT_HOST}
     assert challenged(()).reachability is Reachability.BLOCKED
     assert challenged(tuple(range(900, 4800, 400))).reachability in {Reachability.BLOCKED, Reachability.UNKNOWN}
+    # Nothing came: that proves something only where packets still got out afterwards, to the pair too, and few were lost.
+    pair = replace(CONTROL, address=PROD, port=8000, kind="pair", sent=20, answered=1, ended_good=False)
+    stopped, lossy = replace(CONTROL, ended_good=False), replace(CONTROL, sent=400, answered=200)
+    for controls in (stopped,), (pair,), (CONTROL, pair), (lossy,), (replace(CONTROL, protocol=Protocol.UDP),):
+        assert challenged((), *controls).reason == "undecided", controls
+    assert challenged((), CONTROL, replace(pair, ended_good=True, answered=20)).reachability is Reachability.BLOCKED
+    assert challenged(ours, stopped).reachability in {Reachability.ONE_WAY, Reachability.BLOCKED_AT_HOST}
 
 
 def test_flows_that_the_witness_could_not_keep_leave_their_ports_undecided() -> None:
@@ -303,3 +381,24 @@ def test_icmp_has_no_ports() -> None:
     ((_, ports, evidence),) = result.cells
     assert ports is None
     assert judge(evidence).row == 15
+
+
+def test_a_witness_that_heard_in_part_does_not_tell_that_its_host_was_silent() -> None:
+    """The answer may be what it missed: that would be one-way, and red."""
+    row = ArrivalRow(target=1, address=PROD, protocol=Protocol.TCP, ports="1-100", copies=4, last_copy=3)
+    whole = verdicts(conclude([data(TCP, src=source(silence()), wit=(witness(row),))]))
+    assert {v.row for v, _ in whole.values()} == {11}
+    part = replace(HEALTHY, healthy=False, why="its capture lost packets")
+    found = verdicts(conclude([data(TCP, src=source(silence()), wit=(witness(row, health=part),))]))
+    assert {(v.reachability, v.reason) for v, _ in found.values()} == {(Reachability.UNKNOWN, "heard-in-part")}
+    answered = verdicts(
+        conclude([data(TCP, src=source(silence()), wit=(witness(replace(row, answered=True), health=part),))])
+    )
+    assert {v.row for v, _ in answered.values()} == {10}, "what it saw counts"
+
+
+def test_a_report_about_a_name_that_led_nowhere_proves_nothing_and_raises_nothing() -> None:
+    """Nobody sends to a name; who says so may say anything."""
+    name = replace(TCP, address="db.prod.internal")
+    [(verdict, evidence)] = verdicts(conclude([data(name, src=source(silence(name)))])).values()
+    assert (verdict.reachability, evidence.control) == (Reachability.UNKNOWN, False)

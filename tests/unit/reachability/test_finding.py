@@ -7,11 +7,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reachability.compare import Cell
-from reachability.finding import Finding, FindingBook, Kind, Status, fold_findings
+from reachability.finding import LATELY_S, Finding, FindingBook, Kind, Status, fold_findings
 from reachability.life import MOST_SHOWN, TRANSITIONS, Happening
 from reachability.matrix import CellKey, Judged
 from reachability.ports import ALL_PORTS, PortSet
@@ -101,7 +101,6 @@ def test_what_answered_speaks_for_the_fold() -> None:
 RESULTS = st.sampled_from([Result.FAIL, Result.PASS, Result.WAIVED, Result.INCONCLUSIVE, Result.NOT_RUN])
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 12), st.integers(0, 1), st.integers(0, 1), RESULTS), max_size=40))
 def test_a_fold_loses_and_invents_no_port(rows: list[tuple[int, int, int, Result]]) -> None:
     chosen = {(port, host, agent): result for port, host, agent, result in rows}
@@ -327,3 +326,19 @@ def test_acknowledging_what_is_not_there_or_over() -> None:
     apply(book, cell("22", Result.PASS, "r2"))
     with pytest.raises(ValueError, match="resolved"):
         book.acknowledge(only(book).id, "ada", "x", NOW)
+
+
+def test_what_was_resolved_long_ago_is_forgotten_with_what_it_took_over() -> None:
+    book = FindingBook()
+    apply(book, cell("22", Result.FAIL, "r1"), cell("23", Result.PASS, "r1"), cell("24", Result.FAIL, "r1"))
+    apply(book, cell("22-24", Result.FAIL, "r2"), after_s=1)
+    assert sorted(bool(finding.merged_into) for finding in book.findings) == [False, True]
+    assert apply(book, cell("22-24", Result.PASS, "r3"), after_s=100) == ["resolved"]
+    at = NOW.timestamp() + 100
+    assert not book.forget(at)
+    assert book.standing(at + LATELY_S) == {"r2"}, "it may come back as the same"
+    assert book.standing(at + LATELY_S + 1) == set()
+    apply(book, cell("80", Result.FAIL, "r4"), after_s=101)
+    assert book.forget(at + 1)
+    assert [str(finding.ports) for finding in book.findings] == ["80"], "what stands is never forgotten"
+    assert book.standing(at + 1e9) == {"r4"}

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reachability.compare import Cell
@@ -63,7 +63,6 @@ def model(host: list[int]) -> set[tuple[Kind, str, frozenset[int]]]:
     }
 
 
-@settings(deadline=None)
 @given(HOST)
 def test_the_folds_of_a_host_are_its_runs(host: list[int]) -> None:
     folds = fold_findings(cells_of(host, "10.30.0.10"))
@@ -75,7 +74,6 @@ def test_the_folds_of_a_host_are_its_runs(host: list[int]) -> None:
         assert fold.services == (("web",) if any(host[port - 1] == 1 for port in ports) else ())
 
 
-@settings(deadline=None)
 @given(HOST, HOST)
 def test_of_two_hosts_no_cell_is_lost_and_none_is_in_two_folds(one: list[int], other: list[int]) -> None:
     hosts = {"10.30.0.10": one, "10.30.0.11": other}
@@ -96,7 +94,6 @@ def test_of_two_hosts_no_cell_is_lost_and_none_is_in_two_folds(one: list[int], o
     assert sum(fold.count for fold in folds) == len(bad)
 
 
-@settings(deadline=None)
 @given(
     HOST,
     HOST,

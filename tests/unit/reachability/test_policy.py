@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 from ipaddress import ip_address, ip_network
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reachability.compare import compare, key_of, result_of
@@ -92,7 +92,6 @@ def first(entries: tuple[Path, ...], declared: Topology, target: PlanTarget, por
     return next((path for path in found if path.expect is Declared.REQUIRED), next(iter(found), None))
 
 
-@settings(deadline=None)
 @given(PATHS, WAIVERS, SEEN)
 def test_each_port_is_judged_by_its_line(
     paths: list[tuple[Selector, Selector, PortSpec | None, Declared]],

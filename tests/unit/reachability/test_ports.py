@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reachability.overlay import overlay
@@ -24,7 +24,6 @@ MEMBERS = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(MEMBERS, MEMBERS)
 def test_algebra_is_that_of_sets(a: frozenset[int], b: frozenset[int]) -> None:
     mine, theirs = PortSet.of(a), PortSet.of(b)
@@ -38,7 +37,6 @@ def test_algebra_is_that_of_sets(a: frozenset[int], b: frozenset[int]) -> None:
         assert (len(made), bool(made), made.first) == (len(model), bool(model), min(model, default=-1))
 
 
-@settings(deadline=None)
 @given(MEMBERS, st.randoms(use_true_random=False))
 def test_however_a_set_was_made_it_is_the_same(a: frozenset[int], draw: random.Random) -> None:
     made, shuffled = PortSet.of(a), [*a, *list(a)[:3]]
@@ -59,7 +57,6 @@ def test_however_a_set_was_made_it_is_the_same(a: frozenset[int], draw: random.R
     assert made != a
 
 
-@settings(deadline=None)
 @given(MEMBERS)
 def test_ranges_are_maximal_and_the_text_reads_back(a: frozenset[int]) -> None:
     made = PortSet.of(a)
@@ -97,7 +94,6 @@ def test_the_part_that_is_wrong_is_named() -> None:
 LAYERS = st.lists(st.lists(st.tuples(MEMBERS, st.sampled_from([0, 1, 2, None])), max_size=4), min_size=1, max_size=3)
 
 
-@settings(deadline=None)
 @given(MEMBERS, LAYERS)
 def test_overlay_says_of_each_port_what_each_layer_says_last(
     whole: frozenset[int], layers: list[list[tuple[frozenset[int], int | None]]]

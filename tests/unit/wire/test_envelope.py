@@ -30,7 +30,14 @@ def batch(count: int = 1) -> Batch:
         spool="ab12",
         sequence=7,
         age_s=0.5,
-        sources=(SourceReport(round="r", agent="dev-1", observations=(OBSERVATION,) * count, host_hops={"::1": 2}),),
+        sources=(
+            SourceReport(
+                round="r",
+                agent="dev-1",
+                observations=tuple(replace(OBSERVATION, target=n) for n in range(count)),
+                host_hops={"::1": 2},
+            ),
+        ),
         witnesses=(
             WitnessReport(
                 round="r",
@@ -141,7 +148,7 @@ def test_unknown_fields_are_ignored_and_new_ones_have_defaults() -> None:
         ({"target": [1, 2], "copies": [1]}, "differ in length"),
         ({"target": [1]}, "missing required field"),
         ({"target": ["x"], "address": ["a"], "protocol": ["tcp"], "copies": [1]}, "Expected `int`, got `str`"),
-        ({"target": [1], "address": ["a"], "protocol": ["sctp"], "copies": [1]}, "Invalid enum value 'sctp'"),
+        ({"target": [1], "address": ["::1"], "protocol": ["sctp"], "copies": [1]}, "Invalid enum value 'sctp'"),
         ({"target": [{}]}, "does not read"),
         ({"target": 1}, "does not read"),
     ],

@@ -1,0 +1,126 @@
+"""`python -m agent.credential look|request|take STATE_DIR`: what an agent needs of X.509, in a process that ends.
+
+`look` says which certificate the agent connects with. `request` makes a new key, which stays here, and prints a request
+for a certificate (PKCS #10, DER). `take` reads that certificate (PEM) on its standard input, checks it, and leaves it with
+its key. The idle daemon imports nothing of this: cryptography alone would cost it 6 MiB.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import msgspec
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from agent.config import NEXT, NEXT_KEY, AgentConfig, ConfigError, credential, load
+from agent.renewal import Held
+from wire.certificates import read_uri
+from wire.keyfiles import write_private
+
+MOST_BYTES = 64 * 1024
+REFUSED = 1
+
+
+class CredentialError(Exception):
+    """A certificate or key that is not taken; the text says why."""
+
+
+def look(config: AgentConfig, state_dir: Path) -> Held:
+    """The certificate that the agent connects with; CredentialError when it does not read."""
+    path, _ = credential(config, state_dir)
+    return _held(_read(path.read_bytes(), str(path)))
+
+
+def request(config: AgentConfig, state_dir: Path) -> bytes:
+    """Make a key for the next certificate, and ask for that in the agent's own name."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    write_private(
+        state_dir / NEXT_KEY,
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+    )
+    name = x509.Name(
+        [
+            x509.NameAttribute(NameOID.COMMON_NAME, config.name),
+            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, config.environment),
+        ]
+    )
+    asked = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+    return asked.public_bytes(serialization.Encoding.DER)
+
+
+def take(config: AgentConfig, state_dir: Path, pem: bytes) -> Held:
+    """Leave a certificate for the key that was made last, with it, in `NEXT`; CredentialError when it is another's."""
+    certificate = _read(pem, "the certificate")
+    key_pem = (state_dir / NEXT_KEY).read_bytes()
+    key = serialization.load_pem_private_key(key_pem, password=None)
+    ca = x509.load_pem_x509_certificate((state_dir / config.credentials.ca).read_bytes())
+    if certificate.public_key() != key.public_key():
+        raise CredentialError("the certificate is for another key than the one that was made for it")
+    try:
+        certificate.verify_directly_issued_by(ca)
+    except (InvalidSignature, ValueError, TypeError) as error:
+        raise CredentialError("the certificate is not of the CA that this agent's bundle names") from error
+    held = _held(certificate)
+    if (held.name, held.environment) != (config.name, config.environment):
+        raise CredentialError(f"the certificate is of {held.name} of {held.environment}")
+    usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    if ExtendedKeyUsageOID.CLIENT_AUTH not in usage:
+        raise CredentialError("the certificate is not for a client")
+    write_private(state_dir / NEXT, pem.rstrip() + b"\n" + key_pem)
+    (state_dir / NEXT_KEY).unlink()
+    return held
+
+
+def _read(pem: bytes, what: str) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(pem)
+    except ValueError as error:
+        raise CredentialError(f"{what} does not read: {error}") from error
+
+
+def _held(certificate: x509.Certificate) -> Held:
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        (uri,) = names.get_values_for_type(x509.UniformResourceIdentifier)
+        environment, name, generation = read_uri(uri)
+    except (ValueError, x509.ExtensionNotFound) as error:
+        raise CredentialError(f"the certificate names no agent: {error}") from error
+    return Held(
+        name=name,
+        environment=environment,
+        generation=generation,
+        starts=certificate.not_valid_before_utc.timestamp(),
+        ends=certificate.not_valid_after_utc.timestamp(),
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """One of the three; 1 with a sentence on standard error where it cannot be done."""
+    kind, directory = arguments
+    state_dir = Path(directory)
+    try:
+        config = load(state_dir)
+        match kind:
+            case "look":
+                said = msgspec.json.encode(look(config, state_dir))
+            case "request":
+                said = request(config, state_dir)
+            case _:
+                said = msgspec.json.encode(take(config, state_dir, sys.stdin.buffer.read(MOST_BYTES)))
+    except (CredentialError, ConfigError) as error:
+        sys.stderr.write(f"{error}\n")
+        return REFUSED
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return REFUSED
+    sys.stdout.buffer.write(said)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,41 @@
+"""Files that a command writes: whole or not at all, and known to be writable before an hour's work goes into them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from cli.errors import Problem
+
+
+def check_writable(path: Path) -> None:
+    """Problem when `replace_file` could not write there."""
+    directory = path.parent
+    if path.is_dir():
+        raise Problem(f"{path} is a directory", "Name a file.")
+    if not directory.is_dir():
+        raise Problem(f"{path} cannot be written: there is no directory {directory}", f"Make it: mkdir -p {directory}")
+    target = path if _is_special(path) else directory
+    if not os.access(target, os.W_OK):
+        raise Problem(f"{path} cannot be written: no permission for {target}")
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a text to a file, at once: a reader sees the old one or the new one. A device or pipe is written to."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        if _is_special(path):
+            path.write_text(text, "utf-8")
+            return
+        temporary.write_text(text, "utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise Problem(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _is_special(path: Path) -> bool:
+    """Whether something is there that a file must not take the place of, such as /dev/stdout."""
+    return path.exists() and not path.is_file()

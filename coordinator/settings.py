@@ -1,0 +1,23 @@
+"""What a coordinator is told by its command line or its configuration file."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from pathlib import Path
+
+from coordinator.listen import Listen
+from coordinator.pki import AGENT_LIFE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the command line or the configuration file says."""
+
+    topology: Path
+    pki: Path
+    listen: Listen
+    state_dir: Path
+    broker: str = ""  # the URL of one that an operator runs; "": the embedded one
+    web: Listen | None = None
+    certificate_life: dt.timedelta = AGENT_LIFE  # of those that agents get over their own channel

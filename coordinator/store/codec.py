@@ -1,0 +1,45 @@
+"""Values as the store has them: msgpack, compressed where that is worth it."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+import zstandard
+
+from reachability.ports import PortSet
+
+WORTH_COMPRESSING = 512
+_FRAME = zstandard.FRAME_HEADER  # b"\x28\xb5\x2f\xfd": no msgpack of a map or an array begins with it
+_T = TypeVar("_T")
+
+
+def encode(value: Any) -> bytes:
+    """Msgpack of a value."""
+    return msgspec.msgpack.encode(value, enc_hook=_encode_ports)
+
+
+def pack(value: Any) -> bytes:
+    """Msgpack of a value that may be large, compressed."""
+    body = encode(value)
+    return zstandard.ZstdCompressor(level=3).compress(body) if len(body) >= WORTH_COMPRESSING else body
+
+
+def decode(data: bytes, kind: type[_T]) -> _T:
+    """Read either back; msgspec.DecodeError and zstandard.ZstdError where it is none."""
+    if data[: len(_FRAME)] == _FRAME:
+        data = zstandard.ZstdDecompressor().decompress(data)
+    return msgspec.msgpack.decode(data, type=kind, dec_hook=_decode_ports)
+
+
+def _encode_ports(ports: Any) -> dict[str, tuple[tuple[int, int], ...]]:
+    """The one value of findings that is no dataclass."""
+    if isinstance(ports, PortSet):
+        return {"ranges": ports.ranges}
+    raise NotImplementedError(f"{type(ports).__name__} is not stored")
+
+
+def _decode_ports(kind: type[Any], stored: Any) -> PortSet:
+    if kind is PortSet:
+        return PortSet.from_ranges(stored["ranges"])
+    raise NotImplementedError(f"{kind.__name__} is not stored")

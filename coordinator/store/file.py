@@ -1,0 +1,131 @@
+"""The store's file: one process at a time writes it; a transaction is whole on disk or not there at all."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from coordinator.store.schema import INCREMENTAL, SCHEMA, migrate, version_of
+
+STORE, LOCK = "store.sqlite", "lock"
+MOST_LEFT_IN_WAL = 16 * 1024 * 1024  # bytes that the write-ahead log keeps after a long transaction
+FREE_PAGES, PAGES_A_TIME = 512, 2048  # 2 MiB are left for new rows, 8 MiB go back at a time
+BUSY_S = 30.0  # a check or backup holds a lock for moments
+
+
+class StoreError(Exception):
+    """The store cannot be used or written; the text says why, for people."""
+
+
+class File:
+    """The open file and its lock."""
+
+    def __init__(self, state_dir: Path) -> None:
+        """StoreError when another process has it, or it cannot be read."""
+        try:
+            state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock = lock(state_dir)
+        except OSError as error:
+            raise StoreError(f"{error.filename or state_dir}: {error.strerror}") from error
+        path = state_dir / STORE
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite would let others read it
+            self.db = sqlite3.connect(path, isolation_level=None, timeout=BUSY_S)
+            try:
+                self._prepare()
+            except BaseException:
+                self.db.close()
+                raise
+        except sqlite3.Error as error:
+            os.close(self._lock)
+            raise StoreError(unreadable(path, error)) from error
+        except OSError as error:
+            os.close(self._lock)
+            raise StoreError(f"{path}: {error.strerror}") from error
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def close(self) -> None:
+        """Close it and let another coordinator have it."""
+        self.db.close()
+        os.close(self._lock)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction; StoreError where the disk does not take it, and then nothing of it is there."""
+        try:
+            self.db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self.db
+                self.db.execute("COMMIT")
+            except BaseException:
+                if self.db.in_transaction:  # a full disk may have ended it already
+                    self.db.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise StoreError(f"the store cannot be written: {error}{advice(error)}") from error
+
+    def shrink(self) -> None:
+        """Give free pages back to the disk, some at a time: the coordinator does nothing else meanwhile."""
+        try:
+            (free,) = self.db.execute("PRAGMA freelist_count").fetchone()
+            if free > FREE_PAGES:
+                # A script, as the pragma frees a page a step and has no rows to be fetched.
+                self.db.executescript(f"PRAGMA incremental_vacuum({min(PAGES_A_TIME, free - FREE_PAGES)});")
+        except sqlite3.Error as error:
+            raise StoreError(f"the store cannot be written: {error}{advice(error)}") from error
+
+    def _prepare(self) -> None:
+        db, version = self.db, version_of(self.db)
+        if version > SCHEMA:
+            raise StoreError(
+                f"the store has schema version {version}, this segwatch knows {SCHEMA}: use a newer segwatch"
+            )
+        db.execute(f"PRAGMA auto_vacuum = {INCREMENTAL}")  # before the first table; of an older file, see below
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute(f"PRAGMA journal_size_limit = {MOST_LEFT_IN_WAL}")
+        migrate(db)
+        if db.execute("PRAGMA auto_vacuum").fetchone()[0] != INCREMENTAL:
+            with contextlib.suppress(sqlite3.Error):  # it needs twice the room, once: without it the file only grows
+                db.execute(f"PRAGMA auto_vacuum = {INCREMENTAL}")
+                db.execute("VACUUM")
+
+
+def lock(state_dir: Path) -> int:
+    """Take the state directory for this process; StoreError names the one that has it. Close the descriptor to let go."""
+    fd = os.open(state_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
+        os.close(fd)
+        raise StoreError(
+            f"{state_dir} is in use by another coordinator (process {holder or 'unknown'}). "
+            "Stop that one, or give this one a --state-dir of its own."
+        ) from error
+    os.ftruncate(fd, 0)
+    with contextlib.suppress(OSError):  # a full disk: then nobody is told who has it
+        os.pwrite(fd, str(os.getpid()).encode(), 0)
+    return fd
+
+
+def is_full(error: sqlite3.Error) -> bool:
+    """Whether the disk is what is wrong."""
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL or "full" in str(error)
+
+
+def advice(error: sqlite3.Error) -> str:
+    """What to do about an error while writing."""
+    return ". Free space there; agents keep what they have meanwhile" if is_full(error) else ""
+
+
+def unreadable(path: Path, error: sqlite3.Error) -> str:
+    """What to say of a file that does not open."""
+    what = "Free space there." if is_full(error) else "Move it away to begin anew, or restore a backup."
+    return f"{path} cannot be read: {error}. {what}"

@@ -1,0 +1,72 @@
+"""What is kept how long, so that a store of years stays as large as one of days.
+
+| what | kept |
+|---|---|
+| rounds and reports | 6 hours, and those that a cell of now or a finding that is not long over stands on |
+| their packets | 5 minutes, and the same |
+| cells | while they are planned; 7 days more |
+| findings | 90 days after they were resolved (`coordinator.estate`) |
+| events | a year, at most the newest 100,000 |
+| lookups, addresses | while the topology has the agent and the name |
+| spools | 400 days after they were last heard of, at most 256 an agent |
+| gaps | for good: of more than 256 an agent the oldest fold into one |
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+from coordinator.store.codec import decode
+from coordinator.store.spools import Spools
+from reachability.life import Event
+
+ROUNDS_S = 6 * 3600.0  # what a late report may still correct; the cells that they led to stay
+PACKETS_S = 300.0
+CELLS_S = 7 * 86400.0
+RESOLVED_S = 90 * 86400.0
+EVENTS_S, MOST_EVENTS = 366 * 86400.0, 100_000
+SPOOLS_S = 400 * 86400.0
+_EVENTS_A_LOOK = 1000
+_OF_STANDING = "round IN (SELECT round FROM rounds WHERE main IN (SELECT value FROM json_each(?)))"
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """How many rows went."""
+
+    rounds: int
+    reports: int
+    packets: int
+    events: int
+
+
+def forget(db: sqlite3.Connection, spools: Spools, now: float, standing: str) -> Forgotten:
+    """One look, within the caller's transaction; `standing` is a JSON list of main rounds."""
+    packets = db.execute(
+        f"DELETE FROM packets WHERE received < ? AND NOT {_OF_STANDING}",  # noqa: S608 - a constant
+        (now - PACKETS_S, standing),
+    ).rowcount
+    reports = db.execute(
+        f"DELETE FROM reports WHERE received < ? AND NOT {_OF_STANDING}",  # noqa: S608 - a constant
+        (now - ROUNDS_S, standing),
+    ).rowcount
+    rounds = db.execute(
+        "DELETE FROM rounds WHERE started < ? AND main NOT IN (SELECT value FROM json_each(?))",
+        (now - ROUNDS_S, standing),
+    ).rowcount
+    spools.forget_silent(now - SPOOLS_S)
+    return Forgotten(rounds, reports, packets, _forget_events(db, now - EVENTS_S))
+
+
+def _forget_events(db: sqlite3.Connection, before: float) -> int:
+    gone = db.execute(
+        "DELETE FROM events WHERE id <= (SELECT id FROM events ORDER BY id DESC LIMIT 1 OFFSET ?)", (MOST_EVENTS,)
+    ).rowcount
+    old = []
+    for number, body in db.execute("SELECT id, body FROM events ORDER BY id LIMIT ?", (_EVENTS_A_LOOK,)):
+        if decode(body, Event).at >= before:
+            break
+        old.append((number,))
+    db.executemany("DELETE FROM events WHERE id = ?", old)
+    return gone + len(old)

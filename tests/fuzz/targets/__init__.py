@@ -1,0 +1,1 @@
+"""One literal table lists every target."""

@@ -1,0 +1,82 @@
+"""When the packet child is started and ended. It is a process that does nothing but wait."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from agent.childproc import PacketChild
+from agent.journal import open_log
+from probes.childwire import Configure
+from reachability.vocabulary import RoundKind
+from tests.waiting import until
+from wire.messages import Close, Go, Stop
+
+WAITS = (sys.executable, "-S", "-c", "import signal; signal.pause()")
+GO = Go(round="r", key=b"k" * 16, kind=RoundKind.NORMAL, targets=())
+
+
+class Dying(PacketChild):
+    """Is told something by the daemon in the moment that its process takes to end."""
+
+    meanwhile: Callable[[], None] = staticmethod(lambda: None)
+
+    lives = 0
+
+    async def _one_life(self) -> None:
+        self.lives += 1
+        await super()._one_life()
+
+    async def _end(self, process: asyncio.subprocess.Process, *, kill: bool) -> None:
+        assert self.pid, "not ended yet"
+        self.meanwhile()
+        await super()._end(process, kill=kill)
+
+
+async def lived(test: Callable[[Dying], Awaitable[None]]) -> int:
+    """How many processes were started meanwhile."""
+    log = open_log("dev-1", as_json=True)
+    child = Dying(lambda: Configure(agent="dev-1"), heard=lambda _: None, died=lambda _: None, log=log, command=WAITS)
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(child.run(), name="child")
+        await test(child)
+        running.cancel()
+    return child.lives
+
+
+@pytest.mark.asyncio
+async def test_no_child_is_started_to_be_told_to_stop_while_the_last_one_dies() -> None:
+    async def test(child: Dying) -> None:
+        child.meanwhile = lambda: child.tell(Stop(reason="again"))
+        child.tell(GO)
+        await until(lambda: child.pid)
+        child.stop_within(0.0)
+        await until(lambda: not child._process and child._orders.empty())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not child.pid
+
+    assert await lived(test) == 1
+
+
+@pytest.mark.asyncio
+async def test_what_follows_the_stop_is_for_the_next_child_and_in_its_order() -> None:
+    async def test(child: Dying) -> None:
+        def tell() -> None:
+            child.meanwhile = lambda: None
+            for order in (Stop(reason="again"), GO, Close(round="r")):
+                child.tell(order)
+
+        written = []
+        child._write = lambda _, order: written.append(order)  # type: ignore[method-assign,assignment]
+        child.meanwhile = tell
+        child.tell(GO)
+        await until(lambda: GO in written)
+        child.stop_within(0.0)
+        await until(lambda: Close(round="r") in written)
+        assert [order for order in written if not isinstance(order, Configure)] == [GO, GO, Close(round="r")]
+
+    assert await lived(test) == 2

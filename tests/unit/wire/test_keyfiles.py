@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import pytest
+
+from wire.keyfiles import Exposed, check_directory, check_key, write_private
+
+
+def test_files_are_their_owners_only(tmp_path: Path) -> None:
+    write_private(tmp_path / "key", b"1")
+    write_private(tmp_path / "key", b"2")
+    assert (tmp_path / "key").read_bytes() == b"2"
+    assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o611, 0o644])
+def test_a_key_that_others_can_read_or_write_is_refused(tmp_path: Path, mode: int) -> None:
+    key = tmp_path / "agent.key"
+    write_private(key, b"1")
+    check_key(key)
+    key.chmod(mode)
+    with pytest.raises(Exposed, match=f"^{key} can be read by others. Mend it: chmod 600 {key}$"):
+        check_key(key)
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o702, 0o777])
+@pytest.mark.parametrize("which", ["own", "parent"])
+def test_a_directory_where_others_could_replace_a_key_is_refused(tmp_path: Path, mode: int, which: str) -> None:
+    directory = tmp_path / "parent" / "own"
+    directory.mkdir(parents=True)
+    check_directory(directory)
+    wrong = directory if which == "own" else directory.parent
+    wrong.chmod(mode)
+    words = (
+        f"^{wrong} can be written by others, who could replace the keys in {directory}. Mend it: chmod go-w {wrong}$"
+    )
+    with pytest.raises(Exposed, match=words):
+        check_directory(directory)
+    wrong.chmod(0o755)
+    check_directory(directory)
+
+
+def test_a_sticky_directory_above_lets_nobody_replace_what_is_not_his(tmp_path: Path) -> None:
+    (tmp_path / "tmp" / "own").mkdir(parents=True)
+    (tmp_path / "tmp").chmod(0o1777)
+    check_directory(tmp_path / "tmp" / "own")
+    check_directory(tmp_path / "tmp" / "own" / "not yet there")
+
+
+def test_a_link_leads_no_way_around_it(tmp_path: Path) -> None:
+    (tmp_path / "open" / "own").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "open" / "own")
+    check_directory(tmp_path / "link")
+    (tmp_path / "open").chmod(0o777)
+    with pytest.raises(Exposed, match="open can be written by others"):
+        check_directory(tmp_path / "link")
