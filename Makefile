@@ -23,7 +23,6 @@ TEST_APT := $(DEMO_APT) nmap tcpdump tshark dnsmasq-base libcap2-bin procps open
 PYTEST  := $(PY) -m pytest -p no:cacheprovider -n 2 --dist worksteal --durations 10
 LOCK    := .stamps/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header --upgrade
 FUZZ_RUNS ?= 10500000
-export PYTHONDONTWRITEBYTECODE ?= 1
 
 .PHONY: demo test lint unit lab soak steady mutants compose-test lock oldest newest chaos bench fuzz clean
 .DELETE_ON_ERROR:
