@@ -1,12 +1,12 @@
 # make demo   the whole system in sealed network namespaces, one minute
-# make test   lint, unit and lab, one after another; what .ci/run calls
+# make test   lint, unit and lab, one after another; .ci/run is make compose-test and this
 #   make lint   ruff, mypy, the layers
 #   make unit   tests/unit and tests/loopback: no privileges, no network but 127.0.0.1; never run twice
 #   make lab    tests/lab and tests/compose: every row, rule and fault on real packets; one that fails is tried once more, alone
 # make soak   the long proof: twenty seeds of the random firewall and every fault
 # make steady unit five times and lab once while two busy loops take both cores; nothing is tried again
 # make mutants  a fault put into the verdict, the loss rule, the fold, the store and so on, one at a time: a unit test must see each
-# make compose-test  docker-compose.test.yml: a leak found, closed, a target stopped; no registry needed
+# make compose-test  docker-compose.test.yml and its tests: a leak found, closed, a target stopped; no registry needed
 # make lock   the lock files, anew
 # make oldest, make newest  the unit tests with the oldest and the newest of what pyproject.toml allows, in venvs of their own
 # make chaos  a hundred faults in random order, half an hour; CHAOS_SEED=N has one run again
@@ -19,11 +19,10 @@ SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 DEMO_APT := nftables iproute2 redis-server nginx-light
 TEST_APT := $(DEMO_APT) nmap tcpdump tshark dnsmasq-base libcap2-bin procps openssl linux-libc-dev mosquitto rabbitmq-server systemd \
   docker.io docker-compose mmdebstrap iptables
-# Two at a time: most of a lab test's time is waiting for what a network does not do.
-PYTEST  := $(PY) -m pytest -p no:cacheprovider -n 2 --dist worksteal --durations 10
+# More at a time than there are cores: a part of each is waiting, in the lab for what a network does not do.
+PYTEST  := $(PY) -m pytest -p no:cacheprovider --dist worksteal --durations 10
 LOCK    := .stamps/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header --upgrade
 FUZZ_RUNS ?= 10500000
-export PYTHONDONTWRITEBYTECODE ?= 1
 
 .PHONY: demo test lint unit lab soak steady mutants compose-test lock oldest newest chaos bench fuzz clean
 .DELETE_ON_ERROR:
@@ -36,12 +35,10 @@ test: lint
 	@$(MAKE) --no-print-directory lab
 
 unit: .stamps/dev .stamps/pyyaml .stamps/test-apt
-	$(PYTEST) tests/unit tests/loopback $(PYTEST_ARGS)
+	$(PYTEST) -n 4 tests/unit tests/loopback $(PYTEST_ARGS)
 
-# The containers go first and alone: their estate shares one kernel's queues with whatever runs beside it, and its witnesses count what these drop.
 lab: .stamps/dev .stamps/test-apt
-	$(PY) -m pytest -p no:cacheprovider --durations 10 tests/compose $(PYTEST_ARGS)
-	$(PYTEST) tests/lab $(PYTEST_ARGS)
+	$(PYTEST) -n 3 tests/lab $(PYTEST_ARGS)
 
 lint: .stamps/dev
 	$(VENV)/bin/ruff check .

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
 from typing import Protocol
 
@@ -29,6 +29,7 @@ from reachability.vocabulary import RoundKind
 from wire.messages import Armed, Close, Done, Down, Resolve, Resolved
 
 ARM_S, RESOLVE_S, REPORT_S, GONE_S = 5.0, 8.0, 10.0, 3.0
+COLD_S = 15.0  # longer, once, for an agent whose packet child has to start where there is little to start it with
 BUSY_S = 10.0
 MOST_FOLLOWUPS = 4
 LEAST_TAIL_S, MOST_TAIL_S = 0.2, 30.0
@@ -65,6 +66,7 @@ class Engine:
         self._lookups: dict[tuple[str, str], asyncio.Future[Resolved]] = {}
         self._sources: dict[str, asyncio.Lock] = {}
         self._destinations: dict[str, asyncio.Lock] = {}
+        self._unready: set[str] = set()  # who was waited for in vain; not again before it is ready
         self.durations = Durations()
         self.exclusive = ""  # the verify run that has everything to itself
         self.brake = Brake(estate, post)
@@ -222,7 +224,7 @@ class Engine:
             for agent, arm in asked.items():
                 if not self.stopped:  # what leaves now leaves before the stop: a channel keeps its order
                     await self._post(agent, arm)
-            await self._until(live, ARM_S, lambda: all(agent in live.armed for agent in asked))
+            await self._until_armed(live, asked)
             live.has_gone = True
             armed_ms = round((steady() - started) * 1000)
             if stands(spec, estate.topology) and not self.stopped:
@@ -251,6 +253,15 @@ class Engine:
             seconds=round(steady() - started, 2), problems=live.problems[:5],
         )  # fmt: skip
         return live
+
+    async def _until_armed(self, live: Live, asked: Collection[str]) -> None:
+        """All are ready, or those that are missing have had their time."""
+        await self._until(live, ARM_S, lambda: all(agent in live.armed for agent in asked))
+        if live.spec.kind is not RoundKind.TRACE:  # for which a person waits
+            cold = {agent for agent in asked if agent not in live.armed} - self._unready
+            await self._until(live, COLD_S, lambda: not any(self._estate.online(a) for a in cold - live.armed.keys()))
+            self._unready |= {agent for agent in cold if self._estate.online(agent)}
+        self._unready -= live.armed.keys()
 
     async def _send_off(self, live: Live, follow: FollowUp | None) -> None:
         """The source goes, and says when it is done."""

@@ -203,6 +203,7 @@ def renewals(site: Site, middle: Middle, life_s: float) -> Renewals:
     )
 
 
+@pytest.mark.long
 @pytest.mark.asyncio
 async def test_an_agent_goes_on_beyond_its_first_certificate(running_site: Running, tmp_path: Path) -> None:
     async with running_site() as site:

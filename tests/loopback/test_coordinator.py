@@ -187,6 +187,7 @@ def test_a_token_or_a_state_directory_that_others_have_a_hand_in_is_refused(tmp_
         (tmp_path / path).chmod(before)
 
 
+@pytest.mark.long
 def test_verify_says_which_agents_it_waited_for_and_proves_nothing_without_them(running: Running) -> None:
     done = running.cli("verify", "--state-dir", "state", "-o", "json", "--from", "dev", "--to", "prod")
     assert done.returncode == 3

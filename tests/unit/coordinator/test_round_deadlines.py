@@ -83,7 +83,7 @@ def about(seconds: float) -> object:
 # -- arming -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("takes_s", [0.0, 0.7, 4.9])
+@pytest.mark.parametrize("takes_s", [0.0, 0.7, 4.9, 5.1, 19.9])
 def test_the_source_goes_as_soon_as_all_are_armed(world: Slow, takes_s: float) -> None:
     world.takes["prod-1", Arm] = takes_s
     world.cycle()
@@ -91,13 +91,35 @@ def test_the_source_goes_as_soon_as_all_are_armed(world: Slow, takes_s: float) -
     assert world.results() == {Result.PASS}
 
 
-@pytest.mark.parametrize("takes_s", [5.1, 6.5, NEVER])
-def test_after_five_seconds_it_goes_without_those_that_are_missing(world: Slow, takes_s: float) -> None:
+@pytest.mark.parametrize("takes_s", [20.1, 21.5, NEVER])
+def test_after_twenty_seconds_it_goes_without_those_that_are_missing(world: Slow, takes_s: float) -> None:
     world.takes["prod-1", Arm] = takes_s
     world.takes["dev-1", Go] = 3.0
     world.cycle()
-    assert world.at(Go) == [about(5.0)]
+    assert world.at(Go) == [about(20.0)]
     assert world.results() == {Result.INCONCLUSIVE}, "who is armed after the source had gone is no witness"
+
+
+def test_who_was_waited_for_in_vain_is_given_five_seconds_until_it_is_ready_again(world: Slow) -> None:
+    world.takes["prod-1", Arm] = NEVER
+    world.cycle()
+    took = []
+    for takes_s in (NEVER, 5.1, 4.9, 5.1):
+        world.takes["prod-1", Arm] = takes_s
+        world.cycle()
+        took.append(world.at(Go)[-1] - world.at(Arm)[-1])
+    assert took == [about(5.0), about(5.0), about(4.9), about(5.1)]
+
+
+def test_who_has_gone_is_not_waited_for_and_once_it_is_back_like_any_other(world: Slow) -> None:
+    world.takes["prod-1", Arm] = NEVER
+    at(world, 6.0, lambda: world.online("prod-1", online=False))
+    world.cycle()
+    assert world.at(Go) == [pytest.approx(6.0, abs=0.51)]
+    world.online("prod-1")
+    world.takes["prod-1", Arm] = 8.0
+    world.cycle()
+    assert world.at(Go)[-1] - world.at(Arm)[-1] == about(8.0)
 
 
 def test_one_that_is_missing_takes_nothing_from_the_others(store: Store) -> None:

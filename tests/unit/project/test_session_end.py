@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
+
+from tests.session_end import OFF
 
 ROOT = Path(__file__).parents[3]
 ONCE = """
@@ -38,13 +42,16 @@ ALWAYS = """
 """
 
 
-def run(tmp_path: Path, content: str, *arguments: str) -> tuple[int, str]:
+def run(
+    tmp_path: Path, content: str, *arguments: str, told: Mapping[str, str] = MappingProxyType({})
+) -> tuple[int, str]:
     (tmp_path / "test_it.py").write_text("\n".join(line[4:] for line in content.splitlines()))
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n  lab: packets\n  unit: none\n")
+    bare = {name: value for name, value in os.environ.items() if name != OFF}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "tests.session_end", "-p", "no:cacheprovider", *arguments],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**bare, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **told},
         capture_output=True,
         text=True,
         check=False,
@@ -52,7 +59,7 @@ def run(tmp_path: Path, content: str, *arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-@pytest.mark.parametrize("at_a_time", [("-p", "no:xdist"), ("-n", "2")], ids=["one", "two"])
+@pytest.mark.parametrize("at_a_time", [(), ("-p", "xdist", "-n", "2")], ids=["one", "two"])
 def test_what_passes_alone_is_green_and_named(tmp_path: Path, at_a_time: tuple[str, ...]) -> None:
     code, said = run(tmp_path, ONCE.format(mark="lab", teardown="pass"), *at_a_time)
     assert code == 0, said
@@ -95,8 +102,7 @@ def test_many_failures_are_no_accident(tmp_path: Path) -> None:
     assert "once more" not in said
 
 
-def test_it_can_be_told_not_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_SECOND_TRY", "1")
-    code, said = run(tmp_path, ONCE.format(mark="lab", teardown="pass"))
+def test_it_can_be_told_not_to(tmp_path: Path) -> None:
+    code, said = run(tmp_path, ONCE.format(mark="lab", teardown="pass"), told={OFF: "1"})
     assert code == 1
     assert "once more" not in said
