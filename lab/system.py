@@ -59,10 +59,10 @@ class System:
         self.start()
 
     def start(self) -> None:
-        """Everything that follows `pki init`."""
+        """Everything that follows `pki init`; bundles that are there are taken."""
         self.start_coordinator()
         with ThreadPoolExecutor() as pool:
-            list(pool.map(self.make_bundle, self.agents))
+            list(pool.map(self.make_bundle, [a for a in self.agents if not (self.directory / f"{a}.tar").exists()]))
         for agent in self.agents:
             self.start_agent(agent)
 

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.lab
 HANGS_S = 280.0  # just before the suite's own guard; how long it takes is in its last line
 
 
+@pytest.mark.long
 def test_the_demo_tells_its_story() -> None:
     done = subprocess.run([SEGWATCH, "demo"], capture_output=True, text=True, timeout=HANGS_S, check=False)
     assert done.returncode == 0, done.stderr

@@ -196,6 +196,7 @@ LOSS = """table inet loss { chain f { type filter hook forward priority -5;
   jhash @th,0,32 mod 100 seed 0x5eed < 40 drop\n}\n}\n"""  # of each copy: they differ in source port
 
 
+@pytest.mark.long
 def test_two_of_five_packets_are_lost() -> None:
     with running([TO_APP, TO_REGISTRY]) as system:
         system.estate.nft("router", LOSS)

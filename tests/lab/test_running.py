@@ -58,6 +58,7 @@ def test_a_hole_is_found_within_a_period_and_resolves_when_it_is_closed() -> Non
         assert said.count("resolved") == 2
 
 
+@pytest.mark.long
 def test_a_silent_agents_cells_go_stale_and_are_never_green() -> None:
     period_s = 8
     with running(text=topology(every=f"{period_s}s")) as system:
@@ -161,6 +162,7 @@ def _outer_pid(system: System, agent: str) -> int:
     raise AssertionError(f"{agent} does not run")
 
 
+@pytest.mark.long
 def test_an_environment_that_may_reach_everything_does_not_unsettle_the_others() -> None:
     """Its packets through the kernel carry no token, and come while another's round still listens."""
     paths = (

@@ -155,6 +155,7 @@ def break_things(found: Deployed) -> None:
     found.cli("coordinator", *arguments, code=2)
 
 
+@pytest.mark.long
 def test_nothing_secret_is_printed_logged_listed_or_stored() -> None:
     with Estate(plan([HOLE])) as estate, watching() as command_lines:
         for host, ports in SERVICES.items():

@@ -174,6 +174,7 @@ FULL = """table ip full { set talks { type ipv4_addr; flags dynamic; }
     ("per_mille", "least"),
     [pytest.param(10, 0.98, id="1%"), pytest.param(100, 0.9, id="10%", marks=pytest.mark.soak)],
 )
+@pytest.mark.long
 def test_loss(per_mille: int, least: float) -> None:
     assert sweep(scene(1), faults=lossy(per_mille)) >= least
 
@@ -217,6 +218,7 @@ def test_busy_foreign_traffic_on_a_hundred_ports() -> None:
     assert sweep(scene(5), noise=ports) >= 0.98
 
 
+@pytest.mark.long
 def test_delay_reordering_and_duplicates() -> None:
     assert sweep(scene(6, 3000, 1500), relay=True) >= 0.98
 
