@@ -115,7 +115,7 @@ fuzz: .stamps/bench
 
 # The loader says the same with each of them.
 .stamps/pyyaml: .stamps/venv
-	@for version in 6.0.2 6.0.3 6.0.4; do $(PIP) --no-deps --target .stamps/pyyaml-$$version pyyaml==$$version || exit; done
+	@for version in 6.0.2 6.0.3 6.0.4; do $(PIP) --no-deps --upgrade --target .stamps/pyyaml-$$version pyyaml==$$version || exit; done
 	@touch $@
 
 .stamps/uv: .stamps/python-apt

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,9 @@ from coordinator.store import Store, StoreError, Taken
 from coordinator.store.care import check
 from coordinator.store.retention import ROUNDS_S
 from coordinator.store.schema import SCHEMA
+from reachability.matrix import CellKey, Judged
 from reachability.observation import Observation, RoundSpec, SourceReport
+from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, Reason, RoundKind, State
 from tests.unit.sample import Estate
 
@@ -29,6 +32,9 @@ SPEC = RoundSpec(
 SEEN = Observation(
     target=1, source_address="10.10.0.10", address="10.30.0.10", protocol=Protocol.TCP, state=State.OPEN, reason=Reason.SYN_ACK
 )  # fmt: skip
+
+
+Rows = Iterator[tuple[CellKey, Sequence[tuple[PortSet | None, Judged]]]]
 
 
 def report(number: int, rows: int = 3) -> SourceReport:
@@ -102,6 +108,22 @@ def test_kill_9_at_any_moment_loses_nothing_that_was_acknowledged_and_doubles_no
 @pytest.mark.timeout(1800)
 def test_kill_9_three_hundred_times(tmp_path: Path) -> None:
     survives(tmp_path, 300, random.randrange(2**32))
+
+
+def test_of_what_failed_half_way_nothing_is_there(tmp_path: Path) -> None:
+    sample = Estate()
+
+    def half() -> Rows:
+        for key in sample.matrix:
+            yield key, sample.matrix.rows(key)
+        raise ZeroDivisionError
+
+    store = Store(tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        store.put_cells(half())
+    assert store.cells() == []
+    store.put_cells((key, sample.matrix.rows(key)) for key in sample.matrix)
+    assert store.cells() != [], "and the next is written as ever"
 
 
 def test_a_full_disk_takes_a_batch_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 
 import pytest
@@ -45,6 +46,22 @@ def test_a_missing_capability_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> No
 )
 def test_icmp_errors_have_one_name_each(error: tuple[State, Reason], found: tuple[State, Reason]) -> None:
     assert error == found
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("ECONNREFUSED", (State.CLOSED, Reason.CONN_REFUSED)),
+        ("ETIMEDOUT", (State.FILTERED, Reason.NO_RESPONSE)),
+        ("EHOSTUNREACH", (State.FILTERED, Reason.HOST_UNREACH)),
+        ("ENETUNREACH", (State.ERROR, Reason.NO_ROUTE)),
+        ("EADDRNOTAVAIL", (State.ERROR, Reason.LOCAL_ERROR)),
+        ("EPERM", (State.ERROR, Reason.LOCAL_FILTER)),
+        ("EACCES", (State.ERROR, Reason.NO_PERMISSION)),
+    ],
+)
+def test_errors_of_a_socket_have_one_name_each(name: str, found: tuple[State, Reason]) -> None:
+    assert classify.from_errno(getattr(errno, name)) == found
 
 
 @pytest.mark.parametrize("code", range(256))
