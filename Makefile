@@ -2,7 +2,7 @@
 # make test   lint, unit and lab, one after another; .ci/run is make compose-test and this
 #   make lint   ruff, mypy, the layers
 #   make unit   tests/unit and tests/loopback: no privileges, no network but 127.0.0.1; never run twice
-#   make lab    tests/lab and tests/compose: every row, rule and fault on real packets; one that fails is tried once more, alone
+#   make lab    tests/lab: every row, rule and fault on real packets; one that fails is tried once more, alone
 # make soak   the long proof: twenty seeds of the random firewall and every fault
 # make steady unit five times and lab once while two busy loops take both cores; nothing is tried again
 # make mutants  a fault put into the verdict, the loss rule, the fold, the store and so on, one at a time: a unit test must see each

@@ -1,4 +1,4 @@
-"""A round while it is under way: who is armed, what has come in."""
+"""A round while it is under way: who is armed, what has come in, and how it is told."""
 
 from __future__ import annotations
 
@@ -7,13 +7,21 @@ import secrets
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from coordinator.store import Report
 from reachability.observation import RoundData, RoundSpec, SourceReport, WitnessReport
 from reachability.topology import Topology
-from wire.messages import Arm, Armed, Done
+from wire.messages import Arm, Armed, Done, Down
 
 IN_PART = "it did not listen from before the first packet until after the last"
+
+
+class Post(Protocol):
+    """Sends a signed message down to an agent."""
+
+    async def __call__(self, agent: str, body: Down) -> None:
+        """Returns once the broker has it; a broker that is away loses it, and the round's deadlines say so."""
 
 
 def has_part(spec: RoundSpec, agent: str) -> bool:

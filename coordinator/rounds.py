@@ -10,7 +10,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
-from typing import Protocol
+from dataclasses import replace
 
 import structlog
 
@@ -18,31 +18,25 @@ from coordinator import orders
 from coordinator.brake import Brake
 from coordinator.echo import Echo
 from coordinator.estate import Estate
-from coordinator.live import Live, has_part, round_data, round_name, stands
+from coordinator.live import Live, Post, has_part, round_data, round_name, stands
 from coordinator.metrics import Durations
 from coordinator.orders import Controls
+from coordinator.resolving import Resolving
 from coordinator.store import Report
 from reachability.followups import FollowUp
 from reachability.life import Event
 from reachability.observation import ControlTarget, RoundData, RoundSpec
 from reachability.vocabulary import RoundKind
-from wire.messages import Armed, Close, Done, Down, Resolve, Resolved
+from wire.messages import Arm, Armed, Close, Done, Resolved
 
-ARM_S, RESOLVE_S, REPORT_S, GONE_S = 5.0, 8.0, 10.0, 3.0
-COLD_S = 15.0  # longer, once, for an agent whose packet child has to start where there is little to start it with
+ARM_S, REPORT_S, GONE_S = 5.0, 10.0, 3.0
+COLD_S = 15.0  # longer, once, for an agent whose packet child has to start where there is little to start it with: decision 029
 BUSY_S = 10.0
 MOST_FOLLOWUPS = 4
 LEAST_TAIL_S, MOST_TAIL_S = 0.2, 30.0
 LATELY_S = 120.0
 
 log = structlog.get_logger("rounds")
-
-
-class Post(Protocol):
-    """Sends a signed message down to an agent."""
-
-    async def __call__(self, agent: str, body: Down) -> None:
-        """Returns once the broker has it; a broker that is away loses it, and the round's deadlines say so."""
 
 
 class Engine:
@@ -63,7 +57,7 @@ class Engine:
         self._controls = controls
         self._events = events
         self._live: dict[str, Live] = {}
-        self._lookups: dict[tuple[str, str], asyncio.Future[Resolved]] = {}
+        self._resolving = Resolving(estate, post)
         self._sources: dict[str, asyncio.Lock] = {}
         self._destinations: dict[str, asyncio.Lock] = {}
         self._unready: set[str] = set()  # who was waited for in vain; not again before it is ready
@@ -95,9 +89,7 @@ class Engine:
     def answer(self, agent: str, message: Armed | Done | Resolved) -> None:
         """What an agent says of a round."""
         if isinstance(message, Resolved):
-            waiting = self._lookups.get((agent, message.id))
-            if waiting is not None and not waiting.done():
-                waiting.set_result(message)
+            self._resolving.answer(agent, message)
             return
         live = self._live.get(message.round)
         if live is not None and has_part(live.spec, agent):
@@ -117,7 +109,8 @@ class Engine:
 
         `step` is told how many cells were sent to, round by round.
         """
-        await self._look_up(agent)
+        if not self.stopped:
+            await self._resolving.ask(agent)
         plan = self._estate.plan
         if schedule == "sweep":  # one that was cut off goes on where it stopped
             plan = tuple(orders.by_need(plan, self._estate.matrix))
@@ -159,27 +152,13 @@ class Engine:
         """Probe again."""
         self.brake.resume(by)
 
-    async def _look_up(self, agent: str) -> None:
-        if self.stopped or not self._estate.online(agent) or not (names := self._estate.names_for(agent)):
-            return
-        request = Resolve(id=secrets.token_hex(8), names=names)
-        answer: asyncio.Future[Resolved] = asyncio.get_running_loop().create_future()
-        self._lookups[agent, request.id] = answer
-        try:
-            await self._post(agent, request)
-            async with asyncio.timeout(RESOLVE_S):
-                self._estate.take_lookups(agent, (await answer).lookups)
-        except TimeoutError:
-            log.warning("no answer to a lookup", agent=agent, names=len(names))
-        finally:
-            del self._lookups[agent, request.id]
-
     async def _round_and_after(self, spec: RoundSpec, sent: asyncio.Event) -> None:
         """A round with its follow-ups; `sent` is set when the main round's packets are out."""
         group: list[RoundData] = []
         try:
             live = await self._round(spec, spec.round, None, sent)
-            group.append(round_data(live.spec, live.armed, live.reports))
+            spec = live.spec
+            group.append(round_data(spec, live.armed, live.reports))
             if not live.has_source() or self.stopped:
                 log.warning("round without a report", round=spec.round, source=spec.source, problems=live.problems)
                 return
@@ -205,26 +184,24 @@ class Engine:
         self, spec: RoundSpec, main: str, follow: FollowUp | None, sent: asyncio.Event, patience_s: float | None = None
     ) -> Live:
         estate, steady = self._estate, asyncio.get_running_loop().time
-        live = Live(spec, secrets.token_bytes(16))
         async with AsyncExitStack() as stack:
             stack.callback(sent.set)
             async with asyncio.timeout(patience_s):
                 await stack.enter_async_context(self._sources.setdefault(spec.source, asyncio.Lock()))
                 await stack.enter_async_context(self._destinations.setdefault(spec.destination, asyncio.Lock()))
             if self.stopped:
-                return live
-            if spec.kind is not RoundKind.TRACE:  # no report of which, early or late, is evidence of a cell
-                estate.store.start_round(spec, main, estate.clock())
-            self._live[spec.round] = live
-            self._echo.know(spec.round, live.key)
-            asked = {}
-            if stands(spec, estate.topology):
-                asked = orders.arms(estate.topology, spec, live.key, estate.agents, follow)
+                return Live(spec, b"")
             started = steady()
-            for agent, arm in asked.items():
-                if not self.stopped:  # what leaves now leaves before the stop: a channel keeps its order
-                    await self._post(agent, arm)
-            await self._until_armed(live, asked)
+            live, asked = await self._arm(spec, main, follow)
+            if spec.kind is RoundKind.NORMAL:
+                if cold := self._missing(live, asked) - self._unready:
+                    await self._until(live, COLD_S, lambda: not cold & self._missing(live, asked))
+                    await self._close(live, asked)
+                    self._forget(live)
+                    spec = replace(spec, round=round_name())
+                    live, asked = await self._arm(spec, spec.round, follow)
+                self._unready |= self._missing(live, asked)
+            self._unready -= live.armed.keys()
             live.has_gone = True
             armed_ms = round((steady() - started) * 1000)
             if stands(spec, estate.topology) and not self.stopped:
@@ -234,8 +211,7 @@ class Engine:
             estate.save(lambda: estate.store.set_armed(spec.round, live.armed))
         else:  # the source may go, or go on, after its witnesses have stopped listening
             live.armed = dict.fromkeys(live.armed, False)
-        for agent in asked:
-            await self._post(agent, Close(round=spec.round))
+        await self._close(live, asked)
         waited = [agent for agent in asked if agent in live.armed]
         await self._until(
             live,
@@ -245,8 +221,7 @@ class Engine:
                 and all(live.reported(agent, asked[agent]) or not estate.online(agent) for agent in waited)
             ),
         )
-        self._echo.forget(spec.round)
-        del self._live[spec.round]
+        self._forget(live)
         self.durations.observe(spec.source, steady() - started)
         log.info(
             "round", round=spec.round, kind=spec.kind.value, source=spec.source, to=spec.destination, armed_ms=armed_ms,
@@ -254,14 +229,33 @@ class Engine:
         )  # fmt: skip
         return live
 
-    async def _until_armed(self, live: Live, asked: Collection[str]) -> None:
-        """All are ready, or those that are missing have had their time."""
+    async def _arm(self, spec: RoundSpec, main: str, follow: FollowUp | None) -> tuple[Live, dict[str, Arm]]:
+        """The round with all who are ready within five seconds, and who was asked for what."""
+        estate, live = self._estate, Live(spec, secrets.token_bytes(16))
+        if spec.kind is not RoundKind.TRACE:  # no report of which, early or late, is evidence of a cell
+            estate.store.start_round(spec, main, estate.clock())
+        self._live[spec.round] = live
+        self._echo.know(spec.round, live.key)
+        asked = {}
+        if stands(spec, estate.topology):
+            asked = orders.arms(estate.topology, spec, live.key, estate.agents, follow)
+        for agent, arm in asked.items():
+            if not self.stopped:  # what leaves now leaves before the stop: a channel keeps its order
+                await self._post(agent, arm)
         await self._until(live, ARM_S, lambda: all(agent in live.armed for agent in asked))
-        if live.spec.kind is not RoundKind.TRACE:  # for which a person waits
-            cold = {agent for agent in asked if agent not in live.armed} - self._unready
-            await self._until(live, COLD_S, lambda: not any(self._estate.online(a) for a in cold - live.armed.keys()))
-            self._unready |= {agent for agent in cold if self._estate.online(agent)}
-        self._unready -= live.armed.keys()
+        return live, asked
+
+    def _missing(self, live: Live, asked: Collection[str]) -> set[str]:
+        """Who is connected and not ready."""
+        return {agent for agent in asked if agent not in live.armed and self._estate.online(agent)}
+
+    async def _close(self, live: Live, asked: Collection[str]) -> None:
+        for agent in asked:
+            await self._post(agent, Close(round=live.spec.round))
+
+    def _forget(self, live: Live) -> None:
+        self._echo.forget(live.spec.round)
+        del self._live[live.spec.round]
 
     async def _send_off(self, live: Live, follow: FollowUp | None) -> None:
         """The source goes, and says when it is done."""

@@ -20,9 +20,8 @@ from wire.slim import without
 with without("cryptography"):  # 9 MB, for protocols that are not spoken here
     from scapy.config import conf
 
-    conf.route_autoload = conf.route6_autoload = (
-        False  # a router's tables can be long, and nothing here asks scapy for a way
-    )
+    # A router's tables can be long, and nothing here asks scapy for a way.
+    conf.route_autoload = conf.route6_autoload = False
     from scapy.layers.inet import ICMP, IP, TCP, UDP
     from scapy.layers.inet6 import (
         ICMPv6EchoRequest,

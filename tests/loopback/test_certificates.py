@@ -7,8 +7,8 @@ import contextlib
 import datetime as dt
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,15 +16,13 @@ import pytest
 from cryptography import x509
 
 from agent.config import AgentConfig
-from agent.daemon import Daemon
-from agent.journal import open_log
 from coordinator import pki
 from coordinator.broker import EmbeddedBroker
 from coordinator.certificates import Renewals
 from coordinator.listen import Listen
 from tests.loopback import brokers
 from tests.loopback.estate import Site
-from tests.loopback.test_agent import FAKE_CHILD, Middle, configure
+from tests.loopback.test_agent import Middle, agent, configure
 from tests.waiting import HANG_S, until
 from wire.certificates import agent_uri
 from wire.dial import Broker, dial
@@ -178,17 +176,6 @@ def lasting(site: Site, directory: Path, seconds: float) -> AgentConfig:
     return config
 
 
-@asynccontextmanager
-async def living(config: AgentConfig, directory: Path) -> AsyncIterator[Daemon]:
-    daemon = Daemon(config, directory, open_log("dev-1", as_json=True), child=FAKE_CHILD)
-    async with asyncio.TaskGroup() as group:
-        group.create_task(daemon.run(), name="agent")
-        try:
-            yield daemon
-        finally:
-            daemon.stop()
-
-
 def renewals(site: Site, middle: Middle, life_s: float) -> Renewals:
     async def post(_: str, answer: Renewed) -> None:
         await middle.tell(answer)
@@ -212,7 +199,7 @@ async def test_an_agent_goes_on_beyond_its_first_certificate(running_site: Runni
         signing = renewals(site, middle, 30 * 86400)
         async with middle.link, asyncio.TaskGroup() as group:
             answering = group.create_task(signing.run(), name="renewals")
-            async with living(config, state):
+            async with agent(config, state):
                 first = await middle.hear(Status, lambda said: said.certificate_until > 0)
                 signing.ask(TOPIC, await middle.hear(Renew))
                 renewed = await middle.hear(Status, lambda said: said.certificate_until > first.certificate_until)
@@ -222,7 +209,7 @@ async def test_an_agent_goes_on_beyond_its_first_certificate(running_site: Runni
                     await asyncio.sleep(0.2)
             assert (state / "renewed.pem").stat().st_mode & 0o777 == 0o600
             await _is_let_in_by_the_new_one_alone(site, state)
-            async with living(config, state) as again:
+            async with agent(config, state) as again:
                 await middle.hear(Status, lambda said: said.online and said.instance != first.instance)
                 assert again._link.problem == ""
             answering.cancel()
@@ -244,7 +231,7 @@ async def test_a_renewed_one_that_the_broker_refuses_leaves_the_old_one_in_use(
         middle, state = Middle(site), tmp_path / "agent"
         config = configure(site, state)
         monkeypatch.setattr("agent.renewal.renew_at", lambda *_: 0.0)
-        async with middle.link, living(config, state) as daemon:
+        async with middle.link, agent(config, state) as daemon:
             request = (await middle.hear(Renew)).request
             foreign = pki.sign_request(site.pki, agent_uri("dev", "dev-1", 99), request, dt.datetime.now(dt.UTC))
             tried: list[str] = []

@@ -225,7 +225,7 @@ def test_a_witness_that_is_ready_after_the_source_had_gone_proves_nothing(store:
     world.deaf = {"prod-1"}
 
     def late() -> None:
-        (arm,) = [message for _, message in world.sent if isinstance(message, Arm)]
+        *_, arm = [message for _, message in world.sent if isinstance(message, Arm)]
         world.deaf = set()
         world._answer("prod-1", arm)
 
