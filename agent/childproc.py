@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from agent.journal import Log
-from probes.childwire import Configure, FromChild, ToChild, Unframer, frame
+from probes.child.protocol import Configure, FromChild, ToChild, Unframer, frame
 from wire.messages import Stop
 from wire.privileges import Capability, hand_on, mask
 

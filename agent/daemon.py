@@ -29,7 +29,7 @@ from agent.renewal import Renewal, in_child, switching, try_out
 from agent.rounds import Rounds
 from agent.spool import Spool
 from agent.upkey import Signer
-from probes.childwire import ChildArmed, Configure, FromChild, Ready, SourceDone, WitnessDone
+from probes.child.protocol import ChildArmed, Configure, FromChild, Ready, SourceDone, WitnessDone
 from wire.dial import parse_url
 from wire.envelope import BadMessage, pack_up
 from wire.messages import VERSION, Ack, Arm, Close, Go, Plan, Renewed, Resolve, Status, Stop, Up

@@ -19,7 +19,7 @@ from wire.mqtt import NotConnected
 
 FIRST_RESEND_S, MOST_RESEND_S = 5.0, 60.0
 LOOK_S = 60.0  # at the latest
-BATCHES_PER_S, AT_ONCE = 100.0, 256.0  # half of what the coordinator takes for a flood (`coordinator.floods`)
+BATCHES_PER_S, AT_ONCE = 100.0, 256.0  # half of what the coordinator takes for a flood (`coordinator.messaging.floods`)
 
 
 class Publisher(Protocol):

@@ -10,9 +10,9 @@ from typing import Any
 
 from cli.errors import Problem
 from cli.files import replace_file
-from cli.grid import where
-from cli.render import Paint, clean, parse_time, plural, short_ports
-from coordinator.baseline_file import BaselineErrors, baseline_text, load_baseline, parse_baseline
+from cli.show.grid import where
+from cli.show.render import Paint, clean, parse_time, plural, short_ports
+from coordinator.topology.baseline import BaselineErrors, baseline_text, load_baseline, parse_baseline
 from reachability.baseline import Baseline, Entry, Failing, Held, renewed
 from reachability.fold import Kind
 from reachability.ports import PortSet

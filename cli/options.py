@@ -43,7 +43,7 @@ class Endpoint:
 
 def duration(text: str) -> float:
     """The type of an option such as `10m`: seconds; a usage error for what is no duration."""
-    from coordinator.topology_values import parse_duration  # noqa: PLC0415 - most verbs read no YAML
+    from coordinator.topology.scalars import parse_duration  # noqa: PLC0415 - most verbs read no YAML
 
     try:
         return parse_duration(text)

@@ -11,28 +11,29 @@ from typing import Any
 
 import structlog
 
-from coordinator import pki, tasks
-from coordinator.brokercheck import BrokerCheck, Lack
-from coordinator.certificates import Ends, Renewals, Revocations
+from coordinator import tasks
+from coordinator.api.app import Api
+from coordinator.api.views import iso
+from coordinator.broker import pki
+from coordinator.broker.addresses import addresses_of
+from coordinator.broker.capabilities import BrokerCheck, Lack
+from coordinator.broker.external import broker_of
+from coordinator.broker.issuing import Ends, Renewals, Revocations
+from coordinator.broker.watchdog import Watchdog
 from coordinator.clock import WatchedClock
-from coordinator.collect import Collector
-from coordinator.echo import Echo
-from coordinator.estate import Estate
-from coordinator.external import broker_of
-from coordinator.floods import CUT_S, Floods
-from coordinator.listen import addresses_of
-from coordinator.orders import Controls
-from coordinator.post import Postman
-from coordinator.rounds import Engine
-from coordinator.runs import Runs
-from coordinator.scheduler import Scheduler
+from coordinator.messaging.floods import CUT_S, Floods
+from coordinator.messaging.receiver import Collector
+from coordinator.messaging.sender import Postman
+from coordinator.messaging.signers import Signers
+from coordinator.rounds.control_echo import Echo
+from coordinator.rounds.engine import Engine
+from coordinator.rounds.requests import Controls
+from coordinator.rounds.scheduler import Scheduler
+from coordinator.rounds.verify_runs import Runs
 from coordinator.settings import Settings
-from coordinator.signers import Signers
+from coordinator.state.estate import Estate
 from coordinator.store import Store
-from coordinator.views import iso
-from coordinator.watch import Watch
-from coordinator.watchdog import Watchdog
-from coordinator.web import Api
+from coordinator.topology.reload import Watch
 from reachability.life import Event
 from reachability.topology import Topology
 from wire.keyfiles import check_directory

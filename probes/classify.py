@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from probes.packet import ICMP
+from probes.packets.parse import ICMP
 from reachability.vocabulary import Reason, State
 
 Found = tuple[State, Reason]

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cli.grid import by_pair, live, pair_cell
-from cli.render import NO_PACKET, NO_SESSION
+from cli.show.grid import by_pair, live, pair_cell
+from cli.show.render import NO_PACKET, NO_SESSION
 
 Body = Mapping[str, Any]
 MOST_WORDS, MOST_GLYPHS = 8, 60  # environments: more than these, and the squares hold a glyph alone; no matrix at all

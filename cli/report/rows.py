@@ -7,8 +7,8 @@ import io
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cli.grid import by_pair
-from cli.render import clean
+from cli.show.grid import by_pair
+from cli.show.render import clean
 
 Body = Mapping[str, Any]
 COLUMNS = (

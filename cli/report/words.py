@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cli.coverage import lost_line
-from cli.evidence import controls, heard, sent, target, witness
-from cli.grid import counted, harm, headline, live, where
-from cli.render import parse_time, plural, short_ports
-from cli.trace import ANSWERS
+from cli.commands.coverage import lost_line
+from cli.show.evidence import controls, heard, sent, target, witness
+from cli.show.grid import counted, harm, headline, live, where
+from cli.show.render import parse_time, plural, short_ports
+from cli.show.trace import ANSWERS
 
 Body = Mapping[str, Any]
 MOST_ADDRESSES, MOST_PLACES, PORTS_WIDTH = 32, 6, 300  # JSON has all of them

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
+
 PULLED, MADE = "python:3.11-slim-bookworm", "segwatch-base:test"
 # What the hosts of the estate need, and segwatch's image is built with.
 PACKAGES = "python3,python3-venv,nftables,iproute2,redis-server,nginx-light,openssl,ca-certificates"

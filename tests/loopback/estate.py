@@ -7,11 +7,11 @@ from pathlib import Path
 import msgspec
 
 from agent import upkey
-from coordinator import pki
-from coordinator.broker import EmbeddedBroker
-from coordinator.listen import Listen
+from coordinator.broker import pki
+from coordinator.broker.addresses import Listen
+from coordinator.broker.embedded import EmbeddedBroker
 from reachability.topology import DeclaredAgent, Environment, Topology
-from tests.ports import free_port
+from tests.support.ports import free_port
 from wire.dial import Broker
 from wire.envelope import AnyUp, pack_up
 from wire.messages import Status

@@ -22,14 +22,14 @@ from agent.config import AgentConfig, Credentials, save
 from agent.daemon import GOODBYE_S, Daemon
 from agent.journal import open_log
 from agent.spool import Spool
-from coordinator import pki
-from coordinator.signers import NotKnownYet, Signers
-from probes.childwire import FromChild
+from coordinator.broker import pki
+from coordinator.messaging.signers import NotKnownYet, Signers
+from probes.child.protocol import FromChild
 from reachability.observation import Lookup, SourceReport, Target
 from reachability.vocabulary import Protocol, Reason, RoundKind
 from tests.loopback import fake_child
 from tests.loopback.estate import Site
-from tests.waiting import HANG_S, handle_of, has_ended, until
+from tests.support.waiting import HANG_S, handle_of, has_ended, until
 from wire.envelope import AnyUp
 from wire.messages import Ack, Arm, Armed, Batch, Close, Done, Go, Plan, Resolve, Resolved, Status, Stop
 from wire.mqtt import DISCONNECT_S, Link
@@ -40,7 +40,6 @@ Running = Callable[[], AbstractAsyncContextManager[Site]]
 # What waits for the network in vain then does so until the test is over: an end that waits for it is no end.
 NO_END_OF_WAITING = "import wire.dial, wire.mqtt; wire.dial.DIAL_S = wire.mqtt.DIAL_S = wire.mqtt.PUBLISH_S = 600.0"
 FAKE_CHILD = (sys.executable, fake_child.__file__)
-ROOT = Path(__file__).parents[2]
 M = TypeVar("M")
 
 

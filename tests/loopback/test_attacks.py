@@ -25,13 +25,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from structlog.testing import capture_logs
 
-from coordinator import pki
+from coordinator.broker import pki
+from coordinator.broker.addresses import Listen
 from coordinator.daemon import Daemon
-from coordinator.listen import Listen
 from coordinator.settings import Settings
 from reachability.observation import SourceReport, WitnessReport
 from tests.loopback.estate import Site, Voice
-from tests.waiting import HANG_S, until
+from tests.support.waiting import HANG_S, until
 from wire.dial import Broker, dial
 from wire.envelope import AnyUp
 from wire.messages import Ack, Armed, Batch, Done, Plan, Renew, Status

@@ -15,7 +15,7 @@ from nacl.signing import SigningKey
 from reachability.observation import Target
 from reachability.vocabulary import Protocol, RoundKind
 from tests.loopback.captured import System
-from tests.waiting import until
+from tests.support.waiting import until
 from wire.envelope import pack_up, seal
 from wire.messages import Batch, Done, Go, Plan, Status, Stop
 from wire.signing import Letter, open_down, pack_down, sign_up, split

@@ -16,14 +16,14 @@ import pytest
 from cryptography import x509
 
 from agent.config import AgentConfig
-from coordinator import pki
-from coordinator.broker import EmbeddedBroker
-from coordinator.certificates import Renewals
-from coordinator.listen import Listen
+from coordinator.broker import pki
+from coordinator.broker.addresses import Listen
+from coordinator.broker.embedded import EmbeddedBroker
+from coordinator.broker.issuing import Renewals
 from tests.loopback import brokers
 from tests.loopback.estate import Site
 from tests.loopback.test_agent import Middle, agent, configure
-from tests.waiting import HANG_S, until
+from tests.support.waiting import HANG_S, until
 from wire.certificates import agent_uri
 from wire.dial import Broker, dial
 from wire.messages import Renew, Renewed, Status

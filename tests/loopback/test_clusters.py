@@ -19,17 +19,17 @@ import pytest
 
 from agent.config import AgentConfig
 from agent.daemon import Daemon
-from coordinator import pki
-from coordinator.brokercheck import BrokerCheck
-from coordinator.collect import Collector
-from coordinator.echo import Echo
-from coordinator.estate import Estate
-from coordinator.external import ExternalBroker
-from coordinator.listen import Listen
-from coordinator.orders import Controls
-from coordinator.post import Postman
-from coordinator.rounds import Engine
-from coordinator.signers import Signers
+from coordinator.broker import pki
+from coordinator.broker.addresses import Listen
+from coordinator.broker.capabilities import BrokerCheck
+from coordinator.broker.external import ExternalBroker
+from coordinator.messaging.receiver import Collector
+from coordinator.messaging.sender import Postman
+from coordinator.messaging.signers import Signers
+from coordinator.rounds.control_echo import Echo
+from coordinator.rounds.engine import Engine
+from coordinator.rounds.requests import Controls
+from coordinator.state.estate import Estate
 from coordinator.store import Store, Taken
 from reachability.observation import SourceReport
 from reachability.topology import Topology
@@ -37,7 +37,7 @@ from tests.loopback import brokers
 from tests.loopback.brokers import Node
 from tests.loopback.estate import Site, estate
 from tests.loopback.test_agent import agent, configure
-from tests.ports import free_port
+from tests.support.ports import free_port
 from wire.mqtt import Link, NotConnected
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(540)]

@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from probes.connect import ConnectSource
-from probes.dialler import Dialler, Ended, Way, is_free
-from probes.flowbound import FlowBound
-from probes.job import Job
-from probes.patience import Patience
-from probes.routes import Routes
-from probes.sender import Bucket, Flows
-from probes.station import Station
-from probes.token import connect_ports, token
+from probes.context import Station
+from probes.host.routes import Routes
+from probes.kernel.dialler import Dialler, Ended, Way, is_free
+from probes.kernel.patience import Patience
+from probes.packets.flow_budget import FlowBound
+from probes.packets.raw_socket import Bucket, Flows
+from probes.packets.token import connect_ports, token
+from probes.source.job import Job
+from probes.sweep.connect import ConnectSource
 from reachability.observation import SourceReport, Target
 from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, Reason, State

@@ -20,14 +20,14 @@ from typing import Any
 import psutil
 import pytest
 
-from coordinator.broker import STOP_S
-from coordinator.web_listen import SHUTDOWN_S
-from tests.ports import free_port
-from tests.waiting import HANG_S, wait_for
+from coordinator.api.listen import SHUTDOWN_S
+from coordinator.broker.embedded import STOP_S
+from tests.support.paths import ROOT
+from tests.support.ports import free_port
+from tests.support.waiting import HANG_S, wait_for
 from wire.mqtt import DISCONNECT_S
 from wire.privileges import Held
 
-ROOT = Path(__file__).parents[2]
 SEGWATCH = str(Path(sys.executable).parent / "segwatch")
 
 
@@ -134,8 +134,8 @@ def test_it_and_its_broker_hold_no_privilege(running: Running) -> None:
 
 # Its pauses, and what waits for the network in vain, then last until the test is over: an end that waits for one is no end.
 NO_END_OF_WAITING = (
-    "import coordinator.daemon, coordinator.watch, wire.dial, wire.mqtt; "
-    "coordinator.daemon.REVIEW_S = coordinator.watch.LOOK_S = wire.dial.DIAL_S = wire.mqtt.DIAL_S = wire.mqtt.PUBLISH_S = 600.0"
+    "import coordinator.daemon, coordinator.topology.reload, wire.dial, wire.mqtt; "
+    "coordinator.daemon.REVIEW_S = coordinator.topology.reload.LOOK_S = wire.dial.DIAL_S = wire.mqtt.DIAL_S = wire.mqtt.PUBLISH_S = 600.0"
 )
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.brokercheck import BrokerCheck
+from coordinator.broker.capabilities import BrokerCheck
 from tests.loopback.estate import Site, estate
-from tests.waiting import HANG_S
+from tests.support.paths import ROOT
+from tests.support.waiting import HANG_S
 from wire.messages import Ack
 from wire.mqtt import Link
 
@@ -74,7 +75,7 @@ import asyncio, contextlib, sys
 from pathlib import Path
 
 from tests.loopback.estate import Site
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 from wire.mqtt import Link, NotConnected
 
 TOPIC = "segwatch/v1/check/disk"
@@ -131,7 +132,5 @@ def test_one_whose_disk_was_full_is_started_again_when_there_is_room(tmp_path: P
         ON_A_SMALL_DISK,
         then,
     ]
-    done = subprocess.run(
-        command, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=100, check=False
-    )
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=100, check=False)
     assert done.stdout.strip() == says, done.stderr

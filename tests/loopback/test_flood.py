@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from agent.config import Credentials
-from coordinator import pki
+from coordinator.broker import pki
 from reachability.observation import SourceReport
 from tests.loopback.estate import Voice
 from tests.loopback.test_coordinator import Running, coordinator
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 from wire.dial import Broker
 from wire.messages import Ack, Batch, Status
 from wire.mqtt import Link, NotConnected

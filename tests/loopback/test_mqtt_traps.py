@@ -15,7 +15,7 @@ from coordinator.store import Store
 from reachability.observation import SourceReport
 from tests.loopback.estate import Site
 from tests.loopback.halfbroker import ACCEPTED, CONNECT, SUBSCRIBE, WRONG_PROTOCOL, Peer, half_broker
-from tests.waiting import HANG_S, until
+from tests.support.waiting import HANG_S, until
 from wire import mqtt
 from wire.envelope import pack_up, unpack_up
 from wire.messages import Batch

@@ -15,12 +15,12 @@ from agent.config import AgentConfig
 from agent.losses import Clock
 from agent.outbox import Outbox
 from agent.spool import Spool
-from coordinator.pki import BROKER_NAME
+from coordinator.broker.pki import BROKER_NAME
 from reachability.observation import SourceReport
 from tests.loopback.estate import Voice
 from tests.loopback.test_agent import Middle, Running, agent, configure
 from tests.loopback.test_coordinator import coordinator, serves
-from tests.waiting import HANG_S, until, wait_for
+from tests.support.waiting import HANG_S, until, wait_for
 from wire.dial import Broker
 from wire.messages import Ack, Batch, Status
 from wire.mqtt import Link

@@ -25,7 +25,7 @@ from reachability.vocabulary import Protocol, RoundKind
 from tests.loopback import open_to_all
 from tests.loopback.estate import Site
 from tests.loopback.test_agent import Middle, arm, configure
-from tests.processes import command_line
+from tests.support.processes import command_line
 from wire.messages import Armed, Batch, Close, Done, Go, Status
 from wire.privileges import Capability, Held, mask
 
@@ -171,7 +171,7 @@ def answers(address: tuple[str, int]) -> bool:
 INSIDE = """
 import os, socket, subprocess, sys, threading
 from pathlib import Path
-from probes import privileges
+from probes.host import privileges
 assert privileges.confine() == (), "what could not be done"
 
 def refused(what, attempt):
@@ -246,7 +246,7 @@ def test_files_of_others_stay_theirs(open_path: Path) -> None:
     assert (other.stat().st_uid, (state / "own").stat().st_uid) == (0, NOBODY)
 
 
-SHOWN = "from cli.agentsandbox import lines; from pathlib import Path; import sys; print(*lines(Path(sys.argv[1]), ''), sep='\\n')"
+SHOWN = "from cli.agent.sandbox import lines; from pathlib import Path; import sys; print(*lines(Path(sys.argv[1]), ''), sep='\\n')"
 
 
 @pytest.mark.parametrize("alone", [False, True], ids=["host", "one-user-namespace"])

@@ -15,11 +15,11 @@ import msgspec
 import pytest
 
 from cli.errors import Problem
-from cli.trial_child import Outcome, TrialChild, Voice
-from cli.trial_destination import Destination
-from cli.trial_meeting import MOST_CALLERS, Caller, Meeting, Pasted, dial
-from cli.trial_source import Source, outside
-from probes.childwire import Configure, FromChild, Ready, SourceDone, Unframer, frame
+from cli.trial.child import Outcome, TrialChild, Voice
+from cli.trial.destination import Destination
+from cli.trial.meeting import MOST_CALLERS, Caller, Meeting, Pasted, dial
+from cli.trial.source import Source, outside
+from probes.child.protocol import Configure, FromChild, Ready, SourceDone, Unframer, frame
 from reachability.observation import (
     ArrivalRow,
     ControlResult,
@@ -31,8 +31,8 @@ from reachability.observation import (
     WitnessReport,
 )
 from reachability.vocabulary import Protocol, Reason, RoundKind, State
-from tests.ports import free_port
-from tests.waiting import HANG_S
+from tests.support.ports import free_port
+from tests.support.waiting import HANG_S
 from wire.envelope import BadMessage
 from wire.messages import Arm, Go
 from wire.trial import SENT, VERSION, Asked, Concluded, Line, Seal, Sent, digest, to_text

@@ -14,16 +14,17 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
-from coordinator import web as api
-from coordinator.brake import Halt
-from coordinator.floods import Floods
-from coordinator.metrics import Durations
-from coordinator.runs import Runs
-from coordinator.topology_file import TopologyErrors, parse_topology
-from coordinator.topology_yaml import MOST_VALUES, UnreadableError, read_yaml
-from tests.fuzz.target import ROOT, Fault, Shape, Target
+from coordinator.api import app as api
+from coordinator.api.metrics import Durations
+from coordinator.messaging.floods import Floods
+from coordinator.rounds.brake import Halt
+from coordinator.rounds.verify_runs import Runs
+from coordinator.topology.document import MOST_VALUES, UnreadableError, read_yaml
+from coordinator.topology.load import TopologyErrors, parse_topology
+from tests.fuzz.target import Fault, Shape, Target
 from tests.fuzz.targets.messages import assert_readable
-from tests.unit import sample
+from tests.support import sample
+from tests.support.paths import ROOT
 from wire.dial import parse_url
 from wire.topics import UpChannel, UpTopic, parse_up, up
 
@@ -280,22 +281,22 @@ TARGETS = (
         share=60,
     ),
     Target(
-        "topology", topology, _topologies, {"coordinator/topology_file.py": ("parse_topology", "_decoded", "located"), **{f"coordinator/topology_{name}.py": () for name in ("yaml", "values", "build", "checks")}, "coordinator/topology_schema.py": ("check", "_unknown_keys", "_missing_keys", "_twice", "_other", "_described")},
+        "topology", topology, _topologies, {"coordinator/topology/load.py": ("parse_topology", "_decoded", "located"), **{f"coordinator/topology/{name}.py": () for name in ("document", "scalars", "build", "consistency")}, "coordinator/topology/schema.py": ("check", "_unknown_keys", "_missing_keys", "_twice", "_other", "_described")},
         (
-            Fault("coordinator.topology_file:_decoded", "    except UnicodeDecodeError as error:", "    except KeyError as error:"),
-            Fault("coordinator.topology_file:FileErrors.__init__", "printable(problem.message)", "problem.message"),
-            Fault("coordinator.topology_values:parse_instant", "    except OverflowError:", "    except KeyError:"),
-            Fault("coordinator.topology_yaml:_Composer._count", "        if self.values > MOST_VALUES:", "        if False:"),
+            Fault("coordinator.topology.load:_decoded", "    except UnicodeDecodeError as error:", "    except KeyError as error:"),
+            Fault("coordinator.topology.load:FileErrors.__init__", "printable(problem.message)", "problem.message"),
+            Fault("coordinator.topology.scalars:parse_instant", "    except OverflowError:", "    except KeyError:"),
+            Fault("coordinator.topology.document:_Composer._count", "        if self.values > MOST_VALUES:", "        if False:"),
         ),
         Shape.TEXT, words=WORDS,
         share=1,
     ),
     Target(
-        "request", request, _requests, {"coordinator/web_access.py": ("allowed", "read_body"), "coordinator/explained.py": ("parse_port", "explain_cell"), "coordinator/web.py": ("Api._explained", "Api._acknowledge", "Api._verify", "_errors", "Api._matrix", "Api._finding", "Api._run", "Api._stop", "Api._resume")},
+        "request", request, _requests, {"coordinator/api/auth.py": ("allowed", "read_body"), "coordinator/api/explain.py": ("parse_port", "explain_cell"), "coordinator/api/app.py": ("Api._explained", "Api._acknowledge", "Api._verify", "_errors", "Api._matrix", "Api._finding", "Api._run", "Api._stop", "Api._resume")},
         (
-            Fault("coordinator.web_access:read_body", "    except (ValueError, RecursionError) as error:", "    except KeyError as error:"),
-            Fault("coordinator.web_access:allowed", "    if hmac.compare_digest(given, app[TOKEN].encode()):", "    if given:"),
-            Fault("coordinator.explained:parse_port", "not number.isdecimal()", "not number.isdigit()"),
+            Fault("coordinator.api.auth:read_body", "    except (ValueError, RecursionError) as error:", "    except KeyError as error:"),
+            Fault("coordinator.api.auth:allowed", "    if hmac.compare_digest(given, app[TOKEN].encode()):", "    if given:"),
+            Fault("coordinator.api.explain:parse_port", "not number.isdecimal()", "not number.isdigit()"),
         ),
         Shape.TEXT, words=(b"/api/v1/", b"?", b"&", b"%ff", b"%00", b"Authorization: Bearer ", b'{"', b"\\ud800", b"NaN", b"1e999", b"\xff"),
         share=1,

@@ -12,7 +12,7 @@ from nacl.signing import SigningKey
 from agent.allow import AllowList
 from agent.challenges import SLACK_S, Challenges
 from agent.rounds import Rounds
-from probes.childwire import (
+from probes.child.protocol import (
     ChildArmed,
     Configure,
     FromChild,
@@ -281,10 +281,10 @@ TARGETS = (
         share=6,
     ),
     Target(
-        "child", child, _streams, {"probes/childwire.py": ("Unframer.feed", "frame")},
+        "child", child, _streams, {"probes/child/protocol.py": ("Unframer.feed", "frame")},
         (
-            Fault("probes.childwire:Unframer.feed", "            if len(self._buffer) < 4 + length:", "            if False:"),
-            Fault("probes.childwire:Unframer.feed", "            except RecursionError as error:", "            except KeyError as error:"),
+            Fault("probes.child.protocol:Unframer.feed", "            if len(self._buffer) < 4 + length:", "            if False:"),
+            Fault("probes.child.protocol:Unframer.feed", "            except RecursionError as error:", "            except KeyError as error:"),
         ),
         share=20,
     ),

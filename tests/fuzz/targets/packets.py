@@ -7,16 +7,16 @@ from ipaddress import ip_address
 
 import numpy as np
 
-from coordinator.headers import headers
-from coordinator.pcapng import pcapng
-from probes import errqueue
-from probes.capture import SNAP, Batch
-from probes.cells import quotes, verify
-from probes.columns import split
-from probes.errqueue import Refusal
-from probes.frames import Template, is_at, who_has
-from probes.packet import ICMP, ICMP6, IPV4, IPV6, PAYLOAD, TCP, UDP, Packet, parse
-from probes.token import token
+from coordinator.packets.headers import headers
+from coordinator.packets.pcapng import pcapng
+from probes.kernel import error_queue
+from probes.kernel.error_queue import Refusal
+from probes.packets.build import Template, is_at, who_has
+from probes.packets.columns import split
+from probes.packets.parse import ICMP, ICMP6, IPV4, IPV6, PAYLOAD, TCP, UDP, Packet, parse
+from probes.packets.rx_ring import SNAP, Batch
+from probes.packets.token import token
+from probes.source.cell import quotes, verify
 from reachability.vocabulary import Protocol
 from tests.fuzz.target import Fault, Target
 from tests.fuzz.targets.rows import HERE, KEY, SIX, SYN, THERE
@@ -231,7 +231,7 @@ class _Socket:
 
 
 def refusal(data: bytes) -> None:
-    found = errqueue.next_refusal(_Socket(data))  # type: ignore[arg-type]
+    found = error_queue.next_refusal(_Socket(data))  # type: ignore[arg-type]
     if found is not None:
         assert isinstance(found, Refusal)
         ip_address(found.by)
@@ -266,41 +266,41 @@ def _answers() -> list[bytes]:
 
 TARGETS = (
     Target(
-        "packet", packet, _captured, {"probes/packet.py": ("parse", "_ipv4", "_ipv6", "_transport", "_tcp", "_options", "_icmp"), "probes/cells.py": ("verify", "quotes")},
+        "packet", packet, _captured, {"probes/packets/parse.py": ("parse", "_ipv4", "_ipv6", "_transport", "_tcp", "_options", "_icmp"), "probes/source/cell.py": ("verify", "quotes")},
         (
-            Fault("probes.packet:_options", "        if length < 2 or at + length > len(options):", "        if at + length > len(options):"),
-            Fault("probes.packet:_ipv4", ' or struct.unpack_from("!H", data, 6)[0] & 0x1FFF', ""),
-            Fault("probes.packet:_transport", "data[8 : 8 + PAYLOAD])\n        return packet\n    if", "data[8:])\n        return packet\n    if"),
-            Fault("probes.packet:_icmp", " and depth == 0", ""),
-            Fault("probes.packet:parse", "    except (struct.error, IndexError, ValueError):\n        return None\n    return None", "    except ValueError:\n        return None\n    return None"),
+            Fault("probes.packets.parse:_options", "        if length < 2 or at + length > len(options):", "        if at + length > len(options):"),
+            Fault("probes.packets.parse:_ipv4", ' or struct.unpack_from("!H", data, 6)[0] & 0x1FFF', ""),
+            Fault("probes.packets.parse:_transport", "data[8 : 8 + PAYLOAD])\n        return packet\n    if", "data[8:])\n        return packet\n    if"),
+            Fault("probes.packets.parse:_icmp", " and depth == 0", ""),
+            Fault("probes.packets.parse:parse", "    except (struct.error, IndexError, ValueError):\n        return None\n    return None", "    except ValueError:\n        return None\n    return None"),
         ),
         share=40,
     ),
     Target(
-        "columns", columns, _batches, {"probes/columns.py": ("split", "Columns.opens", "Columns.carries", "Columns._field", "Columns._address", "Columns._at")},
+        "columns", columns, _batches, {"probes/packets/columns.py": ("split", "Columns.opens", "Columns.carries", "Columns._field", "Columns._address", "Columns._at")},
         (
-            Fault("probes.columns:split", "(length >= header + least)", "(length >= header)"),
-            Fault("probes.columns:split", "(data[:, 0] == 0x45)", "(data[:, 0] >> 4 == 4)"),
+            Fault("probes.packets.columns:split", "(length >= header + least)", "(length >= header)"),
+            Fault("probes.packets.columns:split", "(data[:, 0] == 0x45)", "(data[:, 0] >> 4 == 4)"),
         ),
         share=4,
     ),
     Target(
-        "kept", kept, _packets, {"coordinator/headers.py": (), "coordinator/pcapng.py": ("block", "_packet")},
+        "kept", kept, _packets, {"coordinator/packets/headers.py": (), "coordinator/packets/pcapng.py": ("block", "_packet")},
         (
-            Fault("coordinator.headers:_tcp", "        if length < 1 or (kind != 1 and length < 2):", "        if length < 0:"),
-            Fault("coordinator.headers:headers", "    except (struct.error, IndexError, ValueError):", "    except ValueError:"),
-            Fault("coordinator.pcapng:_packet", 'max(len(data), packet["length"])', 'packet["length"]'),
+            Fault("coordinator.packets.headers:_tcp", "        if length < 1 or (kind != 1 and length < 2):", "        if length < 0:"),
+            Fault("coordinator.packets.headers:headers", "    except (struct.error, IndexError, ValueError):", "    except ValueError:"),
+            Fault("coordinator.packets.pcapng:_packet", 'max(len(data), packet["length"])', 'packet["length"]'),
         ),
         share=30,
     ),
     Target(
-        "refusal", refusal, _errors, {"probes/errqueue.py": ("next_refusal", "_address")},
-        (Fault("probes.errqueue:next_refusal", " or len(data) < _ERROR.size + _SOCKADDR_IN", ""),),
+        "refusal", refusal, _errors, {"probes/kernel/error_queue.py": ("next_refusal", "_address")},
+        (Fault("probes.kernel.error_queue:next_refusal", " or len(data) < _ERROR.size + _SOCKADDR_IN", ""),),
         share=60,
     ),
     Target(
-        "neighbour", neighbour, _answers, {"probes/frames.py": ("is_at",)},
-        (Fault("probes.frames:is_at", "    except (struct.error, IndexError, ValueError, TypeError):", "    except KeyError:"), Fault("probes.frames:is_at", "packet.hlim == 255 and ", "")),
+        "neighbour", neighbour, _answers, {"probes/packets/build.py": ("is_at",)},
+        (Fault("probes.packets.build:is_at", "    except (struct.error, IndexError, ValueError, TypeError):", "    except KeyError:"), Fault("probes.packets.build:is_at", "packet.hlim == 255 and ", "")),
         share=3,
     ),
 )  # fmt: skip

@@ -16,13 +16,13 @@ from typing import Any
 import msgspec
 from nacl.signing import SigningKey
 
-from coordinator.collect import Collector
-from coordinator.estate import Estate
-from coordinator.exchanges import Exchanges
-from coordinator.live import round_data
-from coordinator.pcapng import pcapng
-from coordinator.roster import AgentState
-from coordinator.signers import Signers
+from coordinator.messaging.receiver import Collector
+from coordinator.messaging.signers import Signers
+from coordinator.packets.exchanges import Exchanges
+from coordinator.packets.pcapng import pcapng
+from coordinator.rounds.in_flight import round_data
+from coordinator.state.estate import Estate
+from coordinator.state.roster import AgentState
 from coordinator.store import Report, Store
 from reachability import trace
 from reachability.evidence import conclude
@@ -33,7 +33,7 @@ from reachability.verdict import judge
 from tests.fuzz.target import Fault, Shape, Target
 from tests.fuzz.targets import identity, rows, samples
 from tests.fuzz.targets.messages import assert_readable
-from tests.unit import sample
+from tests.support import sample
 from wire.columns import encode_batch
 from wire.envelope import BadMessage, unpack_up
 from wire.messages import SCHEMA, Batch, Gap, Status
@@ -221,7 +221,7 @@ def _sent_by_dev() -> list[bytes]:
 TARGETS = (
     Target(
         "conclusion", conclusion, samples.bodies,
-        {"reachability/evidence.py": (), "reachability/facts.py": (), "reachability/challenge.py": (), "coordinator/timeline.py": (), "reachability/trace.py": ("follow", "_end", "_witnessed", "_reached")},
+        {"reachability/evidence.py": (), "reachability/facts.py": (), "reachability/challenge.py": (), "coordinator/packets/timeline.py": (), "reachability/trace.py": ("follow", "_end", "_witnessed", "_reached")},
         (
             Fault("reachability.challenge:ours", "    if any(pattern.is_beyond(times) for times in by_address.values()):", "    if False:"),
             Fault("wire.bounds:_text", '(name == "address" and kind in _HAVE_ADDRESS)', "False"),
@@ -233,19 +233,19 @@ TARGETS = (
         share=3,
     ),
     Target(
-        "collect", collect, _sent_by_dev, {"coordinator/collect.py": ("Collector.take", "Collector._batch"), "coordinator/signers.py": (), "coordinator/estate.py": ("Estate.take_status", "Estate.cannot_take"), "coordinator/roster.py": ("said", "is_old_news"), "coordinator/store/store.py": ("Store.take", "Store._add_reports"), "coordinator/store/spools.py": ("Spools.take", "Spools._missing", "Spools._hold", "Spools._settle")},
+        "collect", collect, _sent_by_dev, {"coordinator/messaging/receiver.py": ("Collector.take", "Collector._batch"), "coordinator/messaging/signers.py": (), "coordinator/state/estate.py": ("Estate.take_status", "Estate.cannot_take"), "coordinator/state/roster.py": ("said", "is_old_news"), "coordinator/store/store.py": ("Store.take", "Store._add_reports"), "coordinator/store/spools.py": ("Spools.take", "Spools._missing", "Spools._hold", "Spools._settle")},
         (
-            Fault("coordinator.collect:Collector._batch", "        if strange:", "        if False:"),
-            Fault("coordinator.signers:Signers.open", "        if not is_signed_up(known.key, sealed, signature):", "        if False:"),
-            Fault("coordinator.signers:Signers._check", "        if signer.uri != agent_uri(topic.environment, topic.agent):", "        if False:"),
-            Fault("coordinator.signers:Signers._check", "        if signer.generation < self._generation_of(topic.agent):", "        if False:"),
-            Fault("coordinator.signers:Signers._check", "        if self._clock() > signer.ends.timestamp():", "        if False:"),
-            Fault("coordinator.signers:Signers._signer", "        except _NO_CERTIFICATE as error:", "        except InvalidSignature as error:"),
-            Fault("coordinator.signers:Signers._signer", "            certificate.verify_directly_issued_by(self._ca)\n", ""),
+            Fault("coordinator.messaging.receiver:Collector._batch", "        if strange:", "        if False:"),
+            Fault("coordinator.messaging.signers:Signers.open", "        if not is_signed_up(known.key, sealed, signature):", "        if False:"),
+            Fault("coordinator.messaging.signers:Signers._check", "        if signer.uri != agent_uri(topic.environment, topic.agent):", "        if False:"),
+            Fault("coordinator.messaging.signers:Signers._check", "        if signer.generation < self._generation_of(topic.agent):", "        if False:"),
+            Fault("coordinator.messaging.signers:Signers._check", "        if self._clock() > signer.ends.timestamp():", "        if False:"),
+            Fault("coordinator.messaging.signers:Signers._signer", "        except _NO_CERTIFICATE as error:", "        except InvalidSignature as error:"),
+            Fault("coordinator.messaging.signers:Signers._signer", "            certificate.verify_directly_issued_by(self._ca)\n", ""),
             Fault("coordinator.store.spools:Spools.take", "        key = (agent, spool)", "        key = ('prod-1', spool)"),
             Fault("coordinator.store.spools:Spools.take", "        new = any(self._missing(key, acknowledged, sequence, sequence))", "        new = True"),
             Fault("wire.bounds:_checked", "if not (-most if name in _SIGNED else 0) <= value <= most:", "if False:"),
-            Fault("coordinator.estate:Estate.take_status", "if (status.name, status.environment) != (topic.agent, topic.environment) or declared != topic.environment:", "if False:"),
+            Fault("coordinator.state.estate:Estate.take_status", "if (status.name, status.environment) != (topic.agent, topic.environment) or declared != topic.environment:", "if False:"),
         ),
         Shape.MSGPACK,
         share=2,

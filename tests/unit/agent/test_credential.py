@@ -19,7 +19,7 @@ from agent.config import AgentConfig, ConfigError, load, save
 from agent.config import credential as files_of
 from agent.credential import CredentialError
 from agent.renewal import COMMAND, Held
-from coordinator import pki
+from coordinator.broker import pki
 from wire.certificates import agent_uri
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)

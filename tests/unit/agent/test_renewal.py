@@ -13,7 +13,7 @@ import structlog
 from structlog.testing import capture_logs
 
 from agent.renewal import ANSWER_S, Held, Renewal, RenewalError, switching
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 from wire.messages import Renew, Renewed
 
 DAY = 86400.0

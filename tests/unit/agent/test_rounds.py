@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from agent.allow import AllowList
 from agent.rounds import SOURCE_S, Rounds
-from probes.childwire import ChildArmed, SourceDone, ToChild, WitnessDone
+from probes.child.protocol import ChildArmed, SourceDone, ToChild, WitnessDone
 from reachability.observation import ControlTarget, Observation, SourceReport, Target, WitnessReport
 from reachability.vocabulary import Protocol, Reason, RoundKind, State
 from wire.messages import Arm, Armed, Close, Done, Go, Stop, Up

@@ -11,11 +11,10 @@ from agent.losses import Clock, Losses
 from agent.spool import Spool
 from agent.spool_schema import SpoolError
 from reachability.observation import SourceReport, WitnessReport
+from tests.support.paths import ROOT
 from wire.columns import encode_reports
 from wire.envelope import unpack_up
 from wire.messages import Ack, Batch, Gap
-
-ROOT = Path(__file__).parents[3]
 
 
 class Time:

@@ -18,7 +18,7 @@ from reachability.ports import ALL_PORTS, PortSet
 from reachability.topology import Path, Selector, Waiver
 from reachability.verdict import Evidence, Verdict
 from reachability.vocabulary import Declared, Protocol, Reachability, Result, State
-from tests.unit.sample import NOW
+from tests.support.sample import NOW
 
 LEAK = Verdict(reachability=Reachability.REACHABLE, row=1)
 SHUT = Verdict(reachability=Reachability.BLOCKED, row=15)

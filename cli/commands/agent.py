@@ -1,0 +1,132 @@
+"""`segwatch agent`: checks what it was given, then becomes the daemon."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from agent.bundle import BundleError, read_bundle
+from agent.config import AgentConfig, ConfigError, load
+from agent.lock import held
+from cli.agent.file import install, parse_agent_yaml
+from cli.errors import Problem
+from cli.options import common, look
+from wire.keyfiles import Exposed, check_key
+
+LACKING = 1
+
+
+@click.command(
+    "agent",
+    epilog="Example: segwatch agent --bundle dev-1.tar --state-dir /var/lib/segwatch",
+)
+@click.option("--bundle", type=click.Path(path_type=Path), metavar="FILE", help="What `segwatch pki agent` made.")
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="The same as YAML; paths beside it.")
+@click.option(
+    "--state-dir", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Its own; made when absent."
+)
+@click.option("--user", metavar="NAME", help="Run as this user; segwatch, when started as root where there is one.")
+@click.option("--check", is_flag=True, help="Say what it holds and lacks, and end: 0 all there, 1 something lacks.")
+@click.option("--log", type=click.Choice(["json", "console"]), help="The form of its log; JSON unless on a terminal.")
+@common
+def command(
+    bundle: Path | None, config: Path | None, state_dir: Path | None, user: str | None, check: bool, log: str | None
+) -> int:
+    """The daemon in an environment.
+
+    It probes other environments for the coordinator, witnesses what arrives here, and listens on no port. The bundle
+    or configuration is needed once: later starts find it in the state directory.
+    """
+    if bundle is not None and config is not None:
+        raise Problem("--bundle and --config both say who it is; give one of them")
+    directory = _prepare(bundle, config, state_dir)
+    if check:
+        return _check(load(directory), directory, user)
+    arguments = [sys.executable, "-P", "-m", "agent", "--state-dir", str(directory)]
+    arguments += ["--log", log] if log else []
+    arguments += ["--user", user] if user else []
+    arguments += ["--verbose"] if look().verbose else []
+    sys.stdout.flush()
+    # A process of its own: the idle daemon holds nothing of what a command line needs.
+    os.execv(sys.executable, arguments)  # noqa: S606 - no shell is wanted
+    return 0
+
+
+def _prepare(bundle: Path | None, config: Path | None, state_dir: Path | None) -> Path:
+    """Leave a checked configuration in the state directory, and return that."""
+    try:
+        if bundle is not None:
+            parsed, files = read_bundled(bundle)
+            return _install(parsed, files, state_dir)
+        if config is not None:
+            parsed = parse_agent_yaml(_read(config), str(config))
+            named = parsed.credentials
+            paths = {"certificate": named.certificate, "key": named.key, "ca": named.ca}
+            read = {kind: _read(config.parent / path) for kind, path in paths.items()}
+            check_key(config.parent / named.key)
+            return _install(parsed, {**read, "coordinator": _read(config.parent / named.coordinator)}, state_dir)
+        if state_dir is None:
+            raise Problem("who is it? Give --bundle FILE or --config FILE, with --state-dir DIR")
+        load(state_dir)
+    except (BundleError, ConfigError, Exposed) as error:
+        raise Problem(str(error)) from error
+    return state_dir
+
+
+def read_bundled(bundle: Path) -> tuple[AgentConfig, dict[str, bytes]]:
+    """A bundle's configuration and credentials (`certificate`, `key`, `ca`, `coordinator`), checked; Problem says what is wrong."""
+    try:
+        files = read_bundle(bundle)
+        check_key(bundle)
+    except (BundleError, Exposed) as error:
+        raise Problem(str(error)) from error
+    kinds = {"certificate": "agent.pem", "key": "agent.key", "ca": "ca.pem", "coordinator": "coordinator.pub"}
+    parsed = parse_agent_yaml(files["agent.yaml"], f"{bundle}: agent.yaml")
+    return parsed, {kind: files[name] for kind, name in kinds.items()}
+
+
+def _install(config: AgentConfig, files: dict[str, bytes], state_dir: Path | None) -> Path:
+    directory = state_dir or (Path(config.state_dir) if config.state_dir else None)
+    if directory is None:
+        raise Problem("where is its state to be? Give --state-dir DIR")
+    return leave(config, files, directory)
+
+
+def leave(config: AgentConfig, files: dict[str, bytes], directory: Path) -> Path:
+    """Write configuration and credentials into a state directory that no agent holds, and check what is there then."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with held(directory):
+            install(config, files, directory)
+        load(directory)
+    except OSError as error:
+        raise Problem(f"{directory}: {error.strerror or error}") from error
+    except ConfigError as error:
+        raise Problem(str(error)) from error
+    return directory
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(2 * 1024 * 1024)
+    except OSError as error:
+        raise Problem(f"{path}: {error.strerror}") from error
+
+
+def _check(config: AgentConfig, state_dir: Path, user: str | None) -> int:
+    from cli.agent.check import examine  # noqa: PLC0415 - needs cryptography, which only this needs
+
+    click.echo(f"segwatch agent {config.name} of {config.environment}")
+    lacking = 0
+    for line in examine(config, state_dir, user or config.user, dt.datetime.now(dt.UTC)):
+        lacking += bool(line.lacks)
+        click.echo(f"  {'LACKS' if line.lacks else 'holds'}  {line.what:<12} {line.holds or line.lacks[0]}".rstrip())
+        for more in line.lacks if line.holds else line.lacks[1:]:
+            click.echo(f"{'':21}{more}")
+    click.echo("It holds all that it needs." if not lacking else f"It lacks {lacking} of what it needs.")
+    return LACKING if lacking else 0
