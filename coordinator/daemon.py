@@ -7,13 +7,12 @@ import contextlib
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
 
 import structlog
 
 from coordinator import tasks
-from coordinator.api.app import Api
-from coordinator.api.views import iso
+from coordinator.api.app import Api, Served
+from coordinator.api.status import status_of
 from coordinator.broker import pki
 from coordinator.broker.addresses import addresses_of
 from coordinator.broker.capabilities import BrokerCheck, Lack
@@ -21,6 +20,7 @@ from coordinator.broker.external import broker_of
 from coordinator.broker.issuing import Ends, Renewals, Revocations
 from coordinator.broker.watchdog import Watchdog
 from coordinator.clock import WatchedClock
+from coordinator.json_types import Body, iso
 from coordinator.messaging.floods import CUT_S, Floods
 from coordinator.messaging.receiver import Collector
 from coordinator.messaging.sender import Postman
@@ -67,7 +67,9 @@ class Daemon:
         clock.stepped.append(self.estate.clock_stepped)
         self._revocations = Revocations(settings.pki, self.estate.generations, self._revoke)
         self._tell(self.estate.revoke(self._revocations.held))
-        self.broker = broker_of(settings, topology, self._revocations.held)
+        self.broker = broker_of(
+            settings.broker, topology, settings.pki, settings.state_dir, settings.listen, self._revocations.held
+        )
         self._lacks: tuple[Lack, ...] | None = None  # what the broker cannot do, once that was tried
         self.link = Link(
             self.broker.endpoint(),
@@ -104,7 +106,17 @@ class Daemon:
         self._scheduler = Scheduler(
             self.estate, self.engine.cycle, held=lambda: "verify" if self.runs.active else self.engine.stopped
         )
-        self._api = Api(self)
+        self._api = Api(
+            Served(
+                estate=self.estate,
+                engine=self.engine,
+                runs=self.runs,
+                floods=self.floods,
+                connected=lambda: self.link.connected,
+                status=self.more_status,
+                certificates=self.own_certificates,
+            )
+        )
 
     def stop(self) -> None:
         """End in good order, soon."""
@@ -150,31 +162,19 @@ class Daemon:
             self.store.close()
         log.info("coordinator ended")
 
-    def more_status(self) -> dict[str, Any]:
+    def more_status(self) -> Body:
         """What only the daemon knows, for the API's status."""
-        refused, refusals = self.watch.refused, self._collector.refusals
-        web, halt = self._settings.web, self.engine.brake.halt
-        return {
-            "version": VERSION,
-            "started": iso(self.estate.started),
-            "topology_loaded": iso(self.watch.loaded_at),
-            "topology_refused": {"at": iso(refused.at), "errors": list(refused.errors)} if refused else None,
-            "store": {"problem": self.estate.problem or None},
-            "broker": {
-                "kind": "external" if self._settings.broker else "embedded",
-                "connected": self.link.connected,
-                "problem": self.link.problem or None,
-                "lacks": None
-                if self._lacks is None
-                else [{"name": lack.name, "text": lack.text} for lack in self._lacks],
-            },
-            "stopped": halt.reason if halt else None,
-            "stopped_at": iso(halt.at) if halt else None,
-            "stopped_by": halt.by or None if halt else None,
-            "floods": self.floods.body(),
-            "refused": {"count": refusals.count, "newest": list(refusals.newest)},
-            "web": f"http://{f'[{web.dial}]' if ':' in web.dial else web.dial}:{web.port}" if web else None,
-        }
+        return status_of(
+            self._settings,
+            started=self.estate.started,
+            problem=self.estate.problem,
+            watch=self.watch,
+            link=self.link,
+            lacks=self._lacks,
+            halt=self.engine.brake.halt,
+            floods=self.floods,
+            refusals=self._collector.refusals,
+        )
 
     def own_certificates(self) -> dict[str, tuple[float, float]]:
         """Holder to from when until when its certificate is valid, epoch seconds."""

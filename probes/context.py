@@ -7,11 +7,12 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from probes.host.routes import NoRoute, Route, Routes
+from probes.host.routes import NoRoute, Routes
 from probes.packets.build import TTL, Template
 from probes.packets.flow_budget import FlowBound
 from probes.packets.parse import Packet
 from probes.packets.raw_socket import Bucket, Flows, Wire
+from probes.packets.route import Route
 from probes.packets.rx_ring import Capture
 from probes.packets.tx_ring import Transmitters
 from reachability.vocabulary import Protocol, Reason

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
-from agent.bundle import BundleError, read_bundle
+from agent.bundle import BundleError
 from agent.config import AgentConfig, ConfigError, load
-from agent.lock import held
-from cli.agent.file import install, parse_agent_yaml
+from cli.agent.file import parse_agent_yaml
+from cli.agent.setup import leave, read_bundled
 from cli.errors import Problem
 from cli.options import common, look
 from wire.keyfiles import Exposed, check_key
@@ -77,37 +77,11 @@ def _prepare(bundle: Path | None, config: Path | None, state_dir: Path | None) -
     return state_dir
 
 
-def read_bundled(bundle: Path) -> tuple[AgentConfig, dict[str, bytes]]:
-    """A bundle's configuration and credentials (`certificate`, `key`, `ca`, `coordinator`), checked; Problem says what is wrong."""
-    try:
-        files = read_bundle(bundle)
-        check_key(bundle)
-    except (BundleError, Exposed) as error:
-        raise Problem(str(error)) from error
-    kinds = {"certificate": "agent.pem", "key": "agent.key", "ca": "ca.pem", "coordinator": "coordinator.pub"}
-    parsed = parse_agent_yaml(files["agent.yaml"], f"{bundle}: agent.yaml")
-    return parsed, {kind: files[name] for kind, name in kinds.items()}
-
-
 def _install(config: AgentConfig, files: dict[str, bytes], state_dir: Path | None) -> Path:
     directory = state_dir or (Path(config.state_dir) if config.state_dir else None)
     if directory is None:
         raise Problem("where is its state to be? Give --state-dir DIR")
     return leave(config, files, directory)
-
-
-def leave(config: AgentConfig, files: dict[str, bytes], directory: Path) -> Path:
-    """Write configuration and credentials into a state directory that no agent holds, and check what is there then."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with held(directory):
-            install(config, files, directory)
-        load(directory)
-    except OSError as error:
-        raise Problem(f"{directory}: {error.strerror or error}") from error
-    except ConfigError as error:
-        raise Problem(str(error)) from error
-    return directory
 
 
 def _read(path: Path) -> bytes:

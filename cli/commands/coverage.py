@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -12,17 +12,11 @@ from cli import options
 from cli.client import Client
 from cli.options import Endpoint
 from cli.show.grid import sentence
-from cli.show.render import Paint, clean, clock, paint, percent, plural, show, table
+from cli.show.losses import lost_line
+from cli.show.render import Paint, paint, percent, plural, show, table
 
 Body = Mapping[str, Any]
 _COLUMNS = ("inconclusive", "stale", "not_run")
-_WHY = {
-    "bytes": "its spool was full",
-    "age": "it could not send them for too long",
-    "disk": "its disk was full",
-    "size": "too large for a message",
-    "gone": "it does not say why",
-}
 
 
 @click.command("coverage", epilog="Example: segwatch coverage --state-dir /var/lib/segwatch")
@@ -69,13 +63,6 @@ def listing(body: Body, style: Paint) -> list[str]:
     if not whole:
         lines.append("  segwatch matrix --cells shows which cells; segwatch explain --from A --to B --port P shows why")
     return lines
-
-
-def lost_line(agent: str, lost: Body, when: Callable[[str | None], str] = clock) -> str:
-    """`dev-1: 12 reports lost, made 10:00:01 to 10:03:00 UTC (its spool was full)`; `when` writes the times."""
-    why = ", ".join(_WHY.get(word, clean(word)) for word in lost["why"])
-    times = " to ".join(dict.fromkeys((when(lost["from"]), when(lost["to"]))))
-    return f"{agent}: {plural(lost['reports'], 'report')} lost, made {times} UTC ({why})"
 
 
 def _count(count: int, style: Paint, tone: str) -> str:

@@ -35,6 +35,6 @@ def command(*, endpoint: Endpoint, web: bool) -> None:
         raise Problem("the dashboard needs a terminal", "Without one: segwatch matrix, segwatch findings.")
     if not options.look().color:
         os.environ["NO_COLOR"] = "1"  # textual reads it when it is imported
-    from cli.show.dashboard import Dashboard  # noqa: PLC0415 - textual is slow to import, and not for the other verbs
+    from cli.dashboard.app import Dashboard  # noqa: PLC0415 - textual is slow to import, and not for the other verbs
 
     Dashboard(client).run()

@@ -11,8 +11,9 @@ import click
 from cli import options
 from cli.client import Client
 from cli.options import Endpoint
+from cli.show.cells import cell_table
 from cli.show.grid import counted, grid, legend, live, sentence
-from cli.show.render import GLYPHS, NO_PACKET, NO_SESSION, Paint, clip, paint, plural, short_ports, show, table
+from cli.show.render import Paint, paint, plural, show
 
 Body = Mapping[str, Any]
 
@@ -46,34 +47,3 @@ def overview(body: Body, coverage: Body, findings: Sequence[Body], style: Paint)
     if "cells" in body:
         lines += ["", *cell_table(body["cells"], style)]
     return lines
-
-
-def cell_table(cells: Sequence[Body], style: Paint) -> list[str]:
-    """A line a range of cells: what it is, what came out, and why."""
-    rows = [[style(text, "dim") for text in ("  from", "to", "ports", "declared", "reachability", "why")]]
-    rows += [cell_row(cell, style) for cell in cells]
-    return table(rows, gap=1)
-
-
-def cell_row(cell: Body, style: Paint) -> list[str]:
-    """The columns of a cell's line."""
-    glyph, tone = GLYPHS[cell["result"]]
-    if cell["result"] == "pass" and cell["declared"] == "denied":
-        glyph = NO_PACKET if cell["reachability"] == "blocked" else NO_SESSION
-    to = f"{cell['destination']} {cell['address']}" + (f" {cell['service']}" if cell["service"] else "")
-    return [
-        f"{style(glyph, tone)} {clip(cell['agent'], 12)}",
-        clip(to, 32),
-        short_ports(cell["ports"], cell["protocol"], 16),
-        cell["declared"],
-        clip(cell["reachability"] or cell["result"], 15),
-        style(_why(cell), tone if cell["result"] != "pass" else ""),
-    ]
-
-
-def _why(cell: Body) -> str:
-    if cell["reachability"] is None:
-        return str(cell["result"])
-    if cell["result"] in {"stale", "waived"}:
-        return f"{cell['result']}, {cell['reason']}"
-    return str(cell["reason"]) if cell["proof"] == "none" else f"{cell['proof']}, row {cell['row']}"

@@ -13,14 +13,14 @@ import click
 from cli import baseline as known
 from cli import options
 from cli.client import POLL_S, Client
-from cli.commands.coverage import lost_line
 from cli.errors import Problem
 from cli.following import SOCKET_WAIT_S, Progress, follow
+from cli.formats import table as formats
 from cli.journal import STDOUT, as_errors
 from cli.loading import load
 from cli.options import Endpoint
-from cli.show import reports
 from cli.show.grid import live, sentence, where
+from cli.show.losses import lost_line
 from cli.show.render import Paint, clean, labelled, paint, plural, short_ports, show, table, visible
 from cli.show.roster import notes
 from cli.show.summary import headwords
@@ -38,14 +38,14 @@ _TONES = {"PASS": "good", "FAIL": "bad"}
     "verify",
     epilog="Example: segwatch verify --state-dir /var/lib/segwatch --baseline known.yaml --report junit=segwatch.xml",
 )
-@options.output("table", *reports.FORMATS)
+@options.output("table", *formats.FORMATS)
 @click.option(
     "--report",
     "to_write",
-    type=reports.report,
+    type=formats.report,
     multiple=True,
     metavar="FORMAT=FILE",
-    help=f"Write this run to a file, too: {', '.join(reports.FORMATS)}; as often as you like.",
+    help=f"Write this run to a file, too: {', '.join(formats.FORMATS)}; as often as you like.",
 )
 @click.option("--cells", is_flag=True, help="With json: this run's cells too, as `matrix --cells` has them.")
 @click.option("--sweep", is_flag=True, help="A sweep too: all of probing.sweep.ports, not the cycle's ports alone.")
@@ -92,7 +92,7 @@ def command(
     *,
     endpoint: Endpoint,
     output: str,
-    to_write: Sequence[reports.Report],
+    to_write: Sequence[formats.Report],
     cells: bool,
     sweep: bool,
     source: str | None,
@@ -115,7 +115,7 @@ def command(
     -f FILE names the declared topology as your checkout has it: reports point into it, and it must be the one that the
     coordinator has in force.
     """
-    reports.check(to_write)
+    formats.check(to_write)
     held = _baseline(baseline, write_baseline, owner)
     end = _end(until) if write_baseline is not None else None
     client = Client(endpoint)
@@ -136,13 +136,13 @@ def command(
     if held is not None:
         body = known.hold(body, held)
     code = exit_code(body["result"]["result"], allow_inconclusive)
-    uri = reports.uri_of(topology, in_force)
+    uri = formats.uri_of(topology, in_force)
     if output == "table":
         lines = [*report(body, paint()), f"exit {code}"]
         show(lines if code == PASS else as_errors(lines, STDOUT))
     else:
-        click.echo(reports.FORMATS[output](body, uri), nl=False)
-    reports.write(to_write, body, uri)
+        click.echo(formats.FORMATS[output](body, uri), nl=False)
+    formats.write(to_write, body, uri)
     return code
 
 
@@ -156,7 +156,7 @@ def _baseline(read: Path | None, write: Path | None, owner: str | None) -> Basel
         return None if read is None else known.load(read)
     if not owner or not owner.strip():
         raise click.UsageError("--write-baseline needs --owner NAME: who answers for what fails")
-    reports.check([("baseline", write)])
+    formats.check([("baseline", write)])
     return known.load(write, missing_ok=True)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from agent.config import AgentConfig, ConfigError, Credentials, load, save
-from cli.commands.agent import leave, read_bundled
+from cli.agent.setup import leave, read_bundled
 from cli.errors import Problem
 from cli.install import units
 from cli.install.host import Host

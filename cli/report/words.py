@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cli.commands.coverage import lost_line
 from cli.show.evidence import controls, heard, sent, target, witness
 from cli.show.grid import counted, harm, headline, live, where
+from cli.show.losses import lost_line
 from cli.show.render import parse_time, plural, short_ports
 from cli.show.trace import ANSWERS
 

@@ -12,7 +12,7 @@ from cli.trial.asked import resolve
 from cli.trial.child import Outcome, TrialChild, Voice, cells_of, with_child
 from cli.trial.meeting import Caller, dial
 from coordinator.rounds.requests import go
-from probes.kinds.udp import REQUESTS
+from probes.protocols.udp_payloads import REQUESTS
 from reachability.evidence import conclude
 from reachability.observation import OUTSIDE, ControlTarget, RoundData, SourceReport
 from reachability.ports import PortSet

@@ -9,42 +9,55 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import structlog
 from aiohttp import web
 from msgspec.structs import asdict
 
 from coordinator.api import explain, metrics, views
 from coordinator.api.auth import FROM_SOCKET, OPEN, TOKEN, ApiError, allowed, is_loopback, is_set, read_body, token_of
-from coordinator.api.explain import NothingToExplainError
+from coordinator.api.errors import errors
+from coordinator.api.explain import Shown
 from coordinator.api.listen import listen_on, make_runner
 from coordinator.api.report import report, snapshot
+from coordinator.api.traced import trace_body
+from coordinator.api.verify import body_of
 from coordinator.broker.addresses import Listen
+from coordinator.json_types import Body
+from coordinator.messaging.floods import Floods
 from coordinator.packets.exchanges import Exchanges
-from coordinator.rounds.trace import CannotTraceError, trace
-from coordinator.rounds.verify_runs import Stopped
-from coordinator.store import StoreError
+from coordinator.rounds.engine import Engine
+from coordinator.rounds.trace import NOT_PLANNED, CannotTraceError, trace
+from coordinator.rounds.verify_runs import Runs, Stopped
+from coordinator.state.estate import Estate
 from coordinator.tasks import costs, tasks
-
-if TYPE_CHECKING:  # the daemon serves this API
-    from coordinator.daemon import Daemon
 
 SOCKET = "coordinator.sock"
 MOST_BODY = 64 * 1024
 MOST_WORDS = 500
 
-log = structlog.get_logger("web")
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """What the API tells of and steers."""
+
+    estate: Estate
+    engine: Engine
+    runs: Runs
+    floods: Floods
+    connected: Callable[[], bool]  # to the broker
+    status: Callable[[], Body]  # what only the daemon knows
+    certificates: Callable[[], Mapping[str, tuple[float, float]]]  # holder -> from when until when, epoch seconds
 
 
 class Api:
-    """Answers for one daemon."""
+    """Answers for one coordinator."""
 
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
+    def __init__(self, served: Served) -> None:
+        self._served = served
 
     @contextlib.asynccontextmanager
     async def serving(self, state_dir: Path, listen: Listen | None) -> AsyncIterator[None]:
@@ -67,7 +80,7 @@ class Api:
             (state_dir / SOCKET).unlink(missing_ok=True)
 
     def _app(self, *, from_socket: bool, token: str, is_open: bool) -> web.Application:
-        app = web.Application(middlewares=[_errors, allowed], client_max_size=MOST_BODY)
+        app = web.Application(middlewares=[errors, allowed], client_max_size=MOST_BODY)
         app[FROM_SOCKET], app[TOKEN], app[OPEN] = from_socket, token, is_open
         v1 = "/api/v1"
         app.add_routes(
@@ -99,26 +112,26 @@ class Api:
     # -- reading --------------------------------------------------------------------------------------------------
 
     async def _healthz(self, _: web.Request) -> web.Response:
-        broker, store = self._daemon.link.connected, not self._daemon.estate.problem
+        broker, store = self._served.connected(), not self._served.estate.problem
         body = {"status": "ok" if broker and store else "degraded", "broker": broker, "store": store}
         return web.json_response(body, status=200 if broker and store else 503)
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        estate = self._daemon.estate
+        estate = self._served.estate
         text = metrics.exposition(
             estate.topology,
             estate.cells(),
             estate.book.findings,
             estate.agents.values(),
-            self._daemon.engine.durations,
+            self._served.engine.durations,
             losses=estate.losses,
-            floods=self._daemon.floods,
-            certificates=self._daemon.own_certificates(),
+            floods=self._served.floods,
+            certificates=self._served.certificates(),
         )
         return web.Response(text=text, headers={"Content-Type": metrics.CONTENT_TYPE})
 
     async def _status(self, _: web.Request) -> web.Response:
-        estate = self._daemon.estate
+        estate = self._served.estate
         body = views.status(
             estate.topology,
             estate.agents.values(),
@@ -126,23 +139,23 @@ class Api:
             estate.book.findings,
             now=estate.clock(),
             losses=estate.losses,
-            **self._daemon.more_status(),
+            **self._served.status(),
         )
         return _json(body)
 
     async def _matrix(self, request: web.Request) -> web.Response:
-        estate = self._daemon.estate
+        estate = self._served.estate
         run = request.query.get("run")
-        if run is not None and self._daemon.runs.body(run, with_cells=False) is None:
+        if run is not None and self._served.runs.get(run) is None:
             raise ApiError(404, f"there is no run '{run}'")
         return _json(views.matrix(estate.topology, estate.cells(run=run), with_cells=is_set(request, "cells")))
 
     async def _findings(self, _: web.Request) -> web.Response:
-        estate = self._daemon.estate
+        estate = self._served.estate
         return _json(views.findings(estate.topology, estate.book.findings))
 
     async def _finding(self, request: web.Request) -> web.Response:
-        estate = self._daemon.estate
+        estate = self._served.estate
         name = request.match_info["id"]
         found = estate.book.get(name)
         if found is None:
@@ -150,51 +163,52 @@ class Api:
         return _json(views.finding_body(estate.topology, found))
 
     async def _coverage(self, _: web.Request) -> web.Response:
-        estate = self._daemon.estate
+        estate = self._served.estate
         return _json(views.coverage_body(estate.topology, estate.cells(), estate.losses))
 
     async def _history(self, _: web.Request) -> web.Response:
-        estate = self._daemon.estate
+        estate = self._served.estate
         book = {finding.id: finding for finding in estate.book.findings}
         return _json(views.history(estate.store.events(), estate.topology, book))
 
     async def _gaps(self, _: web.Request) -> web.Response:
-        estate = self._daemon.estate
+        estate = self._served.estate
         return _json(views.gaps_body(estate.topology, estate.store.gaps()))
 
     async def _report(self, _: web.Request) -> web.Response:
         """Of one moment; put together in a thread, so that rounds go on meanwhile."""
-        taken = snapshot(self._daemon.estate)
+        taken = snapshot(self._served.estate)
         text = await asyncio.to_thread(lambda: json.dumps(report(taken)))
         return web.json_response(text=text)
 
     async def _explain(self, request: web.Request) -> web.Response:
-        return _json(self._explained(request.query))
+        return _json(self._explained(request.query)[0])
 
-    def _explained(self, query: Mapping[str, Any]) -> views.Body:
-        estate = self._daemon.estate
+    def _explained(self, query: Mapping[str, Any]) -> tuple[Body, Shown | None]:
+        """The body, and the cell that it is about."""
+        estate = self._served.estate
         cells, exchanges = estate.cells(), Exchanges(estate.store.group_of)
         if "finding" in query:
             found = estate.book.get(query["finding"])
             if found is None:
                 raise self._no_finding(query["finding"])
-            events = estate.store.events()
-            return explain.explain_finding(estate.topology, estate.plan, cells, found, events, exchanges)
+            shown = explain.of_finding(estate.plan, cells, found)
+            return explain.explain_finding(estate.topology, found, shown, estate.store.events(), exchanges), shown
         missing = [name for name in ("from", "to", "port") if name not in query]
         if missing:
             raise ApiError(400, f"explain needs finding, or from, to and port; {', '.join(missing)} is not given")
-        asked = (query["from"], query["to"], query["port"])
-        return explain.explain_cell(estate.topology, estate.plan, cells, asked, exchanges)
+        asked = explain.find_cell(estate.plan, cells, (query["from"], query["to"], query["port"]))
+        return explain.explain_cell(estate.topology, asked, exchanges), asked
 
     async def _packets(self, request: web.Request) -> web.Response:
-        estate, name = self._daemon.estate, request.match_info["id"]
+        estate, name = self._served.estate, request.match_info["id"]
         found = estate.book.get(name)
         if found is None:
             raise self._no_finding(name)
         return _json({"finding": found.id, "exchanges": Exchanges(estate.store.group_of).of_finding(found)})
 
     async def _plan(self, _: web.Request) -> web.Response:
-        estate = self._daemon.estate
+        estate = self._served.estate
         by_agent = {agent: [asdict(task) for task in tasks(estate.plan, agent)] for agent in estate.topology.agents()}
         cost = [
             {name: getattr(entry, name) for name in entry.__dataclass_fields__}
@@ -204,10 +218,10 @@ class Api:
 
     async def _run(self, request: web.Request) -> web.Response:
         name = request.match_info["id"]
-        body = self._daemon.runs.body(name, with_cells=is_set(request, "cells"))
-        if body is None:
+        run = self._served.runs.get(name)
+        if run is None:
             raise ApiError(404, f"there is no run '{name}'; a coordinator that was restarted has forgotten its runs")
-        return _json(body)
+        return _json(body_of(run, with_cells=is_set(request, "cells")))
 
     # -- steering -------------------------------------------------------------------------------------------------
 
@@ -218,12 +232,12 @@ class Api:
         if not isinstance(by, str) or not isinstance(reason, str):
             raise ApiError(400, "an acknowledgement needs `by` and `reason`")
         try:
-            self._daemon.estate.acknowledge(name, by, reason)
+            self._served.estate.acknowledge(name, by, reason)
         except KeyError:
             raise self._no_finding(name) from None
         except ValueError as error:
             raise ApiError(409, str(error)) from error
-        found = self._daemon.estate.book.get(name)
+        found = self._served.estate.book.get(name)
         assert found is not None
         return _json({"id": name, "status": found.status.value})
 
@@ -236,7 +250,7 @@ class Api:
         if max_age_s is not None and (isinstance(max_age_s, bool) or not isinstance(max_age_s, int | float)):
             raise ApiError(400, "`max_age_s` is a number of seconds")
         try:
-            run = self._daemon.runs.ask(
+            run = self._served.runs.ask(
                 sweep=bool(body.get("sweep")), source=source, destination=destination, max_age_s=max_age_s
             )
         except ValueError as error:
@@ -248,48 +262,31 @@ class Api:
     async def _trace(self, request: web.Request) -> web.Response:
         """What `explain` says, and by which hops the cell's packets go now: takes seconds."""
         asked = {name: value for name, value in (await _body(request)).items() if isinstance(value, str)}
-        body = self._explained(asked)
+        body, shown = self._explained(asked)
+        if shown is None:
+            raise ApiError(409, NOT_PLANNED)
+        witness = shown.target.witness if shown.target else ""
         try:
-            found = await trace(self._daemon.estate, self._daemon.engine, body)
+            made = await trace(self._served.estate, self._served.engine, shown.cell.key, shown.ports, witness)
         except CannotTraceError as error:
             raise ApiError(409, str(error)) from error
-        return _json({**body, "trace": found})
+        return _json({**body, "trace": trace_body(made)})
 
     async def _end_run(self, request: web.Request) -> web.Response:
-        return _json({"ended": await self._daemon.runs.end(request.match_info["id"])})
+        return _json({"ended": await self._served.runs.end(request.match_info["id"])})
 
     async def _stop(self, request: web.Request) -> web.Response:
         body = await _body(request)
         reason, by = (str(body.get(name) or "")[:MOST_WORDS] for name in ("reason", "by"))
-        await self._daemon.engine.stop(reason, by)
-        return _json({"stopped": self._daemon.engine.stopped})
+        await self._served.engine.stop(reason, by)
+        return _json({"stopped": self._served.engine.stopped})
 
     async def _resume(self, request: web.Request) -> web.Response:
-        self._daemon.engine.resume(str((await _body(request)).get("by") or "")[:MOST_WORDS])
+        self._served.engine.resume(str((await _body(request)).get("by") or "")[:MOST_WORDS])
         return _json({"stopped": None})
 
     def _no_finding(self, name: str) -> ApiError:
         return ApiError(404, f"there is no finding '{name}'; `segwatch findings` lists them")
-
-
-@web.middleware
-async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every error is JSON with one sentence."""
-    try:
-        return await handler(request)
-    except ApiError as error:
-        return web.json_response({"error": str(error)}, status=error.status)
-    except StoreError as error:
-        return web.json_response({"error": str(error)}, status=503)
-    except NothingToExplainError as error:
-        return web.json_response({"error": str(error)}, status=404)
-    except web.HTTPException as error:
-        return web.json_response({"error": f"{request.method} {request.path}: {error.reason}"}, status=error.status)
-    except asyncio.CancelledError:
-        raise
-    except Exception:
-        log.exception("a request failed", path=request.path)
-        return web.json_response({"error": f"{request.path} failed; the coordinator's log says why"}, status=500)
 
 
 async def _body(request: web.Request) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coordinator.api.views import Body, iso
+from coordinator.json_types import Body, iso
 from reachability.compare import Cell
 from reachability.plan import PlanTarget
 from reachability.policy import ICMP_CELL, matches, nearest_paths, ports_of

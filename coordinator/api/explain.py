@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from coordinator.api.declared import declared, remedy, says_most
-from coordinator.api.views import Body, cell_body, finding_body, iso
+from coordinator.api.views import cell_body, finding_body
+from coordinator.json_types import Body, iso
 from coordinator.packets.exchanges import Exchanges
 from reachability.advice import ROWS, advise
 from reachability.compare import Cell, key_of
@@ -21,57 +22,38 @@ class NothingToExplainError(LookupError):
     """No cell of the plan is the one asked for; the text says what is wrong and what there is."""
 
 
-def explain_finding(
-    topology: Topology,
-    plan: Sequence[PlanTarget],
-    cells: Iterable[Cell],
-    finding: Finding,
-    events: Iterable[Event],
-    exchanges: Exchanges,
-) -> Body:
-    """Why a finding stands, shown on the cell of it that says most."""
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The cell that an explanation is about. `ports`: those of it that were asked for; None for ICMP, and for all of them."""
+
+    cell: Cell
+    ports: PortSet | None
+    target: PlanTarget | None  # None when it has left the plan meanwhile
+
+
+def of_finding(plan: Iterable[PlanTarget], cells: Iterable[Cell], finding: Finding) -> Shown | None:
+    """The cell of a finding that says most; None when none of it is in the plan any more."""
     regions = {region.key: region.ports for region in finding.regions}
     mine = [
         cell
         for cell in cells
         if cell.key in regions and (cell.ports is None or bool(cell.ports & (regions[cell.key] or PortSet())))
     ]
-    body: Body = {
-        "finding": finding_body(topology, finding),
-        "first_seen": iso(finding.first_seen),
-        "rounds": finding.seen,
-        "acknowledged": {"by": finding.acknowledged_by, "reason": finding.acknowledged_reason}
-        if finding.acknowledged_by
-        else None,
-        "history": [
-            {"at": iso(event.at), "what": event.what, "text": event.text, "by": event.by or None}
-            for event in events
-            if event.finding == finding.id
-        ],
-    }
     if not mine:
-        return {**body, **_nothing(finding)}
+        return None
     cell = min(mine, key=says_most)
     ports = None if cell.ports is None else cell.ports & (regions[cell.key] or PortSet())
-    return {**body, **_cell(topology, plan, cell, ports, exchanges)}
+    return _shown(plan, cell, ports)
 
 
-def explain_cell(
-    topology: Topology,
-    plan: Sequence[PlanTarget],
-    cells: Sequence[Cell],
-    asked: tuple[str, str, str],
-    exchanges: Exchanges,
-) -> Body:
-    """Why one cell has its result.
+def find_cell(plan: Sequence[PlanTarget], cells: Sequence[Cell], asked: tuple[str, str, str]) -> Shown:
+    """The cell that a person asks for.
 
     Args:
-        topology: what is declared.
         plan: the whole plan.
         cells: of the whole plan.
         asked: source (agent, environment or environment.agent), destination (address, name, environment.service or
             service) and port (`tcp/5000`, `udp/53`, `icmp`).
-        exchanges: where the packets are.
 
     Raises:
         NothingToExplainError: the plan has no such cell.
@@ -99,8 +81,32 @@ def explain_cell(
             f"{port} of {destination} is in no cycle and no sweep of {source}: declare a service there, "
             "or add it to probing.sweep.ports"
         )
-    cell = min(found, key=says_most)
-    return {"finding": None, "history": [], **_cell(topology, plan, cell, cell_ports, exchanges)}
+    return _shown(plan, min(found, key=says_most), cell_ports)
+
+
+def explain_finding(
+    topology: Topology, finding: Finding, shown: Shown | None, events: Iterable[Event], exchanges: Exchanges
+) -> Body:
+    """Why a finding stands, shown on the cell of it that says most."""
+    return {
+        "finding": finding_body(topology, finding),
+        "first_seen": iso(finding.first_seen),
+        "rounds": finding.seen,
+        "acknowledged": {"by": finding.acknowledged_by, "reason": finding.acknowledged_reason}
+        if finding.acknowledged_by
+        else None,
+        "history": [
+            {"at": iso(event.at), "what": event.what, "text": event.text, "by": event.by or None}
+            for event in events
+            if event.finding == finding.id
+        ],
+        **(_nothing(finding) if shown is None else _cell(topology, shown, exchanges)),
+    }
+
+
+def explain_cell(topology: Topology, shown: Shown, exchanges: Exchanges) -> Body:
+    """Why one cell has its result."""
+    return {"finding": None, "history": [], **_cell(topology, shown, exchanges)}
 
 
 def parse_port(text: str) -> tuple[Protocol, int]:
@@ -141,20 +147,21 @@ def _nothing(finding: Finding) -> Body:
     }
 
 
-def _cell(
-    topology: Topology, plan: Sequence[PlanTarget], cell: Cell, ports: PortSet | None, exchanges: Exchanges
-) -> Body:
+def _shown(plan: Iterable[PlanTarget], cell: Cell, ports: PortSet | None) -> Shown:
+    return Shown(cell, ports, next((target for target in plan if key_of(target) == cell.key), None))
+
+
+def _cell(topology: Topology, shown: Shown, exchanges: Exchanges) -> Body:
+    cell, ports, target = shown.cell, shown.ports, shown.target
     advice = advise(cell)
-    shown = cell_body(cell)
-    shown["ports"] = None if ports is None else str(ports)
-    target = next((t for t in plan if key_of(t) == cell.key), None)
+    said = None if ports is None else str(ports)
     body: Body = {
-        "cell": shown,
+        "cell": {**cell_body(cell), "ports": said},
         "result": cell.result.value,
         "grade": cell.grade or None,
-        "declared": declared(topology, cell, target, shown["ports"]),
+        "declared": declared(topology, cell, target, said),
         "means": advice.means if advice else None,
-        "settle": [advice.settle] if advice else remedy(topology, cell, shown["ports"]),
+        "settle": [advice.settle] if advice else remedy(topology, cell, said),
         "witness": target.witness or None if target else None,
         "inside": target.inside or None if target else None,
         "round": None,

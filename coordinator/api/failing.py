@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from coordinator.api.declared import declared, remedy, says_most
-from coordinator.api.views import Body
+from coordinator.json_types import Body
 from reachability.compare import Cell, key_of
 from reachability.finding import Finding
 from reachability.fold import kind_of

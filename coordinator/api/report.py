@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from coordinator.api.explain import explain_finding
+from coordinator.api.explain import explain_finding, of_finding
 from coordinator.api.verify import outcome, unproven, worst
-from coordinator.api.views import Body, agents_body, coverage_body, iso, listed, matrix, results
+from coordinator.api.views import agents_body, coverage_body, listed, matrix, results
+from coordinator.json_types import Body, iso
 from coordinator.packets.exchanges import Exchanges
 from coordinator.state.estate import Estate
 from coordinator.state.roster import AgentState
@@ -196,14 +197,12 @@ def _findings(taken: Snapshot) -> list[Body]:
     found = []
     for finding in listed(taken.topology, taken.findings):
         keys = list({region.key: None for region in finding.regions})
-        body = explain_finding(
-            taken.topology,
+        shown = of_finding(
             [targets[key] for key in keys if key in targets],
             [cell for key in keys for cell in by_key.get(key, ())],
             finding,
-            events.get(finding.id, ()),
-            _NOT_KEPT,
         )
+        body = explain_finding(taken.topology, finding, shown, events.get(finding.id, ()), _NOT_KEPT)
         del body["exchange"]
         found.append(
             {**body, "waiver": finding.waiver or None, "path": finding.path or None, "shown": list(finding.shown)}

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from coordinator.api.failing import decisions, failing
-from coordinator.api.views import Body, agents_body, cell_body, coverage_body, finding_body, iso, results
+from coordinator.api.views import agents_body, cell_body, coverage_body, finding_body, results
+from coordinator.json_types import Body, iso
+from coordinator.rounds.verify_runs import Run
 from coordinator.state.roster import AgentState
 from coordinator.store import Losses
 from reachability.advice import advise
@@ -136,6 +138,35 @@ def run_body(
         body["environments"] = {name: found_at.mark.line for name, found_at in topology.environments.items()}
         body["decided"] = decisions(topology, plan, cells, mine)
     return body
+
+
+def body_of(run: Run, *, with_cells: bool = False) -> Body:
+    """`GET /api/v1/runs/{id}` of a run as the coordinator knows it; its `result` is null until it is over."""
+    held = run.held
+    state = {
+        "run": run.id,
+        "state": run.state,
+        "waiting_for": run.waiting_for,
+        "progress": {"cells": run.total, "done": run.done},
+        "error": run.error or None,
+        "stopped": run.stopped or None,
+        "ended": run.ended,
+    }
+    if held is None:
+        return {**state, "result": None}
+    verified = verify(
+        held.topology,
+        held.cells,
+        held.findings,
+        held.agents,
+        started=run.started,
+        finished=run.finished,
+        losses=held.losses,
+        scope=(run.source, run.destination),
+        reused=None if run.max_age_s is None else (run.id, run.max_age_s),
+        with_cells=with_cells,
+    )
+    return run_body(held.topology, held.cells, verified, held.findings, held.plan, **state)
 
 
 def checks(topology: Topology, cells: Sequence[Cell], found: Iterable[Finding]) -> list[Body]:

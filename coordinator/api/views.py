@@ -6,9 +6,9 @@ Times are ISO 8601 in UTC. `explain` is in `coordinator.api.explain`, what only 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
+from coordinator.json_types import Body, iso
 from coordinator.state.roster import AgentState
 from coordinator.store import Gap, Losses
 from reachability.compare import Cell
@@ -19,15 +19,7 @@ from reachability.topology import Topology
 from reachability.vocabulary import Result, Sensitivity
 from wire.certificates import ends_soon
 
-Body = dict[str, Any]
 _RISING = tuple(Sensitivity)
-
-
-def iso(at: float | None) -> str | None:
-    """Epoch seconds as `2026-11-23T12:04:07.123Z`; None for none."""
-    if not at:
-        return None
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def matrix(topology: Topology, cells: Sequence[Cell], *, with_cells: bool = False) -> Body:

@@ -11,7 +11,6 @@ import structlog
 from coordinator.broker import pki
 from coordinator.broker.addresses import Listen
 from coordinator.broker.embedded import EmbeddedBroker, check_bindable
-from coordinator.settings import Settings
 from reachability.topology import Topology
 from wire.dial import Broker
 
@@ -93,12 +92,17 @@ class ExternalBroker:
         """It is not ours to stop."""
 
 
-def broker_of(settings: Settings, topology: Topology, held: Mapping[str, int]) -> EmbeddedBroker | ExternalBroker:
-    """The one that the settings ask for; `held` are the generations of certificates that are in force."""
+def broker_of(
+    url: str, topology: Topology, pki_dir: Path, state_dir: Path, listen: Listen, held: Mapping[str, int]
+) -> EmbeddedBroker | ExternalBroker:
+    """The one at the URL, which an operator runs, or one of our own where it is "".
+
+    `pki_dir` has the keys, `held` the generations of certificates that are in force.
+    """
 
     def say(problem: str) -> None:
         log.error("broker", problem=problem)
 
-    if settings.broker:
-        return ExternalBroker(topology, settings.pki, settings.broker, settings.listen, generations=held, log=say)
-    return EmbeddedBroker(topology, settings.pki, settings.state_dir, settings.listen, generations=held, log=say)
+    if url:
+        return ExternalBroker(topology, pki_dir, url, listen, generations=held, log=say)
+    return EmbeddedBroker(topology, pki_dir, state_dir, listen, generations=held, log=say)

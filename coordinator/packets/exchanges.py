@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from coordinator.api.views import Body
+from coordinator.json_types import Body
 from coordinator.packets.timeline import SOURCE, WITNESS, Side, stamp, timeline
 from coordinator.store import Report
 from reachability.compare import Cell

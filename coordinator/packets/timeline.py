@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from coordinator.api.views import Body
+from coordinator.json_types import Body
 from coordinator.packets.headers import Headers, headers
 from reachability.observation import KeptPacket
 from reachability.vocabulary import Moment, Protocol

@@ -14,14 +14,14 @@ from dataclasses import replace
 
 import structlog
 
-from coordinator.api.metrics import Durations
 from coordinator.rounds import requests
 from coordinator.rounds.brake import Brake
 from coordinator.rounds.control_echo import Echo
-from coordinator.rounds.in_flight import Live, Post, has_part, round_data, round_name, stands
-from coordinator.rounds.requests import Controls
+from coordinator.rounds.durations import Durations
+from coordinator.rounds.in_flight import Live, Post, round_name, stands
 from coordinator.rounds.resolving import Resolving
 from coordinator.state.estate import Estate
+from coordinator.state.reports import has_part, round_data
 from coordinator.store import Report
 from reachability.followups import FollowUp
 from reachability.life import Event
@@ -47,7 +47,7 @@ class Engine:
         estate: Estate,
         post: Post,
         echo: Echo,
-        controls: Callable[[], Controls],
+        controls: Callable[[], requests.Controls],
         *,
         events: Callable[[tuple[Event, ...]], None] = lambda _: None,
     ) -> None:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from coordinator.store import Report
-from reachability.observation import RoundData, RoundSpec, SourceReport, WitnessReport
+from reachability.observation import RoundSpec, WitnessReport
 from reachability.topology import Topology
 from wire.messages import Arm, Armed, Done, Down
-
-IN_PART = "it did not listen from before the first packet until after the last"
 
 
 class Post(Protocol):
@@ -22,11 +19,6 @@ class Post(Protocol):
 
     async def __call__(self, agent: str, body: Down) -> None:
         """Returns once the broker has it; a broker that is away loses it, and the round's deadlines say so."""
-
-
-def has_part(spec: RoundSpec, agent: str) -> bool:
-    """Whether the agent was asked for anything in the round: what others say of it counts for nothing."""
-    return agent == spec.source or any(agent in {target.witness, target.inside} for target in spec.targets)
 
 
 @dataclass(slots=True)
@@ -70,33 +62,6 @@ class Live:
             not isinstance(r, WitnessReport) and r.role == "inside" and r.agent == agent for r in self.reports
         )
         return listened and inside
-
-
-def round_data(spec: RoundSpec, armed: Mapping[str, bool], reports: Iterable[Report]) -> RoundData:
-    """A round with the reports of those who have part in it, each in its place; of two of one source the later counts.
-
-    What a witness saw that was not `armed` in time counts, what it did not see does not.
-    """
-    source: SourceReport | None = None
-    insides: dict[str, SourceReport] = {}
-    witnesses: list[WitnessReport] = []
-    for report in reports:
-        if not has_part(spec, report.agent):
-            continue
-        if isinstance(report, WitnessReport):
-            if not report.late:
-                witnesses = [w for w in witnesses if w.agent != report.agent or w.late]
-            witnesses.append(report if armed.get(report.agent) else _in_part(report))
-        elif report.role == "inside":
-            insides[report.agent] = report
-        elif report.agent == spec.source:
-            source = report
-    return RoundData(spec=spec, source=source, witnesses=tuple(witnesses), insides=tuple(insides.values()), armed=armed)
-
-
-def _in_part(report: WitnessReport) -> WitnessReport:
-    health = tuple(replace(h, healthy=False, why=h.why or IN_PART) for h in report.health)
-    return replace(report, health=health)
 
 
 def stands(spec: RoundSpec, topology: Topology) -> bool:

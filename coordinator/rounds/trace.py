@@ -6,17 +6,21 @@ one round at a time" hold for it. Nothing is concluded from it: cells and findin
 
 from __future__ import annotations
 
-from coordinator.api.views import Body, iso
+from dataclasses import dataclass
+
+from coordinator.json_types import iso
 from coordinator.rounds.engine import Engine
 from coordinator.rounds.in_flight import Live, round_name
 from coordinator.state.estate import Estate
 from coordinator.state.roster import AgentState
-from reachability.observation import Hop, Observation, RoundSpec, SourceReport, Target, WitnessReport
+from reachability.matrix import CellKey
+from reachability.observation import Observation, RoundSpec, SourceReport, Target, WitnessReport
 from reachability.ports import PortSet
 from reachability.topology import is_address
 from reachability.trace import Traced, follow
-from reachability.vocabulary import Protocol, Reason, RoundKind, State
+from reachability.vocabulary import Reason, RoundKind, State
 
+NOT_PLANNED = "there is nothing to trace: its cells are no longer in the plan"
 _ERRORS = {
     Reason.NO_ROUTE: "it knows no way there",
     Reason.NO_NEIGHBOUR: "its next hop on the way there does not answer",
@@ -28,15 +32,34 @@ class CannotTraceError(Exception):
     """There is no trace to be had now; the text says why."""
 
 
-async def trace(estate: Estate, engine: Engine, explained: Body) -> Body:
-    """Trace the cell that an `explain` body shows; takes some 3 to 10 s.
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A trace that was made: what was asked, what the source saw of the cell, its report, and what all of it shows."""
+
+    spec: RoundSpec
+    seen: Observation
+    report: SourceReport
+    shows: Traced
+
+
+async def trace(estate: Estate, engine: Engine, key: CellKey, ports: PortSet | None, witness: str) -> Trace:
+    """Trace the first of these ports of a cell; takes some 3 to 10 s.
 
     Raises:
         CannotTraceError: its agent is away, busy, too old, lacks raw sockets or may not send there.
     """
-    target, agent = _target(explained), estate.agents.get((explained["cell"] or {}).get("agent", ""))
-    if target is None or agent is None:
-        raise CannotTraceError("there is nothing to trace: its cells are no longer in the plan")
+    agent = estate.agents.get(key.agent)
+    if agent is None:
+        raise CannotTraceError(NOT_PLANNED)
+    target = Target(
+        id=1,
+        environment=key.destination,
+        address=key.address,
+        protocol=key.protocol,
+        ports=str(PortSet.of([ports.ranges[0][0]])) if ports else "",
+        source=key.source_address,
+        witness=witness,
+    )
     _ask_whether(agent, target)
     if engine.stopped:
         raise CannotTraceError(f"all probing is stopped: {engine.stopped}")
@@ -55,26 +78,8 @@ async def trace(estate: Estate, engine: Engine, explained: Body) -> Body:
         busy = f"another round has {agent.name} or {target.environment} to itself"
         raise CannotTraceError(f"{busy}, and has not ended in time: try again later") from None
     report = _source_report(agent.name, live, engine.stopped)
-    (seen,) = report.observations[:1]
     found = follow(target, report.trace, [r for r in live.reports if isinstance(r, WitnessReport)])
-    return _body(spec, seen, report, found)
-
-
-def _target(explained: Body) -> Target | None:
-    """The first port of the shown cell; None where there is none."""
-    cell = explained["cell"]
-    if cell is None:
-        return None
-    port = str(PortSet.of([PortSet.parse(cell["ports"]).ranges[0][0]])) if cell["ports"] else ""
-    return Target(
-        id=1,
-        environment=cell["destination"],
-        address=cell["address"],
-        protocol=Protocol(cell["protocol"]),
-        ports=port,
-        source=cell["source_address"],
-        witness=explained["witness"] or "",
-    )
+    return Trace(spec, report.observations[0], report, found)
 
 
 def _ask_whether(agent: AgentState, target: Target) -> None:
@@ -102,42 +107,3 @@ def _source_report(agent: str, live: Live, stopped: str) -> SourceReport:
         why = seen.note or _ERRORS.get(seen.reason, f"{seen.reason.value}; {'; '.join(report.problems)}".rstrip("; "))
         raise CannotTraceError(f"{agent} did not trace {seen.address}: {why}")
     return report
-
-
-def _body(spec: RoundSpec, seen: Observation, report: SourceReport, found: Traced) -> Body:
-    witness = found.witness
-    return {
-        "round": spec.round,
-        "agent": spec.source,
-        "source_address": seen.source_address,
-        "address": seen.address,
-        "protocol": seen.protocol.value,
-        "port": int(seen.ports) if seen.ports else None,
-        "via": seen.via or None,
-        "packets": report.packets,
-        "seconds": report.duration_s,
-        "hops": [_hop(hop) for hop in found.hops],
-        "reached": found.reached,
-        "stops_after": found.stops_after or None,
-        "witness": {
-            "agent": witness.agent,
-            "healthy": witness.healthy,
-            "why": witness.why or None,
-            "arrived": witness.arrived,
-            "least_ttl": witness.least_ttl,
-        }
-        if witness is not None
-        else None,
-        "text": found.text,
-    }
-
-
-def _hop(hop: Hop) -> Body:
-    return {
-        "ttl": hop.ttl,
-        "address": hop.address or None,
-        "reason": hop.reason.value,
-        "rtt_ms": hop.rtt_ms,
-        "sent": hop.sent,
-        "answers": hop.answers,
-    }

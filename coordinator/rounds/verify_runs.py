@@ -11,15 +11,17 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from coordinator.api import verify
-from coordinator.api.views import Body, iso
+from coordinator.json_types import iso
 from coordinator.rounds.engine import Engine
 from coordinator.rounds.scheduler import destinations_for, said
 from coordinator.state.estate import Estate
-from coordinator.store import StoreError
+from coordinator.state.roster import AgentState
+from coordinator.store import Losses, StoreError
 from reachability.compare import Cell, in_scope
 from reachability.coverage import PROVEN
+from reachability.finding import Finding
 from reachability.plan import PlanTarget
+from reachability.topology import Topology
 from reachability.vocabulary import Result
 
 FRESH_S, LOST_S = 30.0, 10.0
@@ -33,6 +35,18 @@ class Stopped(Exception):  # noqa: N818 - reads as what it is
 
     def __init__(self, reason: str, since: str) -> None:
         super().__init__(f"all probing is stopped since {since}: {reason}. To go on: segwatch stop --resume")
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the coordinator held when a run was over: the run's own cells, and all else that they are judged and told by."""
+
+    topology: Topology
+    plan: tuple[PlanTarget, ...]
+    cells: tuple[Cell, ...]
+    findings: tuple[Finding, ...]
+    agents: tuple[AgentState, ...]
+    losses: Mapping[str, Losses]
 
 
 @dataclass(slots=True)
@@ -52,8 +66,7 @@ class Run:
     total: int = 0  # cells that it is about
     done: int = 0  # cells that were sent to
     ended: bool = False  # before it was through
-    cells: tuple[Cell, ...] = ()
-    result: Body | None = None
+    held: Held | None = None  # once it is over
     error: str = ""
     stopped: str = ""  # why all probing was stopped when it ended
 
@@ -100,29 +113,9 @@ class Runs:
         self._queue.put_nowait(run)
         return run.id
 
-    def body(self, run_id: str, *, with_cells: bool) -> Body | None:
-        """What is known of a run; None for an unknown id."""
-        run = self._runs.get(run_id)
-        if run is None:
-            return None
-        found = self._estate.book.findings
-        verified = run.result
-        if verified is not None and with_cells:
-            verified = self._verified(run, with_cells=True)
-        return verify.run_body(
-            self._estate.topology,
-            run.cells,
-            verified,
-            found,
-            self._estate.plan,
-            run=run.id,
-            state=run.state,
-            waiting_for=run.waiting_for,
-            progress={"cells": run.total, "done": run.done},
-            error=run.error or None,
-            stopped=run.stopped or None,
-            ended=run.ended,
-        )
+    def get(self, run_id: str) -> Run | None:
+        """What is known of a run; None for one that is unknown or forgotten."""
+        return self._runs.get(run_id)
 
     async def end(self, run_id: str) -> bool:
         """Cut a run off: what it has not tried is not run. False for one that is unknown or over."""
@@ -191,8 +184,15 @@ class Runs:
         """Judge what the run has shown. What names led to has changed the plan meanwhile."""
         run.finished = self._estate.clock()
         run.stopped = self._engine.brake.halt.reason if self._engine.brake.halt else ""
-        run.cells = self._estate.cells(self._planned(run), run=run.id, since=run.since)
-        run.result = self._verified(run, with_cells=False)
+        estate = self._estate
+        run.held = Held(
+            topology=estate.topology,
+            plan=estate.plan,
+            cells=estate.cells(self._planned(run), run=run.id, since=run.since),
+            findings=estate.book.findings,
+            agents=tuple(estate.agents.values()),
+            losses=dict(estate.losses),
+        )
         run.state = "finished"
 
     def _wanted(self, run: Run) -> set[tuple[str, str, str]]:
@@ -219,20 +219,6 @@ class Runs:
             if not destinations:
                 continue
             await self._engine.cycle(agent, destinations, schedule, run.id, step)
-
-    def _verified(self, run: Run, *, with_cells: bool) -> Body:
-        return verify.verify(
-            self._estate.topology,
-            run.cells,
-            self._estate.book.findings,
-            self._estate.agents.values(),
-            started=run.started,
-            finished=run.finished,
-            losses=self._estate.losses,
-            scope=(run.source, run.destination),
-            reused=None if run.max_age_s is None else (run.id, run.max_age_s),
-            with_cells=with_cells,
-        )
 
     async def _wait_for_agents(self, run: Run) -> None:
         """30 s from the coordinator's start for an agent that was never there, 10 s for one that was lost."""

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 import structlog
 
-from coordinator.rounds.in_flight import round_data
 from coordinator.state.lookups import Lookups, names_for
+from coordinator.state.reports import round_data
 from coordinator.state.roster import AgentState, Heard, Used, is_old_news, said, shifted, unheard
 from coordinator.store import Gap, Losses, Store, StoreError
 from coordinator.store.retention import CELLS_S, RESOLVED_S

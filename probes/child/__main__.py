@@ -67,7 +67,7 @@ class Child:
         means = None
         capture = self.station.capture
         if capture is not None:
-            provoker = Provoker(self.station, configuration)
+            provoker = Provoker(self.station, (configuration.broker_host, configuration.broker_port))
             means = Means(
                 facts=counters.read,
                 local=self.station.routes.local,

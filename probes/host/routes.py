@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from probes.host import netlink
-from probes.packets.parse import IPV4, IPV6
+from probes.packets.parse import IPV6
+from probes.packets.route import Route
 from reachability.topology import family
 from reachability.vocabulary import Reason
 
@@ -24,22 +25,6 @@ KEEP_S = 20.0  # what was asked for by ourselves
 _REQUEST = 1
 _XDP, _XDP_ATTACHED = 43, 2  # IFLA_*
 _DST, _SRC, _OIF, _GATEWAY, _PREFSRC, _MULTIPATH, _VIA = 1, 2, 4, 5, 7, 9, 18  # RTA_*
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One way out. `link` is the next hop's link address, b"" on devices that have none."""
-
-    interface: str
-    next_hop: str  # "" when the destination itself is on the link
-    source: str
-    link: bytes
-    local: bool = False  # the destination is this host
-
-    @property
-    def via(self) -> str:
-        """As observations name it: "eth0 10.10.0.1" or "eth0 direct"."""
-        return f"{self.interface} {self.next_hop or 'direct'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,11 +167,6 @@ class Routes:
                 except TimeoutError:
                     continue
         return None
-
-
-def ethertype_of(address: str) -> int:
-    """The ethertype of the address's family."""
-    return IPV6 if ":" in address else IPV4
 
 
 def _route_get(destination: str, source: str) -> tuple[int, int, str, str]:

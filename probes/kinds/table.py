@@ -10,6 +10,7 @@ from types import ModuleType
 
 from probes.kinds import dns, icmp, tcp, tls, udp
 from probes.kinds.single import Ask, Found, failed
+from probes.protocols.dns import resolve
 from reachability.vocabulary import Protocol, Reason
 
 
@@ -68,7 +69,7 @@ async def run(kind: str, ask: Ask) -> Found:
     """One probe once, its name resolved first. Never raises for what the network does; a crash is an error too."""
     entry = KINDS[kind]
     if ask.name and kind != "dns":
-        addresses, why = await dns.resolve(ask.name)
+        addresses, why = await resolve(ask.name)
         if not addresses:
             return failed(ask, entry.protocol, kind, Reason.RESOLVE_FAILED, why)
         ask = Ask(ask.host, ask.port, ask.server, addresses, ask.copies)

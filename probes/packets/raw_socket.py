@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Protocol as Interface
 
 from probes.clock import monotonic
-from probes.host.routes import Route, ethertype_of
 from probes.packets.parse import ICMP, ICMP6, TCP, UDP, Packet
+from probes.packets.route import Route, ethertype_of
 from reachability.vocabulary import Protocol
 
 EPHEMERAL = (32768, 60999)

@@ -17,8 +17,8 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-from probes.host.routes import Route
 from probes.packets.parse import IPV4, IPV6
+from probes.packets.route import Route
 
 SOL_PACKET, PACKET_VERSION, TPACKET_V2, PACKET_TX_RING, PACKET_LOSS, PACKET_VNET_HDR = 263, 10, 1, 13, 14, 15
 SLOT, SLOTS, BLOCK = 256, 4096, 1 << 17

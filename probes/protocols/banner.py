@@ -9,7 +9,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from probes.kinds import tls
+from probes.protocols import tls
 
 BANNER_S, ANSWER_S = 0.25, 0.6
 LEAST = 8

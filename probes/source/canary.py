@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from probes.context import Station
-from probes.host.routes import Route
 from probes.packets.parse import Packet
+from probes.packets.route import Route
 from probes.packets.token import CANARY_AFTER, CANARY_BEFORE, CANARY_COPIES, token
 from probes.source.cell import verify
 from reachability.observation import CanaryResult, Target

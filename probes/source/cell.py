@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from probes import classify
-from probes.host.routes import Route
 from probes.packets.parse import RST, SYN, Packet, hops
+from probes.packets.route import Route
 from probes.packets.token import tcp_fields, token
 from reachability.observation import Observation, Target
 from reachability.ports import PortSet

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from probes.context import Station
 from probes.packets.parse import ICMP, ICMP6, TCP, UDP, Packet, hops
+from probes.packets.port_arrays import sources_for
 from probes.packets.retained import CellAt, Kept
 from probes.packets.token import CELL_COPIES
 from probes.source.cell import CLOSED, OPEN, SILENT, Cell
-from probes.sweep.target import sources_for
 from reachability.vocabulary import Moment, Protocol
 
 _PROTOCOLS = {TCP: Protocol.TCP, UDP: Protocol.UDP, ICMP: Protocol.ICMP, ICMP6: Protocol.ICMP}

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from probes.clock import monotonic
 from probes.context import Station
-from probes.host.routes import NoRoute, ethertype_of
-from probes.kinds import udp
+from probes.host.routes import NoRoute
 from probes.packets.parse import Packet
+from probes.packets.route import ethertype_of
 from probes.packets.token import CELL_COPIES, CONTROL_COPIES, echo_reply, echo_request, token
 from probes.packets.tx_ring import Way, way_of
+from probes.protocols import udp_payloads
 from probes.source.cell import verify
 from probes.source.controls import FINAL_TRIES, PAIR, Controls, Series
 from probes.source.job import Job
@@ -63,7 +64,7 @@ class Asker:
                     continue
                 series = Series(control.address, control.protocol, control.port, control.kind, ways[0])
                 if control.protocol is Protocol.UDP and control.kind not in ECHOES:
-                    series.request = udp.REQUESTS.get(
+                    series.request = udp_payloads.REQUESTS.get(
                         control.port, b""
                     )  # a resolver or a time server answers what it knows
                 if control.kind == PAIR:  # it has answered lately

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probes.clock import monotonic
-from probes.host.routes import Route
+from probes.packets.route import Route
 from probes.source.cell import control_key
 from reachability.loss import upper_bound, worst
 from reachability.observation import ControlResult

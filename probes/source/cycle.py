@@ -13,9 +13,10 @@ from ipaddress import ip_network
 
 from probes.clock import monotonic
 from probes.context import Station
-from probes.host.routes import NoRoute, Route
+from probes.host.routes import NoRoute
 from probes.packets.raw_socket import Bucket
 from probes.packets.retained import Kept
+from probes.packets.route import Route
 from probes.packets.token import CANARY_AFTER, CANARY_BEFORE, CELL_COPIES, token
 from probes.source.canary import Canaries
 from probes.source.cell import Cell, control_key, new_cell, observations

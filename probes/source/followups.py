@@ -8,15 +8,16 @@ import random
 
 from probes.clock import monotonic
 from probes.context import Station
-from probes.host.routes import NoRoute, Route
+from probes.host.routes import NoRoute
 from probes.kernel.datagrams import Datagrams, Way
 from probes.packets.parse import Packet
+from probes.packets.port_arrays import sources_for
 from probes.packets.raw_socket import EPHEMERAL
+from probes.packets.route import Route
 from probes.packets.token import token
 from probes.source.control_sender import Asker
 from probes.source.controls import Controls
 from probes.source.job import Job
-from probes.sweep.target import sources_for
 from reachability.challenge import A_SLOT
 from reachability.observation import ControlResult, SourceReport, Target
 from reachability.ports import PortSet

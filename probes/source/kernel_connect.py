@@ -14,11 +14,10 @@ from probes import classify
 from probes.clock import monotonic
 from probes.context import Station
 from probes.kernel.error_queue import Refusal, ask_for, next_refusal
-from probes.kinds import dns, udp
 from probes.packets.parse import Packet
 from probes.packets.retained import Kept
 from probes.packets.token import KERNEL_COPY, kernel_ports, token
-from probes.protocols import banner
+from probes.protocols import banner, dns, udp_payloads
 from probes.source.cell import OPEN, Cell
 from reachability.observation import KernelFlow
 from reachability.vocabulary import Moment, Protocol, Reason, State
@@ -127,7 +126,7 @@ class KernelWay:
 
     async def _udp(self, cell: Cell) -> None:
         address, port = cell.target.address, cell.port
-        request = udp.REQUESTS.get(port) or token(self._key, address, Protocol.UDP, port, KERNEL_COPY)
+        request = udp_payloads.REQUESTS.get(port) or token(self._key, address, Protocol.UDP, port, KERNEL_COPY)
         loop = asyncio.get_running_loop()
         with self._socket(socket.SOCK_DGRAM, address, port, cell.source, cell) as connection:
             number = self._count
@@ -145,7 +144,7 @@ class KernelWay:
         cell.note = banner.note(data)
         if port in (53, 5353) and dns.describe(data):
             cell.kind, cell.note = "dns", dns.describe(data)
-        steady = udp.steady(port, data)
+        steady = udp_payloads.steady(port, data)
         if len(steady) >= banner.LEAST:
             cell.said = banner.digest(steady)
 

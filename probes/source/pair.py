@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from probes.kinds import udp
+from probes.protocols import udp_payloads
 from probes.source.cell import CLOSED, OPEN, Cell, control_key
 from probes.source.controls import PAIR, Controls, Series
 from reachability.vocabulary import Protocol
@@ -36,6 +36,6 @@ def of_the_pair(settled: Iterable[Cell], controls: Controls, last_sent: float) -
             control.sent, control.answered = [first], {0: first}
             if target.protocol is Protocol.UDP and cell.hops is None:
                 # No keyed copy was answered, its own request was: asked by token it would look banned.
-                control.request = udp.REQUESTS.get(cell.port, b"")
+                control.request = udp_payloads.REQUESTS.get(cell.port, b"")
             made.append(control)
     return going_on, made

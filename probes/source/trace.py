@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from probes import classify
 from probes.clock import monotonic
 from probes.context import Station
-from probes.host.routes import NoRoute, Route
+from probes.host.routes import NoRoute
 from probes.packets.parse import Packet
+from probes.packets.route import Route
 from probes.packets.token import token
 from probes.source.cell import quotes, verify
 from probes.source.control_sender import until

@@ -21,12 +21,13 @@ from probes.kernel.datagrams import Datagrams
 from probes.kernel.dialler import Dialler, Ended, Way, is_free
 from probes.kernel.patience import Patience
 from probes.packets.flow_budget import LOOK_S
+from probes.packets.port_arrays import WINDOWS, Mask, Places, port_set
 from probes.packets.raw_socket import BURST_S
 from probes.packets.token import CONNECT_COPIES, connect_ports
 from probes.source.cell import CLOSED, SILENT
 from probes.source.cycle import LAST_ANSWER_S, MOST_SECONDS
 from probes.sweep.raw import SweepSource
-from probes.sweep.target import NO_HOPS, WINDOWS, Block, Mask, Places, port_set
+from probes.sweep.target import NO_HOPS, Block
 from reachability.observation import KeptPacket, KernelFlow
 from reachability.vocabulary import Protocol, Reason, State
 

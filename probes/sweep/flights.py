@@ -11,13 +11,14 @@ from probes import classify
 from probes.context import Station
 from probes.packets.columns import Columns, split
 from probes.packets.parse import ACK, RST, SYN, Packet, hops
+from probes.packets.port_arrays import WINDOWS, Mask, Places, hops_of
 from probes.packets.raw_socket import NUMBER
 from probes.packets.retained import Kept
 from probes.packets.rx_ring import Batch
 from probes.packets.token import CELL_COPIES
 from probes.source.cell import quotes, verify
 from probes.sweep.retained import KeptSweep
-from probes.sweep.target import WINDOWS, Block, Flight, Mask, Places, hops_of
+from probes.sweep.target import Block, Flight
 from reachability.topology import family
 from reachability.vocabulary import Protocol, Reason, State
 

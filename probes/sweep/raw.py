@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from probes.clock import monotonic
 from probes.context import Station
-from probes.host.routes import Route, ethertype_of
 from probes.packets.burst import burst
 from probes.packets.flow_budget import LOOK_S
+from probes.packets.port_arrays import WINDOWS, Mask, Places
 from probes.packets.raw_socket import BURST_S
+from probes.packets.route import Route, ethertype_of
 from probes.packets.token import CELL_COPIES
 from probes.packets.tx_ring import Frames, Transmitters, way_of
 from probes.source.cell import Cell, control_key
@@ -28,7 +29,7 @@ from probes.source.cycle import LEAST_CONTROLS, Source
 from probes.source.job import Job
 from probes.sweep.flights import Flights
 from probes.sweep.passes import Passes
-from probes.sweep.target import WINDOWS, Block, Mask, Places
+from probes.sweep.target import Block
 from reachability.observation import KeptPacket, Observation, Target
 from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, Reason, State

@@ -8,9 +8,10 @@ import numpy as np
 
 from probes.packets.columns import Columns
 from probes.packets.parse import Packet
+from probes.packets.port_arrays import Places
 from probes.packets.retained import CELL_PACKETS, CellAt, Kept, Lately
 from probes.source.cell import CLOSED, OPEN, REFUSED, SILENT
-from probes.sweep.target import Block, Flight, Places
+from probes.sweep.target import Block, Flight
 from reachability.observation import KeptPacket
 from reachability.vocabulary import Moment, Reason, State
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from probes.host.routes import Route
 from probes.packets import columns
 from probes.packets.build import Template
-from probes.packets.raw_socket import EPHEMERAL
+from probes.packets.port_arrays import Mask, Places, place_of, port_set, window_of
 from probes.packets.retained import Sample
+from probes.packets.route import Route
 from probes.packets.token import CELL_COPIES, token, tokens
 from probes.source.cell import CLOSED, ERROR, OPEN, REFUSED, SILENT, THREE_FLOWS, Cell, new_cell
 from reachability.observation import Observation, Target
@@ -24,10 +23,6 @@ NO_HOPS = -1
 KEPT_TOKENS = 2  # copies of which tokens are kept; answers to older ones are checked one by one
 FEW_COPIES = 8  # as many bits as a byte has; there are seldom more
 REASONS = tuple(Reason)
-# Where source ports come from. Two hosts that sweep each other must never use each other's pair of ports the other way round:
-# a stateful firewall would take the one's packet for the other's answer. So each window is swept from the next one, all other
-# ports from the first; no two of these lead back to each other.
-WINDOWS = ((61000, 62499), (62500, 63999), (64000, 65499))
 _STATES = {
     ERROR: State.ERROR,
     SILENT: State.FILTERED,
@@ -36,8 +31,6 @@ _STATES = {
     OPEN: State.OPEN,
 }
 
-Places = NDArray[np.int32]
-Mask = NDArray[np.bool_]
 Flight = tuple[str, Protocol, int, int]  # source address, protocol, copy, window: what a source port is reserved for
 
 
@@ -226,38 +219,3 @@ class Block:
     def _set(self, places: Places, level: int, reason: Reason, hops: NDArray[np.int16]) -> None:
         self.level[places], self.reason[places] = level, REASONS.index(reason)
         self.hops[places], self.by[places] = hops, 0
-
-
-@lru_cache(maxsize=32)
-def place_of(ports: PortSet) -> tuple[NDArray[np.uint16], Places]:
-    """The ports in rising order, and the place of each of all 65,536 among them, -1 for those that are not."""
-    numbers = np.fromiter(ports, np.uint16, len(ports))
-    places = np.full(65536, -1, np.int32)
-    places[numbers] = np.arange(len(numbers), dtype=np.int32)
-    return numbers, places
-
-
-def window_of(ports: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """Which of `WINDOWS` the source ports for these destination ports come from."""
-    found = np.zeros(len(ports), np.uint8)
-    for number, (low, high) in enumerate(WINDOWS):
-        found[(ports >= low) & (ports <= high)] = (number + 1) % len(WINDOWS)
-    return found
-
-
-def sources_for(port: int) -> tuple[int, int]:
-    """Where the source port for one destination port comes from, of a sweep or not; 0 is ICMP's, which has no ports."""
-    return WINDOWS[int(window_of(np.array([port], np.uint16))[0])] if port else EPHEMERAL
-
-
-def hops_of(ttl: NDArray[np.uint8]) -> NDArray[np.int16]:
-    """As `probes.packets.parse.hops`, for many."""
-    start = np.where(ttl <= 64, 64, np.where(ttl <= 128, 128, 255))  # noqa: PLR2004 - the usual initial values
-    return (start - ttl).astype(np.int16)
-
-
-def port_set(ports: NDArray[np.uint16]) -> PortSet:
-    """The set of ports in rising order without doubles."""
-    flags = np.zeros(65536, np.bool_)
-    flags[ports] = True
-    return PortSet(int.from_bytes(np.packbits(flags, bitorder="little").tobytes(), "little"))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from probes.packets.mangling import Look, look
 from probes.packets.parse import Packet, hops
+from probes.packets.port_arrays import WINDOWS
 from probes.packets.retained import CELL_PACKETS, MOST_HELD, KeptHere
 from probes.packets.token import (
     CELL_COPIES,
@@ -24,7 +25,6 @@ from probes.packets.token import (
     token,
 )
 from probes.packets.token_index import CellId, Keyring
-from probes.sweep.target import WINDOWS
 from probes.witness.arrival_rows import MOST_TIMES, Flow, Peer, Seen, seen_rows, strange_rows
 from probes.witness.sweep_arrivals import LEAST_PORTS, Wide
 from reachability.observation import ArrivalRow, Crowded, Target, Untokened

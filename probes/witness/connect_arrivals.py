@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from probes.packets.columns import Columns, packed
 from probes.packets.parse import ACK, RST, SYN, TCP
+from probes.packets.port_arrays import WINDOWS, Mask, Places, place_of, port_set, window_of
 from probes.packets.token import CONNECT_COPIES, connect_ports
-from probes.sweep.target import WINDOWS, Mask, Places, place_of, port_set, window_of
 from reachability.observation import Target, Untokened
 from reachability.ports import PortSet
 

@@ -7,10 +7,9 @@ import contextlib
 import os
 import socket
 
-from probes.child.protocol import Configure
 from probes.context import Station
-from probes.host.routes import Route
 from probes.packets.parse import Packet
+from probes.packets.route import Route
 from reachability.topology import family, is_address
 from reachability.vocabulary import Protocol
 
@@ -20,9 +19,10 @@ CONNECT_S = 0.3
 class Provoker:
     """Asks the gateways for an echo, and the broker for a SYN-ACK, from the address itself."""
 
-    def __init__(self, station: Station, configuration: Configure) -> None:
+    def __init__(self, station: Station, broker: tuple[str, int]) -> None:
+        """`broker`: host and port; the host is "" where there is none."""
         self._station = station
-        self._broker = (configuration.broker_host, configuration.broker_port)
+        self._broker = broker
         self._local = 0
 
     async def provoke(self, address: str) -> None:

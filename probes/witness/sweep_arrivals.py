@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from probes.packets.columns import OUR_HEADER, TIMESTAMP, Columns, packed
 from probes.packets.mangling import Look, as_code, looks, of_code
 from probes.packets.parse import ACK, RST, SYN, TCP, UDP
+from probes.packets.port_arrays import Mask, Places, hops_of, place_of, port_set
 from probes.packets.retained import OTHERS, Kept, Sample
 from probes.packets.token import CELL_COPIES, TOKEN, token, tokens
-from probes.sweep.target import Mask, Places, hops_of, place_of, port_set
 from probes.witness.connect_arrivals import Connectors
 from reachability.observation import ArrivalRow, Target
 from reachability.ports import PortSet

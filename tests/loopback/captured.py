@@ -255,7 +255,7 @@ class System:
     async def verify(self) -> None:
         """One run, to its end."""
         run = self.daemon.runs.ask(sweep=False, source="dev", destination="prod")
-        await until(lambda: (self.daemon.runs.body(run, with_cells=False) or {}).get("state") == "finished", 2 * HANG_S)
+        await until(lambda: (asked := self.daemon.runs.get(run)) is not None and asked.state == "finished", 2 * HANG_S)
 
     def orders(self, name: str) -> list[dict[str, Any]]:
         """What its packet child was told to do, in order."""

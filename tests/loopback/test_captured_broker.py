@@ -149,7 +149,8 @@ async def test_a_go_that_is_held_back_for_too_long_or_overtaken_is_refused(tmp_p
         assert not [o for o in system.orders("dev-1") if o["type"] == "go"]
 
         def finished() -> bool:
-            return (system.daemon.runs.body(run, with_cells=False) or {}).get("state") == "finished"
+            asked = system.daemon.runs.get(run)
+            return asked is not None and asked.state == "finished"
 
         await until(finished)
         count, system.broker.held = system.refusals("dev-1"), []

@@ -196,5 +196,6 @@ class Estate:
             found = self.book.get(finding)
             if found is None:
                 raise explain.NothingToExplainError(f"no finding {finding}")
-            return explain.explain_finding(self.topology, self.plan, self.cells, found, self.events, self.exchanges)
-        return explain.explain_cell(self.topology, self.plan, self.cells, asked, self.exchanges)
+            shown = explain.of_finding(self.plan, self.cells, found)
+            return explain.explain_finding(self.topology, found, shown, self.events, self.exchanges)
+        return explain.explain_cell(self.topology, explain.find_cell(self.plan, self.cells, asked), self.exchanges)

@@ -15,9 +15,9 @@ from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
 from coordinator.api import app as api
-from coordinator.api.metrics import Durations
 from coordinator.messaging.floods import Floods
 from coordinator.rounds.brake import Halt
+from coordinator.rounds.durations import Durations
 from coordinator.rounds.verify_runs import Runs
 from coordinator.topology.document import MOST_VALUES, UnreadableError, read_yaml
 from coordinator.topology.load import TopologyErrors, parse_topology
@@ -128,15 +128,15 @@ def _app() -> tuple[web.Application, web.Application, asyncio.AbstractEventLoop]
     async def nothing(*_: Any) -> None:
         return None
 
-    def daemon(halt: Halt | None) -> Any:
+    def served(halt: Halt | None) -> api.Served:
         engine: Any = SimpleNamespace(durations=Durations(), brake=SimpleNamespace(halt=halt), stopped="", stop=nothing, resume=lambda _: None)  # fmt: skip
-        more: Any = {"runs": Runs(estate, engine), "floods": Floods(lambda: 0.0), "more_status": dict}
-        return SimpleNamespace(
-            estate=estate, engine=engine, link=SimpleNamespace(connected=True), own_certificates=dict, **more
-        )
+        return api.Served(
+            estate=estate, engine=engine, runs=Runs(estate, engine), floods=Floods(lambda: 0.0),
+            connected=lambda: True, status=dict, certificates=dict,
+        )  # fmt: skip
 
     halts = (None, Halt("maintenance", "olga", 0.0))
-    made = [api.Api(daemon(halt))._app(from_socket=halt is None, token="t" * 32, is_open=True) for halt in halts]
+    made = [api.Api(served(halt))._app(from_socket=halt is None, token="t" * 32, is_open=True) for halt in halts]
     for app in made:
         app.freeze()
     return made[0], made[1], asyncio.new_event_loop()
@@ -292,7 +292,7 @@ TARGETS = (
         share=1,
     ),
     Target(
-        "request", request, _requests, {"coordinator/api/auth.py": ("allowed", "read_body"), "coordinator/api/explain.py": ("parse_port", "explain_cell"), "coordinator/api/app.py": ("Api._explained", "Api._acknowledge", "Api._verify", "_errors", "Api._matrix", "Api._finding", "Api._run", "Api._stop", "Api._resume")},
+        "request", request, _requests, {"coordinator/api/auth.py": ("allowed", "read_body"), "coordinator/api/explain.py": ("parse_port", "find_cell", "explain_cell"), "coordinator/api/errors.py": ("errors",), "coordinator/api/app.py": ("Api._explained", "Api._acknowledge", "Api._verify", "Api._matrix", "Api._finding", "Api._run", "Api._stop", "Api._resume")},
         (
             Fault("coordinator.api.auth:read_body", "    except (ValueError, RecursionError) as error:", "    except KeyError as error:"),
             Fault("coordinator.api.auth:allowed", "    if hmac.compare_digest(given, app[TOKEN].encode()):", "    if given:"),

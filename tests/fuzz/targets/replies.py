@@ -16,8 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from coordinator.rounds.control_echo import MOST_REQUEST, TOKEN, Echo
 from probes.host import counters, netlink, routes
-from probes.kinds import dns, tls
-from probes.protocols import banner
+from probes.protocols import banner, dns, tls
 from tests.fuzz.target import Fault, Target
 
 
@@ -175,11 +174,11 @@ def echo(data: bytes) -> None:
 
 TARGETS = (
     Target(
-        "dns", domain, _dns_replies, {"probes/kinds/dns.py": ("describe", "addresses", "_behind_name")},
+        "dns", domain, _dns_replies, {"probes/protocols/dns.py": ("describe", "addresses", "_behind_name")},
         (
-            Fault("probes.kinds.dns:addresses", "    except (struct.error, IndexError):", "    except struct.error:"),
-            Fault("probes.kinds.dns:addresses", "((A, 4), (AAAA, 16))", "((A, 4), (AAAA, 16), (AAAA, 15))"),
-            Fault("probes.kinds.dns:describe", "len(reply) < 12 or ", ""),
+            Fault("probes.protocols.dns:addresses", "    except (struct.error, IndexError):", "    except struct.error:"),
+            Fault("probes.protocols.dns:addresses", "((A, 4), (AAAA, 16))", "((A, 4), (AAAA, 16), (AAAA, 15))"),
+            Fault("probes.protocols.dns:describe", "len(reply) < 12 or ", ""),
         ),
         share=60,
     ),
@@ -189,8 +188,8 @@ TARGETS = (
         share=60,
     ),
     Target(
-        "certificate", certificate, _certificates, {"probes/kinds/tls.py": ("describe", "_names", "fingerprint")},
-        (Fault("probes.kinds.tls:describe", "    except (ValueError, TypeError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):", "    except x509.DuplicateExtension:"),),
+        "certificate", certificate, _certificates, {"probes/protocols/tls.py": ("describe", "_names", "fingerprint")},
+        (Fault("probes.protocols.tls:describe", "    except (ValueError, TypeError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):", "    except x509.DuplicateExtension:"),),
         share=20,
     ),
     Target(

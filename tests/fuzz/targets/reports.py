@@ -20,8 +20,8 @@ from coordinator.messaging.receiver import Collector
 from coordinator.messaging.signers import Signers
 from coordinator.packets.exchanges import Exchanges
 from coordinator.packets.pcapng import pcapng
-from coordinator.rounds.in_flight import round_data
 from coordinator.state.estate import Estate
+from coordinator.state.reports import round_data
 from coordinator.state.roster import AgentState
 from coordinator.store import Report, Store
 from reachability import trace

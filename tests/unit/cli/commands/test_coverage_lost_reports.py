@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from cli.commands.coverage import lost_line
 from cli.commands.verify import report
-from cli.show.dashboard import Dashboard, Picture
+from cli.dashboard.app import Dashboard, Picture
+from cli.show.losses import lost_line
 from cli.show.render import Paint
 from coordinator.api import views
 from coordinator.store import Losses

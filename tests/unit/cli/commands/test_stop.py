@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from cli.commands.stop import command
 from cli.commands.verify import report
-from cli.show.dashboard import Dashboard
+from cli.dashboard.app import Dashboard
 from cli.show.render import Paint
 from tests.support.fake_api import FakeCoordinator, served
 from tests.support.sample import Estate

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from coordinator.api.declared import declared
 from coordinator.api.failing import decisions, failing
 from coordinator.api.verify import of_run
-from coordinator.api.views import Body
+from coordinator.json_types import Body
 from coordinator.topology.load import parse_topology
 from reachability.compare import Cell, compare, key_of
 from reachability.finding import FindingBook

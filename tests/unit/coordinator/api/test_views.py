@@ -7,6 +7,7 @@ import pytest
 
 from coordinator.api import verify, views
 from coordinator.api.explain import NothingToExplainError
+from coordinator.json_types import Body
 from coordinator.state.roster import AgentState
 from reachability.advice import ADVICE, ROWS
 from reachability.compare import compare, in_scope, key_of
@@ -100,7 +101,7 @@ def test_a_pair_without_a_cell_is_no_pass() -> None:
     less = [cell for cell in cells if cell.pair != ("dev", "prod")]
     topology = Estate(leak=False).topology
 
-    def body(scope: tuple[str | None, str | None] = (None, None)) -> views.Body:
+    def body(scope: tuple[str | None, str | None] = (None, None)) -> Body:
         return verify.verify(topology, less, [], [], started=1.0, finished=2.0, scope=scope)
 
     assert body()["untested"] == [{"source": "dev", "destination": "prod"}]

@@ -15,6 +15,8 @@ from structlog.testing import capture_logs
 from coordinator.api import metrics, views
 from coordinator.broker import pki
 from coordinator.broker.issuing import Ends, Renewals, Revocations
+from coordinator.json_types import Body
+from coordinator.rounds.durations import Durations
 from coordinator.state.estate import Estate
 from coordinator.state.roster import AgentState
 from coordinator.store import Store
@@ -118,7 +120,7 @@ def test_an_agent_is_revoked_until_it_comes_with_a_newer_certificate(tmp_path: P
     topic = UpTopic("dev", "dev-1", UpChannel.STATUS)
     assert not estate.take_status(topic, status(now + 5 * DAY, 0), retained=False).problem
 
-    def shown() -> views.Body:
+    def shown() -> Body:
         return views.agents_body(estate.agents.values(), now)[0]
 
     assert shown()["state"] == "connected"
@@ -154,7 +156,7 @@ def test_the_metrics_say_when_certificates_end() -> None:
         AgentState(name="dev-1", environment="dev", certificate=(1.0, 1795600000.0)),
         AgentState(name="prod-1", environment="prod"),
     ]
-    text = metrics.exposition(TOPOLOGY, (), (), agents, metrics.Durations(), certificates={"broker": (1.0, 5.0)})
+    text = metrics.exposition(TOPOLOGY, (), (), agents, Durations(), certificates={"broker": (1.0, 5.0)})
     name = "segwatch_certificate_expires_timestamp_seconds"
     assert [line for line in text.splitlines() if line.startswith(name)] == [
         f'{name}{{holder="agent",environment="dev",agent="dev-1"}} 1795600000',

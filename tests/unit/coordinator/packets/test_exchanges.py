@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.api.views import Body
+from coordinator.json_types import Body
 from coordinator.packets.exchanges import MOST_EXPORTED, Exchanges
 from coordinator.packets.timeline import SOURCE, WITNESS, Side, timeline
 from coordinator.store import Report, Store

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.api.verify import body_of
 from coordinator.rounds.verify_runs import Runs, Stopped
 from coordinator.store import Store
 from tests.support.virtual import run
@@ -91,10 +92,12 @@ def test_a_verify_neither_runs_nor_lifts_it(store: Store) -> None:
         ):
             runs.ask(sweep=False, source=None, destination=None)
         serving = asyncio.get_running_loop().create_task(runs.serve())
-        while (body := runs.body(waiting, with_cells=False)) and body["state"] != "finished":  # noqa: ASYNC110 - a run tells nobody of its end
+        asked = runs.get(waiting)
+        assert asked is not None
+        while asked.state != "finished":  # noqa: ASYNC110 - a run tells nobody of its end
             await asyncio.sleep(0.1)
         serving.cancel()
-        assert body is not None
+        body = body_of(asked)
         assert body["stopped"] == "maintenance"
         assert body["result"]["summary"]["pass"] == 0
         assert body["result"]["summary"]["not_run"] > 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.rounds.in_flight import round_data
+from coordinator.state.reports import round_data
 from coordinator.store import Report, Store, Taken
 from reachability.observation import RoundSpec, SourceReport, Target, WitnessReport
 from reachability.vocabulary import Protocol, RoundKind

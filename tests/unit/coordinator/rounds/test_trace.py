@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from coordinator.api import explain
-from coordinator.packets.exchanges import Exchanges
+from coordinator.api.traced import trace_body
 from coordinator.rounds.trace import CannotTraceError, trace
 from coordinator.store import Store
 from reachability.observation import ArrivalRow, Hop, Observation, SourceReport, WitnessHealth, WitnessReport
@@ -54,12 +55,11 @@ class Traced(World):
     def ready(self, name: str, **more: Any) -> None:
         self.estate.agents[name] = replace(self.estate.agents[name], **{"traces": True, **more})
 
-    def trace(self, port: str = "tcp/22", to: str = "10.30.0.10") -> Coroutine[None, None, dict[str, Any]]:
+    async def trace(self, port: str = "tcp/22", to: str = "10.30.0.10") -> dict[str, Any]:
         estate = self.estate
-        body = explain.explain_cell(
-            estate.topology, estate.plan, estate.cells(), ("dev-1", to, port), Exchanges(lambda _: ())
-        )
-        return trace(estate, self.engine, body)
+        shown = explain.find_cell(estate.plan, estate.cells(), ("dev-1", to, port))
+        assert shown.target is not None
+        return trace_body(await trace(estate, self.engine, shown.cell.key, shown.ports, shown.target.witness))
 
 
 @pytest.fixture
@@ -181,6 +181,13 @@ def test_a_source_that_goes_away_or_says_nothing_ends_it(world: Traced) -> None:
     run(scene())
 
 
-def test_a_finding_without_cells_has_nothing_to_trace(world: Traced) -> None:
+def test_an_agent_that_has_left_the_roster_has_nothing_to_trace(world: Traced) -> None:
+    shown = explain.find_cell(world.estate.plan, world.estate.cells(), ("dev-1", "10.30.0.10", "tcp/22"))
+    world.estate.agents.pop("dev-1")
     with pytest.raises(CannotTraceError, match="no longer in the plan"):
-        run(trace(world.estate, world.engine, {"cell": None, "witness": None}))
+        run(trace(world.estate, world.engine, shown.cell.key, shown.ports, ""))
+
+
+def test_a_finding_without_cells_is_about_none(world: Traced) -> None:
+    gone: Any = SimpleNamespace(regions=())
+    assert explain.of_finding(world.estate.plan, world.estate.cells(), gone) is None

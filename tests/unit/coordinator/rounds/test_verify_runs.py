@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from coordinator.api.verify import body_of
 from coordinator.rounds.engine import Engine
 from coordinator.rounds.verify_runs import Runs
 from coordinator.state.estate import Estate
@@ -105,7 +106,9 @@ class World:
 
     def body(self, run: str) -> Any:
         """What is known of a run."""
-        return self.runs.body(run, with_cells=False)
+        found = self.runs.get(run)
+        assert found is not None
+        return body_of(found)
 
     def probed(self) -> set[tuple[str, str]]:
         """What was asked of the engine since the last time."""

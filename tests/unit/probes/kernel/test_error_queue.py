@@ -9,8 +9,8 @@ from probes.child.protocol import FromChild, Unframer
 from probes.host import netlink
 from probes.kernel import error_queue
 from probes.kernel.error_queue import next_refusal
-from probes.kinds.tls import describe
 from probes.packets.build import is_at, who_has
+from probes.protocols.tls import describe
 from tests.fuzz.targets.replies import _certificates
 
 HERE, THERE, MAC = "10.30.0.10", "10.30.0.21", b"\2\0\0\0\0\7"

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from probes.kinds import dns
+from probes.protocols import dns
 from tests.support.waiting import HANG_S
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes.host.routes import Route
+from probes.packets.route import Route
 from probes.source.controls import IN_FLIGHT_S, PAIR, Controls, Series
 from reachability.vocabulary import Protocol
 

@@ -13,10 +13,10 @@ import pytest
 
 from probes import clock
 from probes.context import Station
-from probes.host.routes import Route
 from probes.packets.flow_budget import FlowBound
 from probes.packets.parse import ACK, ICMP, IPV4, PACKET_OUTGOING, SYN, TCP, Packet, parse
 from probes.packets.raw_socket import Bucket, Flows
+from probes.packets.route import Route
 from probes.source.cycle import Source
 from probes.source.job import INSIDE, SOURCE, Job
 from probes.sweep.raw import SweepSource

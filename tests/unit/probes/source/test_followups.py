@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from probes.host.routes import Route
 from probes.packets.build import Template
 from probes.packets.flow_budget import FlowBound
 from probes.packets.parse import IPV4, PACKET_OUTGOING, Packet, parse
 from probes.packets.raw_socket import Bucket, Flows
+from probes.packets.route import Route
 from probes.source.followups import SLOTS, FollowUps
 from reachability.observation import ControlTarget, SourceReport, Target
 from reachability.vocabulary import Protocol, RoundKind

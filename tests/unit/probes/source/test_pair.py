@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from probes.host.routes import Route
-from probes.kinds import udp
+from probes.packets.route import Route
+from probes.protocols import udp_payloads
 from probes.source.cell import new_cell
 from probes.source.controls import Controls
 from probes.source.pair import of_the_pair
@@ -26,4 +26,4 @@ def test_a_service_that_answered_its_own_request_alone_is_asked_by_it_again() ->
         (series,) = of_the_pair([cell], Controls(), 1.0)[1]
         asked[series.port] = series.request
     # 123 answered a keyed copy, and 9000 has no request of its own: what it answered through the kernel was the token.
-    assert asked == {53: udp.REQUESTS[53], 123: b"", 9000: b""}
+    assert asked == {53: udp_payloads.REQUESTS[53], 123: b"", 9000: b""}

@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from probes.host.routes import NoRoute, Route
+from probes.host.routes import NoRoute
 from probes.packets.build import Template
 from probes.packets.parse import ICMP, IPV4, IPV6, PACKET_HOST, PACKET_OUTGOING, RST, SYN, TCP, UDP, Packet, parse
 from probes.packets.raw_socket import Flows
+from probes.packets.route import Route
 from probes.packets.token import tcp_fields
 from probes.source.trace import Trace
 from reachability.observation import Hop, SourceReport, Target

@@ -9,19 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes.host.routes import Route
 from probes.packets.build import Template
 from probes.packets.burst import burst
 from probes.packets.columns import Columns, split
 from probes.packets.mangling import Look
 from probes.packets.parse import ACK, IPV4, IPV6, PACKET_HOST, PACKET_OUTGOING, RST, SYN
+from probes.packets.port_arrays import WINDOWS, place_of, port_set, window_of
 from probes.packets.retained import Kept
+from probes.packets.route import Route
 from probes.packets.rx_ring import SNAP, Batch
 from probes.packets.token import token, tokens
 from probes.source.cell import CLOSED, OPEN, REFUSED, SILENT
 from probes.source.job import Job
 from probes.sweep.raw import SweepSource
-from probes.sweep.target import WINDOWS, Block, place_of, port_set, window_of
+from probes.sweep.target import Block
 from probes.witness.sweep_arrivals import Wide
 from reachability.observation import Target
 from reachability.ports import PortSet

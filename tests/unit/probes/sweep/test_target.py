@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from probes.sweep.target import WINDOWS, sources_for, window_of
+from probes.packets.port_arrays import WINDOWS, sources_for, window_of
 
 
 def test_no_pair_of_ports_leads_back() -> None:

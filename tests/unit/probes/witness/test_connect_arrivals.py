@@ -8,8 +8,8 @@ import pytest
 from probes.packets.build import Template
 from probes.packets.columns import Columns
 from probes.packets.parse import PACKET_OUTGOING
+from probes.packets.port_arrays import WINDOWS, window_of
 from probes.packets.token import CONNECT_COPIES, connect_ports
-from probes.sweep.target import WINDOWS, window_of
 from probes.witness.arrivals import Arrivals
 from probes.witness.connect_arrivals import MOST
 from probes.witness.sweep_reader import Swept

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from rich.text import Text
 from textual import work
@@ -15,8 +15,9 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widgets import DataTable, Footer, Input, Static
 
+from cli.dashboard.reader import Reader
+from cli.dashboard.screens import CellsScreen, ExplainScreen
 from cli.errors import Problem
-from cli.show.dashboard_screens import CellsScreen, ExplainScreen
 from cli.show.grid import LEGEND, by_pair, counted, headline, live, pair_cell
 from cli.show.render import GLYPHS, clean, clock, plural
 from cli.show.roster import notes
@@ -24,13 +25,6 @@ from cli.show.roster import notes
 Body = Mapping[str, Any]
 EVERY_S = 2.0
 STYLES = {"bad": "bold red", "good": "green", "warn": "yellow", "dim": "dim", "bold": "bold", "link": "cyan", "": ""}
-
-
-class Reader(Protocol):
-    """What the dashboard needs of `cli.client.Client`."""
-
-    def get(self, path: str, **query: str | int | None) -> Any:
-        """A body of the API."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from rich.text import Text
 from textual import work
@@ -13,13 +13,11 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import DataTable, Footer, Static
 
-from cli.commands.explain import explanation
-from cli.commands.matrix import cell_row
+from cli.dashboard.reader import Reader
 from cli.errors import Problem
+from cli.show.cells import cell_row
+from cli.show.explanation import explanation
 from cli.show.render import Paint
-
-if TYPE_CHECKING:
-    from cli.show.dashboard import Reader
 
 Body = Mapping[str, Any]
 _CLOSE: list[BindingType] = [

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from textual.widgets import Static
 
-from cli.show.dashboard import Dashboard
+from cli.dashboard.app import Dashboard
 from coordinator.api import views
 from coordinator.state.roster import AgentState
 from tests.support.fake_api import FakeCoordinator

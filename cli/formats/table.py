@@ -11,9 +11,9 @@ from urllib.parse import quote
 import click
 
 from cli.files import check_writable, replace_file
-from cli.show.junit import junit
-from cli.show.markdown import markdown
-from cli.show.sarif import sarif
+from cli.formats.junit import junit
+from cli.formats.markdown import markdown
+from cli.formats.sarif import sarif
 
 Body = Mapping[str, Any]
 Report = tuple[str, Path]

@@ -16,10 +16,10 @@ from jsonschema import Draft4Validator
 
 from cli import baseline, following
 from cli.commands import verify
+from cli.formats.markdown import escaped, markdown
+from cli.formats.sarif import sarif
+from cli.formats.table import uri_of
 from cli.main import cli
-from cli.show.markdown import escaped, markdown
-from cli.show.reports import uri_of
-from cli.show.sarif import sarif
 from coordinator.topology.baseline import parse_baseline
 from tests.support.fake_api import FakeCoordinator, served
 from tests.support.paths import ROOT
@@ -173,7 +173,7 @@ def test_markdown_of_a_run_without_findings_is_short() -> None:
 
 
 def test_many_environments_are_a_list_of_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cli.show.markdown.WIDEST", 3)
+    monkeypatch.setattr("cli.formats.markdown.WIDEST", 3)
     lines = markdown(Estate(undecided=True).run_body(), "t.yaml").splitlines()
     assert lines[4:7] == [
         "| dev → prod | ✗ 1 path |",
@@ -257,7 +257,7 @@ def test_a_failing_cell_of_no_finding_needs_its_entry_too() -> None:
 
 
 def test_junit_skips_what_is_known_and_says_whose_it_is() -> None:
-    from cli.show.junit import junit
+    from cli.formats.junit import junit
 
     def cases(body: dict[str, Any]) -> dict[str, list[ET.Element]]:
         root = ET.fromstring(junit(body))
