@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from agent.journal import Log
 from probes.child.protocol import Configure, FromChild, ToChild, Unframer, frame
 from wire.messages import Stop
-from wire.privileges import Capability, hand_on, mask
+from wire.process.privileges import Capability, hand_on, mask
 
 IDLE_S = 8.0  # after its last round; late arrivals are watched for 5 s of it
 END_S = 1.0

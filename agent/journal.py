@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from wire.slim import without
+from wire.process.slim import without
 
 # structlog's console renderer imports rich when it is installed: 10 MiB that an idle agent must not hold.
 with without("rich"):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from agent.childproc import FOR_CHILD
 from agent.config import ConfigError
-from wire.privileges import bound, give_up, harden, keep_over_user_change
+from wire.process.privileges import bound, give_up, harden, keep_over_user_change
 
 OWN_USER = "segwatch"
 MOST_PROCESSES = 512  # threads count, and other agents of the same user

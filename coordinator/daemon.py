@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import structlog
 
-from coordinator import tasks
 from coordinator.api.app import Api, Served
 from coordinator.api.status import status_of
 from coordinator.broker import pki
@@ -37,7 +36,7 @@ from coordinator.topology.reload import Watch
 from reachability.life import Event
 from reachability.topology import Topology
 from wire.keyfiles import check_directory
-from wire.messages import VERSION, Stop
+from wire.messages import VERSION, Plan, Stop
 from wire.mqtt import Link
 from wire.topics import all_up
 
@@ -252,7 +251,9 @@ class Daemon:
                 if agent in self.estate.agents:
                     if self.engine.stopped:  # it may have missed the order, and be probing on
                         await self.post(agent, Stop(reason=self.engine.stopped))
-                    await self.post(agent, tasks.plan_for(self.estate.topology, self.estate.plan, agent))
+                    topology = self.estate.topology
+                    hard = topology.probing
+                    await self.post(agent, Plan(digest=topology.digest, rate_pps=hard.rate_pps, flows=hard.flows))
 
     async def _keep_house(self) -> None:
         """Agents that have gone silent, cells that grow stale, waivers that end, rounds that are old."""

@@ -18,11 +18,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from wire.blocking import in_thread
 from wire.dial import DIAL_S, Broker, dial
 from wire.ends import tell_ends, write_safely
 from wire.problem import Refused, in_words, is_refusal
-from wire.slim import without
+from wire.process.blocking import in_thread
+from wire.process.slim import without
 
 # paho wants it, and with it http.client and email, for the proxies of websockets: 1.4 MiB.
 with without("urllib.request"):

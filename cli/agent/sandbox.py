@@ -13,7 +13,7 @@ import msgspec
 from agent.privileges import is_mapped
 from agent.selfcheck import Sandbox
 from cli.agent.line import Line
-from wire.privileges import Capability, Held, mask
+from wire.process.privileges import Capability, Held, mask
 
 RAW = mask(Capability.NET_RAW)
 

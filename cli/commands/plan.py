@@ -10,7 +10,7 @@ import click
 from cli import options
 from cli.loading import load
 from cli.show.render import labelled, paint, plural, short_ports, show, table
-from coordinator.tasks import costs, tasks
+from coordinator.tasks import Task, costs, tasks
 from reachability.plan import build_plan
 
 
@@ -70,10 +70,7 @@ def command(topology: Path, agent: str | None, output: str) -> None:
     show(lines)
 
 
-def _row(task: object) -> list[str]:
-    from wire.messages import Task  # noqa: PLC0415
-
-    assert isinstance(task, Task)
+def _row(task: Task) -> list[str]:
     where = f"{task.environment} {task.host}"
     ports = short_ports(task.ports, task.protocol.value, 30) if task.ports else ""
     who = f"witness {task.witness}" if task.witness else (f"inside {task.inside}" if task.inside else "no control")

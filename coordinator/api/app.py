@@ -10,12 +10,11 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-from msgspec.structs import asdict
 
 from coordinator.api import explain, metrics, views
 from coordinator.api.auth import FROM_SOCKET, OPEN, TOKEN, ApiError, allowed, is_loopback, is_set, read_body, token_of
@@ -210,10 +209,7 @@ class Api:
     async def _plan(self, _: web.Request) -> web.Response:
         estate = self._served.estate
         by_agent = {agent: [asdict(task) for task in tasks(estate.plan, agent)] for agent in estate.topology.agents()}
-        cost = [
-            {name: getattr(entry, name) for name in entry.__dataclass_fields__}
-            for entry in costs(estate.topology, estate.plan)
-        ]
+        cost = [asdict(entry) for entry in costs(estate.topology, estate.plan)]
         return _json({"topology": estate.topology.digest, "agents": by_agent, "costs": cost})
 
     async def _run(self, request: web.Request) -> web.Response:

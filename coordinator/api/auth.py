@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hmac
-import os
 import secrets
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
@@ -14,7 +13,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from wire.keyfiles import check_key
+from wire.keyfiles import check_key, write_private
 
 LOOPBACK_NAMES = {"localhost", "127.0.0.1", "[::1]"}
 FROM_SOCKET = web.AppKey("from_socket", bool)
@@ -75,9 +74,7 @@ def token_of(state_dir: Path) -> str:
         if held:
             return held
     token = secrets.token_urlsafe(24)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(f"{token}\n")
+    write_private(path, f"{token}\n".encode())
     return token
 
 

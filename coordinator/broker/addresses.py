@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import ipaddress
+import socket
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 import psutil
 
+from reachability.topology import is_address
+
+Interfaces = Mapping[str, Iterable[str]]  # name -> its addresses
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - what to dial where it listens
 
 
@@ -36,9 +40,8 @@ class Listen:
         """What the certificate names: the address, or all of this machine's where it listens on all."""
         if self.host not in WILDCARDS:
             return (self.host,)
-        addresses = [address.address for many in psutil.net_if_addrs().values() for address in many]
-        own = [address for address in addresses if _is_global(address)]
-        return tuple(dict.fromkeys((*own, "127.0.0.1", "::1", "localhost")))
+        own = [address for addresses in own_interfaces().values() for address in addresses]
+        return tuple(dict.fromkeys((*filter(_is_global, own), "127.0.0.1", "::1", "localhost")))
 
 
 def addresses_of(listen: Listen) -> tuple[str, ...]:
@@ -46,10 +49,7 @@ def addresses_of(listen: Listen) -> tuple[str, ...]:
 
     Those of the same interface answer in the other family; where it listens on all, all of them.
     """
-    interfaces = [
-        [address.address for address in addresses if _is_global(address.address)]
-        for addresses in psutil.net_if_addrs().values()
-    ]
+    interfaces = [list(filter(_is_global, addresses)) for addresses in own_interfaces().values()]
     if listen.host == listen.dial:
         if not _is_global(listen.host):
             return (listen.host,)
@@ -58,8 +58,16 @@ def addresses_of(listen: Listen) -> tuple[str, ...]:
     return tuple(dict.fromkeys(address for own in interfaces for address in own))
 
 
+def own_interfaces() -> dict[str, list[str]]:
+    """This machine's addresses, by interface, without link-local ones."""
+    found: dict[str, list[str]] = {}
+    for name, entries in psutil.net_if_addrs().items():
+        for entry in entries:
+            if entry.family in {socket.AF_INET, socket.AF_INET6} and not ip_address(entry.address).is_link_local:
+                found.setdefault(name, []).append(str(ip_address(entry.address)))
+    return found
+
+
 def _is_global(address: str) -> bool:
-    with contextlib.suppress(ValueError):
-        parsed = ipaddress.ip_address(address)
-        return not (parsed.is_loopback or parsed.is_link_local)
-    return False
+    """Whether others can reach it; a name is none."""
+    return is_address(address) and not (ip_address(address).is_loopback or ip_address(address).is_link_local)

@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
-import psutil
 import yaml
 
 from coordinator.broker import pki
+from coordinator.broker.addresses import Interfaces, own_interfaces
 from reachability.topology import Topology, is_address
 from wire.dial import parse_url
-
-Interfaces = Mapping[str, Iterable[str]]  # name -> its addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +85,6 @@ def allowed(topology: Topology, hosts: Iterable[str], interfaces: Interfaces) ->
         if any(address in held for address in addresses):
             addresses += held
     return tuple(dict.fromkeys((*networks, *addresses)))
-
-
-def own_interfaces() -> Interfaces:
-    """This machine's addresses that others can reach, by interface."""
-    found: dict[str, list[str]] = {}
-    for name, entries in psutil.net_if_addrs().items():
-        for entry in entries:
-            if entry.family in {socket.AF_INET, socket.AF_INET6} and not ip_address(entry.address).is_link_local:
-                found.setdefault(name, []).append(str(ip_address(entry.address)))
-    return found
 
 
 def _resolve(host: str) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import datetime as dt
 import json
 import os
@@ -20,6 +19,7 @@ import sys
 import sysconfig
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from coordinator.broker import pki
@@ -28,12 +28,13 @@ from coordinator.broker.configurations import Place, nats
 from reachability.topology import Topology
 from wire.certificates import renew_at
 from wire.dial import Broker
+from wire.keyfiles import write_private
+from wire.process.parent import die_with
 
 READY_S = 10.0
 STOP_S = 1.0  # the coordinator has two seconds for all
 RESTART_S = (0.2, 5.0)
 LEAST_ROOM = 1024 * 1024
-PR_SET_PDEATHSIG = 1
 
 
 class BrokerError(Exception):
@@ -177,7 +178,7 @@ class EmbeddedBroker:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                preexec_fn=_die_with(os.getpid()),
+                preexec_fn=partial(die_with, os.getpid()),
             )
         try:
             async with asyncio.timeout(READY_S):
@@ -219,10 +220,7 @@ class EmbeddedBroker:
         text = json.dumps(nats(self._topology, self._generations, place, store), indent=1)
         if path.exists() and path.read_text() == text:
             return False
-        temporary = path.with_suffix(".new")
-        temporary.write_text(text)
-        temporary.chmod(0o600)
-        temporary.replace(path)
+        write_private(path, text.encode())
         return True
 
     def _last_words(self) -> str:
@@ -250,18 +248,6 @@ def check_bindable(host: str, port: int, who: str) -> None:
     except OSError as error:
         where = f"{host} port {port}" if port else host
         raise BrokerError(f"{who} cannot listen on {where}: {error.strerror}") from error
-
-
-def _die_with(parent: int) -> Callable[[], None]:
-    """What the child does before it becomes the server: ask to be killed when the coordinator ends, however it ends."""
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def ask() -> None:
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return ask
 
 
 def _without(topology: Topology, cut: Collection[str]) -> Topology:

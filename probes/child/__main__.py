@@ -36,6 +36,7 @@ from probes.witness.witness import Means, Witness
 from reachability.observation import SourceReport, WitnessReport
 from reachability.vocabulary import RoundKind
 from wire.messages import Arm, Close, Go, Stop
+from wire.process.parent import die_with
 
 if TYPE_CHECKING:
     from probes.source.cycle import Source
@@ -202,7 +203,7 @@ async def main(notes: tuple[str, ...] = ()) -> None:
 
 
 if __name__ == "__main__":
-    privileges.die_with_parent(int(sys.argv[1]) if len(sys.argv) > 1 else os.getppid())
+    die_with(int(sys.argv[1]) if len(sys.argv) > 1 else os.getppid())
     privileges.raise_file_limit()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of a terminal's group: the parent decides
     sys.setswitchinterval(SWITCH_S)

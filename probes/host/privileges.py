@@ -1,25 +1,12 @@
-"""What the packet child may do: CAP_NET_RAW and nothing else, no new program or process, and an end with its parent."""
+"""What the packet child may do: CAP_NET_RAW and nothing else, no new program or process."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import os
 import resource
-import signal
 
 from probes.host import seccomp
-from wire.privileges import Capability, close_inherited, give_up, harden, mask
-
-PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def die_with_parent(parent: int) -> None:
-    """Be killed when the parent ends; leave at once if it has ended already."""
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        raise SystemExit(0)
+from wire.process.privileges import Capability, close_inherited, give_up, harden, mask
 
 
 def confine() -> tuple[str, ...]:

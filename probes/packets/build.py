@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from probes.packets.token import tcp_fields
 from reachability.topology import family
 from reachability.vocabulary import Protocol
-from wire.slim import without
+from wire.process.slim import without
 
 with without("cryptography"):  # 9 MB, for protocols that are not spoken here
     from scapy.config import conf

@@ -8,7 +8,7 @@ import secrets
 import socket
 import struct
 
-from wire.blocking import in_thread
+from wire.process.blocking import in_thread
 
 A, TXT, AAAA = 1, 16, 28
 IN, CHAOS = 1, 3

@@ -26,7 +26,7 @@ from tests.support.paths import ROOT
 from tests.support.ports import free_port
 from tests.support.waiting import HANG_S, wait_for
 from wire.mqtt import DISCONNECT_S
-from wire.privileges import Held
+from wire.process.privileges import Held
 
 SEGWATCH = str(Path(sys.executable).parent / "segwatch")
 

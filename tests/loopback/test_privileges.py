@@ -27,7 +27,7 @@ from tests.loopback.estate import Site
 from tests.loopback.test_agent import Middle, arm, configure
 from tests.support.processes import command_line
 from wire.messages import Armed, Batch, Close, Done, Go, Status
-from wire.privileges import Capability, Held, mask
+from wire.process.privileges import Capability, Held, mask
 
 Running = Callable[[], AbstractAsyncContextManager[Site]]
 RAW = mask(Capability.NET_RAW)

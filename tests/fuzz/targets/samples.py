@@ -55,7 +55,6 @@ from wire.messages import (
     Resolved,
     Status,
     Stop,
-    Task,
 )
 
 
@@ -216,7 +215,6 @@ DOWN = (
     Plan(
         digest="d",
         rate_pps=500,
-        tasks=(Task(id=1, kind="tcp", environment="prod", host=THERE, protocol=TCP, ports="22"),),
     ),
     Resolve(id="1", names=("db.prod.internal",)),
     Arm(

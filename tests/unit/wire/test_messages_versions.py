@@ -11,15 +11,14 @@ from nacl.signing import SigningKey
 from reachability.observation import ControlTarget, Lookup, Target
 from reachability.vocabulary import Protocol, RoundKind
 from wire.envelope import AnyUp, BadMessage, OtherVersion, seal, unpack_up
-from wire.messages import SCHEMA, Ack, Arm, Armed, Batch, Close, Done, Go, Plan, Resolve, Resolved, Status, Stop, Task
+from wire.messages import SCHEMA, Ack, Arm, Armed, Batch, Close, Done, Go, Plan, Resolve, Resolved, Status, Stop
 from wire.signing import DOWN, AnyDown, Letter, _signed, open_down, pack_down
 
 KEY = SigningKey(b"\1" * 32)
 TARGET = Target(id=1, environment="prod", address="10.30.0.10", protocol=Protocol.TCP, ports="22")
 CONTROL = ControlTarget(address="10.0.0.1", protocol=Protocol.TCP, port=8883)
-TASK = Task(id=1, kind="tcp", environment="prod", host="10.30.0.10", protocol=Protocol.TCP)
 DOWNS: list[AnyDown] = [
-    Plan(digest="d", tasks=(TASK,)),
+    Plan(digest="d"),
     Resolve(id="1", names=("a",)),
     Arm(round="r", key=b"k" * 16, kind=RoundKind.NORMAL, source="dev-1", targets=(TARGET,)),
     Go(round="r", key=b"k" * 16, kind=RoundKind.NORMAL, targets=(TARGET,), controls=(CONTROL,)),
