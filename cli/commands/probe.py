@@ -10,7 +10,7 @@ import click
 
 from cli import options
 from cli.show.render import Paint, clean, labelled, paint, plural, show
-from probes.kinds.single import Ask, Found
+from probes.kinds.single import ProbeRequest, ProbeResult
 from reachability.topology import is_address
 from reachability.vocabulary import State
 
@@ -40,22 +40,22 @@ def command(kind: str, target: str, output: str) -> None:
     show(report(kind, ask, found, lacks, paint(), table.KINDS[kind]))
 
 
-def _ask(kind: str, target: str) -> Ask:
+def _ask(kind: str, target: str) -> ProbeRequest:
     if kind == "dns":
         name, _, server = target.partition("@")
         if not name or (server and not is_address(server)):
             raise click.UsageError(f"'{target}' is not NAME or NAME@ADDRESS")
-        return Ask(name, server=str(ip_address(server)) if server else "")
+        return ProbeRequest(name, server=str(ip_address(server)) if server else "")
     if kind == "icmp":
         host = target.strip("[]")
-        return Ask(str(ip_address(host)) if is_address(host) else _name(host, target))
+        return ProbeRequest(str(ip_address(host)) if is_address(host) else _name(host, target))
     host, colon, port = target.rpartition(":")
     if not colon or not port.isdecimal() or not 0 < int(port) <= _MOST_PORT:
         raise click.UsageError(f"'{target}' is not HOST:PORT, with a port from 1 to {_MOST_PORT}")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if ":" in bare and bare == host:
         raise click.UsageError(f"'{target}': write an IPv6 address in brackets, like [{host}]:{port}")
-    return Ask(str(ip_address(bare)) if is_address(bare) else _name(bare, target), int(port))
+    return ProbeRequest(str(ip_address(bare)) if is_address(bare) else _name(bare, target), int(port))
 
 
 def _name(host: str, target: str) -> str:
@@ -64,7 +64,7 @@ def _name(host: str, target: str) -> str:
     return host
 
 
-def _body(found: Found, lacks: tuple[str, ...]) -> dict[str, object]:
+def _body(found: ProbeResult, lacks: tuple[str, ...]) -> dict[str, object]:
     o = found.observation
     names = ("kind", "name", "source_address", "address", "protocol", "ports", "state", "reason", "refused_by", "way")
     more = ("kernel", "via", "sent", "flows", "refused", "hops", "rtt_ms", "said", "note")
@@ -79,7 +79,9 @@ def _body(found: Found, lacks: tuple[str, ...]) -> dict[str, object]:
     return {**body, "more": [{"what": what, "text": text} for what, text in found.lines]}
 
 
-def report(kind: str, ask: Ask, found: Found, lacks: tuple[str, ...], style: Paint, entry: object) -> list[str]:
+def report(
+    kind: str, ask: ProbeRequest, found: ProbeResult, lacks: tuple[str, ...], style: Paint, entry: object
+) -> list[str]:
     """The observation in a sentence, then its evidence, then what it proves."""
     from probes.kinds.table import Kind  # noqa: PLC0415
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from aiohttp import web
 
-from coordinator.api import explain, metrics, views
+from coordinator.api import explain, views
 from coordinator.api.auth import FROM_SOCKET, OPEN, TOKEN, ApiError, allowed, is_loopback, is_set, read_body, token_of
 from coordinator.api.errors import errors
 from coordinator.api.explain import Shown
@@ -116,6 +116,8 @@ class Api:
         return web.json_response(body, status=200 if broker and store else 503)
 
     async def _metrics(self, _: web.Request) -> web.Response:
+        from coordinator.api import metrics  # noqa: PLC0415 - the library takes its time, and not everybody scrapes
+
         estate = self._served.estate
         text = metrics.exposition(
             estate.topology,

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.registry import Collector
 
 from coordinator.api.views import impact_of
 from coordinator.messaging.floods import Floods
@@ -16,7 +21,9 @@ from reachability.finding import Finding
 from reachability.topology import Topology
 from reachability.vocabulary import Result
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+_AGENT = ("environment", "agent")
+_PAIR = ("source", "destination")
 
 
 def exposition(
@@ -32,90 +39,109 @@ def exposition(
 ) -> str:
     """All metrics, in the names of the design. `certificates` are the coordinator's own: holder to from when until when."""
     roster = list(agents)
+    known = losses or {}
+    metrics: list[Metric] = [
+        *_cells(topology, cells),
+        _findings(topology, found),
+        _by_agent(GaugeMetricFamily, "agent_up", "Whether the agent is connected.", roster, lambda a: a.online),
+        _by_agent(
+            GaugeMetricFamily,
+            "agent_spooled_batches",
+            "Batches that wait at the agent for acknowledgement.",
+            roster,
+            lambda a: a.spooled,
+        ),
+        _by_agent(
+            CounterMetricFamily,
+            "agent_lost_reports",
+            "Reports that the agent made and the store will never have.",
+            roster,
+            lambda a: known.get(a.name, Losses()).reports,
+        ),
+        *_floods(floods, roster),
+        _certificates(roster, certificates or {}),
+        _durations(durations),
+    ]
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Made(metrics))
+    return generate_latest(registry).decode()
+
+
+class _Made(Collector):
+    """What is there already, as the library collects it."""
+
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        """All of it."""
+        return self._metrics
+
+
+def _cells(topology: Topology, cells: Sequence[Cell]) -> Iterator[Metric]:
     pairs = {(entry.source, entry.destination): entry for entry in coverage(cells)}
     names = list(topology.environments)
-    both = [(a, b) for a in names for b in names if a != b]
-    lines = _head("segwatch_cells", "gauge", "Cells by their result.")
-    lines += [
-        _line(
-            "segwatch_cells",
-            {"source": a, "destination": b, "result": result.value},
-            _pair(pairs, a, b).results.get(result, 0),
-        )
-        for a, b in both
-        for result in Result
-    ]
-    lines += _head("segwatch_coverage_ratio", "gauge", "Proven of required cells.")
-    lines += [
-        _line("segwatch_coverage_ratio", {"source": a, "destination": b}, _pair(pairs, a, b).ratio) for a, b in both
-    ]
-    lines += _head("segwatch_findings", "gauge", "Findings by severity and status.")
-    counted = Counter((impact_of(topology, f).severity.value, f.status.value) for f in found if f.listed)
-    lines += [
-        _line("segwatch_findings", {"severity": severity, "status": status}, count)
-        for (severity, status), count in sorted(counted.items())
-    ]
-    lines += _head("segwatch_agent_up", "gauge", "Whether the agent is connected.")
-    lines += _by_agent("segwatch_agent_up", roster, lambda agent: int(agent.online))
-    lines += _head("segwatch_agent_spooled_batches", "gauge", "Batches that wait at the agent for acknowledgement.")
-    lines += _by_agent("segwatch_agent_spooled_batches", roster, lambda agent: agent.spooled)
-    lines += _head(
-        "segwatch_agent_lost_reports_total", "counter", "Reports that the agent made and the store will never have."
-    )
-    known = losses or {}
-    lines += _by_agent("segwatch_agent_lost_reports_total", roster, lambda a: known.get(a.name, Losses()).reports)
-    for name, counts, text in _floods(floods):
-        lines += _head(name, "counter", text)
-        lines += [_line(name, {"agent": agent.name}, counts[agent.name]) for agent in roster]
-    name = "segwatch_certificate_expires_timestamp_seconds"
-    lines += _head(name, "gauge", "When the certificate ends: of an agent, or of the coordinator's own.")
-    lines += [
-        _line(name, {"holder": "agent", "environment": a.environment, "agent": a.name}, a.certificate[1])
-        for a in roster
-        if a.certificate[1]
-    ]
-    lines += [_line(name, {"holder": holder}, ends) for holder, (_, ends) in (certificates or {}).items()]
-    lines += _head("segwatch_last_cycle_timestamp_seconds", "gauge", "When something was last observed.")
+    counts = GaugeMetricFamily("segwatch_cells", "Cells by their result.", labels=(*_PAIR, "result"))
+    ratios = GaugeMetricFamily("segwatch_coverage_ratio", "Proven of required cells.", labels=_PAIR)
+    for pair in ((a, b) for a in names for b in names if a != b):
+        entry = pairs.get(pair, Coverage(source=pair[0], destination=pair[1]))
+        ratios.add_metric(pair, entry.ratio)
+        for result in Result:
+            counts.add_metric((*pair, result.value), entry.results.get(result, 0))
     newest = max((cell.judged.observed_at for cell in cells if cell.judged), default=0.0)
-    lines.append(_line("segwatch_last_cycle_timestamp_seconds", {}, newest))
-    lines += _head(
-        "segwatch_probe_duration_seconds", "histogram", "How long rounds took, from arming to the last report."
-    )
-    for agent in sorted(durations.totals):
-        name = "segwatch_probe_duration_seconds"
-        for bound in BUCKETS_S:
-            lines.append(_line(f"{name}_bucket", {"agent": agent, "le": f"{bound:g}"}, durations.counts[agent, bound]))
-        lines.append(_line(f"{name}_bucket", {"agent": agent, "le": "+Inf"}, durations.totals[agent]))
-        lines.append(_line(f"{name}_sum", {"agent": agent}, durations.sums[agent]))
-        lines.append(_line(f"{name}_count", {"agent": agent}, durations.totals[agent]))
-    return "\n".join(lines) + "\n"
+    text = "When something was last observed."
+    yield from (counts, ratios, GaugeMetricFamily("segwatch_last_cycle_timestamp_seconds", text, value=newest))
 
 
-def _by_agent(name: str, agents: Iterable[AgentState], value: Callable[[AgentState], float]) -> list[str]:
-    return [_line(name, {"environment": agent.environment, "agent": agent.name}, value(agent)) for agent in agents]
+def _findings(topology: Topology, found: Iterable[Finding]) -> Metric:
+    metric = GaugeMetricFamily("segwatch_findings", "Findings by severity and status.", labels=("severity", "status"))
+    counted = Counter((impact_of(topology, f).severity.value, f.status.value) for f in found if f.listed)
+    for labels, count in sorted(counted.items()):
+        metric.add_metric(labels, count)
+    return metric
 
 
-def _floods(floods: Floods | None) -> tuple[tuple[str, Counter[str], str], ...]:
+def _by_agent(
+    kind: type[GaugeMetricFamily | CounterMetricFamily],
+    name: str,
+    text: str,
+    agents: Iterable[AgentState],
+    value: Callable[[AgentState], float],
+) -> Metric:
+    metric = kind(f"segwatch_{name}", text, labels=_AGENT)
+    for agent in agents:
+        metric.add_metric((agent.environment, agent.name), value(agent))
+    return metric
+
+
+def _floods(floods: Floods | None, agents: Sequence[AgentState]) -> Iterator[Metric]:
     if floods is None:
-        return ()
-    return (
-        ("segwatch_agent_cuts_total", floods.cuts, "How often the agent was cut off because it flooded."),
-        ("segwatch_messages_dropped_total", floods.dropped, "Messages of the agent that were not read for that."),
-    )
+        return
+    for name, counts, text in (
+        ("segwatch_agent_cuts", floods.cuts, "How often the agent was cut off because it flooded."),
+        ("segwatch_messages_dropped", floods.dropped, "Messages of the agent that were not read for that."),
+    ):
+        metric = CounterMetricFamily(name, text, labels=("agent",))
+        for agent in agents:
+            metric.add_metric((agent.name,), counts[agent.name])
+        yield metric
 
 
-def _pair(pairs: Mapping[tuple[str, str], Coverage], source: str, destination: str) -> Coverage:
-    return pairs.get((source, destination), Coverage(source=source, destination=destination))
+def _certificates(agents: Iterable[AgentState], own: Mapping[str, tuple[float, float]]) -> Metric:
+    text = "When the certificate ends: of an agent, or of the coordinator's own."
+    metric = GaugeMetricFamily("segwatch_certificate_expires_timestamp_seconds", text, labels=("holder", *_AGENT))
+    for agent in agents:
+        if agent.certificate[1]:
+            metric.add_metric(("agent", agent.environment, agent.name), agent.certificate[1])
+    for holder, (_, ends) in own.items():
+        metric.add_metric((holder, "", ""), ends)
+    return metric
 
 
-def _head(name: str, kind: str, text: str) -> list[str]:
-    return [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
-
-
-def _line(name: str, labels: Mapping[str, str], value: float) -> str:
-    inner = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
-    return f"{name}{{{inner}}} {value:.17g}" if inner else f"{name} {value:.17g}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+def _durations(durations: Durations) -> Metric:
+    text = "How long rounds took, from arming to the last report."
+    metric = HistogramMetricFamily("segwatch_probe_duration_seconds", text, labels=("agent",))
+    for agent in sorted(durations.totals):
+        buckets = [(f"{bound:g}", durations.counts[agent, bound]) for bound in BUCKETS_S]
+        metric.add_metric((agent,), [*buckets, ("+Inf", durations.totals[agent])], durations.sums[agent])
+    return metric

@@ -12,13 +12,13 @@ from __future__ import annotations
 import time
 
 from probes import classify
-from probes.kinds.single import Ask, Found
+from probes.kinds.single import ProbeRequest, ProbeResult, failed
 from probes.protocols.dns import query_server, resolve
 from reachability.observation import Observation
 from reachability.vocabulary import Protocol, Reason, State
 
 
-async def probe(ask: Ask) -> Found:
+async def probe(ask: ProbeRequest) -> ProbeResult:
     """Whether a name resolves, and to what: at this host's resolver, or at one server."""
     started = time.monotonic()
     try:
@@ -26,6 +26,8 @@ async def probe(ask: Ask) -> Found:
             found, words = await query_server(ask.server, ask.host)
         else:
             found, words = await resolve(ask.host)
+    except ValueError as error:
+        return failed(ask, Protocol.UDP, "dns", Reason.RESOLVE_FAILED, str(error))
     except OSError as error:
         found, words = (), error.strerror or str(error)
         state, reason = classify.from_errno(error.errno)
@@ -48,4 +50,4 @@ async def probe(ask: Ask) -> Found:
         note=words,
         rtt_ms=round((time.monotonic() - started) * 1000, 3),
     )
-    return Found(observation, lines=tuple(("address", address) for address in found))
+    return ProbeResult(observation, lines=tuple(("address", address) for address in found))

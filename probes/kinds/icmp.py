@@ -9,10 +9,10 @@ On the wire: echo requests of 24 bytes in several copies, each with an identifie
 
 from __future__ import annotations
 
-from probes.kinds.single import Ask, Found, packets
+from probes.kinds.single import ProbeRequest, ProbeResult, packets
 from reachability.vocabulary import Protocol
 
 
-async def probe(ask: Ask) -> Found:
+async def probe(ask: ProbeRequest) -> ProbeResult:
     """One host."""
     return await packets(ask, Protocol.ICMP)

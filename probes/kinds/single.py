@@ -18,7 +18,7 @@ RATE_PPS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class ProbeRequest:
     """What is asked: a bare address or a name, and a port (0 for ICMP)."""
 
     host: str
@@ -39,7 +39,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ProbeResult:
     """What came of it. `lacks` says why packets could not be sent raw; `lines` are further facts (label, text)."""
 
     observation: Observation
@@ -47,9 +47,9 @@ class Found:
     lines: tuple[tuple[str, str], ...] = ()
 
 
-def failed(ask: Ask, protocol: Protocol, kind: str, reason: Reason, note: str) -> Found:
+def failed(ask: ProbeRequest, protocol: Protocol, kind: str, reason: Reason, note: str) -> ProbeResult:
     """An observation of the error kind."""
-    return Found(
+    return ProbeResult(
         Observation(
             target=1,
             source_address="",
@@ -65,7 +65,7 @@ def failed(ask: Ask, protocol: Protocol, kind: str, reason: Reason, note: str) -
     )
 
 
-async def packets(ask: Ask, protocol: Protocol) -> Found:
+async def packets(ask: ProbeRequest, protocol: Protocol) -> ProbeResult:
     """Probe one endpoint with the packet engine of an agent: raw where that is allowed, and through the kernel."""
     from probes.source.cycle import Source  # noqa: PLC0415
     from probes.source.job import INSIDE, Job  # noqa: PLC0415 - scapy, for this command alone
@@ -91,7 +91,7 @@ async def packets(ask: Ask, protocol: Protocol) -> Found:
     finally:
         station.close()
     (observation,) = report.observations
-    return Found(observation, lacks, tuple(("problem", problem) for problem in report.problems))
+    return ProbeResult(observation, lacks, tuple(("problem", problem) for problem in report.problems))
 
 
 def _station() -> tuple[Station, str]:

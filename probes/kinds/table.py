@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from probes.kinds import dns, icmp, tcp, tls, udp
-from probes.kinds.single import Ask, Found, failed
+from probes.kinds.single import ProbeRequest, ProbeResult, failed
 from probes.protocols.dns import resolve
 from reachability.vocabulary import Protocol, Reason
 
@@ -20,7 +20,7 @@ class Kind:
 
     module: ModuleType
     protocol: Protocol
-    probe: Callable[[Ask], Awaitable[Found]]
+    probe: Callable[[ProbeRequest], Awaitable[ProbeResult]]
     has_port: bool
     raw: bool  # sends packets of its own making
     only_raw: bool = False
@@ -65,14 +65,14 @@ def can_run(kind: str) -> tuple[str, ...]:
     return ()
 
 
-async def run(kind: str, ask: Ask) -> Found:
+async def run(kind: str, ask: ProbeRequest) -> ProbeResult:
     """One probe once, its name resolved first. Never raises for what the network does; a crash is an error too."""
     entry = KINDS[kind]
     if ask.name and kind != "dns":
         addresses, why = await resolve(ask.name)
         if not addresses:
             return failed(ask, entry.protocol, kind, Reason.RESOLVE_FAILED, why)
-        ask = Ask(ask.host, ask.port, ask.server, addresses, ask.copies)
+        ask = ProbeRequest(ask.host, ask.port, ask.server, addresses, ask.copies)
     try:
         return await entry.probe(ask)
     except Exception as error:  # noqa: BLE001 - a probe that crashes is an observation that says so

@@ -10,10 +10,10 @@ kernel resets what is answered. A connect reads a banner, sends one HTTP request
 
 from __future__ import annotations
 
-from probes.kinds.single import Ask, Found, packets
+from probes.kinds.single import ProbeRequest, ProbeResult, packets
 from reachability.vocabulary import Protocol
 
 
-async def probe(ask: Ask) -> Found:
+async def probe(ask: ProbeRequest) -> ProbeResult:
     """One TCP port, both ways."""
     return await packets(ask, Protocol.TCP)

@@ -15,7 +15,7 @@ import socket
 import time
 
 from probes import classify
-from probes.kinds.single import Ask, Found
+from probes.kinds.single import ProbeRequest, ProbeResult
 from probes.protocols.tls import describe, fingerprint, handshake
 from reachability.observation import Observation
 from reachability.vocabulary import Protocol, Reason, State
@@ -23,7 +23,7 @@ from reachability.vocabulary import Protocol, Reason, State
 CONNECT_S = 3.0
 
 
-async def probe(ask: Ask) -> Found:
+async def probe(ask: ProbeRequest) -> ProbeResult:
     """A connection to one TCP port, and a handshake on it."""
     connection = socket.socket(socket.AF_INET6 if ":" in ask.address else socket.AF_INET, socket.SOCK_STREAM)
     connection.setblocking(False)
@@ -33,19 +33,19 @@ async def probe(ask: Ask) -> Found:
             await asyncio.get_running_loop().sock_connect(connection, (ask.address, ask.port))
     except TimeoutError:
         connection.close()
-        return Found(_observation(ask, State.FILTERED, Reason.NO_RESPONSE))
+        return ProbeResult(_observation(ask, State.FILTERED, Reason.NO_RESPONSE))
     except OSError as error:
         connection.close()
-        return Found(_observation(ask, *classify.from_errno(error.errno), note=error.strerror or ""))
+        return ProbeResult(_observation(ask, *classify.from_errno(error.errno), note=error.strerror or ""))
     rtt_ms = round((time.monotonic() - started) * 1000, 3)
     certificate, note = await handshake(connection, ask.name)
     said = fingerprint(certificate) if certificate else ""
     found = _observation(ask, State.OPEN, Reason.SYN_ACK, note=note, said=said, rtt_ms=rtt_ms)
-    return Found(found, lines=tuple(describe(certificate).items()) if certificate else ())
+    return ProbeResult(found, lines=tuple(describe(certificate).items()) if certificate else ())
 
 
 def _observation(
-    ask: Ask, state: State, reason: Reason, *, note: str = "", said: str = "", rtt_ms: float | None = None
+    ask: ProbeRequest, state: State, reason: Reason, *, note: str = "", said: str = "", rtt_ms: float | None = None
 ) -> Observation:
     return Observation(
         target=1,

@@ -10,10 +10,10 @@ also the request as it stands.
 
 from __future__ import annotations
 
-from probes.kinds.single import Ask, Found, packets
+from probes.kinds.single import ProbeRequest, ProbeResult, packets
 from reachability.vocabulary import Protocol
 
 
-async def probe(ask: Ask) -> Found:
+async def probe(ask: ProbeRequest) -> ProbeResult:
     """One UDP port: the keyed datagrams, and the request of its usual service."""
     return await packets(ask, Protocol.UDP)

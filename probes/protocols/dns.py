@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import secrets
 import socket
 import struct
 
 from wire.process.blocking import in_thread
 
-A, TXT, AAAA = 1, 16, 28
-IN, CHAOS = 1, 3
+TXT, CHAOS = 16, 3
 CODES = {0: "no error", 1: "format error", 2: "server failure", 3: "no such name", 4: "not implemented", 5: "refused"}
 LOOKUP_S, TRIES, ANSWER_S = 5.0, 3, 1.0
 
 
-def query(name: str, kind: int, number: int, dns_class: int = IN) -> bytes:
-    """A query with recursion desired (RFC 1035 §4.1)."""
-    labels = b"".join(
-        bytes([len(label)]) + label.encode("ascii", "replace") for label in name.rstrip(".").split(".") if label
-    )
-    return struct.pack("!6H", number, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", kind, dns_class)
-
-
-VERSION = query("version.bind", TXT, 0x5E67, CHAOS)  # what a server is asked that nobody knows names of
+# version.bind TXT CH, which names nobody: what a server is asked whose zones are not known.
+VERSION = struct.pack("!6H", 0x5E67, 0x0100, 1, 0, 0, 0) + b"\x07version\x04bind\0" + struct.pack("!HH", TXT, CHAOS)
 
 
 def describe(reply: bytes) -> str:
@@ -33,26 +23,6 @@ def describe(reply: bytes) -> str:
         return ""
     answers = struct.unpack_from("!H", reply, 6)[0]
     return f"DNS: {CODES.get(reply[3] & 15, f'code {reply[3] & 15}')}, {answers} answer{'' if answers == 1 else 's'}"
-
-
-def addresses(reply: bytes) -> tuple[str, ...]:
-    """The A and AAAA records of a reply's answer section; what is not whole ends the list."""
-    found: list[str] = []
-    try:
-        questions, answers = struct.unpack_from("!HH", reply, 4)
-        at = 12
-        for _ in range(questions):
-            at = _behind_name(reply, at) + 4
-        for _ in range(answers):
-            at = _behind_name(reply, at)
-            kind, _, _, length = struct.unpack_from("!HHIH", reply, at)
-            data = reply[at + 10 : at + 10 + length]
-            if (kind, len(data)) in ((A, 4), (AAAA, 16)):
-                found.append(str(ipaddress.ip_address(data)))
-            at += 10 + length
-    except (struct.error, IndexError):
-        pass  # a server may send anything: what was read so far counts
-    return tuple(found)
 
 
 async def resolve(name: str, timeout_s: float = LOOKUP_S) -> tuple[tuple[str, ...], str]:
@@ -68,14 +38,45 @@ async def resolve(name: str, timeout_s: float = LOOKUP_S) -> tuple[tuple[str, ..
 
 
 async def query_server(server: str, name: str, port: int = 53) -> tuple[tuple[str, ...], str]:
-    """(addresses, the server's answer in words) of a query to one server; ("" words: silence). OSError when refused."""
+    """(addresses, the server's answer in words) of a query to one server; ("" words: silence).
+
+    Raises:
+        OSError: it is refused.
+        ValueError: there can be no such name.
+    """
     found: list[str] = []
     words = ""
-    for kind in (A, AAAA):
-        reply = await exchange(server, port, query(name, kind, secrets.randbits(16)))
+    for kind in ("A", "AAAA"):
+        reply = await exchange(server, port, query(name, kind))
         words = words or describe(reply)
         found.extend(addresses(reply))
     return tuple(found), words
+
+
+def query(name: str, kind: str) -> bytes:
+    """A query with recursion desired; ValueError for what is no name."""
+    from dns.exception import DNSException  # noqa: PLC0415 - dnspython, for `segwatch probe` alone
+    from dns.message import make_query  # noqa: PLC0415
+
+    try:
+        return make_query(name, kind).to_wire()
+    except DNSException as error:
+        raise ValueError(f"'{name}' is not a name that DNS can have: {error}") from error
+
+
+def addresses(reply: bytes) -> tuple[str, ...]:
+    """The A and AAAA records of a reply's answer section; what is not whole ends the list."""
+    from dns.exception import DNSException  # noqa: PLC0415
+    from dns.message import from_wire  # noqa: PLC0415
+    from dns.rdataclass import IN  # noqa: PLC0415
+    from dns.rdatatype import AAAA, A  # noqa: PLC0415
+
+    try:
+        message = from_wire(reply, ignore_trailing=True, continue_on_error=True)
+    except DNSException:
+        return ()  # a server may send anything
+    records = (record for answer in message.answer if answer.rdclass == IN for record in answer)
+    return tuple(record.address for record in records if record.rdtype in {A, AAAA})
 
 
 async def exchange(server: str, port: int, request: bytes) -> bytes:
@@ -95,11 +96,3 @@ async def exchange(server: str, port: int, request: bytes) -> bytes:
             except TimeoutError:
                 continue
     return b""
-
-
-def _behind_name(reply: bytes, at: int) -> int:
-    while reply[at]:
-        if reply[at] & 0xC0:
-            return at + 2
-        at += 1 + reply[at]
-    return at + 1

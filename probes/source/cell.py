@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from probes import classify
+from probes.classify import Outcome
 from probes.packets.parse import RST, SYN, Packet, hops
 from probes.packets.route import Route
 from probes.packets.token import tcp_fields, token
@@ -23,8 +24,6 @@ _LEVEL = {
     State.CLOSED: CLOSED,
     State.OPEN: OPEN,
 }
-
-Found = tuple[State, Reason]
 
 
 @dataclass(slots=True)
@@ -141,7 +140,7 @@ def new_cell(target: Target, port: int, routes: tuple[Route, ...]) -> Cell:
     return Cell(target, port, routes, State.OPEN_FILTERED if target.protocol is Protocol.UDP else State.FILTERED)
 
 
-def verify(key: bytes, address: str, protocol: Protocol, port: int, copy: int, packet: Packet) -> Found | None:
+def verify(key: bytes, address: str, protocol: Protocol, port: int, copy: int, packet: Packet) -> Outcome | None:
     """State and reason of an answer that echoes the token of a copy; None for a stray or forged one.
 
     A UDP answer echoes nothing: address, port and the copy's own source port have to do, which the caller has checked.

@@ -95,9 +95,9 @@ def test_the_api_health_and_metrics(running: Running) -> None:
     wait_for(lambda: running.request("GET", "/healthz")[0] == 200)
     status, text = running.request("GET", "/metrics")
     assert status == 200
-    assert 'segwatch_agent_up{environment="dev",agent="dev-1"} 0' in text
-    assert 'segwatch_coverage_ratio{source="dev",destination="prod"} 0' in text
-    assert re.search(r'segwatch_cells\{source="dev",destination="prod",result="not-run"\} [1-9]', text)
+    assert 'segwatch_agent_up{agent="dev-1",environment="dev"} 0.0' in text
+    assert 'segwatch_coverage_ratio{destination="prod",source="dev"} 0.0' in text
+    assert re.search(r'segwatch_cells\{destination="prod",result="not-run",source="dev"\} [1-9]', text)
     for name in ("findings", "last_cycle_timestamp_seconds", "probe_duration_seconds"):
         assert f"# TYPE segwatch_{name}" in text
     for path in ("status", "matrix", "matrix?cells=1", "findings", "coverage", "history", "plan", "report"):

@@ -124,9 +124,9 @@ async def test_a_flood_is_cut_named_and_counted_and_nobody_else_waits(tmp_path: 
         (event,) = events(running, "cut")
         assert event["text"] == "dev-1 sends more than an agent may: it is cut off for 60 s"
         metrics = running.request("GET", "/metrics")[1]
-        assert 'segwatch_agent_cuts_total{agent="dev-1"} 1\n' in metrics
-        assert 'segwatch_agent_cuts_total{agent="prod-1"} 0\n' in metrics
-        assert f'segwatch_messages_dropped_total{{agent="dev-1"}} {entry["dropped"]}\n' in metrics
+        assert 'segwatch_agent_cuts_total{agent="dev-1"} 1.0\n' in metrics
+        assert 'segwatch_agent_cuts_total{agent="prod-1"} 0.0\n' in metrics
+        assert f'segwatch_messages_dropped_total{{agent="dev-1"}} {float(entry["dropped"])}\n' in metrics
         running.process.terminate()
         assert running.process.stderr
         assert "dev-1 sends more than an agent may" in running.process.stderr.read()

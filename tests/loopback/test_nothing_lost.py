@@ -104,7 +104,7 @@ def test_a_gap_is_acknowledged_and_shown_and_a_backup_has_it(tmp_path: Path) -> 
             "dev-1": 10
         }
         assert (
-            'segwatch_agent_lost_reports_total{environment="dev",agent="dev-1"} 10'
+            'segwatch_agent_lost_reports_total{agent="dev-1",environment="dev"} 10.0'
             in running.request("GET", "/metrics")[1]
         )
         assert json.loads(running.request("GET", "/healthz")[1])["store"] is True

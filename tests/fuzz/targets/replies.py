@@ -30,10 +30,10 @@ def domain(data: bytes) -> None:
 
 
 def _dns_replies() -> list[bytes]:
-    question = dns.query("db.prod.internal", dns.A, 7)
+    question = b"\0\7" + dns.query("db.prod.internal", "A")[2:]
     head = question[:2] + b"\x81\x80\0\1\0\2\0\0\0\0" + question[12:]
-    a = b"\xc0\x0c" + struct.pack("!HHIH", dns.A, 1, 60, 4) + bytes((10, 30, 0, 21))
-    aaaa = b"\xc0\x0c" + struct.pack("!HHIH", dns.AAAA, 1, 60, 16) + ip_address("fd00::1").packed
+    a = b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 60, 4) + bytes((10, 30, 0, 21))
+    aaaa = b"\xc0\x0c" + struct.pack("!HHIH", 28, 1, 60, 16) + ip_address("fd00::1").packed
     named = b"\2db\0" + struct.pack("!HHIH", 5, 1, 60, 2) + b"\xc0\x0c"
     return [
         head + a + aaaa,
@@ -174,10 +174,10 @@ def echo(data: bytes) -> None:
 
 TARGETS = (
     Target(
-        "dns", domain, _dns_replies, {"probes/protocols/dns.py": ("describe", "addresses", "_behind_name")},
+        "dns", domain, _dns_replies, {"probes/protocols/dns.py": ("describe", "addresses")},
         (
-            Fault("probes.protocols.dns:addresses", "    except (struct.error, IndexError):", "    except struct.error:"),
-            Fault("probes.protocols.dns:addresses", "((A, 4), (AAAA, 16))", "((A, 4), (AAAA, 16), (AAAA, 15))"),
+            Fault("probes.protocols.dns:addresses", "    except DNSException:", "    except KeyError:"),
+            Fault("probes.protocols.dns:addresses", "in {A, AAAA}", "not in {A, AAAA}"),
             Fault("probes.protocols.dns:describe", "len(reply) < 12 or ", ""),
         ),
         share=60,

@@ -159,8 +159,8 @@ def test_the_metrics_say_when_certificates_end() -> None:
     text = metrics.exposition(TOPOLOGY, (), (), agents, Durations(), certificates={"broker": (1.0, 5.0)})
     name = "segwatch_certificate_expires_timestamp_seconds"
     assert [line for line in text.splitlines() if line.startswith(name)] == [
-        f'{name}{{holder="agent",environment="dev",agent="dev-1"}} 1795600000',
-        f'{name}{{holder="broker"}} 5',
+        f'{name}{{agent="dev-1",environment="dev",holder="agent"}} 1.7956e+09',
+        f'{name}{{agent="",environment="",holder="broker"}} 5.0',
     ]
 
 

@@ -144,9 +144,9 @@ def test_a_gap_is_shown_wherever_a_person_looks_and_outlives_a_restart(world: Co
     exposed = metrics.exposition(
         estate.topology, estate.cells(), (), estate.agents.values(), again.engine.durations, losses=estate.losses
     )
-    assert 'segwatch_agent_lost_reports_total{environment="dev",agent="dev-1"} 3' in exposed
-    assert 'segwatch_agent_lost_reports_total{environment="prod",agent="prod-1"} 0' in exposed
-    assert 'segwatch_agent_spooled_batches{environment="dev",agent="dev-1"} 0' in exposed
+    assert 'segwatch_agent_lost_reports_total{agent="dev-1",environment="dev"} 3.0' in exposed
+    assert 'segwatch_agent_lost_reports_total{agent="prod-1",environment="prod"} 0.0' in exposed
+    assert 'segwatch_agent_spooled_batches{agent="dev-1",environment="dev"} 0.0' in exposed
     again.runner.close()
     world.store = again.store
 
