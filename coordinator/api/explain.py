@@ -163,7 +163,7 @@ def _cell(topology: Topology, shown: Shown, exchanges: Exchanges) -> Body:
         "means": advice.means if advice else None,
         "settle": [advice.settle] if advice else remedy(topology, cell, said),
         "witness": target.witness or None if target else None,
-        "inside": target.inside or None if target else None,
+        "inside": (cell.judged.evidence.inside_by if cell.judged else "") or (target.inside if target else "") or None,
         "round": None,
         "evidence": None,
         "row": None,

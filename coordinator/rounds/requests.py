@@ -107,7 +107,7 @@ def _target(
     *,
     first: bool,
 ) -> Target:
-    inside = inside_agent(topology, target, agents)
+    inside = inside_agent(target, agents)
     return Target(
         id=number,
         environment=target.destination,
@@ -123,10 +123,9 @@ def _target(
     )
 
 
-def inside_agent(topology: Topology, target: PlanTarget, agents: Mapping[str, AgentState]) -> str:
-    """An agent of the destination's environment, not the one on the host itself, that is there to control from inside."""
-    names = [name for name in topology.environments[target.destination].agents if name != target.witness]
-    online = [name for name in names if (state := agents.get(name)) is not None and state.online]
+def inside_agent(target: PlanTarget, agents: Mapping[str, AgentState]) -> str:
+    """Who is there to control the target from inside; one that sends raw packets sees more. "" for nobody."""
+    online = [name for name in target.insides if (state := agents.get(name)) is not None and state.online]
     raw = [name for name in online if agents[name].raw]
     return next(iter([*raw, *online]), "")
 
