@@ -1,6 +1,8 @@
 """An estate of two environments with its certificates, and a broker that can be started on 127.0.0.1."""
 
 import datetime as dt
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -53,6 +55,9 @@ class Site:
         certificate.write_bytes(issued.certificate)
         key.write_bytes(issued.key)
         return Broker("127.0.0.1", self.port, self.pki / "ca.pem", certificate, key, pki.BROKER_NAME)
+
+
+Running = Callable[[], AbstractAsyncContextManager[Site]]
 
 
 class Voice:

@@ -34,9 +34,9 @@ from coordinator.store import Store, Taken
 from reachability.observation import SourceReport
 from reachability.topology import Topology
 from tests.loopback import brokers
+from tests.loopback.agents import agent, configure
 from tests.loopback.brokers import Node
 from tests.loopback.estate import Site, estate
-from tests.loopback.test_agent import agent, configure
 from tests.support.ports import free_port
 from wire.mqtt import Link, NotConnected
 

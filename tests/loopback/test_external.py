@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.loopback.brokers import Node
-from tests.loopback.test_coordinator import SEGWATCH, put
+from tests.loopback.coordinators import SEGWATCH, put
 from tests.support.paths import ROOT
 from tests.support.ports import free_port
 from tests.support.waiting import HANG_S, wait_for

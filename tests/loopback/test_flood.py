@@ -14,8 +14,8 @@ import pytest
 from agent.config import Credentials
 from coordinator.broker import pki
 from reachability.observation import SourceReport
+from tests.loopback.coordinators import Running, coordinator
 from tests.loopback.estate import Voice
-from tests.loopback.test_coordinator import Running, coordinator
 from tests.support.waiting import HANG_S
 from wire.dial import Broker
 from wire.messages import Ack, Batch, Status

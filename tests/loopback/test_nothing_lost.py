@@ -17,9 +17,10 @@ from agent.outbox import Outbox
 from agent.spool import Spool
 from coordinator.broker.pki import BROKER_NAME
 from reachability.observation import SourceReport
-from tests.loopback.estate import Voice
-from tests.loopback.test_agent import Middle, Running, agent, configure
-from tests.loopback.test_coordinator import coordinator, serves
+from tests.loopback.agents import agent, configure
+from tests.loopback.coordinators import coordinator, serves
+from tests.loopback.estate import Running, Voice
+from tests.loopback.middle import Middle
 from tests.support.waiting import HANG_S, until, wait_for
 from wire.dial import Broker
 from wire.messages import Ack, Batch, Status

@@ -11,8 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import psutil
@@ -23,13 +23,13 @@ from agent.privileges import settle
 from reachability.observation import Target
 from reachability.vocabulary import Protocol, RoundKind
 from tests.loopback import open_to_all
+from tests.loopback.agents import configure
 from tests.loopback.estate import Site
-from tests.loopback.test_agent import Middle, arm, configure
+from tests.loopback.middle import Middle, arm
 from tests.support.processes import command_line
 from wire.messages import Armed, Batch, Close, Done, Go, Status
 from wire.process.privileges import Capability, Held, mask
 
-Running = Callable[[], AbstractAsyncContextManager[Site]]
 RAW = mask(Capability.NET_RAW)
 NOBODY = 65534
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change to another user")
