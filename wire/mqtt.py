@@ -24,8 +24,8 @@ from wire.problem import Refused, in_words, is_refusal
 from wire.process.blocking import in_thread
 from wire.process.slim import without
 
-# paho wants it, and with it http.client and email, for the proxies of websockets: 1.4 MiB.
-with without("urllib.request"):
+# paho wants them, and with them http.client and email, for proxies of websockets and SRV records: 1.4 MiB and more.
+with without("urllib.request", "dns"):
     import aiomqtt
 
 KEEPALIVE_S = 15

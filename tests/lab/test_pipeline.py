@@ -23,7 +23,7 @@ CI = ROOT / "deploy" / "ci"
 RUNNER = "stage-1"  # whoever runs the pipeline, in staging
 OLD = f"ip saddr 10.10.0.10 ip daddr {REG} tcp dport 5000 accept"
 NEW = f"ip saddr 10.10.0.10 ip daddr {PROD} tcp dport 8000 accept"
-SARIF = ROOT / "tests" / "unit" / "cli" / "sarif-2.1.0-rtm.5.json"
+SARIF = ROOT / "tests" / "unit" / "cli" / "formats" / "sarif-2.1.0-rtm.5.json"
 
 
 def github() -> list[str]:

@@ -32,6 +32,7 @@ from reachability.ports import PortSet
 from reachability.verdict import judge
 from tests.fuzz.target import Fault, Shape, Target
 from tests.fuzz.targets import identity, rows, samples
+from tests.fuzz.targets.batches import batch
 from tests.fuzz.targets.messages import assert_readable
 from tests.support import sample
 from wire.columns import encode_batch
@@ -184,9 +185,9 @@ _NOBODYS = ("segwatch/v1/dev/gone-1/up/status", "segwatch/v1/prod/dev-1/up/statu
 def _sent_by_dev() -> list[bytes]:
     mine = [
         *samples.UP,
-        *(samples.batch(rows.source(rows.NORMAL), sequence=number) for number in (1, 2, 7)),
-        samples.batch(replace(rows.witness(rows.NORMAL), agent="dev-1", kept=())),
-        msgspec.structs.replace(samples.batch(rows.source(rows.NORMAL)), spool="of-prod"),
+        *(batch(rows.source(rows.NORMAL), sequence=number) for number in (1, 2, 7)),
+        batch(replace(rows.witness(rows.NORMAL), agent="dev-1", kept=())),
+        msgspec.structs.replace(batch(rows.source(rows.NORMAL)), spool="of-prod"),
         Batch(
             spool="ab12",
             sequence=8,

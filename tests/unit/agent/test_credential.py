@@ -20,6 +20,7 @@ from agent.config import credential as files_of
 from agent.credential import CredentialError
 from agent.renewal import COMMAND, Held
 from coordinator.broker import pki
+from tests.support.certificate_requests import CN, GOOD, KEY, OU, request_of
 from wire.certificates import agent_uri
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
@@ -149,17 +150,6 @@ def test_a_request_is_granted_for_the_name_of_its_connection(site: Path) -> None
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.UniformResourceIdentifier) == ["segwatch://agent/dev/dev-1/7"]
     assert certificate.not_valid_after_utc == NOW + dt.timedelta(days=90)
-
-
-def request_of(key: ec.EllipticCurvePrivateKey, *names: tuple[x509.ObjectIdentifier, str]) -> bytes:
-    subject = x509.Name([x509.NameAttribute(oid, text) for oid, text in names])
-    made = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
-    return made.public_bytes(serialization.Encoding.DER)
-
-
-CN, OU = x509.NameOID.COMMON_NAME, x509.NameOID.ORGANIZATIONAL_UNIT_NAME
-KEY = ec.generate_private_key(ec.SECP256R1())
-GOOD = request_of(KEY, (CN, "dev-1"), (OU, "dev"))
 
 
 @pytest.mark.parametrize(

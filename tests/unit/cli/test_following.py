@@ -1,4 +1,4 @@
-"""What `verify` says while a run is under way."""
+"""What `verify` says while a run is under way, and when it gives one up."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cli import following
 from cli.following import Pace, bar
 
 
@@ -35,3 +36,19 @@ def test_where_every_line_stays_it_says_less() -> None:
 @pytest.mark.parametrize(("share", "full"), [(-1, 0), (0, 0), (0.09, 0), (0.5, 5), (1, 10), (2, 10)])
 def test_the_bar_stays_in_its_places(share: float, full: int) -> None:
     assert bar(share) == "█" * full + "░" * (10 - full)
+
+
+def test_a_run_that_does_not_end_is_given_up() -> None:
+    now = [100.0]
+    limit = following.Limit(10.0, lambda: now[0])
+    assert not limit.due()
+    now[0] += 10
+    assert limit.due()
+    assert not limit.due(), "once"
+    assert limit.cut
+    assert not limit.over()
+    now[0] += following.GRACE_S
+    assert limit.over()
+    unlimited = following.Limit(None, lambda: now[0])
+    assert not unlimited.due()
+    assert not unlimited.over()

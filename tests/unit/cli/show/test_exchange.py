@@ -21,9 +21,9 @@ from reachability.finding import Finding
 from reachability.observation import KeptPacket
 from reachability.ports import PortSet
 from reachability.vocabulary import Moment, Protocol
+from tests.support.exchanges import back, cell, copy, kept, put
 from tests.support.fake_api import FakeCoordinator, served
 from tests.support.sample import Estate
-from tests.unit.coordinator.packets.test_exchanges import back, cell, copy, kept, put
 
 PLAIN = Paint(color=False)
 ARRIVED = (

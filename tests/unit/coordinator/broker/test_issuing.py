@@ -22,8 +22,8 @@ from coordinator.state.roster import AgentState
 from coordinator.store import Store
 from reachability.life import Event
 from reachability.topology import DeclaredAgent, Environment, Topology
+from tests.support.certificate_requests import GOOD
 from tests.support.waiting import HANG_S
-from tests.unit.agent.test_credential import GOOD
 from wire.messages import Renew, Renewed, Status
 from wire.topics import UpChannel, UpTopic
 

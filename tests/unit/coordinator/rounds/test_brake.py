@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,18 +11,11 @@ import pytest
 from coordinator.api.verify import body_of
 from coordinator.rounds.verify_runs import Runs, Stopped
 from coordinator.store import Store
+from tests.support.rounds import World
 from tests.support.virtual import run
-from tests.unit.coordinator.rounds.test_engine import World
 from wire.messages import Arm, Go, Stop
 
 EVERYBODY = ["dev-1", "test-1", "prod-1"]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = Store(tmp_path / "state")
-    yield made
-    made.close()
 
 
 def after_stop(world: World) -> list[str]:

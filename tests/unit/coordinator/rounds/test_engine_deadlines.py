@@ -1,155 +1,25 @@
-"""How long a round waits for whom, on virtual time: agents that are slow, late, gone, or say what is not so."""
+"""How long a round waits once its source goes, on virtual time: agents that are slow, late, gone, or say what is not so."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from coordinator.rounds import requests
-from coordinator.store import Report, Store
+from coordinator.store import Store
 from reachability.observation import SourceReport
-from reachability.vocabulary import Protocol, Result
+from reachability.vocabulary import Result
+from tests.support.rounds import World
+from tests.support.slow_agents import NEVER, TWO_WITNESSES, Slow, about, at
 from tests.support.virtual import now, run
-from tests.unit.coordinator.rounds.test_engine import ANSWERED, TOPOLOGY, World
-from wire.messages import Arm, Close, Done, Down, Go, Resolve, Resolved
-
-TWO_WITNESSES = TOPOLOGY.replace(
-    b"{prod-1: {addresses: [10.30.0.10]}}", b"{prod-1: {addresses: [10.30.0.10]}, prod-2: {addresses: [10.30.0.11]}}"
-)
-NAMED = TOPOLOGY.replace(
-    b"{prod-1: {addresses: [10.30.0.10]}}}",
-    b"{prod-1: {addresses: [10.30.0.10]}}, services: {db: {hosts: [db.prod.internal], ports: [tcp/5432]}}}",
-)
-NEVER = math.inf
-
-
-class Slow(World):
-    """Agents that take as long for an order as `takes` says. What they report is stored first, as the collector does."""
-
-    def __init__(self, store: Store, topology: bytes = TOPOLOGY) -> None:
-        super().__init__(store, topology)
-        self.controls, self.tail_s = (ANSWERED,), 2.0
-        self.takes: dict[tuple[str, type[Down]], float] = {}
-
-    def _answer(self, agent: str, message: Down) -> None:
-        delay_s = self.takes.get((agent, type(message)), 0.0)
-        if delay_s < NEVER:
-            asyncio.get_running_loop().call_later(delay_s, super()._answer, agent, message)
-
-    def _report(self, report: Report) -> None:
-        number = len(self.everything) + 1
-        self.estate.store.take(report.agent, "spool", number, number, [report], self.now)
-        super()._report(report)
-
-    def at(self, kind: type[Down]) -> list[float]:
-        """When such messages went down."""
-        return [at for at, (_, message) in zip(self.times, self.sent, strict=True) if isinstance(message, kind)]
-
-    def results(self, address: str = "10.30.0.10") -> set[Result]:
-        """Of dev's cells at an address in prod over TCP."""
-        mine = ("dev-1", address, Protocol.TCP)
-        return {c.result for c in self.estate.cells() if (c.key.agent, c.key.address, c.key.protocol) == mine}
-
-    def cycle(self, agent: str = "dev-1", *destinations: str) -> float:
-        """A cycle of its own; how long it took."""
-
-        async def scene() -> float:
-            await self.engine.cycle(agent, destinations or ("prod",), "cycle")
-            return now()
-
-        return run(scene())
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = Store(tmp_path / "state")
-    yield made
-    made.close()
+from wire.messages import Arm, Close, Done, Go
 
 
 @pytest.fixture
 def world(store: Store) -> Slow:
     return Slow(store)
-
-
-def about(seconds: float) -> object:
-    return pytest.approx(seconds, rel=0, abs=0.01)
-
-
-# -- arming -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("takes_s", [0.0, 0.7, 4.9])
-def test_the_source_goes_as_soon_as_all_are_armed(world: Slow, takes_s: float) -> None:
-    world.takes["prod-1", Arm] = takes_s
-    world.cycle()
-    assert world.at(Go) == [about(takes_s)]
-    assert world.results() == {Result.PASS}
-
-
-def is_warm(world: Slow) -> None:
-    """prod-1's packet child is there: the next order is answered at once."""
-    world.takes["prod-1", Arm] = 0.0
-
-
-@pytest.mark.parametrize("takes_s", [5.1, 6.5, 19.9])
-def test_one_whose_packet_child_starts_slowly_is_waited_for_and_the_round_begun_again(
-    world: Slow, takes_s: float
-) -> None:
-    world.takes["prod-1", Arm] = takes_s
-    at(world, 1.0, lambda: is_warm(world))
-    world.cycle()
-    first, *_, again = [message.round for _, message in world.sent if isinstance(message, Arm)]
-    (go,) = [message for _, message in world.sent if isinstance(message, Go)]
-    closed = [message.round for _, message in world.sent if isinstance(message, Close)]
-    assert world.at(Go) == [about(takes_s)]
-    assert first != again == go.round, "what was asked from inside so long ago is no control of this"
-    assert first in closed
-    assert again in closed
-    assert world.results() == {Result.PASS}
-
-
-@pytest.mark.parametrize("takes_s", [25.1, NEVER])
-def test_after_its_time_it_goes_without_those_that_are_missing(world: Slow, takes_s: float) -> None:
-    world.takes["prod-1", Arm] = takes_s
-    world.takes["dev-1", Go] = 3.0
-    world.cycle()
-    assert world.at(Go) == [about(25.0)]
-    assert world.results() == {Result.INCONCLUSIVE}, "who is armed after the source had gone is no witness"
-
-
-def test_who_was_waited_for_in_vain_is_given_five_seconds_until_it_is_ready_again(world: Slow) -> None:
-    world.takes["prod-1", Arm] = NEVER
-    world.cycle()
-    took = []
-    for takes_s in (NEVER, 6.0, 4.9):
-        world.takes["prod-1", Arm] = takes_s
-        begun = world.at(Arm)
-        world.cycle()
-        took.append(world.at(Go)[-1] - world.at(Arm)[len(begun)])
-    assert took == [about(5.0), about(5.0), about(4.9)]
-    world.takes["prod-1", Arm] = 8.0
-    at(world, 1.0, lambda: is_warm(world))
-    world.cycle()
-    assert world.at(Go)[-1] == about(8.0)
-
-
-def test_who_has_gone_is_not_waited_for(world: Slow) -> None:
-    world.takes["prod-1", Arm] = NEVER
-    at(world, 6.0, lambda: world.online("prod-1", online=False))
-    world.cycle()
-    assert world.at(Go) == [pytest.approx(6.0, abs=0.51)]
-
-
-def test_one_that_is_missing_takes_nothing_from_the_others(store: Store) -> None:
-    world = Slow(store, TWO_WITNESSES)
-    world.takes["prod-2", Arm] = NEVER
-    world.cycle()
-    assert (world.results("10.30.0.10"), world.results("10.30.0.11")) == ({Result.PASS}, {Result.INCONCLUSIVE})
 
 
 # -- the source, and the tail -------------------------------------------------------------------------------------
@@ -220,18 +90,16 @@ def test_a_source_that_comes_back_soon_has_lost_nothing(world: Slow) -> None:
     assert world.results() == {Result.PASS}
 
 
-def at(world: Slow, seconds: float, happens: Callable[[], None]) -> None:
-    """Let something happen so long after the first order of the scene."""
-    before, begun = world.on_message, False
+def test_done_is_believed_of_the_source_alone(world: Slow) -> None:
+    world.takes["dev-1", Go] = 4.0
+    lie = Done(round="", agent="prod-1", sequence=1, tail_s=0.0)
+    at(world, 1.0, lambda: world.engine.answer("prod-1", replaced(lie, round_of(world))))
+    world.cycle()
+    assert world.at(Close) == [about(6.0)]
 
-    def message(body: Down) -> None:
-        nonlocal begun
-        if not begun:
-            begun = True
-            asyncio.get_running_loop().call_later(seconds, happens)
-        before(body)
 
-    world.on_message = message
+def replaced(done: Done, round_id: str) -> Done:
+    return Done(round=round_id, agent=done.agent, sequence=done.sequence, tail_s=done.tail_s)
 
 
 # -- reports ------------------------------------------------------------------------------------------------------
@@ -306,33 +174,3 @@ PAIRS = [
     ("test-1", "dev"),  # its witness has not reported
     ("test-1", "prod"),  # others have its destination
 ]
-
-
-# -- names --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("takes_s", "begins_s"), [(0.0, 0.0), (7.9, 7.9), (8.1, 8.0), (NEVER, 8.0)])
-def test_a_cycle_waits_eight_seconds_for_what_names_lead_to(store: Store, takes_s: float, begins_s: float) -> None:
-    world = Slow(store, NAMED)
-    world.takes["dev-1", Go] = NEVER
-
-    def answers(message: Down) -> None:
-        if isinstance(message, Resolve) and takes_s < NEVER:
-            resolved = Resolved(id=message.id, lookups=())
-            asyncio.get_running_loop().call_later(takes_s, world.engine.answer, "dev-1", resolved)
-
-    world.on_message = answers
-    world.cycle()
-    assert world.at(Arm) == [about(begins_s)]
-
-
-def test_done_is_believed_of_the_source_alone(world: Slow) -> None:
-    world.takes["dev-1", Go] = 4.0
-    lie = Done(round="", agent="prod-1", sequence=1, tail_s=0.0)
-    at(world, 1.0, lambda: world.engine.answer("prod-1", replaced(lie, round_of(world))))
-    world.cycle()
-    assert world.at(Close) == [about(6.0)]
-
-
-def replaced(done: Done, round_id: str) -> Done:
-    return Done(round=round_id, agent=done.agent, sequence=done.sequence, tail_s=done.tail_s)

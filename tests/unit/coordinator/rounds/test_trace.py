@@ -17,8 +17,8 @@ from coordinator.rounds.trace import CannotTraceError, trace
 from coordinator.store import Store
 from reachability.observation import ArrivalRow, Hop, Observation, SourceReport, WitnessHealth, WitnessReport
 from reachability.vocabulary import Protocol, Reason, RoundKind, State
+from tests.support.rounds import World
 from tests.support.virtual import now, run
-from tests.unit.coordinator.rounds.test_engine import World
 from wire.messages import Arm, Close, Done, Down, Go
 
 HOP = Hop(ttl=1, state=State.FILTERED, reason=Reason.TTL_EXCEEDED, address="10.10.0.1", sent=1, answers=1, rtt_ms=0.4)

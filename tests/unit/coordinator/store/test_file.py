@@ -20,25 +20,19 @@ from coordinator.store.care import check
 from coordinator.store.retention import ROUNDS_S
 from coordinator.store.schema import SCHEMA
 from reachability.matrix import CellKey, Judged
-from reachability.observation import Observation, RoundSpec, SourceReport
+from reachability.observation import RoundSpec
 from reachability.ports import PortSet
-from reachability.vocabulary import Protocol, Reason, RoundKind, State
+from reachability.vocabulary import RoundKind
 from tests.support.paths import ROOT
+from tests.support.reports import report
 from tests.support.sample import Estate
 
 SPEC = RoundSpec(
     round="R", kind=RoundKind.NORMAL, schedule="cycle", source="dev-1", source_environment="dev", destination="prod", targets=()
 )  # fmt: skip
-SEEN = Observation(
-    target=1, source_address="10.10.0.10", address="10.30.0.10", protocol=Protocol.TCP, state=State.OPEN, reason=Reason.SYN_ACK
-)  # fmt: skip
 
 
 Rows = Iterator[tuple[CellKey, Sequence[tuple[PortSet | None, Judged]]]]
-
-
-def report(number: int, rows: int = 3) -> SourceReport:
-    return SourceReport(round=f"R{number}", agent="dev-1", observations=(SEEN,) * rows)
 
 
 def write_for_ever(directory: Path, first: int, told: int) -> None:
@@ -153,7 +147,7 @@ import os, sys
 from pathlib import Path
 from coordinator.store import Store, StoreError
 from coordinator.store.care import check
-from tests.unit.coordinator.store.test_file import report
+from tests.support.reports import report
 
 where = Path(sys.argv[1])
 ballast = where / "ballast"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,8 +13,8 @@ from probes.packets.token import echo_reply, echo_request, inside_key, tcp_field
 from probes.packets.token_index import Keyring
 from probes.source.cell import verify
 from reachability.vocabulary import Protocol, Reason, State
+from tests.support.sweep_frames import ENDS, FAMILIES, KEY, PROTOCOLS
 
-KEY = bytes(range(16))
 V4 = ("10.10.0.10", "10.30.0.21")
 V6 = ("fd00:10::10", "fd00:30::21")
 BOTH = pytest.mark.parametrize("ends", [V4, V6], ids=["v4", "v6"])
@@ -103,3 +104,15 @@ def test_the_echo_is_keyed() -> None:
     assert echo_reply(KEY, request) != echo_reply(bytes(16), request)
     assert echo_request(KEY, "10.0.0.10", 8883, "R2", 70) != request
     assert len(request) <= 64
+
+
+@FAMILIES
+@PROTOCOLS
+def test_many_packets_are_the_same_as_one_by_one(family: int, protocol: Protocol) -> None:
+    source, address = ENDS[family]
+    template, numbers = Template(source, address, protocol), np.array([1, 80, 443, 65535], np.uint16)
+    toks = np.frombuffer(b"".join(token(KEY, address, protocol, int(p), 3) for p in numbers), np.uint8).reshape(-1, 8)
+    many = template.build_many(40000, numbers, toks)
+    assert [row.tobytes() for row in many] == [
+        template.build(40000, int(p), token(KEY, address, protocol, int(p), 3)) for p in numbers
+    ]

@@ -11,7 +11,7 @@ from probes.packets.retained import Kept
 from probes.packets.token import token
 from probes.witness.sweep_arrivals import Wide
 from reachability.vocabulary import Protocol
-from tests.unit.probes.sweep.test_raw import ENDS, FAMILIES, KEY, columns_of, copies, target
+from tests.support.sweep_frames import ENDS, FAMILIES, KEY, columns_of, copies, target
 
 PORT = 80
 

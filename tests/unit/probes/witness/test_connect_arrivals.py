@@ -16,7 +16,7 @@ from probes.witness.sweep_reader import Swept
 from reachability.observation import Untokened
 from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, RoundKind
-from tests.unit.probes.sweep.test_raw import ENDS, FAMILIES, KEY, batch, columns_of, copies, target
+from tests.support.sweep_frames import ENDS, FAMILIES, KEY, batch, columns_of, copies, target
 from wire.messages import Arm
 
 PORTS = PortSet.parse("1-300,1000,61500,65535")

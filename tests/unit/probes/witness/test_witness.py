@@ -9,89 +9,16 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from probes.host.counters import HostFacts
 from probes.packets.build import Template
-from probes.packets.parse import IPV4, PACKET_HOST, PACKET_OUTGOING, Packet, parse
+from probes.packets.parse import Packet
 from probes.packets.token import kernel_ports, token
-from probes.source.cell import new_cell
 from probes.witness.arrivals import MOST_OF_CELL
-from probes.witness.health import Means
 from probes.witness.witness import Witness
 from reachability.observation import Crowded, Target, WitnessReport
 from reachability.ports import PortSet
-from reachability.vocabulary import Moment, Protocol, Reason, RoundKind, State
-from tests.unit.probes.sweep.test_raw import batch
-from wire.messages import Arm
-
-HERE, SOURCE, OTHER, GATEWAY = "10.30.0.10", "10.10.0.10", "10.20.0.10", "10.30.0.1"
-KEY, OTHER_KEY = bytes(range(16)), bytes(range(16, 32))
-PORT = 5000
-ECHO_REPLY = Packet(
-    at=1.5, incoming=True, to_host=True, interface="eth0", family=4, source=GATEWAY, destination=HERE, ttl=64,
-    protocol=1, icmp_type=0, icmp_code=0, raw=b"\x45" + bytes(19) + b"whatever else is in it",
-)  # fmt: skip
-
-
-def arm(name: str, key: bytes, source: str, protocol: Protocol = Protocol.TCP) -> Arm:
-    target = Target(id=1, environment="prod", address=HERE, protocol=protocol, ports=str(PORT), witness="prod-1")
-    return Arm(round=name, key=key, kind=RoundKind.NORMAL, source=source, targets=(target,), networks=("10.30.0.0/24",))
-
-
-def packet(
-    source: str,
-    sport: int,
-    protocol: Protocol = Protocol.TCP,
-    tok: bytes = b"\xff" * 8,
-    *,
-    back: bool = False,
-) -> Packet:
-    """A probe to the port; `back`: the same the other way round, going out."""
-    ends = (HERE, source) if back else (source, HERE)
-    ports = (PORT, sport) if back else (sport, PORT)
-    data = Template(*ends, protocol).build(*ports, tok)
-    read = parse(data, PACKET_OUTGOING if back else PACKET_HOST, "eth0", IPV4, 1.0)
-    assert read is not None
-    return read
-
-
-def new_witness() -> Witness:
-    """One whose gateway answers."""
-    ticks = (1.0 + n / 1000 for n in range(1 << 20))
-
-    async def provoke(address: str) -> None:
-        witness.packet(ECHO_REPLY)
-
-    witness = Witness(
-        "prod-1",
-        Means(
-            facts=HostFacts,
-            local=lambda: frozenset({HERE}),
-            xdp=set,
-            gateways=lambda: frozenset({GATEWAY}),
-            provoke=provoke,
-            drops=lambda: 0,
-            now=lambda: next(ticks),
-            sleep=lambda _: asyncio.sleep(0),
-        ),
-    )
-    return witness
-
-
-def witness_of(
-    feed: Callable[[Witness], None], *arms: Arm, then: Callable[[Witness], None] = lambda _: None
-) -> list[WitnessReport]:
-    """The reports of these rounds after the packets; `then` is done after them."""
-
-    async def play() -> list[WitnessReport]:
-        witness = new_witness()
-        for one in arms:
-            assert await witness.arm(one) == ()
-        feed(witness)
-        reports = [await witness.close(one.round) for one in arms]
-        then(witness)
-        return reports
-
-    return asyncio.run(play())
+from reachability.vocabulary import Protocol, RoundKind
+from tests.support.sweep_frames import batch
+from tests.support.witness import HERE, KEY, OTHER, OTHER_KEY, PORT, SOURCE, arm, new_witness, packet, witness_of
 
 
 @pytest.mark.parametrize("protocol", [Protocol.TCP, Protocol.UDP])
@@ -182,21 +109,6 @@ def test_what_the_host_sends_back_is_an_answer_and_an_icmp_error_is_none() -> No
         assert [row.answered for row in report.arrivals] == [answered], answers
 
 
-def test_a_refusal_of_the_kernels_own_try_counts_without_being_a_copy_of_the_rounds() -> None:
-    cell = new_cell(Target(id=1, environment="prod", address=HERE, protocol=Protocol.UDP, ports=str(PORT)), PORT, ())
-    refusal = Packet(
-        at=1.0, incoming=True, to_host=True, interface="eth0", family=4, source=GATEWAY, destination=SOURCE, ttl=63,
-        protocol=1, icmp_type=3, icmp_code=13,
-    )  # fmt: skip
-    cell.take_refusal(refusal)
-    assert (cell.state, cell.reason, cell.refused_by, cell.refused) == (
-        State.FILTERED,
-        Reason.ADMIN_PROHIBITED,
-        GATEWAY,
-        0,
-    )
-
-
 def test_a_sweep_full_of_strange_packets_does_not_hide_another_rounds() -> None:
     """When there are more strange flows than can be kept, the rest is not looked at; unless another round listens too."""
     wide = Target(id=1, environment="prod", address=HERE, protocol=Protocol.TCP, ports="1-65535", witness="prod-1")
@@ -275,52 +187,6 @@ def test_a_swept_endpoint_probed_from_two_addresses_of_one_agent_is_two_targets(
     [report] = witness_of(feed, both)
     seen = {(row.target, port) for row in report.arrivals for port in PortSet.parse(row.ports)}
     assert seen == {(1, 22), (2, 80), (1, 443), (2, 443)}
-
-
-@pytest.mark.parametrize("protocol", [Protocol.TCP, Protocol.UDP])
-def test_what_arrived_is_kept_with_what_the_host_answered_and_a_refusal_of_it(protocol: Protocol) -> None:
-    mine = packet(SOURCE, 40_000, protocol, token(KEY, HERE, protocol, PORT, 2))
-    strange, elsewhere = packet(OTHER, 40_001, protocol), packet(OTHER, 40_002, protocol, back=True)
-    answer = packet(SOURCE, 40_000, protocol, back=True)
-    answer.flags = 0x12
-    refusal = Packet(
-        at=2.0, incoming=False, to_host=False, interface="eth0", family=4, source=HERE, destination=SOURCE, ttl=64,
-        protocol=1, icmp_type=3, icmp_code=3, quote=mine, raw=b"refused",
-    )  # fmt: skip
-
-    def feed(witness: Witness) -> None:
-        for one in (mine, strange, answer, refusal, elsewhere):
-            witness.packet(one)
-
-    [report] = witness_of(feed, arm("R1", KEY, "dev-1", protocol))
-    cell = [row for row in report.kept if row.what is not Moment.INSTEAD]
-    assert [(row.what, row.copy, row.data) for row in cell] == [
-        (Moment.ARRIVED, 2, mine.raw),
-        (Moment.STRANGE, None, strange.raw[: 60 if protocol is Protocol.TCP else 28]),
-        (Moment.ANSWERED, 2, answer.raw),
-        (Moment.ANSWERED, 2, b"refused"),
-    ]
-    assert {(row.target, row.port) for row in cell} == {(1, PORT)}
-
-
-def test_a_witness_that_saw_nothing_says_how_it_listened_and_what_it_saw_instead() -> None:
-    [report] = witness_of(lambda _: None, arm("R1", KEY, "dev-1"))
-    assert [(row.what, row.data) for row in report.kept] == [(Moment.INSTEAD, ECHO_REPLY.raw[:28])]
-    assert report.armed_ms > 0
-    assert report.listened_s > report.armed_ms / 1000
-
-
-def test_a_late_copy_is_kept_with_the_correction() -> None:
-    late = packet(SOURCE, 40_000, tok=token(KEY, HERE, Protocol.TCP, PORT, 0))
-    corrections: list[WitnessReport] = []
-
-    def after(witness: Witness) -> None:
-        witness.packet(late)
-        corrections.extend(witness.tick())
-
-    witness_of(lambda _: None, arm("R1", KEY, "dev-1"), then=after)
-    [correction] = corrections
-    assert [(row.what, row.data) for row in correction.kept] == [(Moment.ARRIVED, late.raw)]
 
 
 def test_the_lowest_and_the_highest_copy_that_came_are_reported() -> None:
