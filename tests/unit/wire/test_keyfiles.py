@@ -13,6 +13,13 @@ def test_files_are_their_owners_only(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["key"]
 
 
+def test_one_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "key" / "in the way").mkdir(parents=True)
+    with pytest.raises(OSError, match="key"):
+        write_private(tmp_path / "key", b"1")
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
+
+
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o611, 0o644])
 def test_a_key_that_others_can_read_or_write_is_refused(tmp_path: Path, mode: int) -> None:
     key = tmp_path / "agent.key"
