@@ -54,6 +54,15 @@ class Arrival(StrEnum):
     NO_WITNESS = "no-witness"
 
 
+class Canary(StrEnum):
+    """What a port of the target's host that nobody serves did, before the round and after it."""
+
+    NOT_SENT = ""
+    CLEAR = "clear"  # closed or silent, both times
+    OPEN = "open"  # everything there seems open
+    UNKNOWN = "unknown"
+
+
 class Reachability(StrEnum):
     """What was concluded from observation, arrival and controls."""
 

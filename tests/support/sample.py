@@ -28,7 +28,7 @@ from reachability.topology import (
     Topology,
 )
 from reachability.verdict import Evidence, judge
-from reachability.vocabulary import Arrival, Declared, Protocol, Reason, Require, Sensitivity, State
+from reachability.vocabulary import Arrival, Canary, Declared, Protocol, Reason, Require, Sensitivity, State
 
 NOW = datetime(2026, 11, 23, 12, 6, 7, tzinfo=UTC)
 STARTED = NOW.timestamp() - 4.2
@@ -94,7 +94,7 @@ def evidence(target: PlanTarget, state: State, **more: Any) -> Evidence:
         no_witness_why="" if target.witness else "no agent on this host",
         inside=State.CLOSED if target.protocol is TCP else State.OPEN,
         inside_by=target.inside,
-        canary="clear",
+        canary=Canary.CLEAR,
         control=True,
         control_by="coordinator 10.0.0.1 answered",
         loss=0.001,

@@ -11,7 +11,7 @@ from cli.trial.child import Outcome
 from cli.trial.show import exit_code, listening, report, summary
 from reachability.observation import ArrivalRow, WitnessReport
 from reachability.verdict import Evidence
-from reachability.vocabulary import Arrival, Protocol, Reason, State
+from reachability.vocabulary import Arrival, Canary, Protocol, Reason, State
 from wire.trial import TrialCell
 
 PLAIN = Paint(color=False)
@@ -21,7 +21,7 @@ SENT: dict[str, Any] = {
 }  # fmt: skip
 DROPPED = Evidence(**SENT, arrival=Arrival.NOT_SEEN, control=True, control_by="meeting 10.30.0.10 answered", loss=0.001)
 OPEN = Evidence(
-    **{**SENT, "state": State.OPEN, "reason": Reason.SYN_ACK}, arrival=Arrival.SEEN, arrived=1, canary="clear"
+    **{**SENT, "state": State.OPEN, "reason": Reason.SYN_ACK}, arrival=Arrival.SEEN, arrived=1, canary=Canary.CLEAR
 )
 ONE_WAY = Evidence(**SENT, arrival=Arrival.SEEN, arrived=8, answered=True, came_from="10.10.0.10")
 UNCONTROLLED = Evidence(**SENT, arrival=Arrival.NOT_SEEN)
@@ -73,7 +73,9 @@ def test_what_would_settle_it_is_a_trys_own_way() -> None:
 
 def test_one_side_alone_never_says_that_a_port_is_closed() -> None:
     for reason in (Reason.NO_RESPONSE, Reason.ADMIN_PROHIBITED, Reason.HOST_UNREACH):
-        alone = Evidence(**{**SENT, "reason": reason}, control=True, refused_by="10.10.0.1", loss=0.001, canary="clear")
+        alone = Evidence(
+            **{**SENT, "reason": reason}, control=True, refused_by="10.10.0.1", loss=0.001, canary=Canary.CLEAR
+        )
         body = summary(Outcome(cells=(cell(alone),)))
         assert exit_code(body) == 3
         assert "carry the source's line" in body["cells"][0]["settle"]
