@@ -63,7 +63,7 @@ def rendered(body: Body, output: str) -> str:
 
             return markdown(body)
         case "csv":
-            from cli.report.rows import rows  # noqa: PLC0415
+            from cli.report.csv import rows  # noqa: PLC0415
 
             return rows(body)
         case _:

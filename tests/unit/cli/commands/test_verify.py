@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from cli.commands import verify
+from cli.formats.table import FORMATS
 from tests.support.paths import ROOT
 from tests.support.pipeline import Serving
 from tests.support.sarif import SARIF
@@ -42,7 +43,7 @@ def test_a_wrong_call_is_refused_before_anything_is_probed(
 
 def test_several_reports_come_from_one_run(serving: Serving) -> None:
     run = serving()
-    files = {form: run.file(f"segwatch.{form}") for form in ("junit", "sarif", "markdown", "json")}
+    files = {form: run.file(f"segwatch.{form}") for form in FORMATS}
     result = run(*(part for form, path in files.items() for part in ("--report", f"{form}={path}")))
     assert result.exit_code == 1
     assert result.stdout.startswith("FAIL")

@@ -9,9 +9,9 @@ from xml.etree import ElementTree as ET
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from cli.report.csv import rows
 from cli.report.markdown import markdown
 from cli.report.page import page
-from cli.report.rows import rows
 from coordinator.api import report
 from tests.support.report_body import EVIL, body_of, tree
 from tests.support.sample import Estate

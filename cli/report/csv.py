@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cli.show.grid import by_pair
-from cli.show.render import clean
+from cli.show.spreadsheet import spreadsheet_cell
 
 Body = Mapping[str, Any]
 COLUMNS = (
@@ -17,7 +17,6 @@ COLUMNS = (
     *("pass", "fail", "waived", "inconclusive", "stale", "not_run", "required", "proven", "coverage"),
     *("no_packet", "no_session", "beyond_proof", "first_seen", "last_seen", "owner", "expires", "text", "settle"),
 )
-_FORMULA = ("=", "+", "-", "@")
 
 
 def rows(body: Body) -> str:
@@ -26,16 +25,8 @@ def rows(body: Body) -> str:
     writer = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\r\n")
     writer.writeheader()
     for row in _rows(body):
-        writer.writerow({name: _cell(value) for name, value in row.items()})
+        writer.writerow({name: spreadsheet_cell(value) for name, value in row.items()})
     return out.getvalue()
-
-
-def _cell(value: object) -> object:
-    """Text that a spreadsheet would take for a formula is quoted as a text; somebody else may have written it."""
-    if not isinstance(value, str):
-        return value
-    text = clean(value).replace("\n", " ")
-    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
 
 
 def _rows(body: Body) -> Iterator[Body]:

@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from cli.report.rows import COLUMNS, rows
+from cli.report.csv import COLUMNS, rows
 from tests.support.report_body import EVIL, body_of
 
 FORMULA = "=HYPERLINK(1)"
