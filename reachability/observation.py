@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from reachability.vocabulary import Moment, Protocol, Reason, RoundKind, State
+from reachability.vocabulary import PacketRole, Protocol, Reason, RoundKind, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +114,7 @@ class KeptPacket:
     """A packet as a capture saw it, from layer 3 on and cut short; of packets that are not ours the headers alone."""
 
     target: int
-    what: Moment
+    what: PacketRole
     at_ms: float  # on that side's own clock: since its part of the round began (the witness: since it was armed)
     data: bytes
     port: int = 0  # of the cell

@@ -111,7 +111,7 @@ class Require(StrEnum):
     NO_PACKET = "no-packet"
 
 
-class Moment(StrEnum):
+class PacketRole(StrEnum):
     """What a packet that was kept is to its cell: how it stood in the exchange, and on which side."""
 
     SENT = "sent"  # the source's own capture saw it leave

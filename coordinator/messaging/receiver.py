@@ -10,7 +10,7 @@ from collections.abc import Callable
 import structlog
 
 from coordinator.messaging.floods import Floods
-from coordinator.messaging.sender import Postman
+from coordinator.messaging.sender import Sender
 from coordinator.messaging.signers import NotKnownYet, Signers
 from coordinator.rounds.engine import Engine
 from coordinator.state.estate import Estate
@@ -29,7 +29,7 @@ READS = 50  # for each message that is taken; the event loop reads one a turn
 log = structlog.get_logger("collect")
 
 
-class Collector:
+class Receiver:
     """Takes messages one after the other. `refusals` is shown to people.
 
     `connected` is called with an agent that has come, `renew` with its request for a certificate.
@@ -39,7 +39,7 @@ class Collector:
         self,
         estate: Estate,
         engine: Engine,
-        post: Postman,
+        post: Sender,
         signers: Signers,
         connected: Callable[[str], None],
         renew: Callable[[UpTopic, Renew], None],

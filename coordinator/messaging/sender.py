@@ -19,7 +19,7 @@ RESERVE = 60_000  # sequences that are kept in the store ahead of use: a write a
 log = structlog.get_logger("post")
 
 
-class Postman:
+class Sender:
     """Sends to agents by name. A broker that is away loses a message; the deadlines of rounds say so."""
 
     def __init__(

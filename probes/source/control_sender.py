@@ -39,7 +39,7 @@ class Made:
         return way_of(self.series.route, ethertype_of(self.series.address))
 
 
-class Asker:
+class ControlSender:
     """The controls of one job on the wire. A `Handler` of the source ports that they leave by."""
 
     def __init__(self, station: Station, job: Job, controls: Controls) -> None:

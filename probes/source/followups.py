@@ -15,7 +15,7 @@ from probes.packets.port_arrays import sources_for
 from probes.packets.raw_socket import EPHEMERAL
 from probes.packets.route import Route
 from probes.packets.token import token
-from probes.source.control_sender import Asker
+from probes.source.control_sender import ControlSender
 from probes.source.controls import Controls
 from probes.source.job import Job
 from reachability.challenge import A_SLOT
@@ -87,14 +87,14 @@ class FollowUps:
         if not self._station.raw:
             return ()
         controls, last = Controls(), monotonic()
-        asker = Asker(self._station, Job.source(self._go), controls)
+        sender = ControlSender(self._station, Job.source(self._go), controls)
         try:
-            await asker.lay_out()
-            await asker.finish(last)
+            await sender.lay_out()
+            await sender.finish(last)
             return controls.results(last)
         finally:
-            self._packets += asker.packets
-            self._station.flows.release(asker)
+            self._packets += sender.packets
+            self._station.flows.release(sender)
 
     async def noports(self) -> tuple[SourceReport, float]:
         """Group after group, with a pause in which the host's counter comes to rest."""

@@ -151,7 +151,7 @@ class SweepSource(Source):
         self._speed.end(self._packets)
         if self._job.is_source and self._wanting():
             for _ in self._controls.live:
-                await self._asker.turn()
+                await self._control_sender.turn()
 
     def _wanted(self, done: int) -> int:
         said = self._speed.adapt(self._since_start())
@@ -178,7 +178,7 @@ class SweepSource(Source):
         found: list[tuple[int, Made]] = []
         if self._job.is_source:
             for behind in range(self._every - self._since_control, packets + 1, self._every):
-                made = await self._asker.make()
+                made = await self._control_sender.make()
                 if made is not None:
                     found.append((behind, made))
         self._since_control = (self._since_control + packets) % self._every
@@ -205,7 +205,7 @@ class SweepSource(Source):
             lane.sending = None
             self._last_sent = monotonic()
         while lane.behind:
-            await self._asker.launch(lane.behind.pop(0))
+            await self._control_sender.launch(lane.behind.pop(0))
         return lane
 
     def _put(self, transmitters: Transmitters, block: Block, frames: Frames, among: Sequence[tuple[int, bytes]]) -> int:

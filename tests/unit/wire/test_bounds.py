@@ -168,7 +168,7 @@ def test_orders_that_make_no_sense_are_refused_though_signed(body: Any, words: s
 
 
 def test_a_letter_that_never_expires_is_refused() -> None:
-    with pytest.raises(Refused, match="expires of Letter is nan"):
+    with pytest.raises(Refused, match="expires of SignedOrder is nan"):
         open_down(
             KEY.verify_key,
             pack_down(KEY, "dev-1", 5, Plan(digest="d"), NOW, expires_s=math.nan),
@@ -177,7 +177,7 @@ def test_a_letter_that_never_expires_is_refused() -> None:
 
 
 def test_a_letter_repeats_no_more_than_a_challenge() -> None:
-    with pytest.raises(Refused, match="echo of Letter has 65 bytes"):
+    with pytest.raises(Refused, match="echo of SignedOrder has 65 bytes"):
         open_down(KEY.verify_key, pack_down(KEY, "dev-1", 5, Plan(digest="d"), NOW, echo=bytes(65)), agent="dev-1")
 
 

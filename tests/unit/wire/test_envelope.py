@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reachability.observation import ArrivalRow, KeptPacket, Observation, SourceReport, WitnessReport
-from reachability.vocabulary import Moment, Protocol, Reason, State
+from reachability.vocabulary import PacketRole, Protocol, Reason, State
 from wire.columns import encode_batch
 from wire.envelope import MOST_BYTES, MOST_MESSAGE_BYTES, BadMessage, pack_up, seal, unpack_up, unseal
 from wire.messages import VERSION, Armed, Batch, Done, Resolved, Status
@@ -50,7 +50,7 @@ def batch(count: int = 1) -> Batch:
 
 def keeping(*data: bytes) -> Batch:
     kept = tuple(
-        KeptPacket(target=1, what=Moment.SENT, at_ms=0.5, data=one, copy=n or None) for n, one in enumerate(data)
+        KeptPacket(target=1, what=PacketRole.SENT, at_ms=0.5, data=one, copy=n or None) for n, one in enumerate(data)
     )
     report = WitnessReport(round="r", agent="prod-1", armed_ms=41.5, listened_s=4.2, kept=kept)
     return Batch(spool="ab12", sequence=8, age_s=0.5, witnesses=(report,))

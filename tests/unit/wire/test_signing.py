@@ -43,9 +43,9 @@ def opened(payload: bytes, *, agent: str = "dev-1") -> AnyDown:
     ],
 )
 def test_what_is_signed_is_read(body: AnyDown, channel: DownChannel) -> None:
-    letter = open_down(KEY.verify_key, pack_down(KEY, "dev-1", 9, body, NOW, echo=b"asked"), agent="dev-1")
-    assert (letter.body, letter.sequence, letter.agent, letter.echo) == (body, 9, "dev-1", b"asked")
-    assert (letter.issued, letter.expires) == (NOW, NOW + 60)
+    order = open_down(KEY.verify_key, pack_down(KEY, "dev-1", 9, body, NOW, echo=b"asked"), agent="dev-1")
+    assert (order.body, order.sequence, order.agent, order.echo) == (body, 9, "dev-1", b"asked")
+    assert (order.issued, order.expires) == (NOW, NOW + 60)
     assert channel_of(body) is channel
 
 
