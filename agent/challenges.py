@@ -1,8 +1,8 @@
-"""Whether an order is new: it must repeat a challenge that this agent has lately put into its status, and come in order.
+"""Whether an order is new: it must repeat a challenge that this agent has recently put into its status, and come in order.
 
 No clock is trusted. A challenge is random, made by this process: what repeats it was signed after it was made, so that an
 order from before a restart, one that was held back and one that is played again are told from a new one by this process's
-own steady clock, without a file. Since nobody can guess the next challenge, no order can be had in advance.
+own steady clock, without a file. Since nobody can guess the next challenge, no order can be signed in advance.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ class Challenges:
         return self._last
 
     def take(self, order: SignedOrder) -> None:
-        """Refused unless the order is new; it is not taken a second time."""
+        """Refused unless the order is new; none is taken a second time."""
         if not order.echo:
             raise Refused("a message repeats no challenge of this agent: the coordinator is older. Upgrade it")
         challenge = self._asked.get(order.echo)
         if challenge is None:
             raise Replayed(
-                "a message repeats nothing that this agent has lately asked: it was held back, or is from another start"
+                "a message repeats nothing that this agent has recently asked: it was held back, or is from another start"
             )
         # By its own steady clock it is this old at most: that is all that can be known of its age.
         age_s, lifetime_s = self._clock() - challenge.asked, min(order.expires - order.issued, LIFETIME_S)

@@ -31,7 +31,7 @@ class CredentialError(Exception):
 
 
 def look(config: AgentConfig, state_dir: Path) -> Held:
-    """The certificate that the agent connects with; CredentialError when it does not read."""
+    """The certificate that the agent connects with; CredentialError when it cannot be read."""
     path, _ = credential(config, state_dir)
     return _held(_read(path.read_bytes(), str(path)))
 
@@ -80,7 +80,7 @@ def _read(pem: bytes, what: str) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(pem)
     except ValueError as error:
-        raise CredentialError(f"{what} does not read: {error}") from error
+        raise CredentialError(f"{what} cannot be read: {error}") from error
 
 
 def _held(certificate: x509.Certificate) -> Held:

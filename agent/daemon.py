@@ -43,7 +43,7 @@ GOODBYE_S = 0.5
 
 
 class Daemon:
-    """One agent. `run` returns after `stop`; what it cannot live without raises."""
+    """One agent. `run` returns after `stop`; what it cannot do without raises."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class Daemon:
                 self._take(message, group)
             except Exception as error:  # noqa: BLE001 - one order that cannot be obeyed must not end the agent
                 self._log.exception("an order is refused")
-                self._refuse(f"a fault of segwatch while it was obeyed, please report it: {type(error).__name__}")
+                self._refuse(f"a fault in segwatch while it was obeyed, please report it: {type(error).__name__}")
             message.done()
 
     def _take(self, message: Message, group: asyncio.TaskGroup) -> None:
@@ -249,11 +249,11 @@ class Daemon:
         await self._link.publish(self._topics[UpChannel.STATUS], self._pack(status), retain=True)
 
     def _will(self) -> Will:
-        """For a new connection, by a certificate that may be another than the last one's."""
+        """For a new connection, by a certificate that may not be the last one's."""
         try:
             self._signer.renew()
         except ConfigError as error:
-            self._log.error("the key of before goes on signing", problem=str(error))
+            self._log.error("the previous key goes on signing", problem=str(error))
         return Will(self._topics[UpChannel.STATUS], self._pack(self._status(online=False)))
 
     def _pack(self, message: Up | Status) -> bytes:

@@ -48,7 +48,7 @@ log = structlog.get_logger("coordinator")
 
 
 class Daemon:
-    """The coordinator of one state directory. `run` returns after `stop`; what it cannot live without raises."""
+    """The coordinator of one state directory. `run` returns after `stop`; what it cannot do without raises."""
 
     def __init__(self, settings: Settings, topology: Topology) -> None:
         self._settings = settings

@@ -46,7 +46,7 @@ def worst(groups: Iterable[tuple[int, int]]) -> float | None:
 
 
 def copies_needed(cells: int, loss: float) -> int | None:
-    """Copies a cell, so that of `cells` that may answer fewer than 0.01 are missed by loss; None: more than 64.
+    """Copies per cell, so that of `cells` that may answer fewer than 0.01 are missed by loss; None: more than 64.
 
     All that are tried count, not those that are silent in the end: each of the others could have been missed as well.
     """

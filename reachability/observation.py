@@ -153,7 +153,7 @@ class SourceReport:
     slot_ms: float = 0.0
     trace: tuple[Hop, ...] = ()  # by rising TTL; where a hop has several addresses, a row each
     packets: int = 0
-    captured: int = 0  # packets that the own capture saw meanwhile
+    captured: int = 0  # packets that its own capture saw meanwhile
     uncaptured: int = 0  # packets that it lost: answers may have been among them
     duration_s: float = 0.0
     raw: bool = True  # packets were sent and captured raw; False: connect only

@@ -112,7 +112,7 @@ class Require(StrEnum):
 
 
 class PacketRole(StrEnum):
-    """What a packet that was kept is to its cell: how it stood in the exchange, and on which side."""
+    """The role of a kept packet in its cell's exchange, and on which side it was seen."""
 
     SENT = "sent"  # the source's own capture saw it leave
     ARRIVED = "arrived"  # at the witness, with a token

@@ -64,7 +64,7 @@ def uri_of(topology: Path | None, held: str) -> str:
 
     Args:
         topology: the file as this command was given it, in a checkout; None: not given.
-        held: how the coordinator calls its file, which may lie on another host.
+        held: what the coordinator calls its file, which may lie on another host.
     """
     path = topology if topology is not None else Path(held)
     if path.is_absolute():

@@ -40,7 +40,7 @@ def traced(endpoint: Endpoint, query: Mapping[str, str | None]) -> Any:
 
 
 def traces(trace: Body, style: Paint) -> list[str]:
-    """What it shows: one sentence, then a line a hop; hops that say nothing are one line where they follow each other."""
+    """What it shows: one sentence, then a line per hop; silent hops in a row are one line."""
     lines = labelled("trace", trace["text"], style.width)
     rows = []
     for silent, group in groupby(trace["hops"], key=lambda hop: hop["address"] is None):

@@ -1,4 +1,4 @@
-"""What a try has found, on a terminal and as JSON: a sentence, a line a verdict with its proof, and what to do."""
+"""What a try has found, on a terminal and as JSON: a sentence, a line per verdict with its proof, and what to do."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _ADVICE: Mapping[str, Advice] = {
     "controls-stopped": Advice(
         "arrivals or answers stopped part-way: a ban, or a full connection table", "wait until the ban is over"
     ),
-    "loss": Advice("too many packets were lost for silence to mean a firewall", "mend the loss, or try again"),
+    "loss": Advice("too many packets were lost for silence to mean a firewall", "fix the loss, or try again"),
     "undecided": Advice(
         "packets without our mark came to that port: rewritten by a firewall, or somebody else's",
         "let the reports meet by themselves: a further round can then tell them apart",
     ),
     "no-permission": Advice(
         "a side may not open a packet socket",
-        "run both sides as root, or with CAP_NET_RAW: nothing closed is proven without",
+        "run both sides as root, or with CAP_NET_RAW: without it nothing is proven closed",
     ),
 }
 

@@ -60,7 +60,7 @@ class Api:
 
     @contextlib.asynccontextmanager
     async def serving(self, state_dir: Path, listen: Listen | None) -> AsyncIterator[None]:
-        """Serve on the socket, and on TCP where asked to. OSError when an address cannot be had."""
+        """Serve on the socket, and on TCP where asked to. OSError when an address cannot be used."""
         runners = []
         try:
             if listen is not None:

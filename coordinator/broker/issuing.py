@@ -62,7 +62,7 @@ class Renewals:
         now = self._clock()
         apart = min(APART_S, self._life.total_seconds() / 20)
         if now - self._issued_at.get(topic.agent, float("-inf")) < apart:
-            return Renewed(problem=f"it has got a certificate within the last {apart:.0f} s")
+            return Renewed(problem=f"it was given a certificate within the last {apart:.0f} s")
         uri = agent_uri(topic.environment, topic.agent, self._generation_of(topic.agent))
         moment = dt.datetime.fromtimestamp(now, dt.UTC)
         try:
@@ -88,7 +88,7 @@ class Revocations:
     def __init__(
         self, directory: Path, before: Mapping[str, int], take: Callable[[Mapping[str, int]], Awaitable[None]]
     ) -> None:
-        """PkiError when the record does not read. `before` is what was in force when this coordinator ran last."""
+        """PkiError when the record cannot be read. `before` is what was in force when this coordinator ran last."""
         self.held = _newest(before, pki.revocations(directory))
         self._directory, self._take = directory, take
         self._seen: object = ()
@@ -113,7 +113,7 @@ class Revocations:
         try:
             record = pki.revocations(self._directory)
         except (pki.PkiError, OSError) as error:
-            log.error("the record of revocations is not taken, the old one stays", problem=str(error))  # noqa: TRY400
+            log.error("the record of revocations is refused, the old one stays", problem=str(error))  # noqa: TRY400
             return
         self._complain(record)
         held = _newest(self.held, record)
@@ -140,7 +140,7 @@ class Ends:
         self._told: dict[str, float] = {}
 
     def due(self, certificates: Mapping[str, tuple[float, float]], now: float) -> list[tuple[str, float]]:
-        """(holder, end) of those to warn of now. `certificates` are holder to from when until when, epoch seconds."""
+        """(holder, end) of those to warn about now. `certificates` are holder to from when until when, epoch seconds."""
         found = [
             (holder, ends)
             for holder, (starts, ends) in certificates.items()

@@ -35,7 +35,7 @@ class _Budget:
 
 @dataclass(slots=True)
 class Floods:
-    """Agents that are cut, until when (by `now`, monotonic seconds), and how much they sent in vain.
+    """Agents that are cut, until when (by `now`, monotonic seconds), and how many of their messages were dropped.
 
     Nothing of it is lost: a batch that was not acknowledged is sent again.
     """

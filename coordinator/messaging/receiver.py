@@ -100,7 +100,7 @@ class Receiver:
         except StoreError as error:  # not acknowledged, so that the agent sends it again
             self._estate.cannot_write(error)
         except Exception as error:  # what one message does must not end the taking of the others'
-            why = f"a fault of segwatch while it was taken, please report it: {type(error).__name__}: {error}"
+            why = f"a fault in segwatch while it was taken, please report it: {type(error).__name__}: {error}"
             if self.refusals.add(f"{printable(message.topic[:MOST_TOPIC])}: {printable(why[:MOST_TOPIC])}"):
                 log.exception("a message is refused", topic=message.topic)
 
@@ -119,7 +119,7 @@ class Receiver:
         """Take one message; BadMessage says what is wrong with it."""
         topic = parse_up(message.topic)
         if topic is None:
-            raise BadMessage(f"'{message.topic}' is no topic of an agent")
+            raise BadMessage(f"'{message.topic}' is not an agent's topic")
         if self._estate.topology.agents().get(topic.agent) != topic.environment:
             raise BadMessage(f"agent '{topic.agent}' of '{topic.environment}' is not in {self._estate.topology.file}")
         try:

@@ -55,7 +55,7 @@ class Sender:
             except (NotConnected, StoreError) as error:
                 log.warning("not sent", agent=agent, message=type(body).__name__.lower(), problem=str(error))
             except ValueError as error:
-                log.error("cannot be sent", agent=agent, problem=str(error))  # noqa: TRY400 - it is no bug of ours
+                log.error("cannot be sent", agent=agent, problem=str(error))  # noqa: TRY400 - it is not our bug
 
     def _next(self, body: Down | Ack) -> int:
         self._last = next_sequence(self._last, self._clock())

@@ -1,4 +1,4 @@
-"""Whether a message is of the agent whose topic it came by: signed by a key that a certificate of this CA vouches for.
+"""Whether a message is from the agent whose topic it came by: signed by a key that a certificate of this CA vouches for.
 
 The broker is asked nothing: one that was captured could write to any topic.
 """
@@ -49,7 +49,7 @@ class Signers:
     def __init__(
         self, ca: bytes, clock: Callable[[], float], generation_of: Callable[[str], int] = lambda _: 0
     ) -> None:
-        """`ca` is PEM, `clock` gives epoch seconds, `generation_of` what an agent's certificates are not revoked from."""
+        """`ca` is PEM, `clock` gives epoch seconds, `generation_of` from which on an agent's certificates are not revoked."""
         self._ca = x509.load_pem_x509_certificate(ca)
         self._clock, self._generation_of = clock, generation_of
         self._known: dict[str, _Signer] = {}
@@ -88,14 +88,16 @@ class Signers:
             certificate.verify_directly_issued_by(self._ca)
             public = certificate.public_key()
             if not isinstance(public, ec.EllipticCurvePublicKey):
-                raise TypeError("no EC key")
+                raise TypeError("not an EC key")
             public.verify(status.proof, PROOF + status.key, ec.ECDSA(hashes.SHA256()))
             names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
             (uri,) = names.get_values_for_type(x509.UniformResourceIdentifier)
             environment, name, generation = read_uri(uri)
             key = VerifyKey(status.key)
         except _NO_CERTIFICATE as error:
-            raise BadMessage(f"what '{topic.agent}' signs by is not of a certificate of this CA") from error
+            raise BadMessage(
+                f"what '{topic.agent}' signs with is not vouched for by a certificate of this CA"
+            ) from error
         return _Signer(key, agent_uri(environment, name), generation, certificate.not_valid_after_utc, _said(status))
 
 

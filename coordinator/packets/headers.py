@@ -26,7 +26,7 @@ Headers = dict[str, Any]
 
 
 def headers(data: bytes) -> Headers:
-    """The fields of layer 3 bytes, a key each; null for what the packet has not, or is cut off.
+    """The fields of layer 3 bytes, a key each; null for what the packet lacks, or what is cut off.
 
     `payload` is the first eight bytes (hex) of a datagram or echo; `length` is the whole
     packet's, as its IP header says; `said` names it in a word or two.

@@ -112,7 +112,7 @@ def _bounds(here: Sequence[_Packet], there: Sequence[_Packet]) -> tuple[float | 
     """What may be added to the witness's times at least, and at most."""
 
     def first(packets: Sequence[_Packet], *what: PacketRole) -> dict[Any, float]:
-        """When each copy was first seen; what is none is known by the end that sent it, which NAT may change."""
+        """When each copy was first seen; what is not a copy is known by the end that sent it, which NAT may change."""
         found: dict[Any, float] = {}
         for packet in packets:
             if packet.kept.what in what:
@@ -147,11 +147,13 @@ def _comment(packet: _Packet, protocol: Protocol) -> str:
     agent, copy = packet.side.agent, None if packet.copy is None else f"copy {packet.copy + 1}"
     match packet.kept.what:
         case PacketRole.SENT:
-            return f"{agent} sent {copy}: {_TOKEN[protocol]}" if copy else f"{agent}'s kernel sent this: it is no copy"
+            return (
+                f"{agent} sent {copy}: {_TOKEN[protocol]}" if copy else f"{agent}'s kernel sent this: it is not a copy"
+            )
         case PacketRole.ARRIVED:
             return f"{copy or 'what the kernel sent'} arrived at {agent}, known by its token"
         case PacketRole.ANSWERED:
-            return f"{agent}'s host answered {copy or 'what is no copy'}"
+            return f"{agent}'s host answered {copy or 'a packet that is not a copy'}"
         case PacketRole.CAME_BACK:
             after = "" if packet.rtt_ms is None else f", {packet.rtt_ms:.3f} ms after it was sent"
             return f"the answer to {copy or 'what the kernel sent'} came back to {agent}{after}"

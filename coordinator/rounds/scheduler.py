@@ -18,7 +18,7 @@ log = structlog.get_logger("scheduler")
 
 Run = Callable[[str, tuple[str, ...], str], Awaitable[None]]
 LOOK_S = 5.0
-OVERDUE_S = 60.0  # over so long a time are sweeps spread that should have been already
+OVERDUE_S = 60.0  # sweeps that are overdue are spread over this time
 
 
 def phase(agent: str, schedule: str, period_s: float) -> float:

@@ -29,7 +29,7 @@ _ERRORS = {
 
 
 class CannotTraceError(Exception):
-    """There is no trace to be had now; the text says why."""
+    """No trace can be made now; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ async def trace(estate: Estate, engine: Engine, key: CellKey, ports: PortSet | N
 
 
 def _ask_whether(agent: AgentState, target: Target) -> None:
-    """Ask before running: a missing means is said, rather than waited for."""
+    """Ask before running: what is missing is said, rather than waited for."""
     if not agent.online:
         since = f"; it was last heard of at {iso(agent.last_seen)}" if agent.last_seen else ""
         raise CannotTraceError(f"{agent.name} is not connected{since}")

@@ -115,7 +115,7 @@ def restore(target: Path, state_dir: Path, now: datetime) -> tuple[Checked, Path
     """Make a backup the store of a state directory that no coordinator runs on; what it becomes, and where the old one is."""
     found = check(target)
     if not found.ok:
-        raise StoreError(f"{target} is no sound backup: {found.problems[0]}")
+        raise StoreError(f"{target} is not a sound backup: {found.problems[0]}")
     state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     held = lock(state_dir)
     try:

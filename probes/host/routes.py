@@ -68,7 +68,7 @@ class Routes:
         else:
             if kind == RTN_LOCAL:
                 return (Route("lo", "", source or preferred or destination, b"", local=True),)
-            if kind != RTN_UNICAST:  # a broadcast or multicast address is no endpoint
+            if kind != RTN_UNICAST:  # a broadcast or multicast address is not an endpoint
                 return NoRoute(Reason.LOCAL_ERROR)
             ways = [(oif, hop, source or preferred)]
         routes = []

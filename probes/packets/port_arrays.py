@@ -1,4 +1,4 @@
-"""Sets of ports as numpy columns: a place a port, and the source ports that go with each."""
+"""Sets of ports as numpy columns: one place per port, and the source ports that go with each."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def hops_of(ttl: NDArray[np.uint8]) -> NDArray[np.int16]:
 
 
 def port_set(ports: NDArray[np.uint16]) -> PortSet:
-    """The set of ports in rising order without doubles."""
+    """The set of ports in rising order without duplicates."""
     flags = np.zeros(65536, np.bool_)
     flags[ports] = True
     return PortSet(int.from_bytes(np.packbits(flags, bitorder="little").tobytes(), "little"))

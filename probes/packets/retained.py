@@ -172,12 +172,12 @@ class Sample:
 
 
 def spread(cells: Sequence[T], most: int) -> Sequence[T]:
-    """All of them, or so many that lie evenly over them."""
+    """All of them, or this many that lie evenly over them."""
     return cells if len(cells) <= most else [cells[index * len(cells) // most] for index in range(most)]
 
 
 def _headers(packet: Packet) -> int:
-    """How long the headers of a packet are that is not ours: what its owner says is nobody's business."""
+    """How long the headers are of a packet that is not ours: what its owner says is nobody's business."""
     data = packet.raw
     start = (data[0] & 15) * 4 if packet.family == 4 else 40  # noqa: PLR2004
     if packet.protocol == TCP and len(data) > start + 12:  # where the length of its header is

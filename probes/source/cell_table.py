@@ -52,7 +52,7 @@ class Cells:
         return self._ports[key]
 
     def left(self, copy: int, packet: Packet) -> None:
-        """Own capture: a copy went out."""
+        """Its own capture saw a copy go out."""
         if copy < CELL_COPIES:
             cell = self._cell(packet.source, packet.destination, packet.protocol, packet.dport)
             if cell is not None:

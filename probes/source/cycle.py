@@ -176,7 +176,7 @@ class Source:
         return self._station.capture.counts() if self._station.capture else (0, 0)
 
     def _since_start(self) -> tuple[int, int]:
-        """Packets that the own capture saw, and that it lost: answers may have been among them."""
+        """Packets that its own capture saw, and that it lost: answers may have been among them."""
         return self._captured()[0] - self._counts[0], self._captured()[1] - self._counts[1]
 
     def _wanting(self) -> int:

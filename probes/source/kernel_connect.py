@@ -66,7 +66,7 @@ class KernelWay:
         self._station.flows.release(self)
 
     def left(self, copy: int, packet: Packet) -> None:
-        """Own capture: a packet of the flow went out."""
+        """Its own capture saw a packet of the flow go out."""
         self._left[copy] = packet.seq
         self._note(copy, PacketRole.SENT, packet)
 

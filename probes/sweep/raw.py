@@ -1,4 +1,4 @@
-"""The source's side of a sweep: as `probes.source.cycle`, with cells in columns, packets in batches and a ring each way.
+"""The source's side of a sweep: as `probes.source.cycle`, with cells in columns, packets in batches and a ring for each way.
 
 The first pass goes as fast as the agent's rate allows, further copies no faster than what measured as losing nothing.
 """
@@ -34,7 +34,7 @@ from reachability.observation import KeptPacket, Observation, Target
 from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, Reason, State
 
-LEAST_CELLS = 256  # below that, columns are no gain
+LEAST_CELLS = 256  # below that, columns gain nothing
 BATCH = 2048
 RETRANSMIT_PPS = 250_000
 CONTROL_EVERY, LEAST_BETWEEN = 1000, 64
@@ -174,7 +174,7 @@ class SweepSource(Source):
             self._drain()
 
     async def _due(self, packets: int) -> list[tuple[int, Made]]:
-        """The controls that go among so many packets, each behind how many: what is lost for speed hits them as well."""
+        """The controls that go among this many packets, each behind how many: what is lost for speed hits them as well."""
         found: list[tuple[int, Made]] = []
         if self._job.is_source:
             for behind in range(self._every - self._since_control, packets + 1, self._every):
@@ -220,7 +220,7 @@ class SweepSource(Source):
         return done
 
     async def _make_room(self, block: Block, places: Places, copy: int, local: int) -> None:
-        """Wait until the bound on flows lets so many more be made; what nobody answers is reset meanwhile."""
+        """Wait until the bound on flows lets this many more be made; what nobody answers is reset meanwhile."""
         bound = self._station.bound
         while not bound.has_room(len(places)):
             if not self._begun or self._begun[0][0] + RESET_AFTER_S > monotonic():

@@ -41,7 +41,7 @@ OURS, INSIDE, NOT_OURS = "ours", "inside", ""
 
 
 class Watched:
-    """A target and its ports, quick to ask."""
+    """A target with a fast look-up of its ports."""
 
     __slots__ = ("_highs", "_lows", "target")
 
@@ -127,7 +127,7 @@ class Arrivals:
         return OURS
 
     def by_kernel(self, cell: CellId, port: int) -> bool:
-        """Whether a packet without a token left by a source port that the round's own kernel packets to the cell take."""
+        """Whether a packet without a token came from a source port that the round's own kernel packets to the cell take."""
         return any(port in _swept(key) or port in kernel_ports(key, *cell) for key in self._keys)
 
     def take_untokened(self, cell: CellId, packet: Packet) -> None:

@@ -1,4 +1,4 @@
-"""What a witness saw of one target in a sweep, as numpy columns: a place a port; `arrivals.Seen` is one cell's."""
+"""What a witness saw of one target in a sweep, as numpy columns: one place per port; `arrivals.Seen` is one cell's."""
 
 from __future__ import annotations
 

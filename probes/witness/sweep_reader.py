@@ -1,4 +1,4 @@
-"""The sweeps that this host is the target of: their packets are taken many at a time, all others are left."""
+"""The sweeps that this host is the target of: their packets are taken many at a time, all others are passed over."""
 
 from __future__ import annotations
 

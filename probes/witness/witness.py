@@ -57,7 +57,7 @@ class Witness:
 
     @property
     def busy(self) -> bool:
-        """Whether a round is armed, or was closed so lately that a late copy may still come."""
+        """Whether a round is armed, or was closed so recently that a late copy may still come."""
         now = self._deps.now() if self._deps else 0.0
         return bool(self._rounds) or any(now - r.closed_at < LATE_S for r in self._closed.values())
 
@@ -251,7 +251,7 @@ class Witness:
     def _outgoing(self, packet: Packet, protocol: Protocol) -> None:
         """The host's answers: SYN-ACK or RST, a datagram from the port, an echo reply.
 
-        An ICMP error is none: it may be the host's firewall that sends it. `Udp: NoPorts` tells for a port-unreach.
+        An ICMP error is not one: it may be the host's firewall that sends it. `Udp: NoPorts` tells for a port-unreach.
         """
         if packet.quote is not None:
             self._refused(packet, packet.quote)

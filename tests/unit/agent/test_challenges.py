@@ -84,7 +84,7 @@ def test_it_expires_by_the_agents_own_steady_clock() -> None:
         desk.challenges.take(late)
     desk.now += RENEW_S
     desk.challenges.current()
-    with pytest.raises(Replayed, match="nothing that this agent has lately asked"):
+    with pytest.raises(Replayed, match="nothing that this agent has recently asked"):
         desk.challenges.take(late)
     assert len(desk.challenges._asked) == 1
 
@@ -117,7 +117,7 @@ def test_an_order_of_before_a_restart_is_refused_with_no_state_at_all() -> None:
 def test_nothing_can_be_signed_in_advance() -> None:
     desk = Desk()
     desk.challenges.current()
-    with pytest.raises(Replayed, match="nothing that this agent has lately asked"):
+    with pytest.raises(Replayed, match="nothing that this agent has recently asked"):
         desk.challenges.take(desk.order(b"a challenge that is yet to come"))
 
 

@@ -77,7 +77,9 @@ def test_a_witness_that_saw_nothing_of_it_shows_what_it_saw_instead(store: Store
 
 def test_the_port_that_stands_for_another_is_named(store: Store) -> None:
     shown = " ".join(" ".join(lines(store, SENT[:1], (), "77")).split())
-    assert shown.startswith("packets of tcp/22, which looked alike: of the port itself none are kept; ms since dev-1")
+    assert shown.startswith(
+        "packets of tcp/22, which looked the same: none of the port itself are kept; ms since dev-1"
+    )
 
 
 def test_a_long_exchange_ends_in_how_many_more_there_are(store: Store) -> None:

@@ -117,6 +117,6 @@ def test_a_message_that_raises_is_refused_and_counted_and_ends_nothing() -> None
     assert taken == [b"1", b"2", b"3"]
     assert receiver.refusals.count == 2
     [said] = receiver.refusals.newest
-    assert said.startswith("segwatch/v1/dev/dev-1/up/round: a fault of segwatch while it was taken")
+    assert said.startswith("segwatch/v1/dev/dev-1/up/round: a fault in segwatch while it was taken")
     assert "ZeroDivisionError" in said
     assert said.isprintable()

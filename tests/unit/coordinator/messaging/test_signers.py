@@ -104,7 +104,7 @@ def test_a_key_that_the_certificate_does_not_vouch_for(tmp_path: Path) -> None:
     estate = Estate(tmp_path)
     key, other = estate.key(), estate.key()
     stolen = status(key, key=other.signing.verify_key.encode())
-    with pytest.raises(BadMessage, match="not of a certificate of this CA"):
+    with pytest.raises(BadMessage, match="not vouched for by a certificate of this CA"):
         estate.signers.open(STATUS, signed(other, stolen))
 
 
@@ -112,14 +112,14 @@ def test_a_key_that_the_certificate_does_not_vouch_for(tmp_path: Path) -> None:
 def test_a_status_that_shows_nonsense(tmp_path: Path, field: str) -> None:
     estate = Estate(tmp_path)
     key = estate.key()
-    with pytest.raises(BadMessage, match="not of a certificate of this CA"):
+    with pytest.raises(BadMessage, match="not vouched for by a certificate of this CA"):
         estate.signers.open(STATUS, signed(key, status(key, **{field: b"nonsense"})))
 
 
 def test_a_certificate_of_another_ca(tmp_path: Path) -> None:
     estate = Estate(tmp_path)
     key = Estate(tmp_path, "other").key()
-    with pytest.raises(BadMessage, match="not of a certificate of this CA"):
+    with pytest.raises(BadMessage, match="not vouched for by a certificate of this CA"):
         estate.signers.open(STATUS, signed(key, status(key)))
 
 
