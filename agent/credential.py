@@ -60,7 +60,7 @@ def take(config: AgentConfig, state_dir: Path, pem: bytes) -> Held:
     key = serialization.load_pem_private_key(key_pem, password=None)
     ca = x509.load_pem_x509_certificate((state_dir / config.credentials.ca).read_bytes())
     if certificate.public_key() != key.public_key():
-        raise CredentialError("the certificate is for another key than the one that was made for it")
+        raise CredentialError("the certificate is not for the key that was made for it")
     try:
         certificate.verify_directly_issued_by(ca)
     except (InvalidSignature, ValueError, TypeError) as error:

@@ -1,7 +1,7 @@
 """Batches that the coordinator's store does not hold yet, in SQLite under (spool id, sequence).
 
 A batch is deleted when the coordinator's cumulative `Ack` covers it, never because the broker took it. The spool id is
-random, made with the file; the sequence goes on over restarts. Bounded in bytes and in age: what goes beyond folds into
+random, made with the file; the sequence goes on across restarts. Bounded in bytes and in age: what goes beyond folds into
 a gap, which has the sequences of what it stands for and is sent and acknowledged like a batch. What a full disk does
 not take gets sequences, and its gap, once it can be written.
 """

@@ -44,7 +44,7 @@ class Signer:
         self._key = load(*self._place)
 
     def renew(self) -> None:
-        """Take up a certificate that has changed; ConfigError when that cannot be done, with the old one still in force."""
+        """Take in a certificate that has changed; ConfigError when that cannot be done, with the old one still in force."""
         self._key = load(*self._place)
 
     def sign(self, sealed: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""A verify run held against a baseline: what is known to fail stays shown, and fails nothing until its entry ends."""
+"""A verify run compared with a baseline: what is known to fail stays shown, and fails nothing until its entry ends."""
 
 from __future__ import annotations
 

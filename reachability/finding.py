@@ -1,4 +1,4 @@
-"""The book of findings: one cause a person must look at is one finding, over restarts, sweeps and holes that grow."""
+"""The book of findings: one cause a person must look at is one finding, across restarts, sweeps and holes that grow."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ class FindingBook:
 
 
 class Places:
-    """Where each fold is, so that a finding is held against those alone that have a cell in common with it."""
+    """Where each fold is, so that a finding is compared only with those that have a cell in common with it."""
 
     def __init__(self, folds: Sequence[Fold]) -> None:
         spans: dict[tuple[Kind, str, CellKey], list[tuple[int, int, int]]] = {}

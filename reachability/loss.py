@@ -62,7 +62,7 @@ def missed_before_capture(rounds: Sequence[RoundData]) -> float:
     """How much of what came to a witness's host its kernel may have thrown away first: copies among it.
 
     Neither the capture nor the host's own stack had them, so that no answer comes from one that was missed. The counters may
-    be the machine's, and the packets other hosts': all of them are held against the few that this one is known to have had.
+    be the machine's, and the packets other hosts': all of them are set against the few that this one is known to have had.
     """
     return max((_share(d.witnesses, agent) for d in rounds for agent in {w.agent for w in d.witnesses}), default=0.0)
 

@@ -85,7 +85,7 @@ class Declared(StrEnum):
 
 
 class Result(StrEnum):
-    """Reachability held against the declaration."""
+    """Reachability compared with the declaration."""
 
     PASS = "pass"  # noqa: S105 - a verdict, not a password
     FAIL = "fail"

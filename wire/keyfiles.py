@@ -34,7 +34,7 @@ def check_key(path: Path) -> None:
 
 
 def check_directory(path: Path) -> None:
-    """Exposed when others could replace what lies in the directory: it, or one above it, is writable for them.
+    """Exposed when others could replace what is in the directory: it, or one above it, is writable for them.
 
     A sticky one (such as /tmp) lets nobody touch what is not theirs. Directories that are not there yet are passed over.
     """

@@ -86,7 +86,7 @@ def open_down(key: VerifyKey, payload: bytes, *, agent: str) -> SignedOrder:
     """Check and read a signed message; Refused says why not. The caller sees to it that the order is new."""
     sealed, signature = split(payload)
     if not _is_signed(key, DOWN, sealed, signature):
-        raise Refused("a message is unsigned, altered or signed by another key than that of this agent's bundle")
+        raise Refused("a message is unsigned, altered or signed by a key other than that of this agent's bundle")
     order = _checked(decode(_decoder(), unseal(sealed)))
     if order.agent != agent:
         raise Refused(f"a message for agent '{order.agent}' came to '{agent}'")

@@ -53,7 +53,7 @@ KEYS = ("topology", "pki", "broker", "listen", "store", "web", "state_dir", "ale
 def command(config: Path | None, log_form: str | None, **given: Any) -> int:
     """The daemon in the middle: its broker or yours, rounds, store, findings, API.
 
-    SIGHUP or a changed topology file is taken up without a restart; a broken one is refused and the old one stays.
+    SIGHUP or a changed topology file is picked up without a restart; a broken one is refused and the old one stays.
     """
     from coordinator.broker.addresses import Listen  # noqa: PLC0415 - cryptography and aiohttp are slow to import
     from coordinator.broker.embedded import BrokerError  # noqa: PLC0415 - cryptography and aiohttp are slow to import
@@ -123,7 +123,7 @@ def open_log(*, as_json: bool, verbose: bool) -> None:
 
 
 def _configuration(path: Path) -> dict[str, Any]:
-    """A configuration file; relative paths in it lie beside it."""
+    """A configuration file; relative paths in it start beside it."""
     import yaml  # noqa: PLC0415
 
     try:

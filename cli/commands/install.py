@@ -169,7 +169,7 @@ def _program(given: str | None, host: Host) -> str:
     for path in seen:
         if closed := next((top for top in _CLOSED if PurePosixPath(path).is_relative_to(top)), None):
             raise Problem(
-                f"{path} lies below {closed}, which is hidden from the unit",
+                f"{path} is below {closed}, which is hidden from the unit",
                 "Put segwatch elsewhere: python3 -m venv /opt/segwatch, or name another: --program PATH",
             )
     if host.root is None and not os.access(there, os.X_OK):

@@ -91,7 +91,7 @@ def _of_a_bundle(command: Command) -> Command:
 def agent(name: str, directory: Path, topology: Path, broker: str, coordinator: str, out: Path, life: str) -> None:
     """Make an agent's bundle: its certificate, key and configuration.
 
-    The coordinator needs no restart for it. Whoever holds the file is that agent: copy it by a safe way. The agent
+    The coordinator needs no restart for it. Whoever holds the file is that agent: copy it over a secure channel. The agent
     renews the certificate itself before it ends.
     """
     _bundle(name, directory, topology, broker, coordinator, out, life)
@@ -155,7 +155,7 @@ def revoke(name: str, directory: Path, topology: Path) -> None:
     "--out", required=True, type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Made when absent."
 )
 @click.option(
-    "--at", type=click.Path(path_type=PurePosixPath), metavar="PATH", help="Where DIR lies on the broker's host."
+    "--at", type=click.Path(path_type=PurePosixPath), metavar="PATH", help="Where DIR is on the broker's host."
 )
 @common
 def broker(kind: str, directory: Path, topology: Path, listen: str, out: Path, at: PurePosixPath | None) -> None:

@@ -29,7 +29,7 @@ from reachability.baseline import Baseline
 
 Body = Mapping[str, Any]
 PASS, FAIL, UNPROVEN = 0, 1, 3
-RELOAD_WAIT_S = 10.0  # a file that was changed just now is taken up within seconds
+RELOAD_WAIT_S = 10.0  # a file that was changed just now is picked up within seconds
 _UNPROVEN_LINES = 12
 _TONES = {"PASS": "good", "FAIL": "bad"}
 
@@ -147,9 +147,9 @@ def command(
 
 
 def _baseline(read: Path | None, write: Path | None, owner: str | None) -> Baseline | None:
-    """The baseline to hold the run against; of one that is to be written, what is in its file so far."""
+    """The baseline to compare the run with; of one that is to be written, what is in its file so far."""
     if read is not None and write is not None:
-        raise click.UsageError("--baseline holds the run against a file, --write-baseline writes it; give one of them")
+        raise click.UsageError("--baseline compares the run with a file, --write-baseline writes it; give one of them")
     if write is None:
         if owner is not None:
             raise click.UsageError("--owner is for --write-baseline")

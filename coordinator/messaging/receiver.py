@@ -85,7 +85,7 @@ class Receiver:
                     if not waiting:
                         self._waiting.pop(agent, None)
                     self._try(message)
-                    # Reading goes first: what lies unread at the broker waits in one line, the others' behind a flood.
+                    # Reading goes first: what is unread at the broker waits in one line, everybody's behind a flood.
                     for _ in range(READS):
                         await asyncio.sleep(0)
 

@@ -1,4 +1,4 @@
-"""Signed messages down to agents: one sequence over all of them, never used twice, also over restarts."""
+"""Signed messages down to agents: one sequence over all of them, never used twice, even across restarts."""
 
 from __future__ import annotations
 
@@ -66,6 +66,6 @@ class Sender:
             except StoreError:
                 if not isinstance(
                     body, Stop
-                ):  # which must get through: the sequence follows the clock over restarts, too
+                ):  # which must get through: the sequence follows the clock across restarts, too
                     raise
         return self._last

@@ -67,7 +67,7 @@ class Signers:
             raise NotKnownYet(f"'{topic.agent}' has not said yet by which key it signs")
         self._check(known, topic)
         if not is_signed_up(known.key, sealed, signature):
-            raise BadMessage(f"it is unsigned, altered or signed by another key than that of '{topic.agent}'")
+            raise BadMessage(f"it is unsigned, altered or signed by a key other than that of '{topic.agent}'")
         self._known[topic.agent] = known
         return unpack_up(sealed) if message is None else message
 
@@ -80,7 +80,7 @@ class Signers:
             raise BadMessage(f"the certificate of '{topic.agent}' has expired, on {signer.ends:%Y-%m-%d}")
 
     def _signer(self, topic: UpTopic, status: Status) -> _Signer:
-        """What a status says, held against the CA."""
+        """What a status says, checked against the CA."""
         if not status.certificate:
             raise BadMessage(f"'{topic.agent}' shows no certificate: it is older than this coordinator. Upgrade it")
         try:

@@ -145,7 +145,7 @@ class Engine:
         return await self._round(spec, "", None, asyncio.Event(), BUSY_S)
 
     async def stop(self, reason: str, by: str = "") -> None:
-        """End all probing everywhere, until `resume`, over restarts too. Rounds under way see it within half a second."""
+        """End all probing everywhere, until `resume`, across restarts too. Rounds under way see it within half a second."""
         await self.brake.stop(reason, by)
 
     def resume(self, by: str = "") -> None:

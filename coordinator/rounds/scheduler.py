@@ -58,7 +58,7 @@ class Scheduler:
         self._sleep = sleep
 
     async def run(self) -> None:
-        """Schedule for ever. A new topology's agents and periods are taken up as they come."""
+        """Schedule for ever. A new topology's agents and periods are picked up as they come."""
         running: dict[tuple[str, str], asyncio.Task[None]] = {}
         due: dict[tuple[str, str], tuple[float, float]] = {}
         async with asyncio.TaskGroup() as group:

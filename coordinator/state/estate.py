@@ -91,7 +91,7 @@ class Estate:
         return self._generations
 
     def revoke(self, generations: Mapping[str, int]) -> tuple[Event, ...]:
-        """Take up revocations; what is new about them."""
+        """Take in revocations; what is new about them."""
         new = [name for name, generation in generations.items() if self._generations.get(name, 0) < generation]
         self._generations = dict(generations)
         for name in new:

@@ -133,7 +133,7 @@ def restore(target: Path, state_dir: Path, now: datetime) -> tuple[Checked, Path
 def _set_aside(path: Path, now: datetime) -> Path:
     aside = path.with_name(f"{path.name}.before-{now:%Y%m%dT%H%M%SZ}")
     with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path)) as db:
-        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # a damaged one goes with what lies beside it
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # a damaged one goes with the files beside it
     for end in ("-wal", "-shm", ""):
         if (part := path.with_name(path.name + end)).exists():
             part.rename(aside.with_name(aside.name + end))

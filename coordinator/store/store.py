@@ -96,7 +96,7 @@ class Store:
             )
 
     def set_armed(self, round_id: str, armed: dict[str, bool]) -> None:
-        """Remember who said to be ready."""
+        """Remember who said that they are ready."""
         with self._file.writing():
             self._db.execute("UPDATE rounds SET armed = ? WHERE round = ?", (encode(armed), round_id))
 

@@ -1,4 +1,4 @@
-"""A shipped JSON Schema held against a document, and its errors in our own words."""
+"""A document checked against a shipped JSON Schema, and its errors in our own words."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from probes.packets.raw_socket import EPHEMERAL
 from reachability.ports import PortSet
 
 # Where source ports come from. Two hosts that sweep each other must never use each other's pair of ports the other way round:
-# a stateful firewall would take the one's packet for the other's answer. So each window is swept from the next one, all other
+# a stateful firewall would take one's packet for the other's answer. So each window is swept from the next one, all other
 # ports from the first; no two of these lead back to each other.
 WINDOWS = ((61000, 62499), (62500, 63999), (64000, 65499))
 

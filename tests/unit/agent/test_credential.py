@@ -115,7 +115,7 @@ def of_a_server(site: Path) -> bytes:
 @pytest.mark.parametrize(
     ("made", "words"),
     [
-        (of_another_key, "for another key than the one that was made for it"),
+        (of_another_key, "not for the key that was made for it"),
         (of_another_ca, "not of the CA that this agent's bundle names"),
         (of_another_agent, "the certificate is of prod-1 of prod"),
         (of_nobody, "the certificate cannot be read"),

@@ -62,9 +62,9 @@ def test_no_altered_byte_passes(place: int, change: int) -> None:
     [
         (b"", "not signed"),
         (SIGNED[:40], "not signed"),
-        (SIGNED[:2] + SIGNED[66:] + b"\0" * 64, "unsigned, altered or signed by another key"),
+        (SIGNED[:2] + SIGNED[66:] + b"\0" * 64, "unsigned, altered or signed by a key other"),
         (SIGNED + b"\0", "unsigned, altered"),
-        (pack_down(SigningKey(b"\2" * 32), "dev-1", 5, BODY, NOW), "signed by another key"),
+        (pack_down(SigningKey(b"\2" * 32), "dev-1", 5, BODY, NOW), "signed by a key other"),
         (b"\x02" + SIGNED[1:], "schema version 2"),
     ],
 )
