@@ -15,7 +15,7 @@ from wire.signing import LIFETIME_S, Refused, Replayed, SignedOrder, channel_of
 from wire.topics import DownChannel
 
 RENEW_S = 10.0  # a status that is said sooner repeats the last one
-SLACK_S = 65.0  # an agent that says nothing for so long is lost to its coordinator, which sends it nothing
+SLACK_S = 65.0  # an agent that says nothing for this long is lost to its coordinator, which sends it nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from lab.sealed import Finished, LabError, Process
 SEGWATCH = Path(sys.executable).parent / "segwatch"
 CORE_HOST = "coordinator"
 PORT = 8883
-HANGS_S = 120.0  # what takes so long hangs: a machine that is only busy gets there
+HANGS_S = 120.0  # what takes this long hangs: a machine that is only busy gets there
 
 
 class System:

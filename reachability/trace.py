@@ -1,4 +1,4 @@
-"""What a trace shows: by which hops the packets of a cell go, whether they arrive, and behind whom they stop. Pure.
+"""What a trace shows: by which hops the packets of a cell go, whether they arrive, and behind which hop they stop. Pure.
 
 Silence at a hop is not evidence that packets stop there: a router need not send ICMP. That they do not arrive is shown by a
 healthy witness at the destination, or by whoever says that it refuses them.

@@ -1,7 +1,7 @@
 """Signed messages, both ways: a broker that was captured can hold them back, and no more.
 
 An agent obeys nobody but the coordinator whose key its bundle pins; the coordinator believes an agent by a key that the
-agent's certificate vouches for. Layout: version, codec, 64 bytes of Ed25519 signature, then msgpack, down of a `SignedOrder`. The
+agent's certificate vouches for. Layout: version, codec, 64 bytes of Ed25519 signature, then msgpack (down: a `SignedOrder`). The
 signature covers header and msgpack; down it is checked before anything is decompressed or decoded. Whether a order is new
 is for `agent.challenges` to say.
 """

@@ -44,7 +44,7 @@ SystemCallArchitectures=native
 SystemCallErrorNumber=EPERM
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources
-# Each process gives up more by itself: capabilities, core dumps, and for the packet child further system calls.
+# Each process gives up more on its own: capabilities, core dumps, and for the packet child further system calls.
 SystemCallFilter=capset setrlimit seccomp
 LimitCORE=0
 UMask=0077

@@ -41,7 +41,7 @@ MOST_WORDS = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """What the API tells of and steers."""
+    """What the API shows and steers."""
 
     estate: Estate
     engine: Engine

@@ -251,7 +251,7 @@ class _Talk:
         return True
 
     async def hears(self, wanted: bytes, within_s: float | None = None) -> bool:
-        """Listen until a message with these bytes has come, or for so long; one that came before counts."""
+        """Listen until a message with these bytes has come, or for this long; one that came before counts."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ANSWER_S if within_s is None else within_s):
                 while not self._heard(wanted):

@@ -54,7 +54,7 @@ class ExternalBroker:
         check_bindable(self._listen.host, 0, "the coordinator")
 
     async def reload(self, topology: Topology, cut: Collection[str] = ()) -> None:  # noqa: ARG002 - as the embedded one's
-        """Say who must be told of a change among the agents: their rights are the broker's to give and take.
+        """Say that the broker must be told of a change among the agents: their rights are the broker's to give and take.
 
         Whoever is `cut` stays connected, and is not read.
         """

@@ -83,7 +83,7 @@ class _Round:
         return cls(spec, source, began, witnesses)
 
     def cells(self, key: CellKey) -> dict[int, Target]:
-        """The ports of a key of which the source kept a packet, rising, and the target that each is of."""
+        """The ports of a key of which the source kept a packet, in rising order, and the target of each."""
         if self.source is None or self.spec.source != key.agent:
             return {}
         mine = {

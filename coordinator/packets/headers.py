@@ -8,7 +8,7 @@ from typing import Any
 
 TCP, UDP, ICMP, ICMP6 = 6, 17, 1, 58
 V6_HEADER = 40
-TOKEN = 8  # bytes: so much of a payload is shown
+TOKEN = 8  # bytes: this much of a payload is shown
 _PROTOCOLS = {TCP: "tcp", UDP: "udp", ICMP: "icmp", ICMP6: "icmp"}
 _FLAGS = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR")
 _ICMP = {(8, 0): "echo request", (0, 0): "echo reply"}

@@ -80,7 +80,7 @@ class Engine:
             return
         if not has_part(live.spec, report.agent):
             log.warning(
-                "a report is refused: its agent has no part in the round", agent=report.agent, round=report.round
+                "a report is refused: its agent takes no part in the round", agent=report.agent, round=report.round
             )
             return
         live.reports.append(report)

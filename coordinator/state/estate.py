@@ -143,7 +143,7 @@ class Estate:
         return known.problem != why
 
     def _remember(self, agent: str, status: Status) -> None:
-        """So that the end of a certificate shows of an agent that is away, too."""
+        """So that the end of a certificate is shown for an agent that is away, too."""
         used = Used(starts=status.certificate_from, ends=status.certificate_until, generation=max(status.generation, 0))
         if status.certificate_until and self._used.get(agent) != used:
             self._used[agent] = used

@@ -195,7 +195,7 @@ def _twice(failure: _Failure, document: Document, name: str) -> Iterator[Problem
 
 
 def _repeated(listed: list[Any]) -> Iterator[tuple[int, str]]:
-    """The texts that come before in the list. Only texts may be in our lists; all else is an error by itself."""
+    """The texts that come before in the list. Only texts may be in our lists; all else is an error of its own."""
     seen: set[str] = set()
     for index, item in enumerate(listed):
         if isinstance(item, str):

@@ -1,4 +1,4 @@
-"""UDP as any program of the host would send it, from source ports of one's own; the kernel says who refused what."""
+"""UDP as any program of the host would send it, from source ports of its own; the kernel says who refused what."""
 
 from __future__ import annotations
 

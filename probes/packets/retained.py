@@ -15,7 +15,7 @@ from reachability.observation import KeptPacket
 from reachability.vocabulary import PacketRole
 
 MOST_BYTES = 128
-MOST_HELD = 32_768  # packets of a round at one side, and of them one kind: while it runs
+MOST_HELD = 32_768  # packets of one kind, of a round at one side: while it runs
 MOST_CELLS = 512  # in a report, of one kind
 CELL_PACKETS = 6  # of one kind: the first five and the newest
 SPREAD, OTHERS = (

@@ -33,7 +33,7 @@ from reachability.topology import in_networks, is_address
 from reachability.vocabulary import Protocol, Reason
 
 SLOWLY_PPS = 600
-IN_A_BURST = 8  # sleeping for less than the pauses of so many packets is not exact
+IN_A_BURST = 8  # sleeping for less than the pauses of this many packets is not exact
 CONTROL_EVERY = 25
 LEAST_CONTROLS = 48
 LAST_ANSWER_S = 0.6  # after the last copy; the ones before it have had longer
