@@ -2,7 +2,7 @@
 
 An agent obeys nobody but the coordinator whose key its bundle pins; the coordinator believes an agent by a key that the
 agent's certificate vouches for. Layout: version, codec, 64 bytes of Ed25519 signature, then msgpack (down: a `SignedOrder`). The
-signature covers header and msgpack; down it is checked before anything is decompressed or decoded. Whether a order is new
+signature covers header and msgpack; down it is checked before anything is decompressed or decoded. Whether an order is new
 is for `agent.challenges` to say.
 """
 

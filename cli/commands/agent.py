@@ -27,7 +27,7 @@ LACKING = 1
 @click.option("--bundle", type=click.Path(path_type=Path), metavar="FILE", help="What `segwatch pki agent` made.")
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="The same as YAML; paths beside it.")
 @click.option(
-    "--state-dir", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Its own; made when absent."
+    "--state-dir", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Its own; created if absent."
 )
 @click.option(
     "--user", metavar="NAME", help="Run as this user; started as root, it runs as segwatch where that exists."

@@ -40,7 +40,7 @@ KEYS = ("topology", "pki", "broker", "listen", "store", "web", "state_dir", "ale
 )
 @click.option("--web", metavar="ADDRESS:PORT", help="Serve the API, /healthz and /metrics there too.")
 @click.option(
-    "--state-dir", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Its own; made when absent."
+    "--state-dir", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Its own; created if absent."
 )
 @click.option(
     "--certificate-life", metavar="TIME", help="The life of those that agents renew while it runs; 90d by default."

@@ -152,7 +152,7 @@ def revoke(name: str, directory: Path, topology: Path) -> None:
 @topology()
 @click.option("--listen", required=True, metavar="ADDRESS:PORT", help="Where the broker listens.")
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Made when absent."
+    "--out", required=True, type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Created if absent."
 )
 @click.option(
     "--at", type=click.Path(path_type=PurePosixPath), metavar="PATH", help="Where DIR is on the broker's host."

@@ -171,7 +171,11 @@ def _advice(verdict: Verdict, result: Result, *, complete: bool) -> Advice | Non
 def _facts(e: Evidence, source: str, *, complete: bool) -> list[str]:
     """What was sent, what came back, what the witness saw, what shows that the packets got out."""
     flows = f" over {plural(e.flows, 'flow')}" if e.flows else ""
-    sent = f"{plural(e.sent, 'copy', 'copies')} left {source} by {e.via}{flows}" if e.sent else f"tried from {source}"
+    sent = (
+        f"{plural(e.sent, 'copy', 'copies')} sent from {source} via {e.via}{flows}"
+        if e.sent
+        else f"tried from {source}"
+    )
     facts = [sent, _came_back(e), _witness(e, complete=complete)]
     if e.control_by and e.arrival is not Arrival.SEEN:
         by = e.control_by.removeprefix(f"{OUTSIDE} ").replace(f"{MEETING} ", "the meeting port of ")

@@ -106,7 +106,7 @@ class BrokerCheck:
         if size < MOST_MESSAGE_BYTES:
             raise BrokerError(
                 f"{self._broker} carries messages of {size} bytes and no more, and agents send up to"
-                f" {MOST_MESSAGE_BYTES}: raise its limit of a message's size. {REMEDY}"
+                f" {MOST_MESSAGE_BYTES}: raise its limit on the size of a message. {REMEDY}"
             )
 
     async def _carries(self, middle: _Talk, topic: str, payload: bytes, within_s: float) -> bool:

@@ -22,7 +22,7 @@ from reachability.vocabulary import Reason, RoundKind, State
 
 NOT_PLANNED = "there is nothing to trace: its cells are no longer in the plan"
 _ERRORS = {
-    Reason.NO_ROUTE: "it knows no way there",
+    Reason.NO_ROUTE: "it knows no route there",
     Reason.NO_NEIGHBOUR: "its next hop on the way there does not answer",
     Reason.NO_PERMISSION: "its packet child has no raw sockets",
 }

@@ -118,7 +118,7 @@ class Estate:
                 problem=f"'{topic.agent}' of '{topic.environment}' claims to be '{status.name}' of '{status.environment}'"
             )
         if 0 <= status.generation < self._generations.get(topic.agent, 0):
-            return Heard(problem=f"'{topic.agent}' speaks with a certificate that is revoked")
+            return Heard(problem=f"'{topic.agent}' uses a certificate that is revoked")
         known = self.agents[topic.agent]
         if is_old_news(status, known):
             return Heard()

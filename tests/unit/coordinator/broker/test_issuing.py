@@ -130,7 +130,7 @@ def test_an_agent_is_revoked_until_it_comes_with_a_newer_certificate(tmp_path: P
     assert estate.revoke({"dev-1": 100, "gone-1": 7}) == ()
     assert shown()["state"] == "revoked"
     late = estate.take_status(topic, status(now + 5 * DAY, 0), retained=False)
-    assert late.problem == "'dev-1' speaks with a certificate that is revoked"
+    assert late.problem == "'dev-1' uses a certificate that is revoked"
     estate.take_status(topic, status(online=False), retained=False)
     assert shown()["state"] == "revoked", "the last will of the connection that was cut"
     store.close()
