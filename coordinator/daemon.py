@@ -40,7 +40,7 @@ from wire.messages import VERSION, Plan, Stop
 from wire.mqtt import Link
 from wire.topics import all_up
 
-SILENT_S = 65.0  # an agent says its status every 20 s
+SILENT_S = 65.0  # an agent sends its status every 20 s
 REVIEW_S = 5.0
 FORGET_S = 60.0  # a little each minute holds nobody up
 

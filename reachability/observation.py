@@ -185,7 +185,7 @@ class Untokened:
     """Packets to a probed port from outside the witness's environment that carried no token of the round: one flow.
 
     In a challenge the small flows of one address are one row: `flows` of at most `largest` packets, without a source port.
-    What came by a source port that the round's key gives to a sweep by connect is one row, too, with all the `ports`.
+    What came from a source port that the round's key gives to a sweep by connect is one row, too, with all the `ports`.
     """
 
     address: str

@@ -1,4 +1,4 @@
-"""What aiomqtt and paho make of the end of a connection, put right: ends that go untold, and sockets that are gone."""
+"""What aiomqtt and paho make of the end of a connection, put right: ends that go unreported, and sockets that are gone."""
 
 # ruff: noqa: SLF001 - aiomqtt has no API for any of it
 

@@ -2,7 +2,7 @@
 
 The line is made by the destination and carries the round's key, so whoever has it can probe as the source and read the
 reports, for as long as the destination listens. Reports go over a connection where one can be made, else as text that a
-person carries. They are sealed with a key that is made of the round's.
+person carries. They are sealed with a key that is derived from the round's.
 """
 
 from __future__ import annotations

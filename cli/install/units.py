@@ -165,7 +165,7 @@ def timer(calendar: str) -> str:
     """When the periodic test runs: an expression of systemd.time(7)."""
     return f"""\
 [Unit]
-Description=segwatch verify, again and again
+Description=segwatch verify, periodically
 Documentation=man:systemd.timer(5)
 
 [Timer]

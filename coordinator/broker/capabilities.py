@@ -130,9 +130,7 @@ class BrokerCheck:
             async with _talking(self._broker, wanted) as late:
                 if await late.outcome():
                     continue
-                await middle.publish(
-                    topic, self._said("new")
-                )  # what comes behind the other tells that it is not coming
+                await middle.publish(topic, self._said("new"))  # what comes after the other tells that it is not coming
                 await late.hears(self._said("new"))
                 if not await late.hears(self._said("kept"), EXTRA_S):
                     self._lack(name, f"a retained message does not come to a new subscription to {wanted}")

@@ -167,7 +167,7 @@ class EmbeddedBroker:
     async def _spawn(self) -> None:
         check_bindable(self._listen.host, self._listen.port, "the broker")
         self._issue(dt.datetime.now(dt.UTC))
-        # Nothing depends on what it stored: agents say their status anew and spool the rest. A fresh store cannot be
+        # Nothing depends on what it stored: agents send their status anew and spool the rest. A fresh store cannot be
         # broken, and holds no status of an agent that went away meanwhile.
         shutil.rmtree(self._dir / "store", ignore_errors=True)
         with (self._dir / "broker.log").open("wb") as log:

@@ -22,7 +22,7 @@ log = structlog.get_logger("certificates")
 
 
 class Renewals:
-    """Signs what agents ask for over their own channel: for the name of the topic that it came by, and no other.
+    """Signs what agents ask for over their own channel: for the name of the topic that it came on, and no other.
 
     `ask` takes a request, of each agent the newest; `run` answers. `told` hears of each certificate.
     """

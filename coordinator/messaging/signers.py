@@ -1,4 +1,4 @@
-"""Whether a message is from the agent whose topic it came by: signed by a key that a certificate of this CA vouches for.
+"""Whether a message is from the agent whose topic it came on: signed by a key that a certificate of this CA vouches for.
 
 The broker is asked nothing: one that was captured could write to any topic.
 """
@@ -55,7 +55,7 @@ class Signers:
         self._known: dict[str, _Signer] = {}
 
     def open(self, topic: UpTopic, payload: bytes) -> AnyUp:
-        """Read what came by a topic; BadMessage says why it is not believed."""
+        """Read what came on a topic; BadMessage says why it is not believed."""
         sealed, signature = split(payload)
         known = self._known.get(topic.agent)
         message: AnyUp | None = None

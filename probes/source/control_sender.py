@@ -40,7 +40,7 @@ class Made:
 
 
 class ControlSender:
-    """The controls of one job on the wire. A `Handler` of the source ports that they leave by."""
+    """The controls of one job on the wire. A `Handler` of the source ports that they leave from."""
 
     def __init__(self, station: Station, job: Job, controls: Controls) -> None:
         self._station = station

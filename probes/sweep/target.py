@@ -133,7 +133,7 @@ class Block:
         if not len(places):
             return
         self.left[places] |= self.left.dtype.type(1 << copy)
-        # Rounded up: what left right behind a control must not seem to have left before it.
+        # Rounded up: what was sent right after a control must not seem to be from before it.
         self.when[copy][places] = np.nextafter(at.astype(np.float32), np.float32(np.inf))
 
     def took(self, places: Places, state: State, reason: Reason, hops: NDArray[np.int16]) -> None:

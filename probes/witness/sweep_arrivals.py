@@ -21,7 +21,7 @@ from reachability.vocabulary import PacketRole, Protocol
 
 LEAST_PORTS = 256
 KEPT_TOKENS = 6  # copies of which tokens are kept, or more of them are late
-SAMPLES = 8  # packets that may be of a copy of which the tokens are not yet made
+SAMPLES = 8  # packets that may be of a copy whose tokens are not yet made
 
 
 class SweepArrivals:
