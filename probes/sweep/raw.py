@@ -174,7 +174,7 @@ class SweepSource(Source):
             self._drain()
 
     async def _due(self, packets: int) -> list[tuple[int, Made]]:
-        """The controls that go among this many packets, each with how many go before it: what is lost for speed hits them as well."""
+        """The controls among this many packets, each with how many go before it: what is lost for speed hits them as well."""
         found: list[tuple[int, Made]] = []
         if self._job.is_source:
             for behind in range(self._every - self._since_control, packets + 1, self._every):
