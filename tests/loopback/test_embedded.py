@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,7 @@ async def test_rules_that_could_not_be_written_reach_it_as_soon_as_they_can(tmp_
     site.broker._log = said.append
     await site.broker.start()
     try:
-        new = site.state / "broker" / "broker.new"
+        new = site.state / "broker" / f".broker.conf.{os.getpid()}"  # as write_private names it
         new.mkdir()  # a file that cannot be written, for root too
         newcomer = Link(site.credentials("prod-2"), subscriptions=["segwatch/v1/prod/prod-2/down/plan"])
         for _ in range(2):
