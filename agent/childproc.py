@@ -67,7 +67,7 @@ class PacketChild:
             self._touch()
 
     def stop_within(self, seconds: float) -> None:
-        """Kill it after so long, whatever it does; an order to stop gives it the chance to end in good order."""
+        """Kill it after this long, whatever it does; an order to stop gives it the chance to end in good order."""
         if self.pid:
             self._kill_at = asyncio.get_running_loop().time() + seconds
             self._changed.set()

@@ -69,7 +69,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 def check(config: AgentConfig) -> list[str]:
     """Everything that is wrong with the values, in words; empty when nothing is."""
     problems = [
-        f"{key}: '{value}' is not a name (a small letter, then letters, digits and dashes)"
+        f"{key}: '{value}' is not a name (a lower-case letter, then letters, digits and dashes)"
         for key, value in (("name", config.name), ("environment", config.environment))
         if not NAME.match(value)
     ]

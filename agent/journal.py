@@ -1,4 +1,4 @@
-"""The daemon's log, on stderr: a line an event, JSON for machines or plain for a terminal."""
+"""The daemon's log, on stderr: one line per event, JSON for machines or plain for a terminal."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def settle(user: str, state_dir: Path) -> tuple[str, ...]:
 
 
 def _whom(user: str) -> tuple[pwd.struct_passwd | None, str]:
-    """Whom to change to, None to stay; why not, in words, where somebody may wonder."""
+    """The user to change to, None to stay; why not, in words, where somebody may wonder."""
     here = os.geteuid()
     try:
         entry = pwd.getpwnam(user or OWN_USER)

@@ -33,7 +33,7 @@ class Child(Protocol):
         """Whether it is needed."""
 
     def stop_within(self, seconds: float) -> None:
-        """Kill it after so long."""
+        """Kill it after this long."""
 
 
 @dataclass(slots=True)

@@ -23,7 +23,7 @@ def load(path: Path) -> Topology:
 
 
 def certificate_life(text: str) -> dt.timedelta:
-    """How long certificates last, of `90d`; Problem when it is no such time."""
+    """How long certificates last, from `90d`; Problem when it is not such a time."""
     try:
         seconds = parse_duration(text)
     except ValueError as error:

@@ -21,8 +21,8 @@ from coordinator.broker.watchdog import Watchdog
 from coordinator.clock import WatchedClock
 from coordinator.json_types import Body, iso
 from coordinator.messaging.floods import CUT_S, Floods
-from coordinator.messaging.receiver import Collector
-from coordinator.messaging.sender import Postman
+from coordinator.messaging.receiver import Receiver
+from coordinator.messaging.sender import Sender
 from coordinator.messaging.signers import Signers
 from coordinator.rounds.control_echo import Echo
 from coordinator.rounds.engine import Engine
@@ -40,7 +40,7 @@ from wire.messages import VERSION, Plan, Stop
 from wire.mqtt import Link
 from wire.topics import all_up
 
-SILENT_S = 65.0  # an agent says its status every 20 s
+SILENT_S = 65.0  # an agent sends its status every 20 s
 REVIEW_S = 5.0
 FORGET_S = 60.0  # a little each minute holds nobody up
 
@@ -48,7 +48,7 @@ log = structlog.get_logger("coordinator")
 
 
 class Daemon:
-    """The coordinator of one state directory. `run` returns after `stop`; what it cannot live without raises."""
+    """The coordinator of one state directory. `run` returns after `stop`; what it cannot do without raises."""
 
     def __init__(self, settings: Settings, topology: Topology) -> None:
         self._settings = settings
@@ -77,7 +77,7 @@ class Daemon:
             log=lambda problem: log.warning("not connected to the broker", problem=problem),
         )
         self._watchdog = Watchdog(self.link, self.broker.restart, time.monotonic)
-        self.post = Postman(self.link, key, self.store, self._environment, self._challenge, clock)
+        self.post = Sender(self.link, key, self.store, self._environment, self._challenge, clock)
         self._echo = Echo()
         self._controls = Controls(addresses_of(settings.listen), settings.listen.port)
         self.engine = Engine(self.estate, self.post, self._echo, lambda: self._controls, events=self._tell)
@@ -93,7 +93,7 @@ class Daemon:
             life=settings.certificate_life,
         )
         self._ends = Ends()
-        self._collector = Collector(
+        self._receiver = Receiver(
             self.estate,
             self.engine,
             self.post,
@@ -141,10 +141,10 @@ class Daemon:
                 async with asyncio.TaskGroup() as group:
                     tasks = [
                         group.create_task(self._check_broker(), name="broker check"),
-                        group.create_task(self._collector.run(self.link), name="collect"),
-                        group.create_task(self._collector.acknowledge(), name="acknowledge"),
+                        group.create_task(self._receiver.run(self.link), name="collect"),
+                        group.create_task(self._receiver.acknowledge(), name="acknowledge"),
                         group.create_task(self._send_plans(), name="plans"),
-                        group.create_task(self._keep_house(), name="house"),
+                        group.create_task(self._housekeeping(), name="housekeeping"),
                         group.create_task(self._keep_out(), name="floods"),
                         group.create_task(self._scheduler.run(), name="schedule"),
                         group.create_task(self.runs.serve(), name="verify runs"),
@@ -172,7 +172,7 @@ class Daemon:
             lacks=self._lacks,
             halt=self.engine.brake.halt,
             floods=self.floods,
-            refusals=self._collector.refusals,
+            refusals=self._receiver.refusals,
         )
 
     def own_certificates(self) -> dict[str, tuple[float, float]]:
@@ -192,7 +192,7 @@ class Daemon:
     async def _check_broker(self) -> None:
         """Say what the broker lacks; BrokerError, which ends the coordinator, when it cannot be used."""
         check = BrokerCheck(self.broker.endpoint(), self.estate.topology, self._settings.pki, self.post)
-        self._collector.own = lambda payload: payload in check.sent_up
+        self._receiver.own = lambda payload: payload in check.sent_up
         self._lacks = await check.run()
         log.info("the broker was tried", lacks=[lack.name for lack in self._lacks])
         for lack in self._lacks:
@@ -255,7 +255,7 @@ class Daemon:
                     hard = topology.probing
                     await self.post(agent, Plan(digest=topology.digest, rate_pps=hard.rate_pps, flows=hard.flows))
 
-    async def _keep_house(self) -> None:
+    async def _housekeeping(self) -> None:
         """Agents that have gone silent, cells that grow stale, waivers that end, rounds that are old."""
         forgot_at = time.monotonic()
         while True:

@@ -1,4 +1,4 @@
-"""The plan as a person reads it: a line a task, and what it costs. Nothing here sends a packet."""
+"""The plan as a person reads it: a line per task, and what it costs. Nothing here sends a packet."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def costs(topology: Topology, plan: Iterable[PlanTarget]) -> list[Cost]:
 
 
 def _room_s(sent: Iterable[tuple[Protocol, int]], most: int) -> float:
-    """How long it takes until so many flows have gone through tables that may hold `most` of them."""
+    """How long it takes until this many flows have gone through tables that may hold `most` of them."""
     flows = [(protocol, count) for protocol, count in sent]
     total = sum(count for _, count in flows)
     if total <= most:

@@ -24,7 +24,7 @@ MOST_BATCHES = 4  # in a row, before others have their turn
 
 @dataclass(slots=True)
 class Station:
-    """The means of one packet child. Without CAP_NET_RAW `capture` and `wire` are None."""
+    """What one packet child works with. Without CAP_NET_RAW `capture` and `wire` are None."""
 
     bucket: Bucket
     flows: Flows

@@ -260,7 +260,7 @@ def _partial(rounds: Sequence[RoundData]) -> tuple[int, int]:
 
 
 def _by_target(rows: Iterable[tuple[int, int, str]]) -> dict[int, dict[int, PortSet]]:
-    """Target to a number of copies to the ports that had so many."""
+    """Target to a number of copies to the ports that had this many."""
     found: dict[int, dict[int, PortSet]] = {}
     for target, copies, text in rows:
         by_copies = found.setdefault(target, {})

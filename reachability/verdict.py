@@ -116,7 +116,7 @@ def _closed(e: Evidence) -> Verdict:
     if e.problem:
         return _unknown(e.problem)
     if e.reason is Reason.CONN_REFUSED or not e.sent:
-        # `connect` cannot tell a RST from the router, a REJECT and the own host's filter apart.
+        # `connect` cannot tell a RST from the router, a REJECT and its own host's filter apart.
         return _unknown("refused-by-someone")
     if e.arrival is Arrival.NOT_SEEN:
         return Verdict(reachability=Reachability.BLOCKED, proof=Proof.WITNESSED, row=6, reason=e.reason.value)

@@ -41,7 +41,7 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True, tag="arm"):
     inside: tuple[Target, ...] = ()  # to probe from inside
     networks: tuple[str, ...] = ()  # the witness's environment: arrivals from there are not the source's
     groups: tuple[tuple[int, str], ...] = ()  # NoPorts rounds: (target id, ports), in the order they are sent
-    ttl_s: float = 600.0  # disarm without being told after so long
+    ttl_s: float = 600.0  # disarm without being told after this long
 
 
 class Go(msgspec.Struct, frozen=True, kw_only=True, tag="go"):
@@ -156,7 +156,7 @@ Up = Resolved | Armed | Done | Renew
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
-    """Sequences of a spool, `first` to `last`, that it dropped or could not keep. What the store holds of them is no gap.
+    """Sequences of a spool, `first` to `last`, that it dropped or could not keep. What the store holds of them is not a gap.
 
     The ages are those of the oldest and the newest report in it, at sending.
     """

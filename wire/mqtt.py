@@ -243,7 +243,7 @@ class Link:
 
 
 async def _until_ended(ended: asyncio.Future[str], asked: Coroutine[Any, Any, T], when: str) -> T:
-    """What the broker answers; NotConnected or Refused when the connection ends first: aiomqtt would wait in vain."""
+    """What the broker answers; NotConnected or Refused when the connection ends first: aiomqtt would wait for ever."""
     asking = asyncio.get_running_loop().create_task(asked, name=f"broker, {when}")
     waits: tuple[asyncio.Future[Any], ...] = (asking, ended)
     try:

@@ -69,11 +69,11 @@ def _broker(config: AgentConfig, state_dir: Path) -> Line:
 def _clock(state_dir: Path) -> Line:
     known = recorded(state_dir)
     if known is None:
-        return Line("clock", "not held against the coordinator's yet; orders do not hang on it")
+        return Line("clock", "not compared with the coordinator's yet; orders do not depend on it")
     ahead_s, at = known
     when = dt.datetime.fromtimestamp(at, dt.UTC)
     how = "in step with" if abs(ahead_s) < SKEW_S else apart(ahead_s)
-    return Line("clock", f"{how} the coordinator's, at {when:%Y-%m-%d %H:%M} UTC; orders do not hang on it")
+    return Line("clock", f"{how} the coordinator's, at {when:%Y-%m-%d %H:%M} UTC; orders do not depend on it")
 
 
 def _namespace() -> Line:

@@ -28,7 +28,7 @@ def parse_agent_yaml(text: bytes, where: str) -> AgentConfig:
         data = yaml.load(text, Loader=_NoAliases)  # noqa: S506 - it derives from SafeLoader
     # PyYAML's own constructors raise the rest, for `!!timestamp x`, 2026-13-45 or `!!bool x`.
     except (yaml.YAMLError, *_STUMBLES) as error:
-        raise Problem(f"{where} does not read as YAML: {' '.join(str(error).split())}") from error
+        raise Problem(f"{where} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
         raise Problem(f"{where} holds no keys: it needs name, environment, broker, allow")
     try:
@@ -43,7 +43,7 @@ def parse_agent_yaml(text: bytes, where: str) -> AgentConfig:
 def install(config: AgentConfig, files: Mapping[str, bytes], state_dir: Path) -> None:
     """Write the credentials (`certificate`, `key`, `ca`, `coordinator` to their bytes) and the configuration.
 
-    What was renewed since goes with a new bundle, and stays with the one that it came from: a unit may give the same
+    A new bundle replaces what was renewed since; the one that it came from keeps it: a unit may give the same
     bundle at each start.
     """
     names = {"certificate": "agent.pem", "key": "agent.key", "ca": "ca.pem", "coordinator": "coordinator.pub"}
@@ -62,7 +62,7 @@ class _NoAliases(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("an alias (*name) is not taken here")
+            raise yaml.YAMLError("aliases (*name) are not allowed here")
         return super().compose_node(parent, index)
 
 

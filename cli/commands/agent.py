@@ -27,10 +27,14 @@ LACKING = 1
 @click.option("--bundle", type=click.Path(path_type=Path), metavar="FILE", help="What `segwatch pki agent` made.")
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="The same as YAML; paths beside it.")
 @click.option(
-    "--state-dir", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Its own; made when absent."
+    "--state-dir", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Its own; created if absent."
 )
-@click.option("--user", metavar="NAME", help="Run as this user; segwatch, when started as root where there is one.")
-@click.option("--check", is_flag=True, help="Say what it holds and lacks, and end: 0 all there, 1 something lacks.")
+@click.option(
+    "--user", metavar="NAME", help="Run as this user; started as root, it runs as segwatch where that exists."
+)
+@click.option(
+    "--check", is_flag=True, help="Say what it holds and lacks, and end: 0 all there, 1 something is missing."
+)
 @click.option("--log", type=click.Choice(["json", "console"]), help="The form of its log; JSON unless on a terminal.")
 @common
 def command(
@@ -70,7 +74,7 @@ def _prepare(bundle: Path | None, config: Path | None, state_dir: Path | None) -
             check_key(config.parent / named.key)
             return _install(parsed, {**read, "coordinator": _read(config.parent / named.coordinator)}, state_dir)
         if state_dir is None:
-            raise Problem("who is it? Give --bundle FILE or --config FILE, with --state-dir DIR")
+            raise Problem("no bundle or configuration: give --bundle FILE or --config FILE, with --state-dir DIR")
         load(state_dir)
     except (BundleError, ConfigError, Exposed) as error:
         raise Problem(str(error)) from error
@@ -80,7 +84,7 @@ def _prepare(bundle: Path | None, config: Path | None, state_dir: Path | None) -
 def _install(config: AgentConfig, files: dict[str, bytes], state_dir: Path | None) -> Path:
     directory = state_dir or (Path(config.state_dir) if config.state_dir else None)
     if directory is None:
-        raise Problem("where is its state to be? Give --state-dir DIR")
+        raise Problem("no state directory: give --state-dir DIR")
     return leave(config, files, directory)
 
 

@@ -40,18 +40,20 @@ KEYS = ("topology", "pki", "broker", "listen", "store", "web", "state_dir", "ale
 )
 @click.option("--web", metavar="ADDRESS:PORT", help="Serve the API, /healthz and /metrics there too.")
 @click.option(
-    "--state-dir", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Its own; made when absent."
+    "--state-dir", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Its own; created if absent."
 )
 @click.option(
-    "--certificate-life", metavar="TIME", help="Of those that agents renew while it runs: 90d unless told otherwise."
+    "--certificate-life", metavar="TIME", help="The life of those that agents renew while it runs; 90d by default."
 )
-@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="The same as YAML; options go over it.")
+@click.option(
+    "--config", type=click.Path(path_type=Path), metavar="FILE", help="The same as YAML; options override it."
+)
 @click.option("--log", "log_form", type=click.Choice(["json", "console"]), help="JSON unless on a terminal.")
 @options.common
 def command(config: Path | None, log_form: str | None, **given: Any) -> int:
     """The daemon in the middle: its broker or yours, rounds, store, findings, API.
 
-    SIGHUP or a changed topology file is taken up without a restart; a broken one is refused and the old stays.
+    SIGHUP or a changed topology file is picked up without a restart; a broken one is refused and the old one stays.
     """
     from coordinator.broker.addresses import Listen  # noqa: PLC0415 - cryptography and aiohttp are slow to import
     from coordinator.broker.embedded import BrokerError  # noqa: PLC0415 - cryptography and aiohttp are slow to import
@@ -121,7 +123,7 @@ def open_log(*, as_json: bool, verbose: bool) -> None:
 
 
 def _configuration(path: Path) -> dict[str, Any]:
-    """A configuration file; relative paths in it lie beside it."""
+    """A configuration file; relative paths in it start beside it."""
     import yaml  # noqa: PLC0415
 
     try:
@@ -129,7 +131,7 @@ def _configuration(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise Problem(f"{path}: {error.strerror}") from error
     except (yaml.YAMLError, ValueError) as error:
-        raise Problem(f"{path} is no YAML: {error}") from error
+        raise Problem(f"{path} is not YAML: {error}") from error
     if not isinstance(data, dict):
         raise Problem(f"{path}: a configuration is a mapping with keys of {', '.join(KEYS)}")
     unknown = [str(key) for key in data if key not in KEYS]

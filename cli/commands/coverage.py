@@ -33,7 +33,7 @@ def command(*, endpoint: Endpoint, output: str) -> None:
 
 
 def listing(body: Body, style: Paint) -> list[str]:
-    """One sentence, a line a pair, and what lies outside."""
+    """One sentence, a line per pair, and what lies outside."""
     whole = body["coverage"] >= 1.0
     text = f"proven: {body['proven']:,} of {plural(body['required'], 'required cell')}"
     lines = [*sentence(style, percent(body["coverage"]), "good" if whole else "warn", text), ""]

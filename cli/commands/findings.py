@@ -26,12 +26,12 @@ Body = Mapping[str, Any]
     epilog="Example: segwatch findings --state-dir /var/lib/segwatch -o json",
 )
 @options.output("table", "json")
-@click.option("--all", "resolved", is_flag=True, help="In the table, those that were resolved lately too.")
+@click.option("--all", "resolved", is_flag=True, help="In the table, those that were resolved recently too.")
 @options.coordinator
 @options.common
 @click.pass_context
 def command(context: click.Context, *, endpoint: Endpoint, output: str, resolved: bool) -> None:
-    """List findings: one a cause, the most severe first."""
+    """List findings: one per cause, the most severe first."""
     context.obj = endpoint
     if context.invoked_subcommand is not None:
         return
@@ -50,7 +50,7 @@ def command(context: click.Context, *, endpoint: Endpoint, output: str, resolved
 @options.common
 @click.pass_obj
 def acknowledge(outer: Endpoint, *, endpoint: Endpoint, finding: str, by: str, reason: str) -> None:
-    """Take a finding on: it stays until it is proven closed, but nobody is called again."""
+    """Take a finding on: it stays until it is proven closed, but alerts nobody again."""
     Client(endpoint or outer).post(f"findings/{finding}/ack", by=by, reason=reason)
     show([f"{finding} acknowledged by {by}: {reason}"])
 
@@ -77,15 +77,15 @@ def export(outer: Endpoint, *, endpoint: Endpoint, finding: str, pcap: Path) -> 
 
 
 def listing(body: Sequence[Body], style: Paint, *, resolved: bool = False) -> list[str]:
-    """One sentence, then a block a finding."""
+    """One sentence, then a block per finding."""
     failing = live(body)
     waived = sum(finding["result"] == "waived" for finding in body)
     gone = sum(finding["status"] == "resolved" for finding in body)
-    rest = [f"{waived} waived"] * bool(waived) + [f"{gone} resolved lately"] * bool(gone)
+    rest = [f"{waived} waived"] * bool(waived) + [f"{gone} resolved recently"] * bool(gone)
     if failing:
         lines = sentence(style, "FAIL", "bad", " · ".join([plural(len(failing), "finding"), *rest]))
     else:
-        text = " · ".join(["no finding stands", *rest, "what is unproven is no finding: segwatch coverage"])
+        text = " · ".join(["no finding stands", *rest, "what is unproven is not a finding: segwatch coverage"])
         lines = sentence(style, "OK", "good", text)
     for finding in body:
         if finding["status"] != "resolved" or resolved:

@@ -40,7 +40,7 @@ def command(*, endpoint: Endpoint, output: str, finding: str | None) -> None:
 
 
 def listing(body: Sequence[Body], style: Paint) -> list[str]:
-    """A line an event; times in UTC."""
+    """A line per event; times in UTC."""
     if not body:
         return ["Nothing has happened yet."]
     rows = []

@@ -59,7 +59,7 @@ def _programmed(command: Callable[..., None]) -> Callable[..., None]:
 def install() -> None:
     """Put systemd units in place, with their user and state directory.
 
-    What is there already as it should be is left alone, so that it can be given again. Nothing is started.
+    What is already as it should be is left alone, so it can be run again. Nothing is started.
     """
 
 
@@ -142,7 +142,7 @@ def verify_timer(on_calendar: str, program: str, host: Host) -> None:
 def uninstall(role: str, keep_state: bool, host: Host) -> None:
     """Stop a unit, and take it away with its state directory and user.
 
-    Of the coordinator, topology and keys below /etc/segwatch stay: every agent's bundle hangs on them.
+    Of the coordinator, topology and keys below /etc/segwatch stay: every agent's bundle depends on them.
     """
     roles.uninstall(host, role, keep_state=keep_state)
 
@@ -160,14 +160,16 @@ def _program(given: str | None, host: Host) -> str:
     """Problem for a program that the unit's user could not start."""
     program = given or str(Path(sys.executable).with_name("segwatch"))
     if _PROGRAM.fullmatch(program) is None:
-        raise Problem(f"--program {program!r} is no absolute path of plain letters", "A unit cannot start another.")
+        raise Problem(
+            f"--program {program!r} is not an absolute path of plain characters", "A unit can start nothing else."
+        )
     there = host.at(PurePosixPath(program))
     python = there.with_name("python")  # of the same venv, often a link to another place
     seen = [program] if host.root is not None else [program, str(there.resolve()), str(python.resolve())]
     for path in seen:
         if closed := next((top for top in _CLOSED if PurePosixPath(path).is_relative_to(top)), None):
             raise Problem(
-                f"{path} lies below {closed}, which is hidden from the unit",
+                f"{path} is below {closed}, which is hidden from the unit",
                 "Put segwatch elsewhere: python3 -m venv /opt/segwatch, or name another: --program PATH",
             )
     if host.root is None and not os.access(there, os.X_OK):

@@ -35,7 +35,7 @@ def command() -> None:
 def init(directory: Path, topology: Path) -> None:
     """Make the CA, the coordinator's certificate and its signing key.
 
-    Nothing is overwritten: every bundle hangs on them.
+    Nothing is overwritten: every bundle depends on them.
     """
     from coordinator.broker import pki  # noqa: PLC0415 - cryptography is slow to import
 
@@ -91,7 +91,7 @@ def _of_a_bundle(command: Command) -> Command:
 def agent(name: str, directory: Path, topology: Path, broker: str, coordinator: str, out: Path, life: str) -> None:
     """Make an agent's bundle: its certificate, key and configuration.
 
-    The coordinator needs no restart for it. Whoever holds the file is that agent: copy it over a safe way. The agent
+    The coordinator needs no restart for it. Whoever holds the file is that agent: copy it over a secure channel. The agent
     renews the certificate itself before it ends.
     """
     _bundle(name, directory, topology, broker, coordinator, out, life)
@@ -106,7 +106,7 @@ def agent(name: str, directory: Path, topology: Path, broker: str, coordinator: 
 def renew(name: str, directory: Path, topology: Path, broker: str, coordinator: str, out: Path, life: str) -> None:
     """Make a new bundle for an agent that was away too long to renew its certificate itself.
 
-    The old one is good until it ends, unless `segwatch pki revoke` goes before.
+    The old one is good until it ends, unless `segwatch pki revoke` is run first.
     """
     _bundle(name, directory, topology, broker, coordinator, out, life)
 
@@ -152,10 +152,10 @@ def revoke(name: str, directory: Path, topology: Path) -> None:
 @topology()
 @click.option("--listen", required=True, metavar="ADDRESS:PORT", help="Where the broker listens.")
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Made when absent."
+    "--out", required=True, type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Created if absent."
 )
 @click.option(
-    "--at", type=click.Path(path_type=PurePosixPath), metavar="PATH", help="Where DIR lies on the broker's host."
+    "--at", type=click.Path(path_type=PurePosixPath), metavar="PATH", help="Where DIR is on the broker's host."
 )
 @common
 def broker(kind: str, directory: Path, topology: Path, listen: str, out: Path, at: PurePosixPath | None) -> None:

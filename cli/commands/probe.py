@@ -102,7 +102,7 @@ def report(
     if o.sent:
         answered = f", answered over {plural(o.hops, 'hop')}" if o.hops is not None else ""
         refused = f", {o.refused} refused by {o.refused_by}" if o.refused else ""
-        line("raw", f"{plural(o.sent, 'copy', 'copies')} left {o.source_address} by {o.via}{answered}{refused}")
+        line("raw", f"{plural(o.sent, 'copy', 'copies')} sent from {o.source_address} via {o.via}{answered}{refused}")
     if o.kernel:
         line("sendto" if kind == "udp" else "connect", o.kernel)
     if o.note:

@@ -35,7 +35,7 @@ Body = Mapping[str, Any]
 def command(*, endpoint: Endpoint, output: str, out: Path | None) -> None:
     """Make a report to hand over: what was tested, how it was proven, what was found, and what was not tested."""
     if output == "html" and out is None and sys.stdout.isatty():
-        raise Problem("a page is nothing to read on a terminal", "Give --out report.html, or another format with -o.")
+        raise Problem("a page cannot be read on a terminal", "Give --out report.html, or another format with -o.")
     body = Client(endpoint).get("report")
     text = rendered(body, output)
     if out is None:

@@ -1,4 +1,4 @@
-"""`segwatch store`: check, back up and restore what the coordinator keeps; the first two while it runs, too."""
+"""`segwatch store`: check, back up and restore what the coordinator keeps; the first two even while it runs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def command() -> None:
 @options.output("table", "json")
 @options.common
 def check(state_dir: Path, output: str) -> int:
-    """Read every page and every value of the store, also while the coordinator runs.
+    """Read every page and every value of the store, even while the coordinator runs.
 
     Exit code 0: it is sound. 1: it is damaged. 2: there is none, or it cannot be read.
     """
@@ -74,7 +74,7 @@ def check(state_dir: Path, output: str) -> int:
 @options.output("table", "json")
 @options.common
 def backup(file: Path, state_dir: Path, output: str) -> None:
-    """Copy the store of this moment to a new FILE, also while the coordinator runs."""
+    """Copy the store as it is now to a new FILE, even while the coordinator runs."""
     from coordinator.store import care  # noqa: PLC0415
 
     made = _said(lambda: care.backup(state_dir, file))
@@ -95,7 +95,7 @@ def backup(file: Path, state_dir: Path, output: str) -> None:
 @options.output("table", "json")
 @options.common
 def restore(file: Path, state_dir: Path, output: str) -> None:
-    """Make a backup the store again; the coordinator must not run. The store that was there is kept beside it.
+    """Make a backup the store again; the coordinator must not be running. The store that was there is kept beside it.
 
     What agents reported after the backup is not in it: it is counted and shown as lost, agent by agent.
     """

@@ -141,7 +141,7 @@ def _targets(topology: Topology, source: str, destination: str, protocol: Protoc
     if not any(source in names for names in sources.values()):
         known = ", ".join(topology.environments)
         raise click.UsageError(f"nothing is probed from '{source}'; there are: {known}")
-    raise click.UsageError(f"'{destination}' is not in another environment than '{source}'; see {topology.file}")
+    raise click.UsageError(f"'{destination}' is not in a different environment from '{source}'; see {topology.file}")
 
 
 def _services(topology: Topology, target: PlanTarget) -> list[str]:

@@ -29,7 +29,7 @@ from reachability.baseline import Baseline
 
 Body = Mapping[str, Any]
 PASS, FAIL, UNPROVEN = 0, 1, 3
-RELOAD_WAIT_S = 10.0  # a file that was changed just now is taken up within seconds
+RELOAD_WAIT_S = 10.0  # a file that was changed just now is picked up within seconds
 _UNPROVEN_LINES = 12
 _TONES = {"PASS": "good", "FAIL": "bad"}
 
@@ -45,7 +45,7 @@ _TONES = {"PASS": "good", "FAIL": "bad"}
     type=formats.report,
     multiple=True,
     metavar="FORMAT=FILE",
-    help=f"Write this run to a file, too: {', '.join(formats.FORMATS)}; as often as you like.",
+    help=f"Write this run to a file, too: {', '.join(formats.FORMATS)}; may be repeated.",
 )
 @click.option("--cells", is_flag=True, help="With json: this run's cells too, as `matrix --cells` has them.")
 @click.option("--sweep", is_flag=True, help="A sweep too: all of probing.sweep.ports, not the cycle's ports alone.")
@@ -56,7 +56,7 @@ _TONES = {"PASS": "good", "FAIL": "bad"}
     "--max-age",
     type=options.duration,
     metavar="TIME",
-    help="Do not probe again what was proven so lately, such as 10m.",
+    help="Do not probe again what was proven within this time, such as 10m.",
 )
 @click.option(
     "--timeout",
@@ -82,7 +82,7 @@ _TONES = {"PASS": "good", "FAIL": "bad"}
     default="30d",
     show_default=True,
     metavar="TIME",
-    help="With --write-baseline: when its entries end; so long from now, or 2027-01-31T00:00:00Z.",
+    help="With --write-baseline: when its entries end; this long from now, or 2027-01-31T00:00:00Z.",
 )
 @click.option("--reason", default="", metavar="TEXT", help="With --write-baseline: why it is left as it is.")
 @options.topology(required=False)
@@ -147,9 +147,9 @@ def command(
 
 
 def _baseline(read: Path | None, write: Path | None, owner: str | None) -> Baseline | None:
-    """The baseline to hold the run against; of one that is to be written, what is in its file so far."""
+    """The baseline to compare the run with; of one that is to be written, what is in its file so far."""
     if read is not None and write is not None:
-        raise click.UsageError("--baseline holds the run against a file, --write-baseline writes it; give one of them")
+        raise click.UsageError("--baseline compares the run with a file, --write-baseline writes it; give one of them")
     if write is None:
         if owner is not None:
             raise click.UsageError("--owner is for --write-baseline")
@@ -161,7 +161,7 @@ def _baseline(read: Path | None, write: Path | None, owner: str | None) -> Basel
 
 
 def _end(until: str) -> datetime | timedelta:
-    """When new entries end: a moment, or so long from the run's end."""
+    """When new entries end: a time, or this long from the run's end."""
     try:
         return timedelta(seconds=parse_duration(until)) if until[-1:] in "smhd" else parse_instant(until)
     except ValueError as error:
@@ -169,7 +169,7 @@ def _end(until: str) -> datetime | timedelta:
 
 
 def _in_force(client: Client, topology: Path | None) -> str:
-    """How the coordinator calls its topology; Problem when it is another than the given one."""
+    """What the coordinator calls its topology; Problem when it is not the given one."""
     digest = load(topology).digest if topology is not None else None
     until = time.monotonic() + RELOAD_WAIT_S
     while True:
@@ -178,7 +178,7 @@ def _in_force(client: Client, topology: Path | None) -> str:
             return str(held["file"])
         if time.monotonic() >= until:
             raise Problem(
-                f"the coordinator has another topology in force than {topology}: its {held['file']} "
+                f"the coordinator has a topology in force that is not {topology}: its {held['file']} "
                 f"is {held['digest'][:12]}…, yours {str(digest)[:12]}…",
                 "Give it this one first: it reloads a file that changes. Without -f, what it has in force is verified.",
             )
@@ -204,7 +204,7 @@ def report(body: Body, style: Paint) -> list[str]:
     lines += _missing_agents(body, style)
     lines += _lost_meanwhile(body["result"], style)
     lines += [
-        f"{style('?', 'warn')} {pair['source']} → {pair['destination']}: nothing can be tested: no host of it has an address "
+        f"{style('?', 'warn')} {pair['source']} → {pair['destination']}: nothing can be tested: none of its hosts has an address "
         "of a family that the agents have"
         for pair in result["untested"]
     ]

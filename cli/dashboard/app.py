@@ -38,7 +38,7 @@ class Picture:
 
 
 class Dashboard(App[None]):
-    """Shows a coordinator's picture anew every two seconds; without one, the last picture in grey and since when."""
+    """Shows a coordinator's picture, renewed every two seconds; without one, the last picture in grey and since when."""
 
     TITLE = "segwatch"
     ENABLE_COMMAND_PALETTE = False

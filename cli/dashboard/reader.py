@@ -1,4 +1,4 @@
-"""Where the dashboard has what it shows from."""
+"""Where the dashboard gets what it shows."""
 
 from __future__ import annotations
 

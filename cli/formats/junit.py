@@ -1,4 +1,4 @@
-"""A verify run as a JUnit file: a test case a (source, destination, path), and one a pair for all that is denied."""
+"""A verify run as a JUnit file: a test case per (source, destination, path), and one per pair for all that is denied."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~!{}])")
 
 
 def markdown(run: Body, topology: str) -> str:
-    """The text; `topology` is how the reader's checkout calls the topology."""
+    """The text; `topology` is what the reader's checkout calls the topology."""
     result = run["result"]
     word, said = headwords(run)
     if run.get("stopped"):

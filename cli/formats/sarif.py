@@ -1,4 +1,4 @@
-"""A verify run as SARIF 2.1.0: a result a finding, at the lines of the topology that decide it, and one a host unproven.
+"""A verify run as SARIF 2.1.0: a result per finding, at the lines of the topology that decide it, and one per unproven host.
 
 The standard: docs.oasis-open.org/sarif/sarif/v2.1.0. What is baselined or waived is there too, as suppressed.
 """

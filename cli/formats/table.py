@@ -27,7 +27,7 @@ def _junit(body: Body, _: str) -> str:
     return junit(body)
 
 
-# name -> a run (as `GET /api/v1/runs/ID` gives it, held against the baseline) and its topology's URI, as a text
+# name -> a run (as `GET /api/v1/runs/ID` gives it, compared with the baseline) and its topology's URI, as a text
 FORMATS: Mapping[str, Callable[[Body, str], str]] = {
     "json": _json,
     "junit": _junit,
@@ -64,7 +64,7 @@ def uri_of(topology: Path | None, held: str) -> str:
 
     Args:
         topology: the file as this command was given it, in a checkout; None: not given.
-        held: how the coordinator calls its file, which may lie on another host.
+        held: what the coordinator calls its file, which may be on another host.
     """
     path = topology if topology is not None else Path(held)
     if path.is_absolute():

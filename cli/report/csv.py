@@ -1,4 +1,4 @@
-"""The report as CSV (RFC 4180): one line a pair, path, finding, waiver and unproven host; `record` says which it is."""
+"""The report as CSV (RFC 4180): one line per pair, path, finding, waiver and unproven host; `record` says which it is."""
 
 from __future__ import annotations
 

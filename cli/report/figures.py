@@ -14,7 +14,7 @@ MOST_WORDS, MOST_GLYPHS = 8, 60  # environments: more than these, and the square
 _LETTER = 7.4  # px, of a name
 _WIDE, _HIGH, _SMALL = 92, 50, 26
 _WORST = {"✗": 0, "?": 1, "~": 2, NO_SESSION: 3, NO_PACKET: 4, "✓": 5}
-LEAST = 3.0  # px: what is not nothing can be seen
+LEAST = 3.0  # px: what is more than nothing can be seen
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ def markdown(body: Body) -> str:
 
 
 def md(text: str) -> str:
-    """Anybody's text as what it says: no markup, no link's name, no cell's end."""
+    """Anybody's text as plain text: no markup, no link, no end of a cell."""
     said = clean(text).replace("\n", " ").strip().translate(_ESCAPED)
     return f"\\{said}" if said.startswith(("#", "-", "+", "=")) else said
 

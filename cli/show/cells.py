@@ -11,7 +11,7 @@ Body = Mapping[str, Any]
 
 
 def cell_table(cells: Sequence[Body], style: Paint) -> list[str]:
-    """A line a range of cells: what it is, what came out, and why."""
+    """A line per range of cells: what it is, what came out, and why."""
     rows = [[style(text, "dim") for text in ("  from", "to", "ports", "declared", "reachability", "why")]]
     rows += [cell_row(cell, style) for cell in cells]
     return table(rows, gap=1)

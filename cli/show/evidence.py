@@ -25,9 +25,9 @@ def target(cell: Body) -> str:
 
 
 def sent(e: Body) -> str:
-    """How many copies went out, and by which way."""
+    """How many copies went out, and which way."""
     copies = f"{plural(e['sent'], 'copy', 'copies')} over {plural(e['flows'], 'flow')}, {e['way'] or 'not sent'}"
-    return copies + (f" by {e['via']}" if e["via"] else "")
+    return copies + (f" via {e['via']}" if e["via"] else "")
 
 
 def heard(e: Body) -> str:

@@ -41,7 +41,7 @@ pcap = click.option(
 
 
 def timeline(exchange: Body, style: Paint) -> list[str]:
-    """What both sides saw, a packet a line."""
+    """What both sides saw, one packet per line."""
     packets, clocks = exchange["packets"], exchange["clocks"]
     zero = next((packet["at_ms"] for packet in packets if packet["side"] == "source"), 0.0)
     mine = [packet for packet in packets if packet["side"] == "source" or clocks]
@@ -76,7 +76,7 @@ def _heading(exchange: Body) -> str:
     parts = [f"ms since {source} sent the first", _TOKEN[exchange["protocol"]]]
     if not exchange["exact"]:
         port = f"{exchange['protocol']}/{exchange['port']}"
-        parts.insert(0, f"of {port}, which looked alike: of the port itself none are kept")
+        parts.insert(0, f"of {port}, which looked the same: none of the port itself are kept")
     if clocks is not None:
         close = f", to {clocks['within_ms']:.3f} ms" if clocks["within_ms"] is not None else ""
         theirs = witness["agent"] if witness else "the witness"
@@ -90,7 +90,7 @@ def _row(packet: Body, shift_ms: float, cell: str) -> tuple[str, ...]:
 
 
 def _flow(packet: Body) -> str:
-    """The ports; the whole address of who is not of the cell."""
+    """The ports; the whole address of whoever is not part of the cell."""
     source, destination = packet["source_port"], packet["destination_port"]
     if packet["what"] != "instead":
         return "" if source is None else f":{source} → :{destination}"

@@ -1,4 +1,4 @@
-"""The matrix of environments as lines of text: one glyph and one figure a pair, and never a colour alone."""
+"""The matrix of environments as lines of text: one glyph and one figure per pair, and never a colour alone."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def pair_cell(results: Body, entry: Body | None, failing: Sequence[Body]) -> lis
 
 
 def grid(matrix: Body, coverage: Body, findings: Sequence[Body], paint: Paint) -> list[str]:
-    """Environments against environments; where they are too many for the width, one line a pair."""
+    """Environments against environments; where they are too many for the width, one line per pair."""
     names, entries = matrix["environments"], by_pair(coverage)
     cells = {
         (pair["source"], pair["destination"]): pair_cell(
@@ -98,7 +98,7 @@ def legend(paint: Paint) -> str:
 
 
 def where(finding: Body) -> str:
-    """`dev → prod.model-registry`, or the addresses where it is no service's."""
+    """`dev → prod.model-registry`, or the addresses where it belongs to no service."""
     destination = finding["destination"]
     services = (destination["service"] or "").split(",") if destination["service"] else []
     if len(services) == 1:

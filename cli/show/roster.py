@@ -1,4 +1,4 @@
-"""What there is to say of an agent beside that it is there: the dashboard's line and `verify`'s."""
+"""What there is to say of an agent besides that it is there: the dashboard's line and `verify`'s."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _UNITS = ((3600, "h"), (60, "min"), (1, "s"))
 
 
 def notes(agent: Mapping[str, Any]) -> list[str]:
-    """In words, the gravest first; empty when all is well."""
+    """In words, the worst first; empty when all is well."""
     found = [f"not understood: {agent['problem']}"] if agent["problem"] else []
     if agent["lacks"]:
         found.append(f"lacks: {agent['lacks']}")

@@ -40,7 +40,7 @@ def traced(endpoint: Endpoint, query: Mapping[str, str | None]) -> Any:
 
 
 def traces(trace: Body, style: Paint) -> list[str]:
-    """What it shows: one sentence, then a line a hop; hops that say nothing are one line where they follow each other."""
+    """What it shows: one sentence, then a line per hop; silent hops in a row are one line."""
     lines = labelled("trace", trace["text"], style.width)
     rows = []
     for silent, group in groupby(trace["hops"], key=lambda hop: hop["address"] is None):
@@ -54,6 +54,6 @@ def traces(trace: Body, style: Paint) -> list[str]:
             rtt = f"{hop['rtt_ms']:.3f} ms" if hop["rtt_ms"] is not None else ""
             rows.append([f"{hop['ttl']}", hop["address"], rtt, ANSWERS.get(hop["reason"], hop["reason"])])
     lines += table([[style(head, "dim") for head in ("TTL", "from", "after", "says")], *rows], indent=_INDENT)
-    via = f" by {trace['via']}" if trace["via"] else ""
+    via = f" via {trace['via']}" if trace["via"] else ""
     about = f"round {trace['round']}: {plural(trace['packets'], 'packet')} from {trace['source_address']}{via}"
     return [*lines, *labelled("", f"{about}, {trace['seconds']:.1f} s", style.width, _INDENT)]

@@ -37,7 +37,7 @@ def asked_of(texts: Iterable[str], own: Sequence[str], meet: int) -> tuple[Asked
         meet: the port where the reports meet, which no probe may go to.
 
     Raises:
-        click.UsageError: a part that does not read.
+        click.UsageError: a part that cannot be read.
         Problem: an address that is not this host's, the meeting port, too many ports.
     """
     wanted: dict[str, _Wanted] = {}
@@ -87,7 +87,7 @@ def _own(host: str, own: Sequence[str]) -> tuple[str, ...]:
     mine = tuple(address for address in addresses if address in own)
     if not mine:
         raise Problem(
-            f"{host} is no address of this host that others can reach",
+            f"{host} is not an address of this host that others can reach",
             f"Its addresses: {', '.join(own) or 'none'}. Run this on the host that owns the address: it is the witness.",
         )
     return mine
@@ -114,7 +114,7 @@ def place(text: str, *, what: str) -> tuple[str, int]:
 def port_of(text: str, *, what: str) -> int:
     """A port; UsageError for anything else."""
     if not text.isdecimal() or not 0 < int(text) <= _MOST_PORT:
-        raise click.UsageError(f"{what}: '{text}' is no port from 1 to {_MOST_PORT}")
+        raise click.UsageError(f"{what}: '{text}' is not a port from 1 to {_MOST_PORT}")
     return int(text)
 
 

@@ -94,7 +94,7 @@ class Destination:
             try:
                 sent = self._seal.sent(from_text(SENT, text))
             except BadMessage as error:
-                self._voice.say(f"that is no report of this try's source: {error}")
+                self._voice.say(f"that is not a report from this try's source: {error}")
                 continue
             return sent, None
         await asyncio.Event().wait()  # nobody will type here: the source may still come by itself

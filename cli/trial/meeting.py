@@ -54,7 +54,7 @@ class Caller:
             async with asyncio.timeout(within_s):
                 (length,) = struct.unpack("!I", await self.reader.readexactly(4))
                 if length > MOST_FRAME:
-                    raise BadMessage(f"a report of {length} bytes is none of ours")
+                    raise BadMessage(f"a report of {length} bytes is not one of ours")
                 return await self.reader.readexactly(length)
         except asyncio.IncompleteReadError:
             raise ConnectionError("the other side hung up") from None

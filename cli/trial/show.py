@@ -1,4 +1,4 @@
-"""What a try has found, on a terminal and as JSON: a sentence, a line a verdict with its proof, and what to do."""
+"""What a try has found, on a terminal and as JSON: a sentence, a line per verdict with its proof, and what to do."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _ADVICE: Mapping[str, Advice] = {
     "controls-stopped": Advice(
         "arrivals or answers stopped part-way: a ban, or a full connection table", "wait until the ban is over"
     ),
-    "loss": Advice("too many packets were lost for silence to mean a firewall", "mend the loss, or try again"),
+    "loss": Advice("too many packets were lost for silence to mean a firewall", "fix the loss, or try again"),
     "undecided": Advice(
         "packets without our mark came to that port: rewritten by a firewall, or somebody else's",
         "let the reports meet by themselves: a further round can then tell them apart",
     ),
     "no-permission": Advice(
         "a side may not open a packet socket",
-        "run both sides as root, or with CAP_NET_RAW: nothing closed is proven without",
+        "run both sides as root, or with CAP_NET_RAW: without it nothing is proven closed",
     ),
 }
 
@@ -171,7 +171,11 @@ def _advice(verdict: Verdict, result: Result, *, complete: bool) -> Advice | Non
 def _facts(e: Evidence, source: str, *, complete: bool) -> list[str]:
     """What was sent, what came back, what the witness saw, what shows that the packets got out."""
     flows = f" over {plural(e.flows, 'flow')}" if e.flows else ""
-    sent = f"{plural(e.sent, 'copy', 'copies')} left {source} by {e.via}{flows}" if e.sent else f"tried from {source}"
+    sent = (
+        f"{plural(e.sent, 'copy', 'copies')} sent from {source} via {e.via}{flows}"
+        if e.sent
+        else f"tried from {source}"
+    )
     facts = [sent, _came_back(e), _witness(e, complete=complete)]
     if e.control_by and e.arrival is not Arrival.SEEN:
         by = e.control_by.removeprefix(f"{OUTSIDE} ").replace(f"{MEETING} ", "the meeting port of ")

@@ -103,7 +103,7 @@ class Source:
                 if isinstance(told, Concluded):
                     return self._of(told, report)
             except BadMessage as error:
-                self._voice.say(f"that is no answer to this report: {error}")
+                self._voice.say(f"that is not an answer to this report: {error}")
         return None
 
     def _of(self, told: Concluded, report: SourceReport) -> Concluded:

@@ -1,6 +1,6 @@
 """The HTTP API: JSON under /api/v1, `/healthz` and `/metrics`; over a Unix socket in the state directory, and with `--web`.
 
-Who can open the socket (mode 0600) is the coordinator's owner. Over TCP, whatever changes something needs the token in
+Whoever can open the socket (mode 0600) is the coordinator's owner. Over TCP, whatever changes something needs the token in
 `STATE_DIR/token`; reading needs it too unless it listens on loopback, and there only names of loopback are answered.
 """
 
@@ -41,7 +41,7 @@ MOST_WORDS = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """What the API tells of and steers."""
+    """What the API shows and steers."""
 
     estate: Estate
     engine: Engine
@@ -60,7 +60,7 @@ class Api:
 
     @contextlib.asynccontextmanager
     async def serving(self, state_dir: Path, listen: Listen | None) -> AsyncIterator[None]:
-        """Serve on the socket, and on TCP where asked to. OSError when an address cannot be had."""
+        """Serve on the socket, and on TCP where asked to. OSError when an address cannot be used."""
         runners = []
         try:
             if listen is not None:

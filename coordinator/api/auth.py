@@ -43,7 +43,7 @@ async def allowed(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     host = request.headers.get("Host", "").lower()
     name = host if host.endswith("]") else host.rpartition(":")[0] or host
-    # A page of some other site must not read it through a name that it lets point here.
+    # A page of some other site must not read it through a name that it points here.
     if request.method == "GET" and app[OPEN] and name in LOOPBACK_NAMES:
         return await handler(request)
     raise ApiError(401, "this needs the token that is in the coordinator's state directory: file `token`")
@@ -55,13 +55,13 @@ def is_set(request: web.Request, name: str) -> bool:
 
 
 def read_body(data: bytes) -> dict[str, Any]:
-    """The JSON object of a request, {} for none; ApiError for anything else, however its own header calls it."""
+    """The JSON object of a request, {} for none; ApiError for anything else, whatever its own header calls it."""
     try:
         body = msgspec.json.decode(data or b"{}")
     except (ValueError, RecursionError) as error:
-        raise ApiError(400, f"the body is no JSON: {error}") from error
+        raise ApiError(400, f"the body is not JSON: {error}") from error
     if not isinstance(body, dict):
-        raise ApiError(400, "the body is no JSON object")
+        raise ApiError(400, "the body is not a JSON object")
     return body
 
 

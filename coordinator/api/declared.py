@@ -33,7 +33,7 @@ def remedy(topology: Topology, cell: Cell, ports: str | None) -> list[str]:
 
 
 def declared(topology: Topology, cell: Cell, target: PlanTarget | None, ports: str | None) -> Body:
-    """Which line decides; of what no line allows, the lines that were read in vain, and the nearest of them.
+    """Which line decides; of what no line allows, the lines that do not match, and the nearest of them.
 
     `lines` are the first and the last of them in the file. Without a single path it is where the destination begins.
     """

@@ -115,7 +115,7 @@ def parse_port(text: str) -> tuple[Protocol, int]:
     if text == "icmp":
         return Protocol.ICMP, 0
     if name not in {"tcp", "udp"} or not slash or not number.isdecimal() or not 0 < int(number) <= 65535:  # noqa: PLR2004
-        raise NothingToExplainError(f"'{text}' is no port; write it like tcp/5000, udp/53 or icmp")
+        raise NothingToExplainError(f"'{text}' is not a port; write it like tcp/5000, udp/53 or icmp")
     return Protocol(name), int(number)
 
 

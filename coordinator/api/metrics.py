@@ -119,7 +119,7 @@ def _floods(floods: Floods | None, agents: Sequence[AgentState]) -> Iterator[Met
         return
     for name, counts, text in (
         ("segwatch_agent_cuts", floods.cuts, "How often the agent was cut off because it flooded."),
-        ("segwatch_messages_dropped", floods.dropped, "Messages of the agent that were not read for that."),
+        ("segwatch_messages_dropped", floods.dropped, "Messages of the agent that were dropped because it flooded."),
     ):
         metric = CounterMetricFamily(name, text, labels=("agent",))
         for agent in agents:

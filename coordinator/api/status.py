@@ -1,4 +1,4 @@
-"""The part of `GET /api/v1/status` that tells of the coordinator itself."""
+"""The part of `GET /api/v1/status` that is about the coordinator itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bodies of a verify run: its result, one check a declared path and pair, and what is left unproven."""
+"""The bodies of a verify run: its result, one check per declared path and pair, and what is left unproven."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def body_of(run: Run, *, with_cells: bool = False) -> Body:
 
 
 def checks(topology: Topology, cells: Sequence[Cell], found: Iterable[Finding]) -> list[Body]:
-    """A check a (source, destination, path), and one a pair for all that is denied, whatever the outcome."""
+    """A check per (source, destination, path), and one per pair for all that is denied, whatever the outcome."""
     groups: dict[tuple[str, str, str], list[Cell]] = {}
     for cell in cells:
         path = cell.path.name if cell.path is not None else REST
@@ -232,7 +232,7 @@ def _ports(cells: Sequence[Cell]) -> str:
 
 
 def unproven(cells: Iterable[Cell]) -> list[Body]:
-    """Cells that are neither green nor red, folded to one line a host and reason."""
+    """Cells that are neither green nor red, folded to one line per host and reason."""
     groups: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in cells:
         if cell.result in PROVEN:

@@ -23,7 +23,7 @@ _RISING = tuple(Sensitivity)
 
 
 def matrix(topology: Topology, cells: Sequence[Cell], *, with_cells: bool = False) -> Body:
-    """`matrix -o json`: one entry a pair of environments; with `--cells` one a range of cells that are alike."""
+    """`matrix -o json`: one entry per pair of environments; with `--cells` one per range of cells that are alike."""
     by_pair = {(entry.source, entry.destination): entry for entry in coverage(cells)}
     names = list(topology.environments)
     pairs = [
@@ -75,7 +75,7 @@ def cell_body(cell: Cell) -> Body:
 
 
 def impact_of(topology: Topology, finding: Finding) -> Impact:
-    """Severity, weaknesses and harm as the topology of now gives them; of an environment that is gone, the least."""
+    """Severity, weaknesses and harm as the current topology gives them; of an environment that is gone, the least."""
     source = topology.environments.get(finding.source)
     destination = topology.environments.get(finding.destination)
     if source is None or destination is None:

@@ -69,5 +69,5 @@ def own_interfaces() -> dict[str, list[str]]:
 
 
 def _is_global(address: str) -> bool:
-    """Whether others can reach it; a name is none."""
+    """Whether it is an address that others can reach; a name is not."""
     return is_address(address) and not (ip_address(address).is_loopback or ip_address(address).is_link_local)

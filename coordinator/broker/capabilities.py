@@ -35,7 +35,7 @@ GRACE_S = 0.5  # in which what must not come would have come, after what must
 LIFE = dt.timedelta(minutes=15)
 SMALLEST = 64 * 1024
 SHOWN = 1024  # bytes of a message that are looked at
-MEND = "Its configuration is written by: segwatch pki broker"
+REMEDY = "Its configuration is written by: segwatch pki broker"
 
 Post = Callable[[str, Ack], Awaitable[None]]
 _Agent = tuple[str, str]  # environment, name
@@ -50,7 +50,7 @@ class Lack:
 
 
 class BrokerCheck:
-    """One check. `run` returns what lacks; BrokerError says what segwatch cannot do without, and what to do."""
+    """One check. `run` returns what is missing; BrokerError says what segwatch cannot do without, and what to do."""
 
     def __init__(self, broker: Broker, topology: Topology, pki_dir: Path, post: Post) -> None:
         """`post` signs and sends what goes down to an agent."""
@@ -88,13 +88,13 @@ class BrokerCheck:
                     await middle.link.wait_connected()
                     return
             if middle.link.refused or problem.endswith(LET_IN):
-                raise BrokerError(f"{middle.link.problem}. {MEND}")
+                raise BrokerError(f"{middle.link.problem}. {REMEDY}")
 
     async def _loopback(self, middle: _Talk, topic: str) -> None:
         if not await self._carries(middle, topic, self._said("loop"), ANSWER_S):
             raise BrokerError(
                 f"{self._broker}: what the coordinator publishes to its own subscription does not come back within"
-                f" {ANSWER_S:.0f} s. {MEND}"
+                f" {ANSWER_S:.0f} s. {REMEDY}"
             )
 
     async def _largest(self, middle: _Talk, topic: str) -> None:
@@ -106,7 +106,7 @@ class BrokerCheck:
         if size < MOST_MESSAGE_BYTES:
             raise BrokerError(
                 f"{self._broker} carries messages of {size} bytes and no more, and agents send up to"
-                f" {MOST_MESSAGE_BYTES}: raise its limit of a message's size. {MEND}"
+                f" {MOST_MESSAGE_BYTES}: raise its limit on the size of a message. {REMEDY}"
             )
 
     async def _carries(self, middle: _Talk, topic: str, payload: bytes, within_s: float) -> bool:
@@ -130,9 +130,7 @@ class BrokerCheck:
             async with _talking(self._broker, wanted) as late:
                 if await late.outcome():
                     continue
-                await middle.publish(
-                    topic, self._said("new")
-                )  # what comes behind the other tells that it is not coming
+                await middle.publish(topic, self._said("new"))  # what comes after the other tells that it is not coming
                 await late.hears(self._said("new"))
                 if not await late.hears(self._said("kept"), EXTRA_S):
                     self._lack(name, f"a retained message does not come to a new subscription to {wanted}")
@@ -165,7 +163,7 @@ class BrokerCheck:
         if await middle.hears(foreign, GRACE_S):
             raise BrokerError(
                 f"{self._broker} lets agent {own[1]} publish in the name of {other[1]}: its access rules are not in"
-                f" force. {MEND}"
+                f" force. {REMEDY}"
             )
         if not came:
             self._lack("agent-publish", f"what agent {own[1]} publishes to its own topic does not come")
@@ -188,7 +186,7 @@ class BrokerCheck:
         if not denied:
             raise BrokerError(
                 f"{self._broker} lets agent {own[1]} read what is for {other[1]}: its access rules are not in force."
-                f" {MEND}"
+                f" {REMEDY}"
             )
         self._lack(
             "suback", "a subscription that its rules deny is granted in SUBACK; nothing comes of it all the same"
@@ -251,7 +249,7 @@ class _Talk:
         return True
 
     async def hears(self, wanted: bytes, within_s: float | None = None) -> bool:
-        """Listen until a message with these bytes has come, or for so long; one that came before counts."""
+        """Listen until a message with these bytes has come, or for this long; one that came before counts."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ANSWER_S if within_s is None else within_s):
                 while not self._heard(wanted):

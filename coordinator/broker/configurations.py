@@ -1,6 +1,6 @@
-"""The configurations of brokers: one user a certificate, an agent writes its own `up/` and reads its own `down/`.
+"""The configurations of brokers: one user per certificate, an agent writes its own `up/` and reads its own `down/`.
 
-A user is the whole name in a certificate, its generation included: the certificates of before a revocation are nobody's.
+A user is the whole name in a certificate, its generation included: certificates from before a revocation are nobody's.
 The embedded `nats-server` takes the first; `segwatch pki broker` writes them for brokers that an operator runs.
 """
 
@@ -95,7 +95,7 @@ def files(kind: Kind, topology: Topology, generations: Mapping[str, int], place:
         case Kind.RABBITMQ:
             return {
                 "rabbitmq.conf": rabbitmq(place),
-                # A classic queue loses what it acknowledged when its node dies. What stands before a colon of a user's
+                # A classic queue loses what it acknowledged when its node dies. What comes before a colon in a user's
                 # name would be taken for a virtual host.
                 "advanced.config": "[{rabbitmq_mqtt, [{durable_queue_type, quorum}, {ignore_colons_in_username, true}]}].\n",
                 "enabled_plugins": "[rabbitmq_mqtt].\n",
@@ -190,7 +190,7 @@ def rabbitmq(place: Place) -> str:
     host = f"[{place.host}]" if ":" in place.host else place.host
     return f"""\
 # segwatch: after a change of the topology's agents or a revocation write these files anew, then: rabbitmqctl
-# import_definitions {place.path("definitions.json")}; who is no longer in it goes by: rabbitmqctl delete_user NAME
+# import_definitions {place.path("definitions.json")}; who is no longer in it is removed by: rabbitmqctl delete_user NAME
 listeners.tcp = none
 mqtt.listeners.tcp = none
 mqtt.listeners.ssl.1 = {host}:{place.port}

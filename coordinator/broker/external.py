@@ -54,9 +54,9 @@ class ExternalBroker:
         check_bindable(self._listen.host, 0, "the coordinator")
 
     async def reload(self, topology: Topology, cut: Collection[str] = ()) -> None:  # noqa: ARG002 - as the embedded one's
-        """Say who must be told of a change among the agents: their rights are the broker's to give and take.
+        """Say that the broker must be told of a change among the agents: their rights are the broker's to give and take.
 
-        Who is `cut` stays connected, and is not read.
+        Whoever is `cut` stays connected, and is not read.
         """
         before, now = set(self._topology.agents()), set(topology.agents())
         self._topology = topology

@@ -22,7 +22,7 @@ log = structlog.get_logger("certificates")
 
 
 class Renewals:
-    """Signs what agents ask for over their own channel: for the name of the topic that it came by, and no other.
+    """Signs what agents ask for over their own channel: for the name of the topic that it came on, and no other.
 
     `ask` takes a request, of each agent the newest; `run` answers. `told` hears of each certificate.
     """
@@ -62,7 +62,7 @@ class Renewals:
         now = self._clock()
         apart = min(APART_S, self._life.total_seconds() / 20)
         if now - self._issued_at.get(topic.agent, float("-inf")) < apart:
-            return Renewed(problem=f"it has got a certificate within the last {apart:.0f} s")
+            return Renewed(problem=f"it was given a certificate within the last {apart:.0f} s")
         uri = agent_uri(topic.environment, topic.agent, self._generation_of(topic.agent))
         moment = dt.datetime.fromtimestamp(now, dt.UTC)
         try:
@@ -88,7 +88,7 @@ class Revocations:
     def __init__(
         self, directory: Path, before: Mapping[str, int], take: Callable[[Mapping[str, int]], Awaitable[None]]
     ) -> None:
-        """PkiError when the record does not read. `before` is what was in force when this coordinator ran last."""
+        """PkiError when the record cannot be read. `before` is what was in force when this coordinator ran last."""
         self.held = _newest(before, pki.revocations(directory))
         self._directory, self._take = directory, take
         self._seen: object = ()
@@ -100,7 +100,7 @@ class Revocations:
             await asyncio.sleep(LOOK_S)
 
     async def look(self) -> None:
-        """Take up the record where it has changed."""
+        """Take in the record where it has changed."""
         path = self._directory / pki.REVOKED
         try:
             found = path.stat()
@@ -113,7 +113,7 @@ class Revocations:
         try:
             record = pki.revocations(self._directory)
         except (pki.PkiError, OSError) as error:
-            log.error("the record of revocations is not taken, the old one stays", problem=str(error))  # noqa: TRY400
+            log.error("the record of revocations is refused, the old one stays", problem=str(error))  # noqa: TRY400
             return
         self._complain(record)
         held = _newest(self.held, record)
@@ -122,7 +122,7 @@ class Revocations:
             await self._take(held)
 
     def _complain(self, record: Mapping[str, int]) -> None:
-        """Who gets a bundle of a generation below the one in force is not let in, and would not know why."""
+        """Whoever gets a bundle of a generation below the one in force is not let in, and would not know why."""
         for agent, generation in self.held.items():
             if record.get(agent, 0) < generation:
                 log.warning(
@@ -140,7 +140,7 @@ class Ends:
         self._told: dict[str, float] = {}
 
     def due(self, certificates: Mapping[str, tuple[float, float]], now: float) -> list[tuple[str, float]]:
-        """(holder, end) of those to warn of now. `certificates` are holder to from when until when, epoch seconds."""
+        """(holder, end) of those to warn about now. `certificates` are holder to from when until when, epoch seconds."""
         found = [
             (holder, ends)
             for holder, (starts, ends) in certificates.items()

@@ -1,7 +1,7 @@
-"""Keys and certificates: a private CA, one certificate an agent with its environment inside, and the signing key.
+"""Keys and certificates: a private CA, one certificate per agent with its environment inside, and the signing key.
 
 `pki init` makes the directory, `pki agent` a bundle; the directory is for its owner's eyes only. `pki revoke` raises
-the generation of an agent (see `wire.certificates`): all its certificates of before are refused.
+the generation of an agent (see `wire.certificates`): all its earlier certificates are refused.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ COORDINATOR_LIFE = dt.timedelta(days=3650)  # it does not leave this directory
 AGENT_LIFE = dt.timedelta(days=90)
 SERVER_LIFE = dt.timedelta(days=90)  # issued at each start
 BACKDATE = dt.timedelta(days=1)  # clocks of agents may be late
-BROKER_NAME = "broker.segwatch.internal"  # what agents hold the broker's certificate against, whatever its address
+BROKER_NAME = "broker.segwatch.internal"  # what agents check the broker's certificate for, whatever its address
 COORDINATOR_URI = "segwatch://coordinator"
 SIGNING_KEY = "coordinator.signing.key"
 REVOKED = "revoked.json"  # agent -> generation; absent while nothing was revoked
@@ -41,7 +41,7 @@ MOST_REQUEST = 4096  # bytes; one for a P-256 key has about 300
 
 
 class PkiError(Exception):
-    """Something about the PKI directory that a person must mend; the text says what and how."""
+    """Something about the PKI directory that a person must fix; the text says what and how."""
 
 
 class RequestRefused(Exception):  # noqa: N818 - reads as what it is
@@ -61,9 +61,7 @@ def init(directory: Path, now: dt.datetime) -> None:
     """Make CA, the coordinator's client certificate and the signing key; PkiError when one is there already."""
     held = [path.name for path in _files(directory) if path.exists()]
     if held:
-        msg = (
-            f"{directory} already holds {', '.join(held)}: every bundle out there hangs on them. Name another directory"
-        )
+        msg = f"{directory} already holds {', '.join(held)}: every bundle out there depends on them. Name another directory"
         raise PkiError(f"{msg}, or move this one away first.")
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o700)
@@ -120,7 +118,7 @@ def sign_request(
         key, signed = asked.public_key(), asked.is_signature_valid
         named, words = [(attribute.oid, attribute.value) for attribute in asked.subject], asked.subject.rfc4514_string()
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
-        raise RequestRefused(f"the request does not read: {error}") from error
+        raise RequestRefused(f"the request cannot be read: {error}") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise RequestRefused("the request is for a key that is not of P-256")
     if not signed:
@@ -139,7 +137,7 @@ def revocations(directory: Path) -> dict[str, int]:
     except FileNotFoundError:
         return {}
     except msgspec.DecodeError as error:
-        raise PkiError(f"{path} does not read: {error}. Restore it: who is in it must stay out") from error
+        raise PkiError(f"{path} cannot be read: {error}. Restore it: those in it must stay out") from error
 
 
 def revoke(directory: Path, agent: str, now: dt.datetime) -> int:
@@ -186,7 +184,7 @@ def server_certificate(
 
 
 def load_signing_key(directory: Path) -> SigningKey:
-    """The key that signs what goes down; PkiError when it is not there, not one, or others can read it."""
+    """The key that signs what goes down; PkiError when it is missing, is not one, or can be read by others."""
     check(directory)
     try:
         return SigningKey(bytes.fromhex((directory / SIGNING_KEY).read_text().strip()))
@@ -231,7 +229,7 @@ def _issue(
         ca = x509.load_pem_x509_certificate((directory / "ca.pem").read_bytes())
         ca_key = serialization.load_pem_private_key((directory / "ca.key").read_bytes(), password=None)
     except (OSError, ValueError) as error:
-        raise PkiError(f"{directory}: the CA does not read: {error}") from error
+        raise PkiError(f"{directory}: the CA cannot be read: {error}") from error
     assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
     purpose = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
     name = x509.Name([x509.NameAttribute(oid, text) for oid, text in subject])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from wire.mqtt import Link
 
-STEADY_S = 15.0  # a connection that lasts so long is one
+STEADY_S = 15.0  # a connection that lasts this long counts
 PATIENCE_S, MOST_PATIENCE_S = 30.0, 600.0
 
 

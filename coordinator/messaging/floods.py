@@ -35,7 +35,7 @@ class _Budget:
 
 @dataclass(slots=True)
 class Floods:
-    """Agents that are cut, until when (by `now`, monotonic seconds), and how much they sent in vain.
+    """Agents that are cut off, until when (by `now`, monotonic seconds), and how many of their messages were dropped.
 
     Nothing of it is lost: a batch that was not acknowledged is sent again.
     """
@@ -48,7 +48,7 @@ class Floods:
     _budgets: dict[str, _Budget] = field(default_factory=dict)
 
     def passes(self, agent: str, size: int) -> bool:
-        """Whether a message of so many bytes is to be read."""
+        """Whether a message of this many bytes is to be read."""
         now = self.now()
         if agent not in self.until:
             budget = self._budgets.setdefault(agent, _Budget(now))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import structlog
 
 from coordinator.messaging.floods import Floods
-from coordinator.messaging.sender import Postman
+from coordinator.messaging.sender import Sender
 from coordinator.messaging.signers import NotKnownYet, Signers
 from coordinator.rounds.engine import Engine
 from coordinator.state.estate import Estate
@@ -29,7 +29,7 @@ READS = 50  # for each message that is taken; the event loop reads one a turn
 log = structlog.get_logger("collect")
 
 
-class Collector:
+class Receiver:
     """Takes messages one after the other. `refusals` is shown to people.
 
     `connected` is called with an agent that has come, `renew` with its request for a certificate.
@@ -39,7 +39,7 @@ class Collector:
         self,
         estate: Estate,
         engine: Engine,
-        post: Postman,
+        post: Sender,
         signers: Signers,
         connected: Callable[[str], None],
         renew: Callable[[UpTopic, Renew], None],
@@ -85,7 +85,7 @@ class Collector:
                     if not waiting:
                         self._waiting.pop(agent, None)
                     self._try(message)
-                    # Reading goes first: what lies unread at the broker waits in one line, the others' behind a flood.
+                    # Reading goes first: what is unread at the broker waits in one line, everybody's behind a flood.
                     for _ in range(READS):
                         await asyncio.sleep(0)
 
@@ -100,7 +100,7 @@ class Collector:
         except StoreError as error:  # not acknowledged, so that the agent sends it again
             self._estate.cannot_write(error)
         except Exception as error:  # what one message does must not end the taking of the others'
-            why = f"a fault of segwatch while it was taken, please report it: {type(error).__name__}: {error}"
+            why = f"a fault in segwatch while it was taken, please report it: {type(error).__name__}: {error}"
             if self.refusals.add(f"{printable(message.topic[:MOST_TOPIC])}: {printable(why[:MOST_TOPIC])}"):
                 log.exception("a message is refused", topic=message.topic)
 
@@ -119,7 +119,7 @@ class Collector:
         """Take one message; BadMessage says what is wrong with it."""
         topic = parse_up(message.topic)
         if topic is None:
-            raise BadMessage(f"'{message.topic}' is no topic of an agent")
+            raise BadMessage(f"'{message.topic}' is not an agent's topic")
         if self._estate.topology.agents().get(topic.agent) != topic.environment:
             raise BadMessage(f"agent '{topic.agent}' of '{topic.environment}' is not in {self._estate.topology.file}")
         try:

@@ -1,4 +1,4 @@
-"""Signed messages down to agents: one sequence over all of them, never used twice, also over restarts."""
+"""Signed messages down to agents: one sequence over all of them, never used twice, even across restarts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RESERVE = 60_000  # sequences that are kept in the store ahead of use: a write a
 log = structlog.get_logger("post")
 
 
-class Postman:
+class Sender:
     """Sends to agents by name. A broker that is away loses a message; the deadlines of rounds say so."""
 
     def __init__(
@@ -55,7 +55,7 @@ class Postman:
             except (NotConnected, StoreError) as error:
                 log.warning("not sent", agent=agent, message=type(body).__name__.lower(), problem=str(error))
             except ValueError as error:
-                log.error("cannot be sent", agent=agent, problem=str(error))  # noqa: TRY400 - it is no bug of ours
+                log.error("cannot be sent", agent=agent, problem=str(error))  # noqa: TRY400 - it is not our bug
 
     def _next(self, body: Down | Ack) -> int:
         self._last = next_sequence(self._last, self._clock())
@@ -66,6 +66,6 @@ class Postman:
             except StoreError:
                 if not isinstance(
                     body, Stop
-                ):  # which must get through: the sequence follows the clock over restarts, too
+                ):  # which must get through: the sequence follows the clock across restarts, too
                     raise
         return self._last

@@ -1,4 +1,4 @@
-"""Whether a message is of the agent whose topic it came by: signed by a key that a certificate of this CA vouches for.
+"""Whether a message is from the agent whose topic it came on: signed by a key that a certificate of this CA vouches for.
 
 The broker is asked nothing: one that was captured could write to any topic.
 """
@@ -49,13 +49,13 @@ class Signers:
     def __init__(
         self, ca: bytes, clock: Callable[[], float], generation_of: Callable[[str], int] = lambda _: 0
     ) -> None:
-        """`ca` is PEM, `clock` gives epoch seconds, `generation_of` what an agent's certificates are not revoked from."""
+        """`ca` is PEM, `clock` gives epoch seconds, `generation_of` from which on an agent's certificates are not revoked."""
         self._ca = x509.load_pem_x509_certificate(ca)
         self._clock, self._generation_of = clock, generation_of
         self._known: dict[str, _Signer] = {}
 
     def open(self, topic: UpTopic, payload: bytes) -> AnyUp:
-        """Read what came by a topic; BadMessage says why it is not believed."""
+        """Read what came on a topic; BadMessage says why it is not believed."""
         sealed, signature = split(payload)
         known = self._known.get(topic.agent)
         message: AnyUp | None = None
@@ -67,7 +67,7 @@ class Signers:
             raise NotKnownYet(f"'{topic.agent}' has not said yet by which key it signs")
         self._check(known, topic)
         if not is_signed_up(known.key, sealed, signature):
-            raise BadMessage(f"it is unsigned, altered or signed by another key than that of '{topic.agent}'")
+            raise BadMessage(f"it is unsigned, altered or signed by a key other than that of '{topic.agent}'")
         self._known[topic.agent] = known
         return unpack_up(sealed) if message is None else message
 
@@ -80,7 +80,7 @@ class Signers:
             raise BadMessage(f"the certificate of '{topic.agent}' has expired, on {signer.ends:%Y-%m-%d}")
 
     def _signer(self, topic: UpTopic, status: Status) -> _Signer:
-        """What a status says, held against the CA."""
+        """What a status says, checked against the CA."""
         if not status.certificate:
             raise BadMessage(f"'{topic.agent}' shows no certificate: it is older than this coordinator. Upgrade it")
         try:
@@ -88,14 +88,16 @@ class Signers:
             certificate.verify_directly_issued_by(self._ca)
             public = certificate.public_key()
             if not isinstance(public, ec.EllipticCurvePublicKey):
-                raise TypeError("no EC key")
+                raise TypeError("not an EC key")
             public.verify(status.proof, PROOF + status.key, ec.ECDSA(hashes.SHA256()))
             names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
             (uri,) = names.get_values_for_type(x509.UniformResourceIdentifier)
             environment, name, generation = read_uri(uri)
             key = VerifyKey(status.key)
         except _NO_CERTIFICATE as error:
-            raise BadMessage(f"what '{topic.agent}' signs by is not of a certificate of this CA") from error
+            raise BadMessage(
+                f"what '{topic.agent}' signs with is not vouched for by a certificate of this CA"
+            ) from error
         return _Signer(key, agent_uri(environment, name), generation, certificate.not_valid_after_utc, _said(status))
 
 

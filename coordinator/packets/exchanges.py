@@ -13,7 +13,7 @@ from reachability.finding import Finding
 from reachability.matrix import CellKey
 from reachability.observation import KeptPacket, RoundSpec, SourceReport, Target, WitnessReport
 from reachability.ports import PortSet
-from reachability.vocabulary import Moment
+from reachability.vocabulary import PacketRole
 
 MOST_EXPORTED = 256  # exchanges of one finding
 _ICMP_PORT = PortSet(1)  # port 0, which no port set else has
@@ -83,7 +83,7 @@ class _Round:
         return cls(spec, source, began, witnesses)
 
     def cells(self, key: CellKey) -> dict[int, Target]:
-        """The ports of a key of which the source kept a packet, rising, and the target that each is of."""
+        """The ports of a key of which the source kept a packet, in rising order, and the target of each."""
         if self.source is None or self.spec.source != key.agent:
             return {}
         mine = {
@@ -105,7 +105,7 @@ class _Round:
         sent = [packet for packet in self.source.kept if (packet.target, packet.port) == (target.id, port)]
         listened = next(((r, began) for r, began in self.witnesses if r.agent == target.witness and not r.late), None)
         # What a witness kept of other hosts' packets tells something only where it saw nothing of the cell.
-        seen = self._at_witness(target, port) or self._at_witness(target, 0, Moment.INSTEAD)
+        seen = self._at_witness(target, port) or self._at_witness(target, 0, PacketRole.INSTEAD)
         packets, clocks = timeline(
             target.protocol,
             Side(SOURCE, self.spec.source, self.source_began, sent),
@@ -127,13 +127,13 @@ class _Round:
             "packets": packets,
         }
 
-    def _at_witness(self, target: Target, port: int, only: Moment | None = None) -> list[KeptPacket]:
+    def _at_witness(self, target: Target, port: int, only: PacketRole | None = None) -> list[KeptPacket]:
         return [
             packet
             for report, _ in self.witnesses
             for packet in report.kept
             if (packet.target, packet.port) == (target.id, port)
-            and (packet.what is only if only else packet.what is not Moment.INSTEAD)
+            and (packet.what is only if only else packet.what is not PacketRole.INSTEAD)
         ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 TCP, UDP, ICMP, ICMP6 = 6, 17, 1, 58
 V6_HEADER = 40
-TOKEN = 8  # bytes: so much of a payload is shown
+TOKEN = 8  # bytes: this much of a payload is shown
 _PROTOCOLS = {TCP: "tcp", UDP: "udp", ICMP: "icmp", ICMP6: "icmp"}
 _FLAGS = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR")
 _ICMP = {(8, 0): "echo request", (0, 0): "echo reply"}
@@ -26,7 +26,7 @@ Headers = dict[str, Any]
 
 
 def headers(data: bytes) -> Headers:
-    """The fields of layer 3 bytes, a key each; null for what the packet has not, or is cut off.
+    """The fields of layer 3 bytes, a key each; null for what the packet lacks, or what is cut off.
 
     `payload` is the first eight bytes (hex) of a datagram or echo; `length` is the whole
     packet's, as its IP header says; `said` names it in a word or two.

@@ -80,7 +80,7 @@ def _packet(packet: Body, interface: int) -> bytes:
 
 
 def microseconds(time: str) -> int:
-    """An API's time as microseconds since the epoch, exactly; what lies before it is at it, for the format has no sign."""
+    """An API's time as microseconds since the epoch, exactly; what comes before it is put at it, for the format has no sign."""
     at = datetime.fromisoformat(time)
     return max(0, int(at.replace(microsecond=0).timestamp()) * 1_000_000 + at.microsecond)
 

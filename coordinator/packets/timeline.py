@@ -14,10 +14,10 @@ from typing import Any
 from coordinator.json_types import Body
 from coordinator.packets.headers import Headers, headers
 from reachability.observation import KeptPacket
-from reachability.vocabulary import Moment, Protocol
+from reachability.vocabulary import PacketRole, Protocol
 
 SOURCE, WITNESS = "source", "witness"
-_ORDER = tuple(Moment)
+_ORDER = tuple(PacketRole)
 _TOKEN = {
     Protocol.TCP: "its token is the sequence number and the timestamp value",
     Protocol.UDP: "its token is the first eight bytes of the payload",
@@ -47,7 +47,7 @@ class _Packet:
     @property
     def far(self) -> tuple[str, int]:
         """The end that is not the cell's: the prober's address and port, as this side saw them."""
-        to_cell = self.kept.what in (Moment.SENT, Moment.ARRIVED, Moment.STRANGE)
+        to_cell = self.kept.what in (PacketRole.SENT, PacketRole.ARRIVED, PacketRole.STRANGE)
         end = "source" if to_cell else "destination"
         return str(self.fields[end]), int(self.fields[f"{end}_port"] or self.fields["icmp_id"] or 0)
 
@@ -88,20 +88,20 @@ def _read(side: Side) -> list[_Packet]:
 
 def _name_answers(packets: Sequence[_Packet]) -> None:
     """An answer carries no token: which copy it is for, the port says that it goes to."""
-    copies = {packet.far: packet.copy for packet in packets if packet.kept.what is Moment.ARRIVED}
+    copies = {packet.far: packet.copy for packet in packets if packet.kept.what is PacketRole.ARRIVED}
     for packet in packets:
-        if packet.kept.what is Moment.ANSWERED and packet.copy is None:
+        if packet.kept.what is PacketRole.ANSWERED and packet.copy is None:
             packet.copy = copies.get(packet.far)
 
 
 def _rtt(packet: _Packet, packets: Iterable[_Packet]) -> float | None:
     """How long after what it answers it came back."""
-    if packet.kept.what is not Moment.CAME_BACK:
+    if packet.kept.what is not PacketRole.CAME_BACK:
         return None
     asked = [
         one.kept.at_ms
         for one in packets
-        if one.kept.what is Moment.SENT
+        if one.kept.what is PacketRole.SENT
         and one.kept.at_ms <= packet.kept.at_ms
         and (one.copy == packet.copy if packet.copy is not None else one.far == packet.far)
     ]
@@ -111,16 +111,16 @@ def _rtt(packet: _Packet, packets: Iterable[_Packet]) -> float | None:
 def _bounds(here: Sequence[_Packet], there: Sequence[_Packet]) -> tuple[float | None, float | None]:
     """What may be added to the witness's times at least, and at most."""
 
-    def first(packets: Sequence[_Packet], *what: Moment) -> dict[Any, float]:
-        """When each copy was first seen; what is none is known by the end that sent it, which NAT may change."""
+    def first(packets: Sequence[_Packet], *what: PacketRole) -> dict[Any, float]:
+        """When each copy was first seen; what is not a copy is known by the end that sent it, which NAT may change."""
         found: dict[Any, float] = {}
         for packet in packets:
             if packet.kept.what in what:
                 found.setdefault(packet.far if packet.copy is None else packet.copy, packet.kept.at_ms)
         return found
 
-    sent, arrived = first(here, Moment.SENT), first(there, Moment.ARRIVED, Moment.STRANGE)
-    answered, back = first(there, Moment.ANSWERED), first(here, Moment.CAME_BACK)
+    sent, arrived = first(here, PacketRole.SENT), first(there, PacketRole.ARRIVED, PacketRole.STRANGE)
+    answered, back = first(there, PacketRole.ANSWERED), first(here, PacketRole.CAME_BACK)
     least = [sent[one] - arrived[one] for one in sent.keys() & arrived.keys()]
     most = [back[one] - answered[one] for one in back.keys() & answered.keys()]
     return max(least, default=None), min(most, default=None)
@@ -146,16 +146,18 @@ def _body(packet: _Packet, protocol: Protocol) -> Body:
 def _comment(packet: _Packet, protocol: Protocol) -> str:
     agent, copy = packet.side.agent, None if packet.copy is None else f"copy {packet.copy + 1}"
     match packet.kept.what:
-        case Moment.SENT:
-            return f"{agent} sent {copy}: {_TOKEN[protocol]}" if copy else f"{agent}'s kernel sent this: it is no copy"
-        case Moment.ARRIVED:
+        case PacketRole.SENT:
+            return (
+                f"{agent} sent {copy}: {_TOKEN[protocol]}" if copy else f"{agent}'s kernel sent this: it is not a copy"
+            )
+        case PacketRole.ARRIVED:
             return f"{copy or 'what the kernel sent'} arrived at {agent}, known by its token"
-        case Moment.ANSWERED:
-            return f"{agent}'s host answered {copy or 'what is no copy'}"
-        case Moment.CAME_BACK:
+        case PacketRole.ANSWERED:
+            return f"{agent}'s host answered {copy or 'a packet that is not a copy'}"
+        case PacketRole.CAME_BACK:
             after = "" if packet.rtt_ms is None else f", {packet.rtt_ms:.3f} ms after it was sent"
             return f"the answer to {copy or 'what the kernel sent'} came back to {agent}{after}"
-        case Moment.STRANGE:
+        case PacketRole.STRANGE:
             return f"came to {agent} from outside and has no token"
-        case Moment.INSTEAD:
+        case PacketRole.INSTEAD:
             return f"{agent} saw this packet of another host in the round, so its capture worked"

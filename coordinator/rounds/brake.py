@@ -1,4 +1,4 @@
-"""Whether all probing is at rest, and who said so. What a person stopped stays stopped over restarts, until it is resumed."""
+"""Whether all probing is at rest, and who said so. What a person stopped stays stopped across restarts, until it is resumed."""
 
 from __future__ import annotations
 

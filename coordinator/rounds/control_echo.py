@@ -80,7 +80,7 @@ def _hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
 
 
 class _Answering(asyncio.DatagramProtocol):
-    """One a socket, so that an answer leaves from the address that was asked."""
+    """One per socket, so that an answer leaves from the address that was asked."""
 
     def __init__(self, echo: Echo) -> None:
         self._echo = echo

@@ -34,7 +34,7 @@ COLD_S = 15.0  # longer, once, for an agent whose packet child has to start wher
 BUSY_S = 10.0
 MOST_FOLLOWUPS = 4
 LEAST_TAIL_S, MOST_TAIL_S = 0.2, 30.0
-LATELY_S = 120.0
+RECENT_S = 120.0
 
 log = structlog.get_logger("rounds")
 
@@ -60,7 +60,7 @@ class Engine:
         self._resolving = Resolving(estate, post)
         self._sources: dict[str, asyncio.Lock] = {}
         self._destinations: dict[str, asyncio.Lock] = {}
-        self._unready: set[str] = set()  # who was waited for in vain; not again before it is ready
+        self._unready: set[str] = set()  # who was not ready in time; not waited for again until it is
         self.durations = Durations()
         self.exclusive = ""  # the verify run that has everything to itself
         self.brake = Brake(estate, post)
@@ -80,7 +80,7 @@ class Engine:
             return
         if not has_part(live.spec, report.agent):
             log.warning(
-                "a report is refused: its agent has no part in the round", agent=report.agent, round=report.round
+                "a report is refused: its agent takes no part in the round", agent=report.agent, round=report.round
             )
             return
         live.reports.append(report)
@@ -145,7 +145,7 @@ class Engine:
         return await self._round(spec, "", None, asyncio.Event(), BUSY_S)
 
     async def stop(self, reason: str, by: str = "") -> None:
-        """End all probing everywhere, until `resume`, over restarts too. Rounds under way see it within half a second."""
+        """End all probing everywhere, until `resume`, across restarts too. Rounds under way see it within half a second."""
         await self.brake.stop(reason, by)
 
     def resume(self, by: str = "") -> None:
@@ -274,7 +274,7 @@ class Engine:
         declared = requests.declared_controls(estate.topology, estate.plan, spec, estate.now())
         answered: tuple[ControlTarget, ...] = ()
         if follow is not None or spec.schedule == "sweep":
-            answered = requests.answered_controls(estate.plan, estate.matrix, spec, estate.clock() - LATELY_S)
+            answered = requests.answered_controls(estate.plan, estate.matrix, spec, estate.clock() - RECENT_S)
         return (*self._controls().targets(), *declared, *answered)
 
     async def _until(self, live: Live, within_s: float, ready: Callable[[], bool], watch: str = "") -> None:

@@ -35,7 +35,7 @@ class Live:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def heard(self, agent: str, message: Armed | Done) -> None:
-        """One who has part in it is ready, or the source is done."""
+        """One who takes part in it is ready, or the source is done."""
         if isinstance(message, Armed):
             if self.has_gone:
                 self.problems.append(f"{agent}: ready after the source had gone")

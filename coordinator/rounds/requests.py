@@ -23,15 +23,15 @@ LEAST_ROUND, MOST_ROUND, ROUND_S = (
     20_000,
     262_144,
     20,
-)  # cells of a round: so many seconds of packets; larger sweeps are cut
+)  # cells of a round: this many seconds of packets; larger sweeps are cut
 CELLS_OF_A_FLOW = 2  # what goes through the bound on flows within some minutes
 CANARIES = (49152, 65535)
 DECLARED_CONTROLS = 3
 ANSWERED_CONTROLS = 4
-CELL_PACKETS = 8  # a cell, controls included: what a deadline allows for
+CELL_PACKETS = 8  # per cell, controls included: what a deadline allows for
 LEAST_S, DEADLINE_FACTOR = 40.0, 4.0
 BUSY_PPS = 50_000  # that any host gets done, whatever the rate
-CONNECTS_S = 0.0125  # a cell: all its time-outs, a thousand at once
+CONNECTS_S = 0.0125  # per cell: all its time-outs, a thousand at once
 FLOW_S = 30.0  # that a flow may count
 CYCLE_COPIES, SWEEP_COPIES = 4, 3  # at least; the measured loss may ask for more
 

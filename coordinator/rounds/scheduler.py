@@ -18,7 +18,7 @@ log = structlog.get_logger("scheduler")
 
 Run = Callable[[str, tuple[str, ...], str], Awaitable[None]]
 LOOK_S = 5.0
-OVERDUE_S = 60.0  # over so long a time are sweeps spread that should have been already
+OVERDUE_S = 60.0  # sweeps that are overdue are spread over this time
 
 
 def phase(agent: str, schedule: str, period_s: float) -> float:
@@ -58,7 +58,7 @@ class Scheduler:
         self._sleep = sleep
 
     async def run(self) -> None:
-        """Schedule for ever. A new topology's agents and periods are taken up as they come."""
+        """Schedule for ever. A new topology's agents and periods are picked up as they come."""
         running: dict[tuple[str, str], asyncio.Task[None]] = {}
         due: dict[tuple[str, str], tuple[float, float]] = {}
         async with asyncio.TaskGroup() as group:

@@ -22,14 +22,14 @@ from reachability.vocabulary import Reason, RoundKind, State
 
 NOT_PLANNED = "there is nothing to trace: its cells are no longer in the plan"
 _ERRORS = {
-    Reason.NO_ROUTE: "it knows no way there",
+    Reason.NO_ROUTE: "it knows no route there",
     Reason.NO_NEIGHBOUR: "its next hop on the way there does not answer",
     Reason.NO_PERMISSION: "its packet child has no raw sockets",
 }
 
 
 class CannotTraceError(Exception):
-    """There is no trace to be had now; the text says why."""
+    """No trace can be made now; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ async def trace(estate: Estate, engine: Engine, key: CellKey, ports: PortSet | N
 
 
 def _ask_whether(agent: AgentState, target: Target) -> None:
-    """Ask before running: a missing means is said, rather than waited for."""
+    """Ask before running: what is missing is said, rather than waited for."""
     if not agent.online:
         since = f"; it was last heard of at {iso(agent.last_seen)}" if agent.last_seen else ""
         raise CannotTraceError(f"{agent.name} is not connected{since}")

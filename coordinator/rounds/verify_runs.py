@@ -124,7 +124,7 @@ class Runs:
             return False
         run.ended = True
         if run is not self._current:
-            self._conclude(run)  # behind another, which may take long
+            self._conclude(run)  # after another, which may take long
         elif run.state == "running":
             await self._engine.brake.interrupt("the verify run was interrupted")
         return True

@@ -59,7 +59,7 @@ class Estate:
         self.take_topology(topology)
 
     def clock_stepped(self, seconds: float) -> None:
-        """The clock was set by so much: ages stay what they are. What is stored follows as it is concluded anew."""
+        """The clock was set by this much: ages stay what they are. What is stored follows as it is concluded anew."""
         self.started += seconds
         self.matrix.shift(seconds)
         self.save(
@@ -91,7 +91,7 @@ class Estate:
         return self._generations
 
     def revoke(self, generations: Mapping[str, int]) -> tuple[Event, ...]:
-        """Take up revocations; what is new about them."""
+        """Take in revocations; what is new about them."""
         new = [name for name, generation in generations.items() if self._generations.get(name, 0) < generation]
         self._generations = dict(generations)
         for name in new:
@@ -115,10 +115,10 @@ class Estate:
             return Heard(problem=f"agent '{topic.agent}' is not in {self.topology.file}")
         if (status.name, status.environment) != (topic.agent, topic.environment) or declared != topic.environment:
             return Heard(
-                problem=f"'{topic.agent}' of '{topic.environment}' says to be '{status.name}' of '{status.environment}'"
+                problem=f"'{topic.agent}' of '{topic.environment}' claims to be '{status.name}' of '{status.environment}'"
             )
         if 0 <= status.generation < self._generations.get(topic.agent, 0):
-            return Heard(problem=f"'{topic.agent}' speaks with a certificate that is revoked")
+            return Heard(problem=f"'{topic.agent}' uses a certificate that is revoked")
         known = self.agents[topic.agent]
         if is_old_news(status, known):
             return Heard()
@@ -143,7 +143,7 @@ class Estate:
         return known.problem != why
 
     def _remember(self, agent: str, status: Status) -> None:
-        """So that the end of a certificate shows of an agent that is away, too."""
+        """So that the end of a certificate is shown for an agent that is away, too."""
         used = Used(starts=status.certificate_from, ends=status.certificate_until, generation=max(status.generation, 0))
         if status.certificate_until and self._used.get(agent) != used:
             self._used[agent] = used
@@ -203,7 +203,7 @@ class Estate:
         return self.conclude(rounds, self.store.began(round_id))[1]
 
     def review(self) -> tuple[Event, ...]:
-        """Bring the findings up to date with the cells of now."""
+        """Bring the findings up to date with the current cells."""
         events = self.book.apply(self.cells(), self.now(), self.topology.probing.confirm)
         self._untold += events
         self.save(self._write)
@@ -219,14 +219,14 @@ class Estate:
         return event
 
     def note(self, what: str, text: str, by: str = "", agent: str = "") -> Event:
-        """Put something into the history that is no finding's."""
+        """Put something into the history that belongs to no finding."""
         event = Event(at=self.clock(), finding="", what=what, text=text, by=by, agent=agent)
         self._untold.append(event)
         self.save(self._write)
         return event
 
     def standing(self) -> set[str]:
-        """The main rounds that a cell of now, or a finding that is not long over, stands on."""
+        """The main rounds that a current cell, or a finding that is not long over, stands on."""
         return self.matrix.rounds | self.book.standing(self.clock())
 
     # -- what is kept ---------------------------------------------------------------------------------------------
@@ -258,7 +258,7 @@ class Estate:
             self.save(lambda: self.store.put("addresses", self._addresses))
 
     def _write(self) -> bool:
-        """What memory has and the store has not; False when there is nothing."""
+        """What memory has and the store does not; False when there is nothing."""
         changed = self.book.findings != self._book_saved
         if not (self._unsaved or self._untold or changed):
             return False

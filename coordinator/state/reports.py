@@ -17,7 +17,7 @@ def has_part(spec: RoundSpec, agent: str) -> bool:
 
 
 def round_data(spec: RoundSpec, armed: Mapping[str, bool], reports: Iterable[Report]) -> RoundData:
-    """A round with the reports of those who have part in it, each in its place; of two of one source the later counts.
+    """A round with the reports of those who take part in it, each in its place; of two of one source the later counts.
 
     What a witness saw that was not `armed` in time counts, what it did not see does not.
     """

@@ -98,14 +98,14 @@ def is_old_news(status: Status, known: AgentState) -> bool:
 
 
 def unheard(name: str, environment: str, used: Used, generation: int) -> AgentState:
-    """One of which nothing was heard yet; its certificates count from a generation on."""
+    """One that nothing was heard of yet; its certificates count from a generation on."""
     return AgentState(
         name=name, environment=environment, certificate=(used.starts, used.ends), revoked=used.generation < generation
     )
 
 
 def shifted(agent: AgentState, seconds: float) -> AgentState:
-    """The same, after the clock was set by so much; never stays never."""
+    """The same, after the clock was set by this much; never stays never."""
     return replace(
         agent,
         last_seen=agent.last_seen and agent.last_seen + seconds,

@@ -60,7 +60,7 @@ def build(document: Document, file: str, digest: str) -> Topology:
 
 
 def selector(text: str, environments: Mapping[str, Environment]) -> Selector:
-    """One end of a path; LookupError when it is nowhere, ValueError when it is no end at all."""
+    """One end of a path; LookupError when it is nowhere, ValueError when it is not an end at all."""
     end = parse_end(text)
     if not isinstance(end, tuple):
         return Selector(str(end), network=end)

@@ -12,7 +12,7 @@ from coordinator.topology.scalars import parse_address, parse_host, parse_networ
 from coordinator.topology.schema import MOST_ERRORS, mark_of, named, nearest
 from reachability.topology import Address, Environment, Network, Topology
 
-MOST_HINTS = 50  # looking for the nearest name takes its time; a file with more dead ends than this is another file
+MOST_HINTS = 50  # looking for the nearest name takes its time; a file with more dead ends than this is the wrong file
 MOST_CANDIDATES = 1000
 SOME = 4  # as many as a line takes
 
@@ -108,7 +108,7 @@ def _repeated(document: Document, where: Where, listed: Any, parse: Callable[[st
     for index, value in parsed(listed, parse):
         if value in seen:
             yield _at(
-                document, (*where, index), f"'{value}' stands twice in {named(where, document.data)}; take one out"
+                document, (*where, index), f"'{value}' appears twice in {named(where, document.data)}; take one out"
             )
         seen.add(value)
 

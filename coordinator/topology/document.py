@@ -32,7 +32,7 @@ _PLAIN: tuple[tuple[re.Pattern[str], type[Any]], ...] = (
 )
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-_TOO_DEEP = f"nested deeper than {DEEPEST} levels; look for brackets that nobody closes"
+_TOO_DEEP = f"nested deeper than {DEEPEST} levels; look for brackets that are not closed"
 _LIBRARYS_DEPTH = "exceeded maximum nesting depth"
 # What the two scanners of PyYAML say, and what a person can do about it.
 _ADVICE = (
@@ -43,7 +43,7 @@ _ADVICE = (
     ("cannot start any token", "{character} cannot start a value; put it in quotes"),
     ("incompatible YAML document", "only YAML 1 is read; take out the line with %YAML"),
     ("undefined tag handle", "tags are not allowed; take it out"),
-    ("unknown escape character", "this is no escape that a text in double quotes can have; use single quotes"),
+    ("unknown escape character", "this is not an escape that a text in double quotes can have; use single quotes"),
     ("expected node content", "a value is missing here, a comma is too many, or a bracket is not closed"),
     ("did not find expected ','", "a comma or a closing bracket is missing before this"),
     ("could not find expected ':'", "a key without a colon; write key: value, in one line of at most 1024 characters"),
@@ -156,7 +156,7 @@ class _Composer:
                         if documents > 1:
                             self._stop(
                                 event.start_mark,
-                                f"a second document begins here; a {self.noun} is one: take the rest out",
+                                f"a second document begins here; a {self.noun} is only one: take the rest out",
                             )
                     case yaml.ScalarEvent():
                         self._attach(self._scalar(event), event.anchor, event.value)
@@ -254,7 +254,7 @@ class _Composer:
     def _key(self, parent: _Open, node: _Node, text: str | None) -> tuple[str, Mark, bool]:
         first = (parent.node.pairs or {}).get(text or "")
         if text is None:
-            self._problem(node.mark, "a key must be a plain name; a list or a mapping, or an alias of one, is none")
+            self._problem(node.mark, "a key must be a plain name, not a list, a mapping or an alias of one")
         elif text == "<<":
             self._problem(node.mark, "merge keys ('<<') are not supported; write the keys out")
         elif first is not None:

@@ -180,7 +180,7 @@ def _untested(topology: Topology, plan: tuple[PlanTarget, ...]) -> Iterator[Warn
                 continue
             yield _at(
                 destination.mark,
-                f"nothing can be tested from '{source.name}' to '{destination.name}': no host of it has an address of a "
+                f"nothing can be tested from '{source.name}' to '{destination.name}': none of its hosts has an address of a "
                 "family that the agents there have",
             )
 
@@ -195,7 +195,7 @@ def _astray(topology: Topology) -> Iterator[Warned]:
                 if is_address(host) and not environment.contains(host):
                     yield _at(
                         service.mark,
-                        f"host {host} of '{service.name}' is in no network of '{environment.name}': is it its?",
+                        f"host {host} of '{service.name}' is in no network of '{environment.name}': does it belong there?",
                     )
 
 

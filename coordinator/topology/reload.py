@@ -1,4 +1,4 @@
-"""Takes up a changed topology file while the coordinator runs; one that does not load is refused, with the old in force."""
+"""Picks up a changed topology file while the coordinator runs; one that does not load is refused, with the old in force."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = structlog.get_logger("topology")
 
 @dataclass(frozen=True, slots=True)
 class RefusedFile:
-    """A topology file that was not taken up."""
+    """A topology file that was not accepted."""
 
     at: float  # epoch seconds
     errors: tuple[str, ...]

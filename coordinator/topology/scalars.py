@@ -100,7 +100,7 @@ def parse_address(text: str) -> Address:
     if isinstance(address, IPv6Address) and address.scope_id:
         raise ValueError(f"{shown(text)} has a scope; write an address that others can reach")
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
-        raise ValueError(f"{shown(text)} is an IPv4 address in IPv6's clothes; write {address.ipv4_mapped}")
+        raise ValueError(f"{shown(text)} is an IPv4-mapped IPv6 address; write {address.ipv4_mapped}")
     if address.is_multicast or address.is_unspecified or address == IPv4Address("255.255.255.255"):
         raise ValueError(f"{shown(text)} is not the address of a host; write one such as 10.30.0.10")
     return address

@@ -1,4 +1,4 @@
-"""A shipped JSON Schema held against a document, and its errors in the words of the house."""
+"""A document checked against a shipped JSON Schema, and its errors in our own words."""
 
 from __future__ import annotations
 
@@ -191,11 +191,11 @@ def _missing_keys(failure: _Failure, name: str, mark: Mark) -> Iterator[Problem]
 def _twice(failure: _Failure, document: Document, name: str) -> Iterator[Problem]:
     for index, item in _repeated(failure.instance):
         mark = mark_of(document, (*failure.where, index))
-        yield Problem(mark.line, mark.column, f"{shown(item)} stands twice in {name}; take one out")
+        yield Problem(mark.line, mark.column, f"{shown(item)} appears twice in {name}; take one out")
 
 
 def _repeated(listed: list[Any]) -> Iterator[tuple[int, str]]:
-    """The texts that stand in the list before. Only texts may stand in our lists; all else is an error by itself."""
+    """The texts that come before in the list. Only texts may be in our lists; all else is an error of its own."""
     seen: set[str] = set()
     for index, item in enumerate(listed):
         if isinstance(item, str):

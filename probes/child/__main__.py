@@ -32,7 +32,7 @@ from probes.packets.flow_budget import FlowBound
 from probes.packets.parse import Packet
 from probes.packets.raw_socket import Bucket, Flows, Wire
 from probes.witness.liveness import Provoker
-from probes.witness.witness import Means, Witness
+from probes.witness.witness import Witness, WitnessDeps
 from reachability.observation import SourceReport, WitnessReport
 from reachability.vocabulary import RoundKind
 from wire.messages import Arm, Close, Go, Stop
@@ -65,11 +65,11 @@ class Child:
             self.lacks = "this process lacks CAP_NET_RAW"
         except OSError as error:
             self.lacks = f"no packet socket: {error.strerror or error}"
-        means = None
+        deps = None
         capture = self.station.capture
         if capture is not None:
             provoker = Provoker(self.station, (configuration.broker_host, configuration.broker_port))
-            means = Means(
+            deps = WitnessDeps(
                 facts=counters.read,
                 local=self.station.routes.local,
                 xdp=self.station.routes.with_xdp,
@@ -78,10 +78,10 @@ class Child:
                 drops=lambda: capture.counts()[1],
             )
             self.station.listen()
-        self.witness = Witness(configuration.agent, means)
-        if means is not None and capture is not None:
+        self.witness = Witness(configuration.agent, deps)
+        if deps is not None and capture is not None:
             self.station.listeners.append(self._packet)
-            capture.readers.append(self.witness.swept.read)
+            capture.readers.append(self.witness.sweep_reader.read)
         self._inside: dict[str, asyncio.Task[None]] = {}
         self._inside_only: set[str] = set()  # rounds in which nothing is listened for
 

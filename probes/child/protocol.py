@@ -48,7 +48,7 @@ class SourceDone(msgspec.Struct, frozen=True, kw_only=True, tag="source"):
 
 
 class WitnessDone(msgspec.Struct, frozen=True, kw_only=True, tag="witness"):
-    """What a witness saw; late corrections come by themselves."""
+    """What a witness saw; late corrections come unasked."""
 
     report: WitnessReport
 

@@ -25,12 +25,12 @@ _TIMEOUT_S = 2.0
 def dump(bus: int, kind: int, body: bytes) -> list[bytes]:
     """The bodies of all answers to one dump request; OSError when the kernel refuses it."""
     bodies: list[bytes] = []
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, bus) as asker:
-        asker.settimeout(_TIMEOUT_S)
-        asker.bind((0, 0))
-        asker.send(struct.pack("=IHHII", 16 + len(body), kind, _REQUEST_DUMP, 1, 0) + body)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, bus) as sock:
+        sock.settimeout(_TIMEOUT_S)
+        sock.bind((0, 0))
+        sock.send(struct.pack("=IHHII", 16 + len(body), kind, _REQUEST_DUMP, 1, 0) + body)
         while True:
-            found, last = answers(asker.recv(_RECEIVE))
+            found, last = answers(sock.recv(_RECEIVE))
             bodies += found
             if last:
                 return bodies

@@ -68,7 +68,7 @@ class Routes:
         else:
             if kind == RTN_LOCAL:
                 return (Route("lo", "", source or preferred or destination, b"", local=True),)
-            if kind != RTN_UNICAST:  # a broadcast or multicast address is no endpoint
+            if kind != RTN_UNICAST:  # a broadcast or multicast address is not an endpoint
                 return NoRoute(Reason.LOCAL_ERROR)
             ways = [(oif, hop, source or preferred)]
         routes = []
@@ -151,15 +151,15 @@ class Routes:
 
         loop = asyncio.get_running_loop()
         ethertype = ETH_P_ARP if family(hop) == 4 else IPV6  # noqa: PLR2004
-        with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ethertype)) as asker:
-            asker.setblocking(False)
+        with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ethertype)) as sock:
+            sock.setblocking(False)
             for _ in range(ASK_TIMES):
                 question, target = build.who_has(link.address, source, hop)
-                asker.sendto(question, (link.name, ethertype, 0, 0, target))
+                sock.sendto(question, (link.name, ethertype, 0, 0, target))
                 try:
                     async with asyncio.timeout(ASK_S):
                         while True:
-                            data, (interface, _, pkttype, *_) = await loop.sock_recvfrom(asker, 512)
+                            data, (interface, _, pkttype, *_) = await loop.sock_recvfrom(sock, 512)
                             if pkttype != socket.PACKET_OUTGOING and interface == link.name:
                                 answer = build.is_at(data, hop)
                                 if answer:
@@ -186,10 +186,10 @@ def _route_get(destination: str, source: str) -> tuple[int, int, str, str]:
 
 def _ask_kernel(body: bytes) -> bytes:
     """The body of the answer to one RTM_GETROUTE that is not a dump (rtnetlink(7))."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, netlink.NETLINK_ROUTE) as asker:
-        asker.settimeout(2.0)
-        asker.send(struct.pack("=IHHII", 16 + len(body), RTM_GETROUTE, _REQUEST, 1, 0) + body)
-        data = asker.recv(65536)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, netlink.NETLINK_ROUTE) as sock:
+        sock.settimeout(2.0)
+        sock.send(struct.pack("=IHHII", 16 + len(body), RTM_GETROUTE, _REQUEST, 1, 0) + body)
+        data = sock.recv(65536)
     found, _ = netlink.answers(data)
     if not found:
         raise OSError("a netlink answer without a route")

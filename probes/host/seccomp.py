@@ -91,7 +91,7 @@ def program(machine: str) -> Iterator[tuple[int, int, int, int]]:
     yield refuse
     yield (_JGE, 0, 1, _NEWEST + 1)
     yield unknown
-    yield (_JEQ, 0, 1, _CLONE3)  # its flags lie in memory, where no filter can look: the C library falls back to clone
+    yield (_JEQ, 0, 1, _CLONE3)  # its flags are in memory, where no filter can look: the C library falls back to clone
     yield unknown
     yield (_JEQ, 0, 4, _CLONE[place])
     yield (_LD_WORD, 0, 0, _ARGUMENT)

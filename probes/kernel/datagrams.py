@@ -1,4 +1,4 @@
-"""UDP as any program of the host would send it, from source ports of one's own; the kernel says who refused what."""
+"""UDP as any program of the host would send it, from source ports of its own; the kernel says who refused what."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Datagrams:
         self._sockets: dict[Way, socket.socket] = {}
 
     def open(self, source: str, within: tuple[int, int]) -> Way:
-        """A source port that nobody else holds; OSError when none is to be had."""
+        """A source port that nobody else holds; OSError when none is free."""
         for _ in range(200):
             way = source, random.randint(*within)  # noqa: S311 - has to be unused, not secret
             made = socket.socket(socket.AF_INET6 if ":" in source else socket.AF_INET, socket.SOCK_DGRAM)

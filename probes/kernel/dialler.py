@@ -56,7 +56,7 @@ class Dialler:
     def begin(self, way: Way, to: tuple[str, int], what: tuple[int, int]) -> Ended | None:
         """Connect by a source address and port; what came of it where that is known at once.
 
-        OSError when there is no socket to be had.
+        OSError when no socket is available.
         """
         idle = self._idle.get(way)
         connection = idle.pop() if idle else self._open(way)
@@ -84,7 +84,7 @@ class Dialler:
     def expired(self, patience: Sequence[float]) -> list[Ended]:
         """Those that had no answer within the seconds that the first part of their `what` has; they are given up.
 
-        One that has its answer by now ends by that: where this process did not run meanwhile, that is no silence.
+        One that has its answer by now ends by that: where this process did not run meanwhile, that is not silence.
         """
         now = time.monotonic()
         late = [d for d, call in self._calls.items() if now - call.began > patience[call.what[0]]]

@@ -21,7 +21,7 @@ _SOCKADDR_IN = 16
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An ICMP error: who sent it, and about a datagram where to it went ("" and 0 for a connection)."""
+    """An ICMP error: who sent it, and for a datagram where it went ("" and 0 for a connection)."""
 
     by: str
     state: State

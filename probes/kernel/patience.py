@@ -15,7 +15,7 @@ class Patience:
     variation: float = 0.0
 
     def took(self, seconds: float) -> None:
-        """An answer took so long."""
+        """An answer took this long."""
         if not self.smoothed:
             self.smoothed, self.variation = seconds, seconds / 2
             return

@@ -1,1 +1,1 @@
-"""One file a probe kind, and the literal table that lists them."""
+"""One file per probe kind, and the literal table that lists them."""

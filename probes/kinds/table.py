@@ -58,7 +58,7 @@ def can_run(kind: str) -> tuple[str, ...]:
     try:
         socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0).close()
     except PermissionError:
-        without = "it cannot run" if KINDS[kind].only_raw else "it goes by connect only"
+        without = "it cannot run" if KINDS[kind].only_raw else "it uses connect only"
         return (f"this process lacks CAP_NET_RAW: {without}",)
     except OSError as error:
         return (f"no packet socket: {error.strerror or error}",)

@@ -1,4 +1,4 @@
-"""Builds packets: scapy lays out a template once a way and protocol, then only the fields that differ are written.
+"""Builds packets: scapy lays out a template once per way and protocol, then only the fields that differ are written.
 
 The only module that imports scapy. It costs 0.3 s and 25 MB, so the packet child alone imports it.
 """

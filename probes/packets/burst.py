@@ -10,7 +10,7 @@ from probes.packets.tx_ring import Frames, Lengths
 
 
 def burst(frames: Frames, among: Sequence[tuple[int, bytes]] = ()) -> tuple[Frames, Lengths]:
-    """Packets of one length, and others `among` them: each behind how many of the former, in rising order.
+    """Packets of one length, and others `among` them: each with how many of the former go before it, in rising order.
 
     Returns them in the order in which they leave, and how long each is.
     """

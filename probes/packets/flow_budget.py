@@ -38,13 +38,13 @@ class FlowBound:
         self._total = sum(count for _, count in held)
 
     async def take(self, protocol: Protocol, flows: int = 1) -> None:
-        """Wait until so many further flows may be made, and count them."""
+        """Wait until this many further flows may be made, and count them."""
         while not self.has_room(flows):  # noqa: ASYNC110 - time is what makes room
             await asyncio.sleep(LOOK_S)
         self.add(protocol, flows)
 
     def has_room(self, flows: int) -> bool:
-        """Whether so many more are within the bound; a single lot larger than the bound waits for an empty table."""
+        """Whether this many more are within the bound; a single lot larger than the bound waits for an empty table."""
         self._expire()
         return self._total + flows <= max(self.most, flows)
 
@@ -54,7 +54,7 @@ class FlowBound:
         self._total += flows
 
     def closed(self, flows: int) -> None:
-        """So many TCP flows have been reset, by the target or by this host: their entries end soon."""
+        """This many TCP flows have been reset, by the target or by this host: their entries end soon."""
         ends = self._ends[Protocol.TCP]
         soon = ceil(self._now() + CLOSED_S)
         left = flows

@@ -1,4 +1,4 @@
-"""Sets of ports as numpy columns: a place a port, and the source ports that go with each."""
+"""Sets of ports as numpy columns: one place per port, and the source ports that go with each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from probes.packets.raw_socket import EPHEMERAL
 from reachability.ports import PortSet
 
 # Where source ports come from. Two hosts that sweep each other must never use each other's pair of ports the other way round:
-# a stateful firewall would take the one's packet for the other's answer. So each window is swept from the next one, all other
+# a stateful firewall would take one's packet for the other's answer. So each window is swept from the next one, all other
 # ports from the first; no two of these lead back to each other.
 WINDOWS = ((61000, 62499), (62500, 63999), (64000, 65499))
 
@@ -48,7 +48,7 @@ def hops_of(ttl: NDArray[np.uint8]) -> NDArray[np.int16]:
 
 
 def port_set(ports: NDArray[np.uint16]) -> PortSet:
-    """The set of ports in rising order without doubles."""
+    """The set of ports in rising order without duplicates."""
     flags = np.zeros(65536, np.bool_)
     flags[ports] = True
     return PortSet(int.from_bytes(np.packbits(flags, bitorder="little").tobytes(), "little"))

@@ -33,7 +33,7 @@ class Bucket:
         self._since_yield = 0
 
     async def take(self, packets: int = 1) -> None:
-        """Wait until so many packets may go; those after it wait longer where these are more than the bucket holds."""
+        """Wait until this many packets may go; those after it wait longer where these are more than the bucket holds."""
         self._refill()
         while self._level < (least := min(packets, self._most)):
             await asyncio.sleep(min(0.05, (least - self._level) / self.rate))
@@ -79,7 +79,7 @@ class Flows:
         self._sockets: dict[tuple[int, int], socket.socket] = {}
 
     def reserve(self, handler: Handler, protocol: Protocol, copy: int, within: tuple[int, int] = EPHEMERAL) -> int:
-        """A new ephemeral port (or ICMP identifier) of ours; OSError when none is to be had."""
+        """A new ephemeral port (or ICMP identifier) of ours; OSError when none is free."""
         for _ in range(200):
             port = random.randint(*within)  # noqa: S311 - has to be unused, not secret
             key = (NUMBER[protocol], port)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from probes.packets.parse import TCP, Packet
 from probes.packets.rx_ring import Batch, name_of
 from reachability.observation import KeptPacket
-from reachability.vocabulary import Moment
+from reachability.vocabulary import PacketRole
 
 MOST_BYTES = 128
-MOST_HELD = 32_768  # packets of a round at one side, and of them one kind: while it runs
+MOST_HELD = 32_768  # packets of one kind, of a round at one side: while it runs
 MOST_CELLS = 512  # in a report, of one kind
 CELL_PACKETS = 6  # of one kind: the first five and the newest
 SPREAD, OTHERS = (
@@ -38,11 +38,11 @@ class Kept:
         """`most`: packets of one kind."""
         self.began = began
         self._most = most
-        self._cells: dict[CellAt, dict[Moment, list[KeptPacket]]] = {}
-        self._held = dict.fromkeys(Moment, 0)
+        self._cells: dict[CellAt, dict[PacketRole, list[KeptPacket]]] = {}
+        self._held = dict.fromkeys(PacketRole, 0)
 
     def note(
-        self, target: int, port: int, what: Moment, packet: Packet, copy: int | None = None, *, ours: bool = True
+        self, target: int, port: int, what: PacketRole, packet: Packet, copy: int | None = None, *, ours: bool = True
     ) -> None:
         """Keep a packet; of one that may be somebody else's nothing but its headers."""
         if not packet.raw:
@@ -51,7 +51,13 @@ class Kept:
         self.add(target, port, what, at=packet.at, data=data, interface=packet.interface, copy=copy)
 
     def rows(
-        self, batch: Batch, rows: NDArray[np.intp], target: int, ports: Sequence[int], what: Moment, copy: int | None
+        self,
+        batch: Batch,
+        rows: NDArray[np.intp],
+        target: int,
+        ports: Sequence[int],
+        what: PacketRole,
+        copy: int | None,
     ) -> None:
         """Keep some rows of a batch, each of the port beside it."""
         for row, port in zip(rows.tolist(), ports, strict=True):
@@ -60,7 +66,7 @@ class Kept:
             self.add(target, int(port), what, at=float(batch.at[row]), data=data, interface=interface, copy=copy)
 
     def add(
-        self, target: int, port: int, what: Moment, *, at: float, data: bytes, interface: str, copy: int | None
+        self, target: int, port: int, what: PacketRole, *, at: float, data: bytes, interface: str, copy: int | None
     ) -> None:
         """Keep bytes from layer 3 on."""
         if self._held[what] >= self._most:
@@ -86,12 +92,12 @@ class Kept:
     def take(self, cells: Iterable[CellAt]) -> tuple[KeptPacket, ...]:
         """The packets of these cells. All others are forgotten."""
         found = [p for cell in cells for packets in self._cells.get(cell, {}).values() for p in packets]
-        self._cells, self._held = {}, dict.fromkeys(Moment, 0)
+        self._cells, self._held = {}, dict.fromkeys(PacketRole, 0)
         return tuple(found)
 
     def take_some(self) -> tuple[KeptPacket, ...]:
         """The packets of some of all cells, and what shows that the capture works."""
-        works = [cell for cell, held in self._cells.items() if Moment.INSTEAD in held]
+        works = [cell for cell, held in self._cells.items() if PacketRole.INSTEAD in held]
         return self.take(self.choose(works, self._cells))
 
 
@@ -104,7 +110,7 @@ class KeptHere(Kept):
 
     def arrived(self, cell: CellAt, packet: Packet, copy: int | None) -> None:
         """Keep a packet with a token."""
-        self.note(*cell, Moment.ARRIVED, packet, copy)
+        self.note(*cell, PacketRole.ARRIVED, packet, copy)
         if len(self._awaited) < MOST_AWAITED:
             awaited = self._awaited.setdefault(cell, {})
             awaited[packet.source, packet.sport or packet.icmp_id] = copy
@@ -115,7 +121,7 @@ class KeptHere(Kept):
         """Keep what goes to where a packet that is kept came from; `foreign`: from where one without a token came."""
         awaited = self._awaited.get(cell, {})
         if peer in awaited or foreign:
-            self.note(*cell, Moment.ANSWERED, packet, awaited.get(peer), ours=not foreign)
+            self.note(*cell, PacketRole.ANSWERED, packet, awaited.get(peer), ours=not foreign)
 
     def take(self, cells: Iterable[CellAt]) -> tuple[KeptPacket, ...]:
         """As `Kept.take`."""
@@ -123,7 +129,7 @@ class KeptHere(Kept):
         return super().take(cells)
 
 
-class Lately:
+class SendTimes:
     """When packets left, for as long as an answer may take: places and times, some batches of them."""
 
     def __init__(self) -> None:
@@ -166,12 +172,12 @@ class Sample:
 
 
 def spread(cells: Sequence[T], most: int) -> Sequence[T]:
-    """All of them, or so many that lie evenly over them."""
+    """All of them, or this many that lie evenly over them."""
     return cells if len(cells) <= most else [cells[index * len(cells) // most] for index in range(most)]
 
 
 def _headers(packet: Packet) -> int:
-    """How long the headers of a packet are that is not ours: what its owner says is nobody's business."""
+    """How long the headers are of a packet that is not ours: what its owner says is nobody's business."""
     data = packet.raw
     start = (data[0] & 15) * 4 if packet.family == 4 else 40  # noqa: PLR2004
     if packet.protocol == TCP and len(data) > start + 12:  # where the length of its header is

@@ -76,16 +76,16 @@ class Batch:
         return len(self.length)
 
     def packet(self, row: int) -> Packet | None:
-        """One of them by itself; None for what is none of ours to read."""
+        """One of them by itself; None for what is not ours to read."""
         data, name = self.data[row, : self.length[row]].tobytes(), name_of(int(self.interface[row]))
         return parse(data, int(self.pkttype[row]), name, int(self.ethertype[row]), float(self.at[row]))
 
 
 class Slots:
-    """A ring's memory, a slot a packet: `struct tpacket2_hdr`, `struct sockaddr_ll`, the packet from layer 3 up.
+    """A ring's memory, one slot per packet: `struct tpacket2_hdr`, `struct sockaddr_ll`, the packet from layer 3 up.
 
     Of a tagged frame the kernel has taken the VLAN tag off: the ethertype is the one behind it, the packet starts where it does
-    without a tag, and the tag stands in the header, where nothing here depends on it.
+    without a tag, and the tag is in the header, where nothing here depends on it.
     """
 
     def __init__(self, memory: NDArray[np.uint8]) -> None:

@@ -15,7 +15,7 @@ MOST_BYTES = 32 * 1024 * 1024
 class Keyring:
     """The tokens of one key, made when they are wanted: copies come in their order, so most packets cost one HMAC.
 
-    A cell's tokens lie one behind the other in a string of bytes, which is small and quickly searched. All of them are made
+    A cell's tokens lie one after the other in a string of bytes, which is small and quickly searched. All of them are made
     only for a cell that gets a packet with none of them: other people's traffic.
     """
 

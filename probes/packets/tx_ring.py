@@ -36,7 +36,7 @@ Lengths = NDArray[np.uint16]
 
 
 class TxRing:
-    """A way out at full speed. Needs CAP_NET_RAW; OSError where the device is no Ethernet or the kernel has no ring."""
+    """A way out at full speed. Needs CAP_NET_RAW; OSError where the device is not Ethernet or the kernel has no ring."""
 
     def __init__(self, route: Route, ethertype: int) -> None:
         own = _ethernet_address(route.interface)
@@ -97,7 +97,7 @@ class TxRing:
 
 
 class PlainTx:
-    """The same by a packet a system call: devices without Ethernet headers, and what goes to this host itself."""
+    """The same with a system call per packet: devices without Ethernet headers, and what goes to this host itself."""
 
     def __init__(self, route: Route, ethertype: int) -> None:
         self._local = route.local
@@ -182,5 +182,5 @@ def _ethernet_address(interface: str) -> bytes:
         answer = fcntl.ioctl(asked.fileno(), SIOCGIFHWADDR, struct.pack("256s", interface.encode()[:15]))
     kind = struct.unpack_from("H", answer, 16)[0]
     if kind != ARPHRD_ETHER:
-        raise OSError(errno.EPROTONOSUPPORT, f"{interface} is no Ethernet")
+        raise OSError(errno.EPROTONOSUPPORT, f"{interface} is not Ethernet")
     return answer[18:24]

@@ -15,7 +15,7 @@ BANNER_S, ANSWER_S = 0.25, 0.6
 LEAST = 8
 MOST = 4096  # enough to tell one service from another
 HTTP = b"GET / HTTP/1.0\r\nUser-Agent: segwatch\r\nAccept: */*\r\n\r\n"
-# Header lines that change by themselves from one answer to the next.
+# Header lines that change of their own accord from one answer to the next.
 VOLATILE = (b"date:", b"expires:", b"age:", b"set-cookie:", b"x-request-id:", b"etag:", b"last-modified:")
 
 

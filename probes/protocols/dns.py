@@ -18,7 +18,7 @@ VERSION = struct.pack("!6H", 0x5E67, 0x0100, 1, 0, 0, 0) + b"\x07version\x04bind
 
 
 def describe(reply: bytes) -> str:
-    """A DNS reply in words, "" when it is none."""
+    """A DNS reply in words, "" when it is not one."""
     if len(reply) < 12 or not reply[2] & 0x80:  # noqa: PLR2004 - a header; the answer bit
         return ""
     answers = struct.unpack_from("!H", reply, 6)[0]
@@ -54,7 +54,7 @@ async def query_server(server: str, name: str, port: int = 53) -> tuple[tuple[st
 
 
 def query(name: str, kind: str) -> bytes:
-    """A query with recursion desired; ValueError for what is no name."""
+    """A query with recursion desired; ValueError for what is not a name."""
     from dns.exception import DNSException  # noqa: PLC0415 - dnspython, for `segwatch probe` alone
     from dns.message import make_query  # noqa: PLC0415
 

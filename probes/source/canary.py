@@ -44,7 +44,7 @@ class Canary:
 
 
 class Canaries:
-    """All canaries of a job. A `Handler` of the source ports that they leave by."""
+    """All canaries of a job. A `Handler` of the source ports that they leave from."""
 
     def __init__(self, station: Station, key: bytes) -> None:
         self._station = station

@@ -40,7 +40,7 @@ class Cell:
     rtt_ms: float | None = None
     timed: bool = False  # by the capture; else by a call that waits for the event loop
     sent: list[float] = field(default_factory=list)  # when each copy was handed to the kernel
-    left: int = 0  # copies that the own capture saw leave
+    left: int = 0  # copies that its own capture saw leave
     newest: tuple[int, float] = (-1, 0.0)  # the last of them, and when
     refused: int = 0
     kernel: str = ""
@@ -125,7 +125,7 @@ class Cell:
         self.state, self.reason, self.refused_by = State.CLOSED if closed else state, reason, by
 
     def saw_leave(self, copy: int, at: float) -> None:
-        """The own capture saw a copy leave."""
+        """Its own capture saw a copy leave."""
         self.left |= 1 << copy
         self.newest = copy, at
 

@@ -10,7 +10,7 @@ from probes.packets.port_arrays import sources_for
 from probes.packets.retained import CellAt, Kept
 from probes.packets.token import CELL_COPIES
 from probes.source.cell import CLOSED, OPEN, SILENT, Cell
-from reachability.vocabulary import Moment, Protocol
+from reachability.vocabulary import PacketRole, Protocol
 
 _PROTOCOLS = {TCP: Protocol.TCP, UDP: Protocol.UDP, ICMP: Protocol.ICMP, ICMP6: Protocol.ICMP}
 
@@ -52,12 +52,12 @@ class Cells:
         return self._ports[key]
 
     def left(self, copy: int, packet: Packet) -> None:
-        """Own capture: a copy went out."""
+        """Its own capture saw a copy go out."""
         if copy < CELL_COPIES:
             cell = self._cell(packet.source, packet.destination, packet.protocol, packet.dport)
             if cell is not None:
                 cell.saw_leave(copy, packet.at)
-                self._kept.note(cell.target.id, cell.port, Moment.SENT, packet, copy)
+                self._kept.note(cell.target.id, cell.port, PacketRole.SENT, packet, copy)
 
     def answered(self, copy: int, packet: Packet) -> None:
         """Something came in to one of our ports."""
@@ -69,7 +69,7 @@ class Cells:
             return
         if packet.protocol == TCP and before < CLOSED <= cell.level:
             self._station.bound.closed(1)
-        self._kept.note(cell.target.id, cell.port, Moment.CAME_BACK, packet, copy)
+        self._kept.note(cell.target.id, cell.port, PacketRole.CAME_BACK, packet, copy)
         if cell.level != OPEN:
             return
         # An echo reply is the host's own; an open port may be a proxy's, so it counts where there is nothing better.
@@ -80,7 +80,7 @@ class Cells:
         """An ICMP error quotes a copy of ours."""
         cell = self._cell(quote.source, quote.destination, quote.protocol, quote.dport)
         if cell is not None and copy < CELL_COPIES and cell.refuse(self._key, copy, packet, quote):
-            self._kept.note(cell.target.id, cell.port, Moment.CAME_BACK, packet, copy)
+            self._kept.note(cell.target.id, cell.port, PacketRole.CAME_BACK, packet, copy)
 
     def _cell(self, source: str, address: str, number: int, port: int) -> Cell | None:
         protocol = _PROTOCOLS.get(number)

@@ -39,8 +39,8 @@ class Made:
         return way_of(self.series.route, ethertype_of(self.series.address))
 
 
-class Asker:
-    """The controls of one job on the wire. A `Handler` of the source ports that they leave by."""
+class ControlSender:
+    """The controls of one job on the wire. A `Handler` of the source ports that they leave from."""
 
     def __init__(self, station: Station, job: Job, controls: Controls) -> None:
         self._station = station
@@ -67,7 +67,7 @@ class Asker:
                     series.request = udp_payloads.REQUESTS.get(
                         control.port, b""
                     )  # a resolver or a time server answers what it knows
-                if control.kind == PAIR:  # it has answered lately
+                if control.kind == PAIR:  # it has answered recently
                     series.sent, series.answered = [monotonic()], {0: monotonic()}
                 self._controls.add(series)
 
@@ -93,7 +93,7 @@ class Asker:
             await until(lambda: not self._controls.unsure(since), ANSWER_S)
 
     def left(self, copy: int, packet: Packet) -> None:
-        """Own capture: it went out, and when; an answer shows that it left."""
+        """Its own capture saw it go out, and when; an answer shows that it left."""
         series, index = self._sent[copy]
         series.sent[index] = packet.at
 

@@ -61,7 +61,7 @@ class Series:
 
     @property
     def hopeless(self) -> bool:
-        """Whether nothing ever answered: this endpoint is no control."""
+        """Whether nothing ever answered: this endpoint is not a control."""
         return not self.answered and len(self.sent) >= HOPELESS
 
     def rows(self, least: int, now: float, void: Spans) -> Iterator[range]:

@@ -21,7 +21,7 @@ from probes.packets.token import CANARY_AFTER, CANARY_BEFORE, CELL_COPIES, token
 from probes.source.canary import Canaries
 from probes.source.cell import Cell, control_key, new_cell, observations
 from probes.source.cell_table import Cells
-from probes.source.control_sender import ANSWER_S, Asker, until
+from probes.source.control_sender import ANSWER_S, ControlSender, until
 from probes.source.controls import Controls, Coverage
 from probes.source.job import Job
 from probes.source.kernel_connect import KernelWay
@@ -33,7 +33,7 @@ from reachability.topology import in_networks, is_address
 from reachability.vocabulary import Protocol, Reason
 
 SLOWLY_PPS = 600
-IN_A_BURST = 8  # sleeping for less than the pauses of so many packets is not exact
+IN_A_BURST = 8  # sleeping for less than the pauses of this many packets is not exact
 CONTROL_EVERY = 25
 LEAST_CONTROLS = 48
 LAST_ANSWER_S = 0.6  # after the last copy; the ones before it have had longer
@@ -53,7 +53,7 @@ class Source:
         self._job = job
         self._canaries = Canaries(station, job.key)
         self._controls = Controls()
-        self._asker = Asker(station, job, self._controls)
+        self._control_sender = ControlSender(station, job, self._controls)
         self._host_hops: dict[str, int] = {}
         self._problems: list[str] = []
         self._early = {target.id: frozenset(PortSet.parse(target.first)) for target in job.targets}
@@ -80,7 +80,7 @@ class Source:
                 self.sent.set()
                 await self._canaries.ask(CANARY_AFTER)
                 if self._job.is_source:
-                    await self._asker.finish(self._last_sent)
+                    await self._control_sender.finish(self._last_sent)
                 await asyncio.sleep(self._answer_wait())
             else:
                 await self._canaries.connect(kernel.connects, CANARY_BEFORE)
@@ -92,7 +92,7 @@ class Source:
             self.sent.set()
             kernel.close()
             self._end()
-            for handler in (self._cells, self._canaries, self._asker):
+            for handler in (self._cells, self._canaries, self._control_sender):
                 self._station.flows.release(handler)
 
     async def _through_kernel(self, kernel: KernelWay) -> None:
@@ -123,7 +123,7 @@ class Source:
             self._lay(target, routes, error)
             if target.canary and routes and error is None:
                 self._canaries.add(target, routes[0])
-        await self._asker.lay_out()
+        await self._control_sender.lay_out()
 
     def _lay(self, target: Target, routes: tuple[Route, ...], error: Reason | None) -> None:
         """Lay out the cells of a target; with an error none of them is sent to."""
@@ -176,7 +176,7 @@ class Source:
         return self._station.capture.counts() if self._station.capture else (0, 0)
 
     def _since_start(self) -> tuple[int, int]:
-        """Packets that the own capture saw, and that it lost: answers may have been among them."""
+        """Packets that its own capture saw, and that it lost: answers may have been among them."""
         return self._captured()[0] - self._counts[0], self._captured()[1] - self._counts[1]
 
     def _wanting(self) -> int:
@@ -198,11 +198,11 @@ class Source:
             if number < len(first) and pause and number % IN_A_BURST == IN_A_BURST - 1:
                 await asyncio.sleep(IN_A_BURST * pause)
             if self._job.is_source and number % CONTROL_EVERY == CONTROL_EVERY - 1:
-                await self._asker.turn()
+                await self._control_sender.turn()
         if self._job.is_source and todo:
             lacking = self._least_controls() - sum(len(series.sent) for series in self._controls.series)
             for _ in range(max(len(self._controls.live), -(-lacking // passes_left))):
-                await self._asker.turn()
+                await self._control_sender.turn()
 
     def _least_controls(self) -> int:
         """So many that the loss they measure asks for few copies."""
@@ -278,12 +278,12 @@ class Source:
             canaries=self._canaries.results(),
             kernel_flows=tuple(kernel.flows) if self._job.is_source else (),
             host_hops=self._host_hops,
-            packets=self._packets + self._canaries.packets + self._asker.packets + kernel.packets,
+            packets=self._packets + self._canaries.packets + self._control_sender.packets + kernel.packets,
             captured=captured,
             uncaptured=uncaptured,
             duration_s=round(monotonic() - started, 3),
             raw=self._station.raw,
-            problems=tuple(dict.fromkeys([*self._problems, *self._canaries.problems, *self._asker.problems])),
+            problems=tuple(dict.fromkeys([*self._problems, *self._canaries.problems, *self._control_sender.problems])),
             kept=self._packets_kept() if self._job.is_source else (),
         )
 

@@ -15,7 +15,7 @@ from probes.packets.port_arrays import sources_for
 from probes.packets.raw_socket import EPHEMERAL
 from probes.packets.route import Route
 from probes.packets.token import token
-from probes.source.control_sender import Asker
+from probes.source.control_sender import ControlSender
 from probes.source.controls import Controls
 from probes.source.job import Job
 from reachability.challenge import A_SLOT
@@ -24,14 +24,14 @@ from reachability.ports import PortSet
 from reachability.vocabulary import Protocol
 from wire.messages import Go
 
-SLOTS, ON = 20, 10  # so many patterns that a few busy flows beside ours are told from it
+SLOTS, ON = 20, 10  # enough patterns to tell a few busy flows from ours
 LEAST_SLOT_S = 0.15
 GROUP_COPIES, GROUP_PAUSE_S = 3, 0.25
 TAIL_S = 2.0
 
 
 def slots(key: bytes) -> tuple[int, ...]:
-    """Which of the slots are on: half of them, known to who holds the key."""
+    """Which of the slots are on: half of them, known to whoever holds the key."""
     ranked = sorted(range(SLOTS), key=lambda index: hmac.digest(key, b"slots%d" % index, "sha256"))
     return tuple(int(index in ranked[:ON]) for index in range(SLOTS))
 
@@ -49,7 +49,7 @@ class FollowUps:
         self._sockets: dict[str, Way] = {}  # by source address
 
     async def challenge(self) -> tuple[SourceReport, float]:
-        """Two copies a port in each on-slot, nothing in the off-slots, from one source port throughout; then the controls.
+        """Two copies per port in each on-slot, nothing in the off-slots, from one source port throughout; then the controls.
 
         Without a good one after it, or where this host was too busy to keep time, it does not count as sent.
         """
@@ -87,14 +87,14 @@ class FollowUps:
         if not self._station.raw:
             return ()
         controls, last = Controls(), monotonic()
-        asker = Asker(self._station, Job.source(self._go), controls)
+        sender = ControlSender(self._station, Job.source(self._go), controls)
         try:
-            await asker.lay_out()
-            await asker.finish(last)
+            await sender.lay_out()
+            await sender.finish(last)
             return controls.results(last)
         finally:
-            self._packets += asker.packets
-            self._station.flows.release(asker)
+            self._packets += sender.packets
+            self._station.flows.release(sender)
 
     async def noports(self) -> tuple[SourceReport, float]:
         """Group after group, with a pause in which the host's counter comes to rest."""

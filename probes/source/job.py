@@ -20,7 +20,7 @@ class Job:
     key: bytes
     targets: tuple[Target, ...]
     role: str = SOURCE
-    networks: tuple[str, ...] = ()  # of the own environment: addresses on the link in there are not elsewhere
+    networks: tuple[str, ...] = ()  # of its own environment: addresses on the link within them are not elsewhere
     controls: tuple[ControlTarget, ...] = ()
     copies: int = 4
     most_copies: int = 48

@@ -20,7 +20,7 @@ from probes.packets.token import KERNEL_COPY, kernel_ports, token
 from probes.protocols import banner, dns, udp_payloads
 from probes.source.cell import OPEN, Cell
 from reachability.observation import KernelFlow
-from reachability.vocabulary import Moment, Protocol, Reason, State
+from reachability.vocabulary import PacketRole, Protocol, Reason, State
 
 AT_ONCE = 400
 CONNECT_S, REPLY_S, SEEN_S = 0.9, 0.6, 0.05
@@ -66,13 +66,13 @@ class KernelWay:
         self._station.flows.release(self)
 
     def left(self, copy: int, packet: Packet) -> None:
-        """Own capture: a packet of the flow went out."""
+        """Its own capture saw a packet of the flow go out."""
         self._left[copy] = packet.seq
-        self._note(copy, Moment.SENT, packet)
+        self._note(copy, PacketRole.SENT, packet)
 
     def answered(self, copy: int, packet: Packet) -> None:
         """The kernel reads the answers itself."""
-        self._note(copy, Moment.CAME_BACK, packet)
+        self._note(copy, PacketRole.CAME_BACK, packet)
 
     def refused(self, copy: int, packet: Packet, quote: Packet) -> None:
         """The kernel reads the errors itself, but does not say who sent them."""
@@ -81,9 +81,9 @@ class KernelWay:
             return
         if cell.target.protocol is Protocol.UDP or quote.seq == self._left.get(copy):
             cell.take_refusal(packet)
-            self._note(copy, Moment.CAME_BACK, packet)
+            self._note(copy, PacketRole.CAME_BACK, packet)
 
-    def _note(self, copy: int, what: Moment, packet: Packet) -> None:
+    def _note(self, copy: int, what: PacketRole, packet: Packet) -> None:
         cell = self._cells.get(copy)
         if cell is not None:
             self._kept.note(cell.target.id, cell.port, what, packet)

@@ -51,7 +51,7 @@ class Trace:
         icmp = self._target.protocol is Protocol.ICMP
         self._port = 0 if icmp else PortSet.parse(self._target.ports).ranges[0][0]
         self._source = ""
-        self._left: dict[int, float] = {}  # copy -> when the own capture saw it leave
+        self._left: dict[int, float] = {}  # copy -> when its own capture saw it leave
         self._got: dict[int, Got] = {}
 
     async def run(self) -> tuple[SourceReport, float]:
@@ -105,7 +105,7 @@ class Trace:
     # -- what the station hands back ------------------------------------------------------------------------------
 
     def left(self, copy: int, packet: Packet) -> None:
-        """Own capture: a packet went out."""
+        """Its own capture saw a packet go out."""
         self._left.setdefault(copy, packet.at)
 
     def answered(self, copy: int, packet: Packet) -> None:

@@ -1,6 +1,6 @@
 """A sweep without CAP_NET_RAW: as any program of the host would connect and send, a thousand at once.
 
-It shows what crosses, and nothing else: without a capture of one's own, silence and refusals prove no boundary. The witness
+It shows what crosses, and nothing else: without a capture of its own, silence and refusals prove no boundary. The witness
 knows connections by their source ports, which the round's key gives, and datagrams by their token.
 """
 
@@ -189,7 +189,7 @@ class ConnectSource(SweepSource):
 
     @staticmethod
     def _failed_with(block: Block, place: int, copy: int, error: int) -> None:
-        """An error that no packet tells of. A pair of ports that is taken is another one with the next copy."""
+        """An error that no packet tells of. Where a pair of ports is taken, the next copy uses another."""
         if error in {errno.ETIMEDOUT, errno.EADDRNOTAVAIL, *_FULL}:
             return
         state, reason = classify.from_errno(error)

@@ -70,13 +70,13 @@ class Flights:
         return used
 
     def left(self, copy: int, packet: Packet) -> None:
-        """Own capture: a packet that the ring's reader left over."""
+        """Its own capture saw a packet go out that the ring's reader passed over."""
         found = self._place(packet.destination, packet.protocol, packet.dport, packet.source)
         if found is not None and copy < CELL_COPIES:
             found[0].saw_leave(np.array([found[1]], np.int32), copy, np.array([packet.at - self._began]))
 
     def answered(self, copy: int, packet: Packet) -> None:
-        """An answer that the ring's reader left over."""
+        """An answer that the ring's reader passed over."""
         found = self._place(packet.source, packet.protocol, packet.sport, packet.destination)
         if found is None:
             return

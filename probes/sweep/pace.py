@@ -27,7 +27,7 @@ class Pace:
         self._settled = False
 
     def passed(self, sent: int, lost: int, pps: float) -> Change:
-        """A pass at `pps` packets a second lost so many of those that should have been answered."""
+        """A pass at `pps` packets a second lost this many of those that should have been answered."""
         bound = upper_bound(sent, lost)
         if bound is None or self._settled:
             return Change.NONE

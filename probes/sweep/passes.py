@@ -1,4 +1,4 @@
-"""The passes of a sweep: how fast the next one goes, from what controls and the own capture say that the last one lost."""
+"""The passes of a sweep: how fast the next one goes, from what controls and its own capture say that the last one lost."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Passes:
         self.bucket = Bucket(rate_pps)
 
     def begin(self, packets: int, captured: tuple[int, int]) -> None:
-        """A pass begins: packets sent so far; packets that the own capture saw and lost."""
+        """A pass begins: packets sent so far; packets that its own capture saw and lost."""
         self._last = _Pass(self._asked(), captured, packets)
 
     def end(self, packets: int) -> None:

@@ -1,4 +1,4 @@
-"""The source's side of a sweep: as `probes.source.cycle`, with cells in columns, packets in batches and a ring each way.
+"""The source's side of a sweep: as `probes.source.cycle`, with cells in columns, packets in batches and a ring for each way.
 
 The first pass goes as fast as the agent's rate allows, further copies no faster than what measured as losing nothing.
 """
@@ -34,7 +34,7 @@ from reachability.observation import KeptPacket, Observation, Target
 from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, Reason, State
 
-LEAST_CELLS = 256  # below that, columns are no gain
+LEAST_CELLS = 256  # below that, columns gain nothing
 BATCH = 2048
 RETRANSMIT_PPS = 250_000
 CONTROL_EVERY, LEAST_BETWEEN = 1000, 64
@@ -151,7 +151,7 @@ class SweepSource(Source):
         self._speed.end(self._packets)
         if self._job.is_source and self._wanting():
             for _ in self._controls.live:
-                await self._asker.turn()
+                await self._control_sender.turn()
 
     def _wanted(self, done: int) -> int:
         said = self._speed.adapt(self._since_start())
@@ -174,11 +174,11 @@ class SweepSource(Source):
             self._drain()
 
     async def _due(self, packets: int) -> list[tuple[int, Made]]:
-        """The controls that go among so many packets, each behind how many: what is lost for speed hits them as well."""
+        """The controls among this many packets, each with how many go before it: what is lost for speed hits them as well."""
         found: list[tuple[int, Made]] = []
         if self._job.is_source:
             for behind in range(self._every - self._since_control, packets + 1, self._every):
-                made = await self._asker.make()
+                made = await self._control_sender.make()
                 if made is not None:
                     found.append((behind, made))
         self._since_control = (self._since_control + packets) % self._every
@@ -205,7 +205,7 @@ class SweepSource(Source):
             lane.sending = None
             self._last_sent = monotonic()
         while lane.behind:
-            await self._asker.launch(lane.behind.pop(0))
+            await self._control_sender.launch(lane.behind.pop(0))
         return lane
 
     def _put(self, transmitters: Transmitters, block: Block, frames: Frames, among: Sequence[tuple[int, bytes]]) -> int:
@@ -220,7 +220,7 @@ class SweepSource(Source):
         return done
 
     async def _make_room(self, block: Block, places: Places, copy: int, local: int) -> None:
-        """Wait until the bound on flows lets so many more be made; what nobody answers is reset meanwhile."""
+        """Wait until the bound on flows lets this many more be made; what nobody answers is reset meanwhile."""
         bound = self._station.bound
         while not bound.has_room(len(places)):
             if not self._begun or self._begun[0][0] + RESET_AFTER_S > monotonic():

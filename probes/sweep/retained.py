@@ -9,11 +9,11 @@ import numpy as np
 from probes.packets.columns import Columns
 from probes.packets.parse import Packet
 from probes.packets.port_arrays import Places
-from probes.packets.retained import CELL_PACKETS, CellAt, Kept, Lately
+from probes.packets.retained import CELL_PACKETS, CellAt, Kept, SendTimes
 from probes.source.cell import CLOSED, OPEN, REFUSED, SILENT
 from probes.sweep.target import Block, Flight
 from reachability.observation import KeptPacket
-from reachability.vocabulary import Moment, Reason, State
+from reachability.vocabulary import PacketRole, Reason, State
 
 
 class KeptSweep:
@@ -23,15 +23,15 @@ class KeptSweep:
         self._kept = kept
         self._began = began
         self._locals = locals_
-        self._lately = Lately()
+        self._send_times = SendTimes()
 
     def left(self, block: Block, columns: Columns, places: Places, copy: int) -> None:
         """Keep what leaves from places that are kept; and for a while when each left, as others may answer."""
-        self._lately.add(block, copy, places, columns.at)
+        self._send_times.add(block, copy, places, columns.at)
         some = np.flatnonzero(block.sample.taken[places])
         if len(some):
             ports = block.numbers[places[some]].tolist()
-            self._kept.rows(columns.batch, columns.rows[some], block.target.id, ports, Moment.SENT, copy)
+            self._kept.rows(columns.batch, columns.rows[some], block.target.id, ports, PacketRole.SENT, copy)
 
     def came(self, block: Block, columns: Columns, places: Places, copy: int, state: State) -> None:
         """Keep some of what came back."""
@@ -39,13 +39,13 @@ class KeptSweep:
         if len(some):
             self._build(block, places[some].tolist(), copy)
             ports = block.numbers[places[some]].tolist()
-            self._kept.rows(columns.batch, columns.rows[some], block.target.id, ports, Moment.CAME_BACK, copy)
+            self._kept.rows(columns.batch, columns.rows[some], block.target.id, ports, PacketRole.CAME_BACK, copy)
 
     def came_alone(self, block: Block, place: int, copy: int, packet: Packet, kind: State | Reason) -> None:
         """The same of what was read by itself."""
         if len(block.sample.pick(np.array([place], np.int32), kind)):
             self._build(block, [place], copy)
-            self._kept.note(block.target.id, int(block.numbers[place]), Moment.CAME_BACK, packet, copy)
+            self._kept.note(block.target.id, int(block.numbers[place]), PacketRole.CAME_BACK, packet, copy)
 
     def take(self, blocks: Iterable[Block]) -> tuple[KeptPacket, ...]:
         """For the report: of what was open, of what answered otherwise, and of what was silent."""
@@ -64,7 +64,7 @@ class KeptSweep:
     def _build(self, block: Block, places: Iterable[int], copy: int) -> None:
         """A copy that left before its place was kept is built once more: it is what was handed over, and seen to leave."""
         for place in places:
-            at = self._lately.find(block, copy, place) or self._began + float(block.when[copy][place])
+            at = self._send_times.find(block, copy, place) or self._began + float(block.when[copy][place])
             port, local = int(block.numbers[place]), self._locals[block.flight(copy, place)]
             data, interface = block.frame(port, copy, local), block.routes[0].interface
-            self._kept.add(block.target.id, port, Moment.SENT, at=at, data=data, interface=interface, copy=copy)
+            self._kept.add(block.target.id, port, PacketRole.SENT, at=at, data=data, interface=interface, copy=copy)

@@ -1,4 +1,4 @@
-"""The cells of one target in a sweep, as numpy columns: a place a port. `probes.source.cell.Cell` is the same for a single one."""
+"""The cells of one target in a sweep, as numpy columns: one place per port. `probes.source.cell.Cell` is a single one."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class Block:
         return self.source, self.target.protocol, copy, int(self.window[place])
 
     def copies_left(self, place: int) -> list[int]:
-        """The copies of a cell that the own capture saw leave."""
+        """The copies of a cell that its own capture saw leave."""
         mask = int(self.left[place])
         return [copy for copy in range(CELL_COPIES) if mask >> copy & 1]
 
@@ -129,11 +129,11 @@ class Block:
         return copy in self._tokens
 
     def saw_leave(self, places: Places, copy: int, at: NDArray[np.float64]) -> None:
-        """The own capture saw copies leave, and when."""
+        """Its own capture saw copies leave, and when."""
         if not len(places):
             return
         self.left[places] |= self.left.dtype.type(1 << copy)
-        # Rounded up: what left right behind a control must not seem to have left before it.
+        # Rounded up: what was sent right after a control must not seem to be from before it.
         self.when[copy][places] = np.nextafter(at.astype(np.float32), np.float32(np.inf))
 
     def took(self, places: Places, state: State, reason: Reason, hops: NDArray[np.int16]) -> None:

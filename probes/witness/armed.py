@@ -12,7 +12,7 @@ from probes.witness.health import OffHost, Window
 from probes.witness.noports import Groups
 from reachability.observation import WitnessHealth
 from reachability.topology import family
-from reachability.vocabulary import Moment, Protocol
+from reachability.vocabulary import PacketRole, Protocol
 
 
 @dataclass(slots=True)
@@ -36,7 +36,7 @@ class Round:
         for target in self.arrivals.arm.targets:
             packet = off_host.newest.get(target.address)
             if packet is not None and packet.at >= self.arrivals.since:
-                self.arrivals.kept.note(target.id, 0, Moment.INSTEAD, packet, ours=False)
+                self.arrivals.kept.note(target.id, 0, PacketRole.INSTEAD, packet, ours=False)
 
     def health(
         self,

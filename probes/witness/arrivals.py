@@ -26,11 +26,11 @@ from probes.packets.token import (
 )
 from probes.packets.token_index import CellId, Keyring
 from probes.witness.arrival_rows import MOST_TIMES, Flow, Peer, Seen, seen_rows, strange_rows
-from probes.witness.sweep_arrivals import LEAST_PORTS, Wide
+from probes.witness.sweep_arrivals import LEAST_PORTS, SweepArrivals
 from reachability.observation import ArrivalRow, Crowded, Target, Untokened
 from reachability.ports import PortSet
 from reachability.topology import Network, in_networks
-from reachability.vocabulary import Moment, Protocol, RoundKind
+from reachability.vocabulary import PacketRole, Protocol, RoundKind
 from wire.messages import Arm
 
 MOST_FLOWS, MOST_OF_CELL = 2000, 16
@@ -41,7 +41,7 @@ OURS, INSIDE, NOT_OURS = "ours", "inside", ""
 
 
 class Watched:
-    """A target and its ports, quick to ask."""
+    """A target with a fast look-up of its ports."""
 
     __slots__ = ("_highs", "_lows", "target")
 
@@ -75,8 +75,8 @@ class Arrivals:
         self._gateways = gateways
         self._networks: tuple[Network, ...] = tuple(ip_network(text, strict=False) for text in arm.networks)
         self._outside: dict[str, bool] = {}
-        self.wides = {
-            target.id: Wide(target, arm.key, self.kept, _rivals(target, arm.targets))
+        self.sweeps = {
+            target.id: SweepArrivals(target, arm.key, self.kept, _rivals(target, arm.targets))
             for target in arm.targets
             if arm.kind is RoundKind.NORMAL and len(PortSet.parse(target.ports)) >= LEAST_PORTS
         }
@@ -96,7 +96,7 @@ class Arrivals:
     @property
     def has_late(self) -> bool:
         """Whether a copy came to a cell that was reported as not seen."""
-        return bool(self._late) or any(wide.has_late for wide in self.wides.values())
+        return bool(self._late) or any(sweep.has_late for sweep in self.sweeps.values())
 
     def listens_for(self, cell: CellId) -> bool:
         """Whether the cell is in the round."""
@@ -114,9 +114,9 @@ class Arrivals:
         for target in self._probed_by(cell, packet.source):
             if copy < CELL_COPIES or copy == KERNEL_COPY:
                 self.kept.arrived((target.id, cell[2]), packet, copy if copy < CELL_COPIES else None)
-            wide = self.wides.get(target.id)
-            if wide is not None:
-                wide.note(cell[2], copy, packet.source, packet.sport, hops(packet.ttl), came)
+            sweep = self.sweeps.get(target.id)
+            if sweep is not None:
+                sweep.note(cell[2], copy, packet.source, packet.sport, hops(packet.ttl), came)
                 continue
             seen = self._note((target.id, cell[2]), packet, came)
             if seen is not None:
@@ -127,7 +127,7 @@ class Arrivals:
         return OURS
 
     def by_kernel(self, cell: CellId, port: int) -> bool:
-        """Whether a packet without a token left by a source port that the round's own kernel packets to the cell take."""
+        """Whether a packet without a token came from a source port that the round's own kernel packets to the cell take."""
         return any(port in _swept(key) or port in kernel_ports(key, *cell) for key in self._keys)
 
     def take_untokened(self, cell: CellId, packet: Packet) -> None:
@@ -147,7 +147,7 @@ class Arrivals:
         flow.count += 1
         if flow.count <= CELL_PACKETS:
             for target in self._probed_by(cell, packet.source):
-                self.kept.note(target.id, cell[2], Moment.STRANGE, packet, ours=False)
+                self.kept.note(target.id, cell[2], PacketRole.STRANGE, packet, ours=False)
         if self.arm.kind is RoundKind.CHALLENGE and len(flow.times_ms) < MOST_TIMES:
             flow.times_ms.append(int((packet.at - self.since) * 1000))
 
@@ -157,9 +157,9 @@ class Arrivals:
         for watched in self._watched.get(cell[:2], ()):
             key = (watched.target.id, cell[2])
             self.kept.answered(key, peer, packet, foreign=flow is not None and not flow.answered)
-            wide = self.wides.get(watched.target.id)
-            if wide is not None:
-                wide.answer(cell[2], *peer)
+            sweep = self.sweeps.get(watched.target.id)
+            if sweep is not None:
+                sweep.answer(cell[2], *peer)
                 continue
             seen = self._seen.get(key) or self._late.get(key)
             if seen is not None and peer in seen.peers:
@@ -175,11 +175,11 @@ class Arrivals:
 
     def rows(self) -> tuple[ArrivalRow, ...]:
         """Runs of ports at which the same was seen."""
-        return (*seen_rows(self._seen, self._targets), *self._wide_rows())
+        return (*seen_rows(self._seen, self._targets), *self._sweep_rows())
 
     def late_rows(self) -> tuple[ArrivalRow, ...]:
         """The cells that were reported as not seen and at which a copy came after all; each is given once."""
-        rows = (*seen_rows(self._late, self._targets), *self._wide_rows())
+        rows = (*seen_rows(self._late, self._targets), *self._sweep_rows())
         self._seen |= self._late
         self._late = {}
         return rows
@@ -187,7 +187,7 @@ class Arrivals:
     def untokened(self) -> tuple[Untokened, ...]:
         """The flows without a token; in a challenge the small ones of an address to a cell are one row."""
         rows = strange_rows(self._flows, fold=self.arm.kind is RoundKind.CHALLENGE)
-        return (*rows, *(row for wide in self.wides.values() for row in wide.connectors.rows()))
+        return (*rows, *(row for sweep in self.sweeps.values() for row in sweep.connectors.rows()))
 
     def crowded_rows(self) -> tuple[Crowded, ...]:
         """The ports of which not all flows were kept."""
@@ -200,8 +200,8 @@ class Arrivals:
         """After its report, a round keeps only what corrects it."""
         self._flows, self.crowded = {}, {}
         self._flows_of.clear()
-        for wide in self.wides.values():
-            wide.settle()
+        for sweep in self.sweeps.values():
+            sweep.settle()
 
     def targets_of(self, cell: CellId) -> list[Target]:
         """The targets that the cell belongs to."""
@@ -244,9 +244,9 @@ class Arrivals:
             self._outside[source] = known
         return known
 
-    def _wide_rows(self) -> Iterator[ArrivalRow]:
-        for wide in self.wides.values():
-            yield from wide.rows()
+    def _sweep_rows(self) -> Iterator[ArrivalRow]:
+        for sweep in self.sweeps.values():
+            yield from sweep.rows()
 
 
 @lru_cache(maxsize=64)

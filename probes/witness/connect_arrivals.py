@@ -47,7 +47,7 @@ class Connectors:
         self._found: dict[tuple[bytes, int], Connector] = {}
 
     def take(self, columns: Columns) -> Mask:
-        """Take what comes by one of the source ports; which packets that were."""
+        """Take what comes from one of the source ports; which packets that were."""
         used = np.zeros(len(columns.rows), bool)
         if columns.protocol != TCP:
             return used

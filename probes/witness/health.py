@@ -15,7 +15,7 @@ PROVE_EVERY_S = 0.15
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class WitnessDeps:
     """What the witness needs of the host, as functions, so that tests can do without one."""
 
     facts: Callable[[], HostFacts]
@@ -52,16 +52,16 @@ class OffHost:
             self.interfaces[address].add(packet.interface)
             self.newest[address] = packet
 
-    async def prove(self, means: Means, addresses: Iterable[str], within_s: float) -> set[str]:
+    async def prove(self, deps: WitnessDeps, addresses: Iterable[str], within_s: float) -> set[str]:
         """Provoke packets to each address until each was captured; the ones to which none came in time."""
         base = self.watch(set(addresses))
         dark = set(base)
-        until = means.now() + within_s
-        while dark and means.now() < until:
+        until = deps.now() + within_s
+        while dark and deps.now() < until:
             async with asyncio.TaskGroup() as group:
                 for address in sorted(dark):
-                    group.create_task(_provoke(means, address), name=f"provoke a packet to {address}")
-            await means.sleep(PROVE_EVERY_S)
+                    group.create_task(_provoke(deps, address), name=f"provoke a packet to {address}")
+            await deps.sleep(PROVE_EVERY_S)
             dark = {address for address in dark if self.counts[address] == base[address]}
         return dark
 
@@ -95,5 +95,5 @@ class Window:
         return ""
 
 
-async def _provoke(means: Means, address: str) -> None:
-    await means.provoke(address)
+async def _provoke(deps: WitnessDeps, address: str) -> None:
+    await deps.provoke(address)

@@ -15,7 +15,7 @@ class Talks:
         self._first: dict[tuple[str, int, str, int], str] = {}  # own end, other end
 
     def first_of(self, packet: Packet) -> str:
-        """By which interface a flow first came in; `HOST_SPOKE_FIRST` when this host began it: then it is no probe."""
+        """By which interface a flow first came in; `HOST_SPOKE_FIRST` when this host began it: then it is not a probe."""
         key = (packet.destination, packet.dport, packet.source, packet.sport)
         first = self._first.get(key)
         return self._note(key, packet.interface) if first is None else first

@@ -92,7 +92,7 @@ class Groups:
         return tuple(rows)
 
     def _divide(self, index: int, at: float) -> None:
-        """A packet of another group than the last one came."""
+        """A packet of a group other than the last one came."""
         group = self._groups[index]
         divides = self._reading is not None and at >= self._reading.at + QUIET_S
         boundary = self._reading if divides else None

@@ -1,4 +1,4 @@
-"""What a witness saw of one target in a sweep, as numpy columns: a place a port; `arrivals.Seen` is one cell's."""
+"""What a witness saw of one target in a sweep, as numpy columns: one place per port; `arrivals.Seen` is one cell's."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from probes.witness.connect_arrivals import Connectors
 from reachability.observation import ArrivalRow, Target
 from reachability.ports import PortSet
 from reachability.topology import family
-from reachability.vocabulary import Moment, Protocol
+from reachability.vocabulary import PacketRole, Protocol
 
 LEAST_PORTS = 256
 KEPT_TOKENS = 6  # copies of which tokens are kept, or more of them are late
-SAMPLES = 8  # packets that may be of a copy of which the tokens are not yet made
+SAMPLES = 8  # packets that may be of a copy whose tokens are not yet made
 
 
-class Wide:
+class SweepArrivals:
     """One target. Bit n of `seen` is copy n; once the round is reported, of late copies alone."""
 
     def __init__(self, target: Target, key: bytes, kept: Kept, rivals: Iterable[str] = ()) -> None:
@@ -42,7 +42,7 @@ class Wide:
         self._key = key
         self._packed = packed(target.address)
         self._tokens: dict[int, NDArray[np.uint8]] = {}
-        self.connectors = Connectors(target, key, lambda columns, at: self._keep(columns, at, Moment.STRANGE, None))
+        self.connectors = Connectors(target, key, lambda columns, at: self._keep(columns, at, PacketRole.STRANGE, None))
 
     def fits(self, columns: Columns) -> bool:
         """Whether these may be packets of the target."""
@@ -100,7 +100,7 @@ class Wide:
             for number, source in enumerate(self._packed_sources):
                 which = ours & (to == source) & (self.came_from[places] == number)
                 self.answered[places[which]] = True
-            self._keep(columns.take(ours), places[ours], Moment.ANSWERED, None)
+            self._keep(columns.take(ours), places[ours], PacketRole.ANSWERED, None)
         return ours
 
     def note(self, port: int, copy: int, source: str, sport: int, hops: int, as_it_came: Look) -> None:
@@ -177,7 +177,7 @@ class Wide:
 
     def _note(self, columns: Columns, places: Places, copy: int) -> None:
         self._fill()
-        self._keep(columns, places, Moment.ARRIVED, copy)
+        self._keep(columns, places, PacketRole.ARRIVED, copy)
         self.seen[places] |= bit(copy)
         self.hops[places], self._peer_port[places] = hops_of(columns.ttl), columns.sport
         self._look[places], self._mss[places] = looks(columns, self._tokens[copy][places])
@@ -190,7 +190,7 @@ class Wide:
                 self.sources.append(columns.text(source))
             self.came_from[places[came == source]] = self._packed_sources.index(source)
 
-    def _keep(self, columns: Columns, places: Places, what: Moment, copy: int | None) -> None:
+    def _keep(self, columns: Columns, places: Places, what: PacketRole, copy: int | None) -> None:
         some = self._sample.pick(places)
         if len(some):
             ports = self.numbers[places[some]].tolist()

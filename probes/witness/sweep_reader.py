@@ -1,4 +1,4 @@
-"""The sweeps that this host is the target of: their packets are taken many at a time, all others are left."""
+"""The sweeps that this host is the target of: their packets are taken many at a time, all others are passed over."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 from probes.packets.columns import Columns, split
 from probes.packets.rx_ring import Batch
 from probes.witness.arrivals import Arrivals
-from probes.witness.sweep_arrivals import Wide
+from probes.witness.sweep_arrivals import SweepArrivals
 from reachability.vocabulary import Protocol
 
 
-class Swept:
+class SweepReader:
     """A reader of the capture. `took` hears of every lot of copies that was taken."""
 
-    def __init__(self, took: Callable[[Arrivals, Wide, Columns], None]) -> None:
+    def __init__(self, took: Callable[[Arrivals, SweepArrivals, Columns], None]) -> None:
         self._took = took
         self._loopback = socket.if_nametoindex("lo")
-        self._groups: list[tuple[Arrivals, list[Wide], bool]] = []
+        self._groups: list[tuple[Arrivals, list[SweepArrivals], bool]] = []
 
     def watch(self, endpoints: Mapping[tuple[str, Protocol], Iterable[Arrivals]]) -> None:
         """Which rounds listen at which endpoint, from now on."""
@@ -30,11 +30,11 @@ class Swept:
             rounds = list(listening)
             for arrivals in rounds:
                 # An agent with several addresses probes the same endpoint from each: the same tokens, several targets.
-                wides = [
-                    w for w in arrivals.wides.values() if (w.target.address, w.target.protocol) == (address, protocol)
+                sweeps = [
+                    s for s in arrivals.sweeps.values() if (s.target.address, s.target.protocol) == (address, protocol)
                 ]
-                if wides:
-                    self._groups.append((arrivals, wides, len(rounds) == 1))
+                if sweeps:
+                    self._groups.append((arrivals, sweeps, len(rounds) == 1))
 
     def read(self, batch: Batch) -> NDArray[np.bool_]:
         """Which packets were used up."""
@@ -47,22 +47,22 @@ class Swept:
                 continue
             came = columns.take(columns.to_host & columns.opens & (columns.interface != self._loopback))
             went = columns.take(columns.outgoing)
-            for arrivals, wides, alone in groups:
-                taken = _any([wide.take(came) for wide in wides])
+            for arrivals, sweeps, alone in groups:
+                taken = _any([sweep.take(came) for sweep in sweeps])
                 if taken.any():
                     used[came.rows[taken]] = True
-                    self._took(arrivals, wides[0], came.take(taken))
+                    self._took(arrivals, sweeps[0], came.take(taken))
                     came = came.take(~taken)
                 if not arrivals.closed:
-                    connects = wides[0].connectors.take(came)
+                    connects = sweeps[0].connectors.take(came)
                     used[came.rows[connects]] = True
                     came = came.take(~connects)
-                endpoint = (wides[0].target.address, wides[0].target.protocol)
+                endpoint = (sweeps[0].target.address, sweeps[0].target.protocol)
                 if alone and endpoint in arrivals.crowded:  # so many strange packets that one more tells nothing
-                    strange = wides[0].concerns(came) & arrivals.crowded[endpoint][came.dport]
+                    strange = sweeps[0].concerns(came) & arrivals.crowded[endpoint][came.dport]
                     used[came.rows[strange]] = True
                     came = came.take(~strange)
-                answers = _any([*(wide.answers(went) for wide in wides), wides[0].connectors.answers(went)])
+                answers = _any([*(sweep.answers(went) for sweep in sweeps), sweeps[0].connectors.answers(went)])
                 if answers.any():
                     used[went.rows[answers]] = True
                     went = went.take(~answers)

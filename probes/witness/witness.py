@@ -14,16 +14,16 @@ from probes.packets.parse import ACK, ICMP, ICMP6, RST, SYN, TCP, UDP, Packet
 from probes.packets.token_index import CellId
 from probes.witness.armed import Round
 from probes.witness.arrivals import NOT_OURS, OURS, Arrivals
-from probes.witness.health import Means, OffHost
+from probes.witness.health import OffHost, WitnessDeps
 from probes.witness.initiator import HOST_SPOKE_FIRST, Talks
 from probes.witness.noports import Groups, Reading
-from probes.witness.sweep_arrivals import Wide
-from probes.witness.sweep_reader import Swept
+from probes.witness.sweep_arrivals import SweepArrivals
+from probes.witness.sweep_reader import SweepReader
 from reachability.observation import WitnessHealth, WitnessReport
 from reachability.vocabulary import Protocol, RoundKind
 from wire.messages import Arm
 
-__all__ = ["Means", "Witness"]
+__all__ = ["Witness", "WitnessDeps"]
 
 PROVE_S, PROVE_AGAIN_S = 4.0, 4.0  # a busy host takes a while to answer; both are far below what the coordinator waits
 KEEP_S, KEEP_ROUNDS = 60.0, 200
@@ -37,16 +37,16 @@ NO_CAPTURE = "no capture: this agent lacks CAP_NET_RAW"
 class Witness:
     """All rounds that this host listens for."""
 
-    def __init__(self, agent: str, means: Means | None) -> None:
-        """`means` None: there is no capture, so nothing is witnessed."""
+    def __init__(self, agent: str, deps: WitnessDeps | None) -> None:
+        """`deps` None: there is no capture, so nothing is witnessed."""
         self._agent = agent
-        self._means = means
+        self._deps = deps
         self._rounds: dict[str, Round] = {}
         self._closed: dict[str, Round] = {}
         self._blind: dict[str, tuple[str, ...]] = {}  # rounds armed without a capture: their addresses
         self._late: set[str] = set()
         self._watch: dict[tuple[str, Protocol], list[Round]] = {}
-        self.swept = Swept(self._took)
+        self.sweep_reader = SweepReader(self._took)
         self._off_host = OffHost()
         self._local: frozenset[str] = frozenset()
         self._bound = Bound()
@@ -57,61 +57,61 @@ class Witness:
 
     @property
     def busy(self) -> bool:
-        """Whether a round is armed, or was closed so lately that a late copy may still come."""
-        now = self._means.now() if self._means else 0.0
+        """Whether a round is armed, or was closed so recently that a late copy may still come."""
+        now = self._deps.now() if self._deps else 0.0
         return bool(self._rounds) or any(now - r.closed_at < LATE_S for r in self._closed.values())
 
     async def arm(self, arm: Arm) -> tuple[str, ...]:
         """Listen from now on; returns once the capture has shown itself to work, with what does not (empty: all does)."""
         addresses = {target.address for target in arm.targets}
-        if self._means is None:
+        if self._deps is None:
             self._blind[arm.round] = tuple(sorted(addresses))
             return (NO_CAPTURE,)
         if len(self._rounds) >= MOST_ARMED:
             return (f"{MOST_ARMED} rounds are armed here already",)
-        means = self._means
-        facts = means.facts()
-        self._learn(facts.bound, means.now())
-        self._local = means.local()
-        self._drops = means.drops()
+        deps = self._deps
+        facts = deps.facts()
+        self._learn(facts.bound, deps.now())
+        self._local = deps.local()
+        self._drops = deps.drops()
         round_ = self._rounds[arm.round] = Round(
-            arrivals=Arrivals(arm, means.now(), means.gateways()),
+            arrivals=Arrivals(arm, deps.now(), deps.gateways()),
             facts=facts,
             off_host=self._off_host.watch(addresses),
             unbound=dict(self._unbound),
             drops=self._drops,
-            xdp=means.xdp(),
-            groups=Groups(arm.groups, arm.targets, Reading(means.now(), facts.noports, dict(self._unbound))),
+            xdp=deps.xdp(),
+            groups=Groups(arm.groups, arm.targets, Reading(deps.now(), facts.noports, dict(self._unbound))),
             bound=facts.bound,
         )
         self._rewatch()
         own = addresses & self._local
-        dark = await self._off_host.prove(means, own, PROVE_S)
+        dark = await self._off_host.prove(deps, own, PROVE_S)
         round_.proven = own - dark
         round_.keep_newest(self._off_host)
-        round_.armed_ms = round((means.now() - round_.arrivals.since) * 1000, 1)
+        round_.armed_ms = round((deps.now() - round_.arrivals.since) * 1000, 1)
         foreign = (f"{address} is not an address of this host" for address in sorted(addresses - own))
         return (*foreign, *(f"no packet from another host to {address} was captured" for address in sorted(dark)))
 
     async def close(self, round_id: str) -> WitnessReport:
         """Stop listening for a round, and report. The capture has to show once more that it works."""
         round_ = self._rounds.get(round_id)
-        if round_ is None or self._means is None:
+        if round_ is None or self._deps is None:
             blind = self._blind.pop(round_id, ())
-            why = NO_CAPTURE if self._means is None else "this round is not armed here"
+            why = NO_CAPTURE if self._deps is None else "this round is not armed here"
             health = tuple(WitnessHealth(address=address, healthy=False, why=why) for address in blind)
             return WitnessReport(round=round_id, agent=self._agent, health=health, problems=(why,))
-        means = self._means
+        deps = self._deps
         addresses = {address for address, _ in round_.arrivals.endpoints}
-        self._local = means.local()
-        dark = await self._off_host.prove(means, addresses & self._local, PROVE_AGAIN_S)
-        facts = means.facts()
-        self._drops = means.drops()
-        self._learn(facts.bound, means.now())
-        round_.xdp |= means.xdp()
-        round_.groups.read(Reading(means.now(), facts.noports, dict(self._unbound)))
+        self._local = deps.local()
+        dark = await self._off_host.prove(deps, addresses & self._local, PROVE_AGAIN_S)
+        facts = deps.facts()
+        self._drops = deps.drops()
+        self._learn(facts.bound, deps.now())
+        round_.xdp |= deps.xdp()
+        round_.groups.read(Reading(deps.now(), facts.noports, dict(self._unbound)))
         self._rounds.pop(round_id, None)
-        round_.closed_at, round_.arrivals.closed = means.now(), True
+        round_.closed_at, round_.arrivals.closed = deps.now(), True
         round_.keep_newest(self._off_host)
         report = WitnessReport(
             round=round_id,
@@ -157,16 +157,16 @@ class Witness:
 
     def tick(self) -> list[WitnessReport]:
         """Once in 20 ms or so: counters, forgotten rounds; returns corrections for copies that came late."""
-        if self._means is None:
+        if self._deps is None:
             return []
-        now = self._means.now()
+        now = self._deps.now()
         grouped = [round_ for round_ in self._rounds.values() if round_.groups]
         if grouped:
-            reading = Reading(now, self._means.noports(), dict(self._unbound))
+            reading = Reading(now, self._deps.noports(), dict(self._unbound))
             for round_ in grouped:
                 round_.groups.read(reading)
         if self._rounds and now - self._bound_at >= SOCKETS_EVERY_S:
-            self._learn(self._means.facts().bound, now)
+            self._learn(self._deps.facts().bound, now)
         self._expire(now)
         late, self._late = self._late, set()
         return [self._correction(name) for name in sorted(late) if name in self._closed]
@@ -219,11 +219,11 @@ class Witness:
             if to_ask and (arrivals.arm.kind is RoundKind.CHALLENGE or arrivals.since >= newest):
                 arrivals.take_untokened(cell, packet)
 
-    def _took(self, arrivals: Arrivals, wide: Wide, columns: Columns) -> None:
+    def _took(self, arrivals: Arrivals, sweep: SweepArrivals, columns: Columns) -> None:
         if arrivals.closed and arrivals.has_late:
             self._late.add(arrivals.arm.round)
-        if wide.target.protocol is Protocol.UDP:
-            address = wide.target.address
+        if sweep.target.protocol is Protocol.UDP:
+            address = sweep.target.address
             bound = np.array(
                 [self._bound.reaches(address, Protocol.UDP, port) for port in columns.dport.tolist()], bool
             )
@@ -251,7 +251,7 @@ class Witness:
     def _outgoing(self, packet: Packet, protocol: Protocol) -> None:
         """The host's answers: SYN-ACK or RST, a datagram from the port, an echo reply.
 
-        An ICMP error is none: it may be the host's firewall that sends it. `Udp: NoPorts` tells for a port-unreach.
+        An ICMP error is not one: it may be the host's firewall that sends it. `Udp: NoPorts` tells for a port-unreach.
         """
         if packet.quote is not None:
             self._refused(packet, packet.quote)
@@ -296,4 +296,4 @@ class Witness:
         for round_ in (*self._rounds.values(), *self._closed.values()):
             for endpoint in round_.arrivals.endpoints:
                 self._watch.setdefault(endpoint, []).append(round_)
-        self.swept.watch({endpoint: [r.arrivals for r in rounds] for endpoint, rounds in self._watch.items()})
+        self.sweep_reader.watch({endpoint: [r.arrivals for r in rounds] for endpoint, rounds in self._watch.items()})

@@ -27,7 +27,7 @@ from reachability.life import Event, Finding
 from reachability.matrix import CellKey, Judged
 from reachability.observation import KeptPacket, RoundSpec, SourceReport, Target, WitnessReport
 from reachability.ports import PortSet
-from reachability.vocabulary import Moment, Protocol, RoundKind
+from reachability.vocabulary import PacketRole, Protocol, RoundKind
 from tests.support.paths import ROOT
 from tests.support.sample import Estate
 
@@ -51,7 +51,7 @@ class Year:
         self.kind = RoundKind.NORMAL
         self.kept = tuple(
             KeptPacket(
-                target=1, what=Moment.SENT, at_ms=float(n), data=self.chance.randbytes(60), port=n, interface="eth0"
+                target=1, what=PacketRole.SENT, at_ms=float(n), data=self.chance.randbytes(60), port=n, interface="eth0"
             )
             for n in range(200)
         )

@@ -238,7 +238,7 @@ def _until(ready: Callable[[], bool], what: str) -> None:
     until = time.monotonic() + READY_S
     while not ready():
         if time.monotonic() > until:
-            raise DockerError(f"waited {READY_S:.0f} s in vain for {what}")
+            raise DockerError(f"gave up waiting for {what} after {READY_S:.0f} s")
         time.sleep(0.1)
 
 

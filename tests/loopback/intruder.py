@@ -68,8 +68,8 @@ class Estate:
         async with asyncio.timeout(HANG_S):
             async for message in self.prod.messages():
                 message.done()
-                letter = open_down(self.daemon.post._key.verify_key, message.payload, agent="prod-1")
-                if letter.body == body:
+                order = open_down(self.daemon.post._key.verify_key, message.payload, agent="prod-1")
+                if order.body == body:
                     return message.payload
         raise AssertionError
 

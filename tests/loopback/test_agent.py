@@ -200,7 +200,7 @@ async def test_an_order_that_raises_is_refused_and_the_next_is_obeyed(
             with monkeypatch.context() as broken:
                 broken.setattr(daemon._rounds, "obey", lambda _: 1 / 0)
                 await middle.tell(Close(round="r1"))
-                said = await middle.hear(Status, lambda s: any("a fault of segwatch" in why for why in s.refused))
+                said = await middle.hear(Status, lambda s: any("a fault in segwatch" in why for why in s.refused))
                 assert said.refusals == 1
             await middle.tell(Resolve(id="2", names=()))
             assert (await middle.hear(Resolved)).id == "2"

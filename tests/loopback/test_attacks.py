@@ -127,7 +127,7 @@ async def _leaves_no_will_of_anothers(found: Estate) -> None:
         await until(lambda words=violation: words in log.read_text())  # type: ignore[misc]
     # One on dev's own topic is dev's word, whatever it says.
     await _dies_with_a_will(found, f"{DEV}/up/status", forged)
-    await until(lambda: found.said("'dev-1' of 'dev' says to be 'prod-1' of 'prod'"))
+    await until(lambda: found.said("'dev-1' of 'dev' claims to be 'prod-1' of 'prod'"))
     await found.tell_prod()
     assert found.daemon.estate.agents["prod-1"].online
 

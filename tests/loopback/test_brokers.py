@@ -17,7 +17,7 @@ from coordinator.broker.addresses import Listen
 from coordinator.broker.capabilities import BrokerCheck
 from coordinator.broker.embedded import BrokerError
 from coordinator.broker.external import ExternalBroker
-from coordinator.messaging.sender import Postman
+from coordinator.messaging.sender import Sender
 from coordinator.store import Store
 from tests.loopback import brokers
 from tests.loopback.brokers import Node
@@ -60,7 +60,7 @@ class Served:
         with contextlib.closing(store):
             async with Link(endpoint) as link:
                 key = pki.load_signing_key(self.site.pki)
-                post = Postman(link, key, store, topology.agents().get, lambda _: b"", time.time)
+                post = Sender(link, key, store, topology.agents().get, lambda _: b"", time.time)
                 async with asyncio.timeout(HANG_S):
                     await link.wait_connected()
                     lacks = await BrokerCheck(endpoint, topology, self.site.pki, post).run()

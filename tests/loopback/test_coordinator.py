@@ -111,10 +111,10 @@ def test_a_token_or_a_state_directory_that_others_have_a_hand_in_is_refused(tmp_
     again = ["coordinator", "-f", "topology.yaml", "--pki", "pki", "--listen", f"127.0.0.1:{free_port()}"]
     again += ["--web", f"127.0.0.1:{free_port()}", "--state-dir", "state"]
     for path, mode, words in (
-        ("state/token", 0o644, "state/token can be read by others. Mend it: chmod 600 state/token"),
-        ("state", 0o777, "state can be written by others, who could replace the keys in state. Mend it: chmod go-w"),
-        ("pki/ca.key", 0o640, "pki/ca.key can be read by others. Mend it: chmod 600 pki/ca.key"),
-        ("pki", 0o770, "pki can be written by others, who could replace the keys in pki. Mend it: chmod go-w"),
+        ("state/token", 0o644, "state/token can be read by others. Fix it: chmod 600 state/token"),
+        ("state", 0o777, "state can be written by others, who could replace the keys in state. Fix it: chmod go-w"),
+        ("pki/ca.key", 0o640, "pki/ca.key can be read by others. Fix it: chmod 600 pki/ca.key"),
+        ("pki", 0o770, "pki can be written by others, who could replace the keys in pki. Fix it: chmod go-w"),
     ):
         before = (tmp_path / path).stat().st_mode
         (tmp_path / path).chmod(mode)

@@ -40,8 +40,8 @@ def batch(reports: Sequence[SourceReport | WitnessReport] = (), spool: str = "ow
 
 
 LIES: list[tuple[UpChannel, AnyUp, str]] = [
-    (UpChannel.STATUS, status("prod-1", version="forged"), "'dev-1' of 'dev' says to be 'prod-1' of 'prod'"),
-    (UpChannel.STATUS, Status(name="dev-1", environment="prod", online=True), "says to be 'dev-1' of 'prod'"),
+    (UpChannel.STATUS, status("prod-1", version="forged"), "'dev-1' of 'dev' claims to be 'prod-1' of 'prod'"),
+    (UpChannel.STATUS, Status(name="dev-1", environment="prod", online=True), "claims to be 'dev-1' of 'prod'"),
     (UpChannel.OBSERVATIONS, batch([SourceReport(round="R", agent="prod-1")]), "reports in the name of 'prod-1'"),
     (UpChannel.OBSERVATIONS, batch([WitnessReport(round="R", agent="prod-1")]), "reports in the name of 'prod-1'"),
     (UpChannel.ROUND, Armed(round="R", agent="prod-1", ok=True), "'dev-1' answers in the name of 'prod-1'"),
@@ -53,7 +53,7 @@ LIES: list[tuple[UpChannel, AnyUp, str]] = [
         batch(sequence=2**62, oldest=2**62),
         "sequence of Batch is 4611686018427387904, out of range",
     ),
-    (UpChannel.OBSERVATIONS, batch(sequence=0), "its sequences are none"),
+    (UpChannel.OBSERVATIONS, batch(sequence=0), "its sequences are not valid"),
     (UpChannel.OBSERVATIONS, batch(age_s=math.nan), "age_s of Batch is nan, out of range"),
 ]
 

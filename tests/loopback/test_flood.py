@@ -63,9 +63,9 @@ class Client:
 
     async def hear(self) -> None:
         async for message in self.link.messages():
-            letter = open_down(self._key, message.payload, agent=self.name)
-            assert isinstance(letter.body, Ack)
-            self.acks.append(letter.body.sequence)
+            order = open_down(self._key, message.payload, agent=self.name)
+            assert isinstance(order.body, Ack)
+            self.acks.append(order.body.sequence)
             message.done()
             self.acked.set()
 

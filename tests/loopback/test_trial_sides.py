@@ -160,7 +160,7 @@ async def test_a_person_carries_what_cannot_meet() -> None:
         done = group.create_task(run(destination, source), name="sides")
     at_host, at_source = done.result()
     assert at_host.cells == at_source.cells
-    assert [text for text in there.heard if "no report of this try" in text] == there.heard
+    assert [text for text in there.heard if "not a report from this try" in text] == there.heard
     assert len(there.heard) == 2
     assert any("another report" in text for text in here.heard)
 
@@ -227,7 +227,7 @@ async def test_the_meeting_hangs_up_on_who_does_not_know_the_key() -> None:
 async def test_a_frame_longer_than_any_report_is_refused() -> None:
     reader = asyncio.StreamReader()
     reader.feed_data(b"\xff\xff\xff\xff")
-    with pytest.raises(BadMessage, match="none of ours"):
+    with pytest.raises(BadMessage, match="not one of ours"):
         await Caller(Seal(line()), reader, None).sent(1)  # type: ignore[arg-type]
 
 

@@ -1,4 +1,4 @@
-"""A coordinator without a broker: what its agents say is put before its collector."""
+"""A coordinator without a broker: what its agents say is put before its receiver."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from coordinator.api import views
-from coordinator.messaging.receiver import Collector
+from coordinator.messaging.receiver import Receiver
 from coordinator.rounds.control_echo import Echo
 from coordinator.rounds.engine import Engine
 from coordinator.rounds.requests import Controls
@@ -44,7 +44,7 @@ class Coordinator:
         engine = Engine(self.estate, self._post, Echo(), lambda: Controls(("10.0.0.1",), 8883))
         self.engine = engine
         believing = SimpleNamespace(open=lambda _, payload: unpack_up(payload))
-        self.collector = Collector(self.estate, engine, self._post, believing, lambda _: None, lambda *_: None)  # type: ignore[arg-type]
+        self.receiver = Receiver(self.estate, engine, self._post, believing, lambda _: None, lambda *_: None)  # type: ignore[arg-type]
 
     async def _post(self, agent: str, body: Down | Ack) -> None:
         if isinstance(body, Ack):
@@ -59,11 +59,11 @@ class Coordinator:
         async def say() -> None:
             self.acknowledged.clear()
             async with asyncio.TaskGroup() as group:
-                task = group.create_task(self.collector.acknowledge(), name="acknowledge")
+                task = group.create_task(self.receiver.acknowledge(), name="acknowledge")
                 for body in bodies:
                     channel = UpChannel.STATUS if isinstance(body, Status) else UpChannel.OBSERVATIONS
                     topic = up(environment, agent, channel)
-                    self.collector._try(Message(topic, pack_up(body), retained=False, done=lambda: None))
+                    self.receiver._try(Message(topic, pack_up(body), retained=False, done=lambda: None))
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)
                 task.cancel()

@@ -13,7 +13,7 @@ from reachability.matrix import CellKey
 from reachability.observation import KeptPacket, RoundSpec, SourceReport, Target, WitnessHealth, WitnessReport
 from reachability.ports import PortSet
 from reachability.verdict import Evidence
-from reachability.vocabulary import Declared, Moment, Protocol, Result, RoundKind
+from reachability.vocabulary import Declared, PacketRole, Protocol, Result, RoundKind
 from tests.support.sample import judged
 
 HERE, THERE, KEY = "10.10.0.10", "10.30.0.10", bytes(16)
@@ -49,7 +49,7 @@ def back(number: int, port: int = 22) -> bytes:
 
 
 def kept(
-    what: Moment, at_ms: float, data: bytes, number: int | None = None, port: int = 22, target: int = 1
+    what: PacketRole, at_ms: float, data: bytes, number: int | None = None, port: int = 22, target: int = 1
 ) -> KeptPacket:
     return KeptPacket(target=target, port=port, what=what, at_ms=at_ms, data=data, copy=number, interface="eth0")
 

@@ -21,7 +21,7 @@ NEVER = math.inf
 
 
 class Slow(World):
-    """Agents that take as long for an order as `takes` says. What they report is stored first, as the collector does."""
+    """Agents that take as long for an order as `takes` says. What they report is stored first, as the receiver does."""
 
     def __init__(self, store: Store, topology: bytes = TOPOLOGY) -> None:
         super().__init__(store, topology)

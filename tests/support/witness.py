@@ -8,7 +8,7 @@ from collections.abc import Callable
 from probes.host.counters import HostFacts
 from probes.packets.build import Template
 from probes.packets.parse import IPV4, PACKET_HOST, PACKET_OUTGOING, Packet, parse
-from probes.witness.health import Means
+from probes.witness.health import WitnessDeps
 from probes.witness.witness import Witness
 from reachability.observation import Target, WitnessReport
 from reachability.vocabulary import Protocol, RoundKind
@@ -54,7 +54,7 @@ def new_witness() -> Witness:
 
     witness = Witness(
         "prod-1",
-        Means(
+        WitnessDeps(
             facts=HostFacts,
             local=lambda: frozenset({HERE}),
             xdp=set,

@@ -228,7 +228,7 @@ def test_a_report_that_no_message_can_hold_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_spool_is_said(tmp_path: Path) -> None:
     (tmp_path / "s").write_bytes(b"not a database" * 100)
-    with pytest.raises(SpoolError, match="does not open: .*Move it away"):
+    with pytest.raises(SpoolError, match="cannot be opened: .*Move it away"):
         Spool(tmp_path / "s")
 
 

@@ -46,10 +46,10 @@ def test_an_argument_is_seen_by_others_and_that_is_said(asked: list[str]) -> Non
 
 def test_a_file_that_is_not_private_or_not_there(asked: list[str], tmp_path: Path) -> None:
     path = tmp_path / "token"
-    assert "token does not read: " in run("--token-file", str(path))
+    assert "token cannot be read: " in run("--token-file", str(path))
     path.write_text("very secret")
     path.chmod(0o644)
     said = run("--token-file", str(path))
-    assert f"{path} can be read by others. Mend it: chmod 600 {path}" in said
+    assert f"{path} can be read by others. Fix it: chmod 600 {path}" in said
     assert "very secret" not in said
     assert not asked

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from reachability.finding import LATELY_S, Finding, FindingBook, Kind, Status
+from reachability.finding import REOPEN_S, Finding, FindingBook, Kind, Status
 from reachability.life import MOST_SHOWN, TRANSITIONS, Happening
 from reachability.vocabulary import Declared, Result
 from tests.support.finding_cells import PATH, WAIVER, apply, cell
@@ -203,8 +203,8 @@ def test_what_was_resolved_long_ago_is_forgotten_with_what_it_took_over() -> Non
     assert apply(book, cell("22-24", Result.PASS, "r3"), after_s=100) == ["resolved"]
     at = NOW.timestamp() + 100
     assert not book.forget(at)
-    assert book.standing(at + LATELY_S) == {"r2"}, "it may come back as the same"
-    assert book.standing(at + LATELY_S + 1) == set()
+    assert book.standing(at + REOPEN_S) == {"r2"}, "it may come back as the same"
+    assert book.standing(at + REOPEN_S + 1) == set()
     apply(book, cell("80", Result.FAIL, "r4"), after_s=101)
     assert book.forget(at + 1)
     assert [str(finding.ports) for finding in book.findings] == ["80"], "what stands is never forgotten"

@@ -84,11 +84,11 @@ CASES = {
     "an older witness": (SEEN_BY, [FIRST, *silent(2)], witness(45), True, "",
         f"it arrives, and {END} does not answer; prod-1's witness saw 45 of the 46 packets with TTL 1 and more"),
     "refused by a router": (SEEN_BY, [FIRST, hop(2, NEAR, Reason.ADMIN_PROHIBITED)], witness(), False, NEAR,
-        f"{NEAR} turns it back at TTL 2 (admin-prohibited); prod-1's witness saw none of the 2 packets (TTL up to 2)"),
+        f"{NEAR} rejects it at TTL 2 (admin-prohibited); prod-1's witness saw none of the 2 packets (TTL up to 2)"),
     "refused, nobody there": (NOBODY, [FIRST, hop(2), hop(3, FAR, Reason.HOST_UNREACH)], None, False, FAR,
-        f"{FAR} turns it back at TTL 3 (host-unreach); no agent on {END} to tell what arrives"),
+        f"{FAR} rejects it at TTL 3 (host-unreach); no agent on {END} to tell what arrives"),
     "refused by the host": (SEEN_BY, [FIRST, hop(2, END, Reason.PORT_UNREACH)], witness(1, 3), True, "",
-        f"{END} itself turns it back, at hop 2 (port-unreach); prod-1's witness saw 1 of the 1 packets with TTL 2 and more"),
+        f"{END} itself rejects it, at hop 2 (port-unreach); prod-1's witness saw 1 of the 1 packets with TTL 2 and more"),
 }  # fmt: skip
 
 

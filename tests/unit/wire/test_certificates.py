@@ -29,7 +29,7 @@ def test_the_first_generation_has_the_name_that_bundles_always_had() -> None:
     ],
 )
 def test_other_names_are_nobodys(uri: str) -> None:
-    with pytest.raises(ValueError, match="is no name of an agent"):
+    with pytest.raises(ValueError, match="is not the name of an agent"):
         read_uri(uri)
 
 

@@ -12,7 +12,7 @@ from reachability.observation import ControlTarget, Lookup, Target
 from reachability.vocabulary import Protocol, RoundKind
 from wire.envelope import AnyUp, BadMessage, OtherVersion, seal, unpack_up
 from wire.messages import SCHEMA, Ack, Arm, Armed, Batch, Close, Done, Go, Plan, Resolve, Resolved, Status, Stop
-from wire.signing import DOWN, AnyDown, Letter, _signed, open_down, pack_down
+from wire.signing import DOWN, AnyDown, SignedOrder, _signed, open_down, pack_down
 
 KEY = SigningKey(b"\1" * 32)
 TARGET = Target(id=1, environment="prod", address="10.30.0.10", protocol=Protocol.TCP, ports="22")
@@ -51,13 +51,13 @@ def more(found: Any) -> Any:
     return [more(value) for value in found] if isinstance(found, list) else found
 
 
-def down(body: Any, **letter: Any) -> bytes:
+def down(body: Any, **order: Any) -> bytes:
     """Signed by a coordinator of another version."""
-    whole = {"agent": "dev-1", "sequence": 1, "issued": 0.0, "expires": 60.0, "echo": b"e", "body": body, **letter}
+    whole = {"agent": "dev-1", "sequence": 1, "issued": 0.0, "expires": 60.0, "echo": b"e", "body": body, **order}
     return _signed(KEY, DOWN, seal(msgspec.msgpack.encode(whole)))
 
 
-def opened(payload: bytes) -> Letter:
+def opened(payload: bytes) -> SignedOrder:
     return open_down(KEY.verify_key, payload, agent="dev-1")
 
 
@@ -83,8 +83,8 @@ def test_an_agent_reads_an_older_coordinators_messages(body: AnyDown) -> None:
     defaults = {f.name: f.default for f in msgspec.structs.fields(type(body)) if not f.required}
     assert {name: getattr(read, name) for name in defaults} == defaults
     bare = {"agent": "dev-1", "sequence": 1, "issued": 0.0, "expires": 60.0, "body": fields(body)}
-    letter = opened(_signed(KEY, DOWN, seal(msgspec.msgpack.encode(bare))))
-    assert letter.echo == b"", "of before challenges: `agent.challenges` refuses it in words"
+    order = opened(_signed(KEY, DOWN, seal(msgspec.msgpack.encode(bare))))
+    assert order.echo == b"", "of before challenges: `agent.challenges` refuses it in words"
 
 
 @pytest.mark.parametrize("message", UPS, ids=names)
@@ -106,9 +106,9 @@ def test_what_lacks_a_field_that_must_be_there_is_refused_in_words(message: Any,
 
 @pytest.mark.parametrize("kind", ["renew", "", 7])
 def test_a_kind_of_message_that_is_not_known_yet_is_refused_in_words(kind: object) -> None:
-    with pytest.raises(BadMessage, match="does not read"):
+    with pytest.raises(BadMessage, match="cannot be read"):
         opened(down({"type": kind}))
-    with pytest.raises(BadMessage, match="does not read"):
+    with pytest.raises(BadMessage, match="cannot be read"):
         unpack_up(seal(msgspec.msgpack.encode({"type": kind})))
 
 

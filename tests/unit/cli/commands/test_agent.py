@@ -56,13 +56,13 @@ def test_a_configuration() -> None:
         (("for: 2h", "for: long"), "'long' is not a duration"),
         (("for: 2h", "for: 400d"), "not between 1 s and 31 days"),
         (("for: 2h", "fro: 2h"), "unknown field `fro` - at `$.blackout[0]`; did you mean 'for'?"),
-        (("name: dev-1", "name: !!python/object/apply:os.system [id]"), "does not read as YAML"),
-        (("name: dev-1", "name: &a dev-1\nx: *a"), "an alias"),
-        ((GOOD, "[" * 5000), "does not read as YAML"),
+        (("name: dev-1", "name: !!python/object/apply:os.system [id]"), "is not valid YAML"),
+        (("name: dev-1", "name: &a dev-1\nx: *a"), "aliases (*name) are not allowed"),
+        ((GOOD, "[" * 5000), "is not valid YAML"),
         ((GOOD, ""), "holds no keys"),
         ((GOOD, "just words"), "holds no keys"),
-        ((GOOD, "a: \0"), "does not read as YAML"),
-        (("broker", "\tbroker"), "does not read as YAML"),
+        ((GOOD, "a: \0"), "is not valid YAML"),
+        (("broker", "\tbroker"), "is not valid YAML"),
     ],
 )
 def test_what_is_wrong_is_said(change: tuple[str, str], words: str) -> None:
@@ -72,7 +72,7 @@ def test_what_is_wrong_is_said(change: tuple[str, str], words: str) -> None:
 
 
 def test_latin_1_and_size() -> None:
-    with pytest.raises(Problem, match="does not read as YAML"):
+    with pytest.raises(Problem, match="is not valid YAML"):
         parse_agent_yaml("name: Jürgen".encode("latin-1"), "agent.yaml")
     with pytest.raises(Problem, match="larger than a configuration can be"):
         parse_agent_yaml(b"#" * 2_000_000, "agent.yaml")
@@ -114,7 +114,7 @@ def test_it_becomes_the_daemon(written: Path, tmp_path: Path, executed: list[lis
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "who is it? Give --bundle FILE or --config FILE"),
+        ([], "no bundle or configuration: give --bundle FILE or --config FILE"),
         (["--bundle", "a", "--config", "b"], "give one of them"),
         (["--bundle", "nowhere.tar", "--state-dir", "s"], "nowhere.tar: No such file"),
         (["--config", "nowhere.yaml", "--state-dir", "s"], "nowhere.yaml: No such file"),
@@ -133,7 +133,7 @@ def test_usage(
 
 def test_no_state_dir_and_one_that_another_holds(written: Path, tmp_path: Path, executed: list[list[str]]) -> None:
     result = CliRunner().invoke(command, ["--config", str(written)])
-    assert "where is its state to be?" in result.output
+    assert "no state directory: give --state-dir" in result.output
     state = tmp_path / "state"
     state.mkdir()
     with held(state):
@@ -147,7 +147,7 @@ def test_a_state_that_lost_a_file_or_shows_its_key(written: Path, tmp_path: Path
     state = tmp_path / "state"
     CliRunner().invoke(command, ["--config", str(written), "--state-dir", str(state)])
     (state / "agent.key").chmod(0o644)
-    with pytest.raises(ConfigError, match="agent.key can be read by others. Mend it: chmod 600"):
+    with pytest.raises(ConfigError, match="agent.key can be read by others. Fix it: chmod 600"):
         load(state)
     (state / "agent.key").chmod(0o600)
     (state / "coordinator.pub").write_text("x")
@@ -189,11 +189,11 @@ def test_a_key_that_others_can_read_or_replace_is_not_taken(
 ) -> None:
     if what == "key":
         (written.parent / "agent.key").chmod(0o640)
-        words = "agent.key can be read by others. Mend it: chmod 600"
+        words = "agent.key can be read by others. Fix it: chmod 600"
     else:
         (tmp_path / "deep").mkdir()
         (tmp_path / "deep").chmod(0o777)
-        words = f"Mend it: chmod go-w {tmp_path / 'deep'}"
+        words = f"Fix it: chmod go-w {tmp_path / 'deep'}"
     result = CliRunner().invoke(command, ["--config", str(written), "--state-dir", str(tmp_path / "deep" / "state")])
     assert result.exit_code == 2
     assert words in result.output
@@ -209,6 +209,6 @@ def test_a_bundle_that_others_can_read_is_not_taken(tmp_path: Path, executed: li
     (tmp_path / "b.tar").chmod(0o644)
     result = CliRunner().invoke(command, ["--bundle", str(tmp_path / "b.tar"), "--state-dir", str(tmp_path / "s")])
     assert result.exit_code == 2
-    assert f"{tmp_path}/b.tar can be read by others. Mend it: chmod 600 {tmp_path}/b.tar" in result.output
+    assert f"{tmp_path}/b.tar can be read by others. Fix it: chmod 600 {tmp_path}/b.tar" in result.output
     assert not (tmp_path / "s").exists()
     assert executed == []

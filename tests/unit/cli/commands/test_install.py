@@ -194,11 +194,11 @@ def test_a_dry_run_says_it_and_does_nothing(tmp_path: Path, made: Path) -> None:
     [
         (("agent", "--bundle", "absent.tar"), "absent.tar: No such file"),
         (("agent", "--bundle", str(TOPOLOGY)), "is not a bundle"),
-        (("verify-timer", "--on-calendar", "at\nExecStart=x"), "is no time"),
+        (("verify-timer", "--on-calendar", "at\nExecStart=x"), "is not a time"),
         (("verify-timer", "--on-calendar", "sometimes"), "--on-calendar 'sometimes': "),
-        (("verify-timer", "--program", "segwatch"), "no absolute path"),
-        (("verify-timer", "--program", "/opt/x\nUser=root"), "no absolute path"),
-        (("verify-timer", "--program", "/opt/%n"), "no absolute path"),
+        (("verify-timer", "--program", "segwatch"), "not an absolute path"),
+        (("verify-timer", "--program", "/opt/x\nUser=root"), "not an absolute path"),
+        (("verify-timer", "--program", "/opt/%n"), "not an absolute path"),
         (("verify-timer", "--program", "/home/me/segwatch"), "hidden from the unit"),
         (
             ("coordinator", "-f", str(TOPOLOGY), "--pki", "absent", "--listen", "10.0.0.1:8883"),

@@ -127,13 +127,13 @@ def test_a_directory_that_others_can_write_is_refused_from_the_first_moment_on()
     Path("open").chmod(0o777)
     made = run("init --dir open/pki -f topology.yaml")
     assert made.exit_code == 2
-    assert "open can be written by others, who could replace the keys in open/pki. Mend it: chmod go-w" in made.output
+    assert "open can be written by others, who could replace the keys in open/pki. Fix it: chmod go-w" in made.output
     assert not list(Path("open/pki").iterdir())
     run("init --dir pki -f topology.yaml")
     Path("pki").chmod(0o770)
     refused = bundle()
     assert refused.exit_code == 2
-    assert "Mend it: chmod go-w" in refused.output
+    assert "Fix it: chmod go-w" in refused.output
 
 
 def broker(

@@ -85,5 +85,5 @@ def test_another_topology_than_the_one_in_force_is_refused(serving: Serving, mon
     run = serving()
     result = run("-f", str(ROOT / "topology.yaml"))
     assert result.exit_code == 2
-    assert "the coordinator has another topology in force" in result.stderr
+    assert "the coordinator has a topology in force that is not" in result.stderr
     assert run.fake.posted == []

@@ -20,19 +20,19 @@ from reachability.compare import Cell
 from reachability.finding import Finding
 from reachability.observation import KeptPacket
 from reachability.ports import PortSet
-from reachability.vocabulary import Moment, Protocol
+from reachability.vocabulary import PacketRole, Protocol
 from tests.support.exchanges import back, cell, copy, kept, put
 from tests.support.fake_api import FakeCoordinator, served
 from tests.support.sample import Estate
 
 PLAIN = Paint(color=False)
 ARRIVED = (
-    kept(Moment.ARRIVED, 70.0, copy(0), 0),
-    kept(Moment.ANSWERED, 70.1, back(0)),
-    kept(Moment.STRANGE, 80.0, copy(1)),
+    kept(PacketRole.ARRIVED, 70.0, copy(0), 0),
+    kept(PacketRole.ANSWERED, 70.1, back(0)),
+    kept(PacketRole.STRANGE, 80.0, copy(1)),
 )
-SENT = (kept(Moment.SENT, 1.0, copy(0), 0), kept(Moment.CAME_BACK, 1.4, back(0), 0))
-INSTEAD = (kept(Moment.INSTEAD, 3.0, back(9), port=0),)
+SENT = (kept(PacketRole.SENT, 1.0, copy(0), 0), kept(PacketRole.CAME_BACK, 1.4, back(0), 0))
+INSTEAD = (kept(PacketRole.INSTEAD, 3.0, back(9), port=0),)
 
 
 @pytest.fixture
@@ -77,11 +77,13 @@ def test_a_witness_that_saw_nothing_of_it_shows_what_it_saw_instead(store: Store
 
 def test_the_port_that_stands_for_another_is_named(store: Store) -> None:
     shown = " ".join(" ".join(lines(store, SENT[:1], (), "77")).split())
-    assert shown.startswith("packets of tcp/22, which looked alike: of the port itself none are kept; ms since dev-1")
+    assert shown.startswith(
+        "packets of tcp/22, which looked the same: none of the port itself are kept; ms since dev-1"
+    )
 
 
 def test_a_long_exchange_ends_in_how_many_more_there_are(store: Store) -> None:
-    many = tuple(kept(Moment.SENT, float(n), copy(n), n) for n in range(MOST_LINES + 3))
+    many = tuple(kept(PacketRole.SENT, float(n), copy(n), n) for n in range(MOST_LINES + 3))
     shown = lines(store, many, ())
     at = shown.index("           … 3 more packets: --pcap FILE has them all")
     assert shown[at - 1].split()[0] == "23.000"

@@ -52,7 +52,7 @@ def test_how_far_clocks_are_apart(seconds: float, words: str) -> None:
 
 
 def test_agent_check_shows_the_clock(tmp_path: Path) -> None:
-    assert "not held against the coordinator's yet" in _clock(tmp_path).holds
+    assert "not compared with the coordinator's yet" in _clock(tmp_path).holds
     record(tmp_path, -600.04, dt.datetime(2026, 11, 25, 12, tzinfo=dt.UTC).timestamp())
     assert recorded(tmp_path) == (-600.0, 1795608000.0)
     assert _clock(tmp_path).holds.startswith("10 min behind the coordinator's, at 2026-11-25 12:00 UTC")

@@ -36,7 +36,7 @@ def test_hops_are_lines_and_silent_ones_are_folded() -> None:
         "   TTL   from       after     says",
         "   1     10.10.0.1  0.402 ms  ICMP TTL exceeded",
         "   2-16                       silence (45 packets)",
-        "   round 1A20: 46 packets from 10.10.0.10 by eth0 10.10.0.1, 3.3 s",
+        "   round 1A20: 46 packets from 10.10.0.10 via eth0 10.10.0.1, 3.3 s",
     ]
 
 

@@ -52,7 +52,7 @@ def test_a_verdict_with_its_proof_and_exit_code(evidence: Evidence, code: int, g
     text = report(body, PLAIN)
     assert f"{glyph} 10.30.0.10 tcp/80  {words}" in text
     assert ("control: the meeting port of 10.30.0.10 answered" in " ".join(text)) is (evidence is DROPPED)
-    assert any("8 copies left 10.10.0.10 by eth0 10.10.0.1" in line for line in text)
+    assert any("8 copies sent from 10.10.0.10 via eth0 10.10.0.1" in line for line in text)
 
 
 def test_what_crossed_comes_first_and_decides() -> None:

@@ -19,7 +19,7 @@ from tests.support import sample
     "body", [b"[" * 60_000, b"\xff", b"{", b'{"a": NaN}', b'{"a": "\\ud800"}', b"[]", b'"x"', b"1" * 5000]
 )
 def test_a_body_that_is_no_object_is_the_senders_error(body: bytes) -> None:
-    with pytest.raises(ApiError, match="the body is no JSON") as caught:
+    with pytest.raises(ApiError, match="the body is not (a )?JSON") as caught:
         read_body(body)
     assert caught.value.status == 400
 

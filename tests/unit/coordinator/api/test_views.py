@@ -235,8 +235,8 @@ def test_explain_a_cell(asked: tuple[str, str, str], result: str, text: str) -> 
         (("nobody", "10.30.0.21", "tcp/22"), "no agent 'nobody'; it has: dev-1"),
         (("dev-1", "10.99.0.1", "tcp/22"), "does not probe '10.99.0.1'"),
         (("dev-1", "10.30.0.21", "tcp/4"), "in no cycle and no sweep"),
-        (("dev-1", "10.30.0.21", "tcp/70000"), "is no port"),
-        (("dev-1", "10.30.0.21", "http"), "is no port"),
+        (("dev-1", "10.30.0.21", "tcp/70000"), "is not a port"),
+        (("dev-1", "10.30.0.21", "http"), "is not a port"),
     ],
 )
 def test_explaining_what_is_not_there_says_what_is(asked: tuple[str, str, str], message: str) -> None:

@@ -67,7 +67,7 @@ def test_a_revocation_raises_the_generation_of_what_is_issued_after_it(directory
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"dev-1": "now"}'])
 def test_a_record_that_does_not_read_lets_nobody_in(directory: Path, text: str) -> None:
     (directory / "revoked.json").write_text(text)
-    with pytest.raises(pki.PkiError, match="revoked.json does not read: .* Restore it"):
+    with pytest.raises(pki.PkiError, match="revoked.json cannot be read: .* Restore it"):
         pki.issue_agent(directory, "dev", "dev-1", NOW)
 
 
@@ -92,7 +92,7 @@ async def test_a_running_coordinator_takes_up_what_is_new_and_lets_nobody_in_aga
     (directory / "revoked.json").write_text("{")
     with capture_logs() as said:
         await watch.look()
-    assert said[0]["event"] == "the record of revocations is not taken, the old one stays"
+    assert said[0]["event"] == "the record of revocations is refused, the old one stays"
     (directory / "revoked.json").unlink()
     await watch.look()
     assert watch.held == taken[-1]
@@ -130,7 +130,7 @@ def test_an_agent_is_revoked_until_it_comes_with_a_newer_certificate(tmp_path: P
     assert estate.revoke({"dev-1": 100, "gone-1": 7}) == ()
     assert shown()["state"] == "revoked"
     late = estate.take_status(topic, status(now + 5 * DAY, 0), retained=False)
-    assert late.problem == "'dev-1' speaks with a certificate that is revoked"
+    assert late.problem == "'dev-1' uses a certificate that is revoked"
     estate.take_status(topic, status(online=False), retained=False)
     assert shown()["state"] == "revoked", "the last will of the connection that was cut"
     store.close()
@@ -234,7 +234,7 @@ async def test_one_agent_gets_no_more_than_one_a_minute(directory: Path) -> None
     middle = Middle(directory)
     assert (await middle.ask(DEV, GOOD))[0].certificate
     middle.now += 59
-    assert (await middle.ask(DEV, GOOD))[0].problem == "it has got a certificate within the last 60 s"
+    assert (await middle.ask(DEV, GOOD))[0].problem == "it was given a certificate within the last 60 s"
     middle.now += 1
     assert (await middle.ask(DEV, GOOD))[0].certificate
 

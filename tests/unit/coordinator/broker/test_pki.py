@@ -93,7 +93,7 @@ def test_a_directory_that_is_not_whole_is_said(directory: Path) -> None:
     with pytest.raises(pki.PkiError, match="holds no ca.pem, .*segwatch pki init"):
         pki.load_signing_key(directory / "nowhere")
     (directory / "ca.key").chmod(0o640)
-    with pytest.raises(pki.PkiError, match="can be read by others. Mend it: chmod 600"):
+    with pytest.raises(pki.PkiError, match="can be read by others. Fix it: chmod 600"):
         pki.issue_agent(directory, "dev", "dev-1", NOW)
     (directory / "ca.key").chmod(0o600)
     (directory / "coordinator.signing.key").write_text("nonsense")

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from coordinator.messaging.floods import BYTES_AT_ONCE, CUT_S, MESSAGES_AT_ONCE, MESSAGES_PER_S, Floods
-from coordinator.messaging.receiver import Collector
+from coordinator.messaging.receiver import Receiver
 from wire.mqtt import Link, Message
 
 MANY = int(MESSAGES_AT_ONCE)
@@ -89,15 +89,15 @@ def test_agents_are_taken_in_turn() -> None:
     class StopReading(Exception):  # noqa: N818
         pass
 
-    class Taking(Collector):
+    class Taking(Receiver):
         def take(self, message: Message) -> None:
             taken.append(message.topic.split("/")[3])
             if len(taken) == len(done) == 1001:
                 through.set()
 
-    collector = Taking(*cast("tuple[Any, Any, Any, Any, Any, Any]", (None,) * 6))
+    receiver = Taking(*cast("tuple[Any, Any, Any, Any, Any, Any]", (None,) * 6))
     with pytest.raises(ExceptionGroup):
-        asyncio.run(collector.run(cast("Link", Messages())))
+        asyncio.run(receiver.run(cast("Link", Messages())))
     assert taken[:3] == ["dev-1", "prod-1", "dev-1"]
     assert len(taken) == len(done) == 1001
 
@@ -105,18 +105,18 @@ def test_agents_are_taken_in_turn() -> None:
 def test_a_message_that_raises_is_refused_and_counted_and_ends_nothing() -> None:
     taken: list[bytes] = []
 
-    class Taking(Collector):
+    class Taking(Receiver):
         def take(self, message: Message) -> None:
             if message.payload == b"bad":
                 raise ZeroDivisionError("by \x1b[31m")
             taken.append(message.payload)
 
-    collector = Taking(*cast("tuple[Any, Any, Any, Any, Any, Any]", (None,) * 6))
+    receiver = Taking(*cast("tuple[Any, Any, Any, Any, Any, Any]", (None,) * 6))
     for payload in (b"1", b"bad", b"2", b"bad", b"3"):
-        collector._try(Message("segwatch/v1/dev/dev-1/up/round", payload, False, lambda: None))
+        receiver._try(Message("segwatch/v1/dev/dev-1/up/round", payload, False, lambda: None))
     assert taken == [b"1", b"2", b"3"]
-    assert collector.refusals.count == 2
-    [said] = collector.refusals.newest
-    assert said.startswith("segwatch/v1/dev/dev-1/up/round: a fault of segwatch while it was taken")
+    assert receiver.refusals.count == 2
+    [said] = receiver.refusals.newest
+    assert said.startswith("segwatch/v1/dev/dev-1/up/round: a fault in segwatch while it was taken")
     assert "ZeroDivisionError" in said
     assert said.isprintable()

@@ -72,7 +72,7 @@ def test_a_key_is_learned_from_the_status_and_holds_for_all(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("alter", "words"),
     [
-        (lambda payload: payload[:-1] + bytes([payload[-1] ^ 1]), "unsigned, altered or signed by another key"),
+        (lambda payload: payload[:-1] + bytes([payload[-1] ^ 1]), "unsigned, altered or signed by a key other"),
         (lambda payload: payload[:2] + b"\0" * 64 + payload[66:], "unsigned, altered"),
         (lambda payload: payload[:30], "is not signed"),
         (lambda _: pack_up(Batch(spool="s" * 99, sequence=1, age_s=0.0)), "unsigned, altered"),
@@ -91,11 +91,11 @@ def test_one_agents_words_do_not_pass_for_anothers(tmp_path: Path) -> None:
     estate = Estate(tmp_path)
     mine, theirs = estate.key("prod", "prod-1"), estate.key()
     estate.signers.open(STATUS, signed(theirs, status(theirs)))
-    with pytest.raises(BadMessage, match="signed by another key than that of 'dev-1'"):
+    with pytest.raises(BadMessage, match="signed by a key other than that of 'dev-1'"):
         estate.signers.open(ROUND, signed(mine, DONE))
     with pytest.raises(BadMessage, match="'dev-1' of 'dev' shows the certificate of segwatch://agent/prod/prod-1"):
         estate.signers.open(STATUS, signed(mine, status(mine)))
-    with pytest.raises(BadMessage, match="signed by another key"):
+    with pytest.raises(BadMessage, match="signed by a key other"):
         estate.signers.open(STATUS, signed(mine, status(theirs)))
     assert estate.signers.open(ROUND, signed(theirs, DONE)) == DONE, "a forged status changes nothing"
 
@@ -104,7 +104,7 @@ def test_a_key_that_the_certificate_does_not_vouch_for(tmp_path: Path) -> None:
     estate = Estate(tmp_path)
     key, other = estate.key(), estate.key()
     stolen = status(key, key=other.signing.verify_key.encode())
-    with pytest.raises(BadMessage, match="not of a certificate of this CA"):
+    with pytest.raises(BadMessage, match="not vouched for by a certificate of this CA"):
         estate.signers.open(STATUS, signed(other, stolen))
 
 
@@ -112,14 +112,14 @@ def test_a_key_that_the_certificate_does_not_vouch_for(tmp_path: Path) -> None:
 def test_a_status_that_shows_nonsense(tmp_path: Path, field: str) -> None:
     estate = Estate(tmp_path)
     key = estate.key()
-    with pytest.raises(BadMessage, match="not of a certificate of this CA"):
+    with pytest.raises(BadMessage, match="not vouched for by a certificate of this CA"):
         estate.signers.open(STATUS, signed(key, status(key, **{field: b"nonsense"})))
 
 
 def test_a_certificate_of_another_ca(tmp_path: Path) -> None:
     estate = Estate(tmp_path)
     key = Estate(tmp_path, "other").key()
-    with pytest.raises(BadMessage, match="not of a certificate of this CA"):
+    with pytest.raises(BadMessage, match="not vouched for by a certificate of this CA"):
         estate.signers.open(STATUS, signed(key, status(key)))
 
 
@@ -134,7 +134,7 @@ def test_an_expired_certificate_and_its_successor(tmp_path: Path) -> None:
     renewed = estate.key()
     estate.signers.open(STATUS, signed(renewed, status(renewed)))
     assert estate.signers.open(ROUND, signed(renewed, DONE)) == DONE
-    with pytest.raises(BadMessage, match="signed by another key"):
+    with pytest.raises(BadMessage, match="signed by a key other"):
         estate.signers.open(ROUND, signed(key, DONE))
 
 

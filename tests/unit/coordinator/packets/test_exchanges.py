@@ -19,7 +19,7 @@ from reachability.fold import Region
 from reachability.observation import KeptPacket
 from reachability.ports import PortSet
 from reachability.verdict import Evidence
-from reachability.vocabulary import Declared, Moment, Protocol
+from reachability.vocabulary import Declared, PacketRole, Protocol
 from tests.support.exchanges import BEGAN, CELL, HERE, THERE, back, cell, copy, kept, put
 from tests.support.sample import judged
 
@@ -50,11 +50,11 @@ def test_whatever_the_clocks_say_no_copy_arrives_before_it_was_sent(
     sent, seen, now = [], [], 0.0
     for number, (pause, there, host, home) in enumerate(copies):
         now += pause
-        sent.append(kept(Moment.SENT, now, copy(number), number))
-        seen.append(kept(Moment.ARRIVED, now + there + ahead_ms, copy(number), number))
+        sent.append(kept(PacketRole.SENT, now, copy(number), number))
+        seen.append(kept(PacketRole.ARRIVED, now + there + ahead_ms, copy(number), number))
         if answered:
-            seen.append(kept(Moment.ANSWERED, now + there + host + ahead_ms, back(number)))
-            sent.append(kept(Moment.CAME_BACK, now + there + host + home, back(number), number))
+            seen.append(kept(PacketRole.ANSWERED, now + there + host + ahead_ms, back(number)))
+            sent.append(kept(PacketRole.CAME_BACK, now + there + host + home, back(number), number))
     packets, clocks = timeline(
         Protocol.TCP, Side(SOURCE, "dev-1", BEGAN, sent), Side(WITNESS, "prod-1", BEGAN + 3, seen)
     )
@@ -70,10 +70,10 @@ def test_whatever_the_clocks_say_no_copy_arrives_before_it_was_sent(
 
 
 def test_without_a_copy_that_both_saw_each_side_stays_by_itself() -> None:
-    instead = kept(Moment.INSTEAD, 100.0, back(9), port=0)
+    instead = kept(PacketRole.INSTEAD, 100.0, back(9), port=0)
     packets, clocks = timeline(
         Protocol.TCP,
-        Side(SOURCE, "dev-1", BEGAN, [kept(Moment.SENT, 5.0, copy(0), 0)]),
+        Side(SOURCE, "dev-1", BEGAN, [kept(PacketRole.SENT, 5.0, copy(0), 0)]),
         Side(WITNESS, "prod-1", BEGAN - 2, [instead]),
     )
     assert clocks is None
@@ -86,8 +86,13 @@ def test_without_a_copy_that_both_saw_each_side_stays_by_itself() -> None:
 def test_what_the_kernel_sent_is_laid_over_what_came_without_a_token() -> None:
     packets, clocks = timeline(
         Protocol.TCP,
-        Side(SOURCE, "dev-1", BEGAN, [kept(Moment.SENT, 5.0, copy(0)), kept(Moment.CAME_BACK, 5.4, back(0))]),
-        Side(WITNESS, "prod-1", BEGAN, [kept(Moment.STRANGE, 90.0, copy(0)), kept(Moment.ANSWERED, 90.2, back(0))]),
+        Side(SOURCE, "dev-1", BEGAN, [kept(PacketRole.SENT, 5.0, copy(0)), kept(PacketRole.CAME_BACK, 5.4, back(0))]),
+        Side(
+            WITNESS,
+            "prod-1",
+            BEGAN,
+            [kept(PacketRole.STRANGE, 90.0, copy(0)), kept(PacketRole.ANSWERED, 90.2, back(0))],
+        ),
     )
     assert clocks == {"shift_ms": -84.9, "within_ms": 0.1}
     assert [(p["what"], p["copy"]) for p in packets] == [
@@ -97,8 +102,8 @@ def test_what_the_kernel_sent_is_laid_over_what_came_without_a_token() -> None:
 
 
 def test_a_refusal_is_timed_by_the_copy_that_it_is_about() -> None:
-    sent = [kept(Moment.SENT, float(n), copy(n), n) for n in range(3)]
-    refusal = kept(Moment.CAME_BACK, 5.0, b"\x45", 1)
+    sent = [kept(PacketRole.SENT, float(n), copy(n), n) for n in range(3)]
+    refusal = kept(PacketRole.CAME_BACK, 5.0, b"\x45", 1)
     packets, _ = timeline(Protocol.TCP, Side(SOURCE, "dev-1", BEGAN, [*sent, refusal]), Side(WITNESS, "", BEGAN))
     assert packets[-1]["rtt_ms"] == 4.0
     assert packets[-1]["comment"] == "the answer to copy 2 came back to dev-1, 4.000 ms after it was sent"
@@ -108,15 +113,15 @@ def test_a_cell_has_the_packets_of_its_own_port_and_source_address(store: Store)
     found = put(
         store,
         (
-            kept(Moment.SENT, 1.0, copy(0), 0),
-            kept(Moment.CAME_BACK, 1.4, back(0), 0),
-            kept(Moment.SENT, 2.0, copy(0, 23), 0, port=23),
-            kept(Moment.SENT, 9.0, copy(7), 7, target=3),
+            kept(PacketRole.SENT, 1.0, copy(0), 0),
+            kept(PacketRole.CAME_BACK, 1.4, back(0), 0),
+            kept(PacketRole.SENT, 2.0, copy(0, 23), 0, port=23),
+            kept(PacketRole.SENT, 9.0, copy(7), 7, target=3),
         ),
         (
-            kept(Moment.ARRIVED, 70.0, copy(0), 0),
-            kept(Moment.ANSWERED, 70.1, back(0)),
-            kept(Moment.INSTEAD, 1, b"", port=0),
+            kept(PacketRole.ARRIVED, 70.0, copy(0), 0),
+            kept(PacketRole.ANSWERED, 70.1, back(0)),
+            kept(PacketRole.INSTEAD, 1, b"", port=0),
         ),
     )
     body = found.of_cell(cell(), PortSet.of([22]))
@@ -136,8 +141,8 @@ def test_a_cell_has_the_packets_of_its_own_port_and_source_address(store: Store)
 
 
 def test_where_a_port_has_none_the_nearest_that_looked_alike_stands_for_it(store: Store) -> None:
-    sent = tuple(kept(Moment.SENT, 1.0, copy(0, port), 0, port=port) for port in (10, 40, 90))
-    found = put(store, sent, (kept(Moment.INSTEAD, 7.0, back(9), port=0),))
+    sent = tuple(kept(PacketRole.SENT, 1.0, copy(0, port), 0, port=port) for port in (10, 40, 90))
+    found = put(store, sent, (kept(PacketRole.INSTEAD, 7.0, back(9), port=0),))
     body = found.of_cell(cell("1-50"), PortSet.of([49]))
     assert body is not None
     assert (body["port"], body["exact"], body["clocks"]) == (40, False, None), "90 is nearer to none, and not alike"
@@ -148,7 +153,7 @@ def test_where_a_port_has_none_the_nearest_that_looked_alike_stands_for_it(store
 
 
 def test_icmp_has_one_cell(store: Store) -> None:
-    found = put(store, (kept(Moment.SENT, 1.0, b"\x45", 0, port=0, target=2),))
+    found = put(store, (kept(PacketRole.SENT, 1.0, b"\x45", 0, port=0, target=2),))
     body = found.of_cell(cell(None, Protocol.ICMP), None)
     assert body is not None
     assert (body["port"], body["exact"], len(body["packets"])) == (None, True, 1)
@@ -156,7 +161,7 @@ def test_icmp_has_one_cell(store: Store) -> None:
 
 def test_a_finding_has_the_packets_of_all_its_cells_of_the_rounds_that_showed_it(store: Store) -> None:
     def sent(*ports: int) -> tuple[KeptPacket, ...]:
-        return tuple(kept(Moment.SENT, 1.0, copy(0, port), 0, port=port) for port in ports)
+        return tuple(kept(PacketRole.SENT, 1.0, copy(0, port), 0, port=port) for port in ports)
 
     put(store, sent(20, 21, 80), name="R1")
     put(store, sent(21, 22), name="R2")
@@ -173,7 +178,7 @@ def test_a_finding_has_the_packets_of_all_its_cells_of_the_rounds_that_showed_it
 
 
 def test_an_export_is_bounded(store: Store) -> None:
-    packets = tuple(kept(Moment.SENT, 1.0, copy(0), 0, port=port) for port in range(1, 1001))
+    packets = tuple(kept(PacketRole.SENT, 1.0, copy(0), 0, port=port) for port in range(1, 1001))
     wide = Region(CELL, PortSet.parse("1-1000"))
     finding = Finding(
         id="F-1", kind=Kind.UNEXPECTED_PATH, status=Status.OPEN, source="dev", destination="prod", agents=("dev-1",),

@@ -234,7 +234,7 @@ def test_an_agent_that_says_to_be_another_is_refused(tmp_path: object) -> None:
 
     own = UpTopic("dev", "dev-1", UpChannel.STATUS)
     assert not heard(own, "dev-1", "dev")
-    assert "says to be 'prod-1'" in heard(own, "prod-1", "prod")
+    assert "claims to be 'prod-1'" in heard(own, "prod-1", "prod")
     assert heard(own, "dev-1", "prod")
     assert heard(UpTopic("prod", "dev-1", UpChannel.STATUS), "dev-1", "prod")
     assert "is not in" in heard(UpTopic("dev", "dev-9", UpChannel.STATUS), "dev-9", "dev")

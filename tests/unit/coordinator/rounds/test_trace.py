@@ -144,7 +144,7 @@ def test_a_busy_source_or_destination_is_said_soon(world: Traced) -> None:
 @pytest.mark.parametrize(
     ("reason", "note", "text"),
     [
-        (Reason.NO_ROUTE, "", "dev-1 did not trace 10.30.0.10: it knows no way there"),
+        (Reason.NO_ROUTE, "", "dev-1 did not trace 10.30.0.10: it knows no route there"),
         (
             Reason.NOT_ALLOWED,
             "10.30.0.10 is in no network",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from nacl.signing import SigningKey
 
-from coordinator.messaging.sender import Postman
+from coordinator.messaging.sender import Sender
 from coordinator.rounds.brake import Brake
 from coordinator.rounds.scheduler import Scheduler
 from coordinator.store import StoreError
@@ -75,12 +75,12 @@ def test_a_sequence_is_given_out_only_when_the_disk_knows(world: Coordinator) ->
         async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
             sent.append(topic)
 
-    postman = Postman(Away(), SigningKey.generate(), world.store, lambda _: "dev", lambda _: b"", lambda: NOW)
+    sender = Sender(Away(), SigningKey.generate(), world.store, lambda _: "dev", lambda _: b"", lambda: NOW)
     with world.full_disk():
-        world.runner.run(postman("dev-1", Ack(spool="s", sequence=1)))
-        world.runner.run(postman("dev-1", Ack(spool="s", sequence=1)))
+        world.runner.run(sender("dev-1", Ack(spool="s", sequence=1)))
+        world.runner.run(sender("dev-1", Ack(spool="s", sequence=1)))
     assert sent == []
-    world.runner.run(postman("dev-1", Ack(spool="s", sequence=1)))
+    world.runner.run(sender("dev-1", Ack(spool="s", sequence=1)))
     assert len(sent) == 1
     assert world.store.get("sequence", int, 0) >= int(NOW * 1000)
 
@@ -96,8 +96,8 @@ def test_a_stop_reaches_everybody_on_a_full_disk_and_says_what_a_restart_would_d
         async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
             sent.append(topic)
 
-    postman = Postman(Away(), SigningKey.generate(), world.store, lambda _: "dev", lambda _: b"", lambda: NOW)
-    brake = Brake(world.estate, postman)
+    sender = Sender(Away(), SigningKey.generate(), world.store, lambda _: "dev", lambda _: b"", lambda: NOW)
+    brake = Brake(world.estate, sender)
     with world.full_disk():
         with pytest.raises(StoreError, match="all probing is stopped, but a restart would begin it again: .*written"):
             world.runner.run(brake.stop("enough", "olga"))
@@ -105,9 +105,9 @@ def test_a_stop_reaches_everybody_on_a_full_disk_and_says_what_a_restart_would_d
         with pytest.raises(StoreError):
             brake.resume("olga")
         assert brake.stopped == "enough"
-    assert Brake(world.estate, postman).stopped == ""
+    assert Brake(world.estate, sender).stopped == ""
     world.runner.run(brake.stop("enough", "olga"))
-    assert Brake(world.estate, postman).stopped == "enough"
+    assert Brake(world.estate, sender).stopped == "enough"
 
 
 def test_a_revocation_and_a_renewal_on_a_full_disk_hold_and_are_written_later(world: Coordinator) -> None:

@@ -146,7 +146,7 @@ def test_a_backup_goes_to_a_new_file_and_only_a_sound_one_comes_back(tmp_path: P
     with pytest.raises(StoreError, match="exists already"):
         backup(state, tmp_path / "b")
     spoil_value(tmp_path / "b")
-    with pytest.raises(StoreError, match="is no sound backup: reports, row 7"):
+    with pytest.raises(StoreError, match="is not a sound backup: reports, row 7"):
         restore(tmp_path / "b", state, NOW)
     assert check(state / "store.sqlite").ok
     with pytest.raises(StoreError, match="No such file or directory"):

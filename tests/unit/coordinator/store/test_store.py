@@ -15,7 +15,7 @@ from coordinator.store.spools import TooManyHolesError
 from reachability.finding import Region
 from reachability.observation import KeptPacket, Lookup, RoundSpec, SourceReport, WitnessReport
 from reachability.ports import PortSet
-from reachability.vocabulary import Moment, RoundKind
+from reachability.vocabulary import PacketRole, RoundKind
 from tests.support.sample import Estate
 
 SPEC = RoundSpec(
@@ -139,7 +139,7 @@ def test_gaps_and_holes_and_spools_are_bounded_and_nothing_is_uncounted(
 
 
 def test_what_a_report_kept_comes_back_with_it_until_nothing_stands_on_its_round(store: Store) -> None:
-    kept = (KeptPacket(target=1, what=Moment.SENT, at_ms=1.5, data=b"\x45\0", port=22, copy=0, interface="eth0"),)
+    kept = (KeptPacket(target=1, what=PacketRole.SENT, at_ms=1.5, data=b"\x45\0", port=22, copy=0, interface="eth0"),)
     for name in ("R1", "R2"):
         store.start_round(replace(SPEC, round=name), name, 5.0)
         full = replace(report(name), kept=kept)

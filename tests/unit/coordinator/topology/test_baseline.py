@@ -108,7 +108,10 @@ BAD = [
         ["b.yaml:13:5: duplicate key 'owner'; the first is on line 10: take one out"],
     ),
     (lambda _: "", ["b.yaml:1:1: the file is empty; a baseline is a mapping that begins with 'version: 1'"]),
-    (lambda text: text + "---\n", ["b.yaml:13:1: a second document begins here; a baseline is one: take the rest out"]),
+    (
+        lambda text: text + "---\n",
+        ["b.yaml:13:1: a second document begins here; a baseline is only one: take the rest out"],
+    ),
     (lambda text: text.replace("version: 1", "version: 2"), ["b.yaml:1:10: 'version' is 2; it must be 1"]),
 ]
 

@@ -44,7 +44,7 @@ LAUGHS = "".join(
     f"{key}: &{key} [{','.join(['*' + before] * 9)}]\n" for before, key in zip("abcdefgh", "bcdefghi", strict=True)
 )
 MANY = "more than 100000 values, its aliases written out"
-DEEP = "nested deeper than 32 levels; look for brackets that nobody closes"
+DEEP = "nested deeper than 32 levels; look for brackets that are not closed"
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,6 @@ def test_a_missing_capability_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(socket, "socket", refuse)
     assert "CAP_NET_RAW: it cannot run" in can_run("icmp")[0]
-    assert "by connect only" in can_run("tcp")[0]
+    assert "uses connect only" in can_run("tcp")[0]
     assert can_run("dns") == ()
     assert can_run("ftp") == ("there is no probe kind 'ftp'",)

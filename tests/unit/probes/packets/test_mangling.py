@@ -9,7 +9,7 @@ from probes.packets.mangling import ALTERED, Look, as_code, look, looks, of_code
 from probes.packets.parse import IPV4, IPV6, PACKET_HOST, parse
 from probes.packets.retained import Kept
 from probes.packets.token import token
-from probes.witness.sweep_arrivals import Wide
+from probes.witness.sweep_arrivals import SweepArrivals
 from reachability.vocabulary import Protocol
 from tests.support.sweep_frames import ENDS, FAMILIES, KEY, columns_of, copies, target
 
@@ -53,7 +53,7 @@ def test_one_by_one_and_in_columns(family: int, protocol: Protocol, how: str) ->
     [code], [mss] = looks(columns_of(family, [frame]), np.frombuffer(tok, np.uint8).reshape(1, 8))
     assert of_code(int(code), int(mss)) == wanted
     assert as_code(wanted) == (int(code), int(mss))
-    wide = Wide(target(family, protocol), KEY, Kept(0.0))
-    wide.take(columns_of(family, [frame]))
-    [row] = wide.rows()
+    sweep = SweepArrivals(target(family, protocol), KEY, Kept(0.0))
+    sweep.take(columns_of(family, [frame]))
+    [row] = sweep.rows()
     assert (row.dscp, row.mss, row.altered) == (wanted.dscp, wanted.mss, wanted.altered)

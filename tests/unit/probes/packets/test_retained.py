@@ -20,12 +20,12 @@ from probes.packets.retained import (
     OTHERS,
     SPREAD,
     Kept,
-    Lately,
     Sample,
+    SendTimes,
     spread,
 )
 from reachability.observation import KeptPacket, SourceReport, WitnessReport
-from reachability.vocabulary import Moment, Protocol
+from reachability.vocabulary import PacketRole, Protocol
 from wire.envelope import pack_up, unpack_up
 from wire.messages import Batch
 
@@ -45,10 +45,10 @@ def test_times_count_from_the_rounds_begin_and_bytes_are_cut() -> None:
     kept = Kept(100.0)
     long = packet(at=100.0125)
     long.raw = bytes(range(200))
-    kept.note(7, 22, Moment.SENT, long, 3)
+    kept.note(7, 22, PacketRole.SENT, long, 3)
     [row] = kept.take([(7, 22)])
     assert row == KeptPacket(
-        target=7, port=22, what=Moment.SENT, at_ms=12.5, data=bytes(range(MOST_BYTES)), copy=3, interface="eth0"
+        target=7, port=22, what=PacketRole.SENT, at_ms=12.5, data=bytes(range(MOST_BYTES)), copy=3, interface="eth0"
     )
     assert kept.take([(7, 22)]) == (), "it is given once"
 
@@ -59,8 +59,8 @@ def test_of_a_packet_that_may_be_somebody_elses_only_the_headers_are_kept(
     ends: tuple[str, str], protocol: Protocol
 ) -> None:
     kept, one = Kept(0.0), packet(ends, protocol)
-    kept.note(1, 22, Moment.STRANGE, one, ours=False)
-    kept.note(1, 23, Moment.ARRIVED, one)
+    kept.note(1, 22, PacketRole.STRANGE, one, ours=False)
+    kept.note(1, 23, PacketRole.ARRIVED, one)
     headers, whole = kept.take_some()
     start = 20 if ends is V4 else 40
     assert len(headers.data) == start + (40 if protocol is Protocol.TCP else 8)
@@ -71,8 +71,8 @@ def test_of_a_packet_that_may_be_somebody_elses_only_the_headers_are_kept(
 def test_a_cell_keeps_its_first_packets_and_the_newest() -> None:
     kept = Kept(0.0)
     for copy in range(40):
-        kept.note(1, 22, Moment.SENT, packet(tok=copy.to_bytes(8)), copy)
-    kept.note(1, 22, Moment.CAME_BACK, packet(tok=b"\xff" * 8), 39)
+        kept.note(1, 22, PacketRole.SENT, packet(tok=copy.to_bytes(8)), copy)
+    kept.note(1, 22, PacketRole.CAME_BACK, packet(tok=b"\xff" * 8), 39)
     rows = kept.take([(1, 22)])
     assert [row.copy for row in rows] == [0, 1, 2, 3, 4, 39, 39]
     assert len(rows) == CELL_PACKETS + 1
@@ -81,17 +81,17 @@ def test_a_cell_keeps_its_first_packets_and_the_newest() -> None:
 def test_a_bridge_that_shows_a_packet_again_adds_nothing() -> None:
     kept, once = Kept(0.0), packet()
     for interface in ("eth0", "br0"):
-        kept.note(1, 22, Moment.ARRIVED, replace(once, interface=interface), 0)
+        kept.note(1, 22, PacketRole.ARRIVED, replace(once, interface=interface), 0)
     assert [row.interface for row in kept.take_some()] == ["eth0"]
 
 
 def test_what_shows_that_the_capture_works_is_kept_however_much_else_there_is() -> None:
     kept = Kept(0.0)
     for port in range(3 * MOST_CELLS):
-        kept.note(1, port, Moment.ARRIVED, packet(), 0)
-    kept.note(2, 0, Moment.INSTEAD, packet(), ours=False)
+        kept.note(1, port, PacketRole.ARRIVED, packet(), 0)
+    kept.note(2, 0, PacketRole.INSTEAD, packet(), ours=False)
     rows = kept.take_some()
-    assert [row.what for row in rows].count(Moment.INSTEAD) == 1
+    assert [row.what for row in rows].count(PacketRole.INSTEAD) == 1
     assert len(rows) <= MOST_CELLS + 1
 
 
@@ -121,15 +121,15 @@ def test_a_sample_takes_the_first_that_show_something_and_stays_with_them(count:
 
 
 def test_when_a_copy_left_is_known_for_a_while() -> None:
-    lately, one, other = Lately(), object(), object()
-    lately.add(one, 0, np.array([5, 9], np.int32), np.array([1.5, 2.5]))
-    lately.add(one, 1, np.array([9], np.int32), np.array([3.5]))
-    assert [lately.find(one, 0, 9), lately.find(one, 1, 9), lately.find(one, 0, 5)] == [2.5, 3.5, 1.5]
-    assert (lately.find(other, 0, 9), lately.find(one, 2, 9), lately.find(one, 1, 5)) == (None, None, None)
+    times, one, other = SendTimes(), object(), object()
+    times.add(one, 0, np.array([5, 9], np.int32), np.array([1.5, 2.5]))
+    times.add(one, 1, np.array([9], np.int32), np.array([3.5]))
+    assert [times.find(one, 0, 9), times.find(one, 1, 9), times.find(one, 0, 5)] == [2.5, 3.5, 1.5]
+    assert (times.find(other, 0, 9), times.find(one, 2, 9), times.find(one, 1, 5)) == (None, None, None)
     for _ in range(BATCHES - 1):
-        lately.add(other, 0, np.array([9], np.int32), np.array([9.5]))
-    assert lately.find(one, 0, 9) is None, "that was long ago"
-    assert lately.find(one, 1, 9) == 3.5
+        times.add(other, 0, np.array([9], np.int32), np.array([9.5]))
+    assert times.find(one, 0, 9) is None, "that was long ago"
+    assert times.find(one, 1, 9) == 3.5
 
 
 def test_each_kind_of_answer_has_a_room_of_its_own() -> None:
@@ -147,11 +147,11 @@ def test_the_largest_report_still_travels() -> None:
     silent = [(target, port) for target in range(100, 116) for port in range(1, 1001)]
     for target, port in (*kept.choose(cells), *kept.choose(silent), *kept.choose([(t + 50, p) for t, p in cells])):
         for copy in range(8):
-            for what in (Moment.SENT, Moment.CAME_BACK):
+            for what in (PacketRole.SENT, PacketRole.CAME_BACK):
                 data = chance.randbytes(MOST_BYTES)
                 kept.add(target, port, what, at=chance.random(), data=data, interface="eth0", copy=copy)
-                back.add(target, port, Moment.ARRIVED, at=1.0, data=data, interface="eth0", copy=copy)
-                back.add(target, port, Moment.STRANGE, at=1.0, data=data[::-1], interface="eth0", copy=copy)
+                back.add(target, port, PacketRole.ARRIVED, at=1.0, data=data, interface="eth0", copy=copy)
+                back.add(target, port, PacketRole.STRANGE, at=1.0, data=data[::-1], interface="eth0", copy=copy)
     source = SourceReport(round="R", agent="dev-1", kept=kept.take(kept.choose(cells, silent)))
     witness = WitnessReport(round="R", agent="prod-1", kept=back.take_some())
     assert len(source.kept) == 2 * MOST_CELLS * 2 * CELL_PACKETS

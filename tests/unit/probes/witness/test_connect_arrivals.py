@@ -12,7 +12,7 @@ from probes.packets.port_arrays import WINDOWS, window_of
 from probes.packets.token import CONNECT_COPIES, connect_ports
 from probes.witness.arrivals import Arrivals
 from probes.witness.connect_arrivals import MOST
-from probes.witness.sweep_reader import Swept
+from probes.witness.sweep_reader import SweepReader
 from reachability.observation import Untokened
 from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, RoundKind
@@ -41,15 +41,15 @@ def answered(family: int, ports: list[int]) -> Columns:
     return columns_of(family, [template.build(port, keyed(port), NOT_A_TOKEN) for port in ports], PACKET_OUTGOING)
 
 
-def armed(family: int, protocol: Protocol = Protocol.TCP) -> tuple[Arrivals, Swept]:
+def armed(family: int, protocol: Protocol = Protocol.TCP) -> tuple[Arrivals, SweepReader]:
     arm = Arm(
         round="r", key=KEY, kind=RoundKind.NORMAL, source="dev-1", targets=(target(family, protocol, PORTS),),
         networks=("10.30.0.0/24", "fd00:30::/64"),
     )  # fmt: skip
     arrivals = Arrivals(arm, 0.0, frozenset())
-    swept = Swept(lambda *_: None)
-    swept.watch({(ENDS[family][1], protocol): [arrivals]})
-    return arrivals, swept
+    reader = SweepReader(lambda *_: None)
+    reader.watch({(ENDS[family][1], protocol): [arrivals]})
+    return arrivals, reader
 
 
 def union(rows: list[Untokened]) -> PortSet:
@@ -58,10 +58,10 @@ def union(rows: list[Untokened]) -> PortSet:
 
 @FAMILIES
 def test_what_arrives_is_a_row_a_source_port(family: int) -> None:
-    arrivals, swept = armed(family)
+    arrivals, reader = armed(family)
     ports = list(PORTS)
-    assert swept.read(batch(family, syns(family, ports))).all()
-    swept.read(answered(family, [5, 6, 1000]).batch)
+    assert reader.read(batch(family, syns(family, ports))).all()
+    reader.read(answered(family, [5, 6, 1000]).batch)
     rows = arrivals.untokened()
     assert {(row.ports, row.answered, row.source_port) for row in rows} == {
         ("1-4,7-300,65535", False, keyed(1)),
@@ -74,50 +74,50 @@ def test_what_arrives_is_a_row_a_source_port(family: int) -> None:
 
 @FAMILIES
 def test_each_copy_has_a_port_of_its_own(family: int) -> None:
-    arrivals, swept = armed(family)
+    arrivals, reader = armed(family)
     for copy in range(CONNECT_COPIES):
-        assert swept.read(batch(family, syns(family, [1, 2, 3], copy=copy))).all()
+        assert reader.read(batch(family, syns(family, [1, 2, 3], copy=copy))).all()
     assert {row.source_port for row in arrivals.untokened()} == {keyed(1, copy) for copy in range(CONNECT_COPIES)}
 
 
 def test_other_packets_are_left() -> None:
-    _, swept = armed(4)
+    _, reader = armed(4)
     foreign = syns(4, [1, 2], sport=40000)
     elsewhere = syns(4, [5000])  # a port that is not probed
     wrong_window = syns(4, [1], sport=keyed(61500))
-    assert not swept.read(batch(4, [*foreign, *elsewhere, *wrong_window])).any()
-    assert swept.read(batch(4, [*foreign, *syns(4, [1])])).tolist() == [False, False, True]
+    assert not reader.read(batch(4, [*foreign, *elsewhere, *wrong_window])).any()
+    assert reader.read(batch(4, [*foreign, *syns(4, [1])])).tolist() == [False, False, True]
 
 
 def test_a_token_counts_before_a_source_port() -> None:
-    arrivals, swept = armed(4)
-    assert swept.read(batch(4, copies(4, Protocol.TCP, [1, 2], 0, sport=keyed(1)))).all()
+    arrivals, reader = armed(4)
+    assert reader.read(batch(4, copies(4, Protocol.TCP, [1, 2], 0, sport=keyed(1)))).all()
     assert not arrivals.untokened()
     assert [row.ports for row in arrivals.rows()] == ["1-2"]
 
 
 def test_datagrams_are_known_by_their_token_alone() -> None:
-    arrivals, swept = armed(4, Protocol.UDP)
+    arrivals, reader = armed(4, Protocol.UDP)
     here, there = ENDS[4]
     frame = Template(here, there, Protocol.UDP).build(keyed(1), 1, NOT_A_TOKEN)
-    assert not swept.read(batch(4, [frame])).any()
+    assert not reader.read(batch(4, [frame])).any()
     assert not arrivals.untokened()
 
 
 def test_so_many_sources_and_no_more() -> None:
-    arrivals, swept = armed(4)
+    arrivals, reader = armed(4)
     frames = [frame for n in range(MOST + 9) for frame in syns(4, [7], source=f"10.10.{n >> 8}.{n & 255}")]
-    assert np.count_nonzero(swept.read(batch(4, frames))) == MOST
+    assert np.count_nonzero(reader.read(batch(4, frames))) == MOST
     assert len(arrivals.untokened()) == MOST
 
 
 @pytest.mark.parametrize("after", ["closed", "forgotten"])
 def test_after_its_report_a_round_takes_no_more(after: str) -> None:
-    arrivals, swept = armed(4)
-    swept.read(batch(4, syns(4, [1])))
+    arrivals, reader = armed(4)
+    reader.read(batch(4, syns(4, [1])))
     if after == "closed":
         arrivals.closed = True
-        assert not swept.read(batch(4, syns(4, [2]))).any()
+        assert not reader.read(batch(4, syns(4, [2]))).any()
         assert union(list(arrivals.untokened())) == PortSet.of([1])
     else:
         arrivals.forget_flows()

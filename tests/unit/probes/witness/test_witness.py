@@ -120,7 +120,7 @@ def test_a_sweep_full_of_strange_packets_does_not_hide_another_rounds() -> None:
         for one in strange:
             witness.packet(one)
         frame = Template(SOURCE, HERE, Protocol.TCP).build(40_000, PORT, token(OTHER_KEY, HERE, Protocol.TCP, PORT, 0))
-        used.append(bool(witness.swept.read(batch(4, [frame]))[0]))
+        used.append(bool(witness.sweep_reader.read(batch(4, [frame]))[0]))
         if not used[-1]:
             witness.packet(tokened)
 
@@ -182,7 +182,7 @@ def test_a_swept_endpoint_probed_from_two_addresses_of_one_agent_is_two_targets(
 
     def feed(witness: Witness) -> None:
         frames = [copy(sources[0], 22), copy(sources[1], 80), copy("192.0.2.7", 443)]
-        assert witness.swept.read(batch(4, frames)).all()
+        assert witness.sweep_reader.read(batch(4, frames)).all()
 
     [report] = witness_of(feed, both)
     seen = {(row.target, port) for row in report.arrivals for port in PortSet.parse(row.ports)}

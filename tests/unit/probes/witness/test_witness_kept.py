@@ -8,7 +8,7 @@ from probes.packets.parse import Packet
 from probes.packets.token import token
 from probes.witness.witness import Witness
 from reachability.observation import WitnessReport
-from reachability.vocabulary import Moment, Protocol
+from reachability.vocabulary import PacketRole, Protocol
 from tests.support.witness import ECHO_REPLY, HERE, KEY, OTHER, PORT, SOURCE, arm, packet, witness_of
 
 
@@ -28,19 +28,19 @@ def test_what_arrived_is_kept_with_what_the_host_answered_and_a_refusal_of_it(pr
             witness.packet(one)
 
     [report] = witness_of(feed, arm("R1", KEY, "dev-1", protocol))
-    cell = [row for row in report.kept if row.what is not Moment.INSTEAD]
+    cell = [row for row in report.kept if row.what is not PacketRole.INSTEAD]
     assert [(row.what, row.copy, row.data) for row in cell] == [
-        (Moment.ARRIVED, 2, mine.raw),
-        (Moment.STRANGE, None, strange.raw[: 60 if protocol is Protocol.TCP else 28]),
-        (Moment.ANSWERED, 2, answer.raw),
-        (Moment.ANSWERED, 2, b"refused"),
+        (PacketRole.ARRIVED, 2, mine.raw),
+        (PacketRole.STRANGE, None, strange.raw[: 60 if protocol is Protocol.TCP else 28]),
+        (PacketRole.ANSWERED, 2, answer.raw),
+        (PacketRole.ANSWERED, 2, b"refused"),
     ]
     assert {(row.target, row.port) for row in cell} == {(1, PORT)}
 
 
 def test_a_witness_that_saw_nothing_says_how_it_listened_and_what_it_saw_instead() -> None:
     [report] = witness_of(lambda _: None, arm("R1", KEY, "dev-1"))
-    assert [(row.what, row.data) for row in report.kept] == [(Moment.INSTEAD, ECHO_REPLY.raw[:28])]
+    assert [(row.what, row.data) for row in report.kept] == [(PacketRole.INSTEAD, ECHO_REPLY.raw[:28])]
     assert report.armed_ms > 0
     assert report.listened_s > report.armed_ms / 1000
 
@@ -55,4 +55,4 @@ def test_a_late_copy_is_kept_with_the_correction() -> None:
 
     witness_of(lambda _: None, arm("R1", KEY, "dev-1"), then=after)
     [correction] = corrections
-    assert [(row.what, row.data) for row in correction.kept] == [(Moment.ARRIVED, late.raw)]
+    assert [(row.what, row.data) for row in correction.kept] == [(PacketRole.ARRIVED, late.raw)]
