@@ -5,6 +5,7 @@
 #   make lab    tests/lab: every row, rule and fault on real packets; one that fails is tried once more, alone
 # make soak   the long proof: twenty seeds of the random firewall and every fault
 # make steady unit five times and lab once while two busy loops take both cores; nothing is tried again
+# make golden what is made of the observations that tests/golden keeps, written anew: its diff is the review
 # make mutants  a fault put into the verdict, the loss rule, the fold, the store and so on, one at a time: a unit test must see each
 # make compose-test  docker-compose.test.yml and its tests: a leak found, closed, a target stopped; no registry needed
 # make lock   the lock files, anew
@@ -24,7 +25,7 @@ PYTEST  := $(PY) -m pytest -p no:cacheprovider --dist worksteal --durations 10
 LOCK    := .stamps/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header --upgrade
 FUZZ_RUNS ?= 10500000
 
-.PHONY: demo test lint unit lab soak steady mutants compose-test lock oldest newest chaos bench fuzz clean
+.PHONY: demo test lint unit lab soak steady golden mutants compose-test lock oldest newest chaos bench fuzz clean
 .DELETE_ON_ERROR:
 
 demo: .stamps/demo-apt .stamps/venv
@@ -51,6 +52,9 @@ soak: .stamps/test-apt .stamps/dev
 
 steady: .stamps/test-apt .stamps/dev
 	tests/steady $(PY)
+
+golden: .stamps/dev
+	$(PY) -m tests.golden
 
 mutants: .stamps/dev .stamps/pyyaml .stamps/test-apt
 	@$(PY) -m tests.mutants

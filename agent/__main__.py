@@ -13,7 +13,7 @@ from agent.journal import open_log
 from agent.lock import held
 from agent.privileges import settle
 from agent.spool_schema import SpoolError
-from wire.privileges import close_inherited
+from wire.process.privileges import close_inherited
 
 USAGE = 2
 

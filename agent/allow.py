@@ -32,7 +32,7 @@ class AllowList:
             return f"'{address}' is not an address"
         # The kernel would send IPv4, past the rules for that.
         if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
-            return f"{address} is an IPv4 address in IPv6's clothes"
+            return f"{address} is an IPv4-mapped IPv6 address"
         broadcast = isinstance(parsed, IPv4Address) and parsed == IPv4Address(0xFFFFFFFF)
         if parsed.is_multicast or parsed.is_unspecified or broadcast:
             return f"{address} is not one host's address"

@@ -23,7 +23,7 @@ def read_bundle(path: Path) -> dict[str, bytes]:
             return _members(path, tar)
     except OSError as error:
         raise BundleError(f"{path}: {error.strerror or error}") from error
-    # What tarfile makes of bad extended headers besides: numbers that are none, headers before headers without end.
+    # What tarfile makes of bad extended headers besides: numbers that are not numbers, endless chains of headers.
     except (tarfile.TarError, ValueError, LookupError, OverflowError, RecursionError) as error:
         raise BundleError(f"{path} is not a bundle: {error}. Make one: segwatch pki agent NAME … --out FILE") from error
 
@@ -33,7 +33,7 @@ def _members(path: Path, tar: tarfile.TarFile) -> dict[str, bytes]:
     left = MOST_BYTES
     for member in tar:
         if not member.isreg() or member.issparse() or member.name not in MEMBERS or member.name in files:
-            raise BundleError(f"{path} holds {member.name!r}, which is no file of a bundle: nothing was unpacked")
+            raise BundleError(f"{path} holds {member.name!r}, which is not a file of a bundle: nothing was unpacked")
         left -= member.size
         if left < 0:
             raise BundleError(f"{path} holds more than {MOST_BYTES} bytes")

@@ -1,8 +1,8 @@
-"""Whether an order is new: it must repeat a challenge that this agent has lately put into its status, and come in order.
+"""Whether an order is new: it must repeat a challenge that this agent has recently put into its status, and come in order.
 
 No clock is trusted. A challenge is random, made by this process: what repeats it was signed after it was made, so that an
 order from before a restart, one that was held back and one that is played again are told from a new one by this process's
-own steady clock, without a file. Since nobody can guess the next challenge, no order can be had in advance.
+own steady clock, without a file. Since nobody can guess the next challenge, no order can be signed in advance.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from wire.signing import LIFETIME_S, Letter, Refused, Replayed, channel_of
+from wire.signing import LIFETIME_S, Refused, Replayed, SignedOrder, channel_of
 from wire.topics import DownChannel
 
 RENEW_S = 10.0  # a status that is said sooner repeats the last one
-SLACK_S = 65.0  # an agent that says nothing for so long is lost to its coordinator, which sends it nothing
+SLACK_S = 65.0  # an agent that says nothing for this long is lost to its coordinator, which sends it nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +48,25 @@ class Challenges:
             self._asked[self._last] = _Challenge(self._number, now)
         return self._last
 
-    def take(self, letter: Letter) -> None:
-        """Refused unless the letter is new; it is not taken a second time."""
-        if not letter.echo:
+    def take(self, order: SignedOrder) -> None:
+        """Refused unless the order is new; none is taken a second time."""
+        if not order.echo:
             raise Refused("a message repeats no challenge of this agent: the coordinator is older. Upgrade it")
-        challenge = self._asked.get(letter.echo)
+        challenge = self._asked.get(order.echo)
         if challenge is None:
             raise Replayed(
-                "a message repeats nothing that this agent has lately asked: it was held back, or is from another start"
+                "a message repeats nothing that this agent has recently asked: it was held back, or is from another start"
             )
         # By its own steady clock it is this old at most: that is all that can be known of its age.
-        age_s, lifetime_s = self._clock() - challenge.asked, min(letter.expires - letter.issued, LIFETIME_S)
+        age_s, lifetime_s = self._clock() - challenge.asked, min(order.expires - order.issued, LIFETIME_S)
         if not age_s <= lifetime_s + SLACK_S:
             raise Refused(f"a message has expired: it was for {lifetime_s:.0f} s and came up to {age_s:.0f} s late")
-        channel = channel_of(letter.body)
-        place = (challenge.number, letter.sequence)
+        channel = channel_of(order.body)
+        place = (challenge.number, order.sequence)
         taken = self._taken.get(channel, (0, 0))
         if place <= taken:
             raise Replayed(
-                f"a message was replayed, or overtaken by a newer one: sequence {letter.sequence}, {taken[1]} was taken"
+                f"a message was replayed, or overtaken by a newer one: sequence {order.sequence}, {taken[1]} was taken"
             )
         self._taken[channel] = place
 

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Callable, Sequence
 
 from agent.journal import Log
-from probes.childwire import Configure, FromChild, ToChild, Unframer, frame
+from probes.child.protocol import Configure, FromChild, ToChild, Unframer, frame
 from wire.messages import Stop
-from wire.privileges import Capability, hand_on, mask
+from wire.process.privileges import Capability, hand_on, mask
 
 IDLE_S = 8.0  # after its last round; late arrivals are watched for 5 s of it
 END_S = 1.0
@@ -67,7 +67,7 @@ class PacketChild:
             self._touch()
 
     def stop_within(self, seconds: float) -> None:
-        """Kill it after so long, whatever it does; an order to stop gives it the chance to end in good order."""
+        """Kill it after this long, whatever it does; an order to stop gives it the chance to end in good order."""
         if self.pid:
             self._kill_at = asyncio.get_running_loop().time() + seconds
             self._changed.set()

@@ -7,7 +7,6 @@ daemon reads it without YAML.
 from __future__ import annotations
 
 import ipaddress
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import msgspec
 from reachability.blackout import Cron, zone
 from reachability.topology import Blackout
 from wire.dial import Broker, parse_url
-from wire.keyfiles import Exposed, check_directory, check_key
+from wire.keyfiles import Exposed, check_directory, check_key, write_private
 from wire.signing import read_verify_key
 from wire.topics import NAME
 
@@ -70,7 +69,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 def check(config: AgentConfig) -> list[str]:
     """Everything that is wrong with the values, in words; empty when nothing is."""
     problems = [
-        f"{key}: '{value}' is not a name (a small letter, then letters, digits and dashes)"
+        f"{key}: '{value}' is not a name (a lower-case letter, then letters, digits and dashes)"
         for key, value in (("name", config.name), ("environment", config.environment))
         if not NAME.match(value)
     ]
@@ -140,11 +139,7 @@ def broker_of(config: AgentConfig, state_dir: Path) -> Broker:
 
 def save(config: AgentConfig, state_dir: Path) -> None:
     """Leave it for the daemon."""
-    temporary = state_dir / f".{FILE}.{os.getpid()}"
-    temporary.unlink(missing_ok=True)  # root writes here, where the agent's own user could have put a link
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(config), indent=1))
-    temporary.replace(state_dir / FILE)
+    write_private(state_dir / FILE, msgspec.json.format(msgspec.json.encode(config), indent=1))
 
 
 def _tried(where: str, parse: Callable[[str], object], text: str) -> list[str]:

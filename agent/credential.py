@@ -31,7 +31,7 @@ class CredentialError(Exception):
 
 
 def look(config: AgentConfig, state_dir: Path) -> Held:
-    """The certificate that the agent connects with; CredentialError when it does not read."""
+    """The certificate that the agent connects with; CredentialError when it cannot be read."""
     path, _ = credential(config, state_dir)
     return _held(_read(path.read_bytes(), str(path)))
 
@@ -60,7 +60,7 @@ def take(config: AgentConfig, state_dir: Path, pem: bytes) -> Held:
     key = serialization.load_pem_private_key(key_pem, password=None)
     ca = x509.load_pem_x509_certificate((state_dir / config.credentials.ca).read_bytes())
     if certificate.public_key() != key.public_key():
-        raise CredentialError("the certificate is for another key than the one that was made for it")
+        raise CredentialError("the certificate is not for the key that was made for it")
     try:
         certificate.verify_directly_issued_by(ca)
     except (InvalidSignature, ValueError, TypeError) as error:
@@ -80,7 +80,7 @@ def _read(pem: bytes, what: str) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(pem)
     except ValueError as error:
-        raise CredentialError(f"{what} does not read: {error}") from error
+        raise CredentialError(f"{what} cannot be read: {error}") from error
 
 
 def _held(certificate: x509.Certificate) -> Held:

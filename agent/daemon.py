@@ -29,13 +29,13 @@ from agent.renewal import Renewal, in_child, switching, try_out
 from agent.rounds import Rounds
 from agent.spool import Spool
 from agent.upkey import Signer
-from probes.childwire import ChildArmed, Configure, FromChild, Ready, SourceDone, WitnessDone
+from probes.child.protocol import ChildArmed, Configure, FromChild, Ready, SourceDone, WitnessDone
 from wire.dial import parse_url
 from wire.envelope import BadMessage, pack_up
 from wire.messages import VERSION, Ack, Arm, Close, Go, Plan, Renewed, Resolve, Status, Stop, Up
 from wire.mqtt import Link, Message, NotConnected, Will
 from wire.refusals import Refusals
-from wire.signing import Letter, Refused, Replayed, open_down, read_verify_key
+from wire.signing import Refused, Replayed, SignedOrder, open_down, read_verify_key
 from wire.topics import UpChannel, all_down, up
 
 STATUS_S = 20.0
@@ -43,7 +43,7 @@ GOODBYE_S = 0.5
 
 
 class Daemon:
-    """One agent. `run` returns after `stop`; what it cannot live without raises."""
+    """One agent. `run` returns after `stop`; what it cannot do without raises."""
 
     def __init__(
         self,
@@ -133,32 +133,32 @@ class Daemon:
                 self._take(message, group)
             except Exception as error:  # noqa: BLE001 - one order that cannot be obeyed must not end the agent
                 self._log.exception("an order is refused")
-                self._refuse(f"a fault of segwatch while it was obeyed, please report it: {type(error).__name__}")
+                self._refuse(f"a fault in segwatch while it was obeyed, please report it: {type(error).__name__}")
             message.done()
 
     def _take(self, message: Message, group: asyncio.TaskGroup) -> None:
         """Check a message that came down and do what it says; the broker that brought it is not trusted."""
         try:
-            letter = open_down(self._key, message.payload, agent=self._config.name)
+            order = open_down(self._key, message.payload, agent=self._config.name)
         except BadMessage as error:
             self._refuse(str(error))
             return
         try:
-            self._challenges.take(letter)
+            self._challenges.take(order)
         except Refused as error:
             # A broker may send an acknowledgement again, and a newer one covers it.
-            if not (isinstance(error, Replayed) and isinstance(letter.body, Ack)):
+            if not (isinstance(error, Replayed) and isinstance(order.body, Ack)):
                 self._refuse(str(error))
             return
-        self._obey(letter, group)
+        self._obey(order, group)
 
-    def _obey(self, letter: Letter, group: asyncio.TaskGroup) -> None:
-        body = letter.body
+    def _obey(self, order: SignedOrder, group: asyncio.TaskGroup) -> None:
+        body = order.body
         match body:
             case Plan():
                 self._rate = min(body.rate_pps, self._config.rate_pps)
                 self._flows = min(body.flows, self._config.flows or body.flows)
-                offset.record(self._state_dir, time.time() - letter.issued, time.time())
+                offset.record(self._state_dir, time.time() - order.issued, time.time())
             case Ack():
                 self._acknowledged(body)
             case Resolve():
@@ -249,11 +249,11 @@ class Daemon:
         await self._link.publish(self._topics[UpChannel.STATUS], self._pack(status), retain=True)
 
     def _will(self) -> Will:
-        """For a new connection, by a certificate that may be another than the last one's."""
+        """For a new connection, by a certificate that may not be the last one's."""
         try:
             self._signer.renew()
         except ConfigError as error:
-            self._log.error("the key of before goes on signing", problem=str(error))
+            self._log.error("the previous key goes on signing", problem=str(error))
         return Will(self._topics[UpChannel.STATUS], self._pack(self._status(online=False)))
 
     def _pack(self, message: Up | Status) -> bytes:

@@ -1,10 +1,10 @@
-"""The daemon's log, on stderr: a line an event, JSON for machines or plain for a terminal."""
+"""The daemon's log, on stderr: one line per event, JSON for machines or plain for a terminal."""
 
 from __future__ import annotations
 
 import sys
 
-from wire.slim import without
+from wire.process.slim import without
 
 # structlog's console renderer imports rich when it is installed: 10 MiB that an idle agent must not hold.
 with without("rich"):

@@ -1,7 +1,7 @@
 """Reports that could not be spooled, counted where a full disk cannot stop it.
 
 SQLite needs room to write anything. This file is made at its full size beforehand and overwritten in place, in two
-slots by turns, so that one of them is whole at any moment.
+slots in turn, so that one of them is whole at any moment.
 """
 
 from __future__ import annotations

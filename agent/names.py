@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from reachability.observation import Lookup
-from wire.blocking import in_thread
 from wire.messages import Resolve, Resolved
+from wire.process.blocking import in_thread
 
 NAME_S = 3.0
 MOST_NAMES = 256

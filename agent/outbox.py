@@ -19,7 +19,7 @@ from wire.mqtt import NotConnected
 
 FIRST_RESEND_S, MOST_RESEND_S = 5.0, 60.0
 LOOK_S = 60.0  # at the latest
-BATCHES_PER_S, AT_ONCE = 100.0, 256.0  # half of what the coordinator takes for a flood (`coordinator.floods`)
+BATCHES_PER_S, AT_ONCE = 100.0, 256.0  # half of what the coordinator takes for a flood (`coordinator.messaging.floods`)
 
 
 class Publisher(Protocol):
@@ -123,7 +123,7 @@ class Outbox:
         return max(next_due - self._clock(), 0.05)
 
     def _must_wait(self) -> float:
-        """Take leave to send one batch; how many seconds until there is any, 0 when it is given."""
+        """Ask leave to send one batch; how many seconds until there is any, 0 when it is given."""
         now = self._clock()
         self._left = min(AT_ONCE, self._left + max(0.0, now - self._left_at) * BATCHES_PER_S)
         self._left_at = now

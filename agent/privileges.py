@@ -16,7 +16,7 @@ from pathlib import Path
 
 from agent.childproc import FOR_CHILD
 from agent.config import ConfigError
-from wire.privileges import bound, give_up, harden, keep_over_user_change
+from wire.process.privileges import bound, give_up, harden, keep_over_user_change
 
 OWN_USER = "segwatch"
 MOST_PROCESSES = 512  # threads count, and other agents of the same user
@@ -41,7 +41,7 @@ def settle(user: str, state_dir: Path) -> tuple[str, ...]:
 
 
 def _whom(user: str) -> tuple[pwd.struct_passwd | None, str]:
-    """Whom to change to, None to stay; why not, in words, where somebody may wonder."""
+    """The user to change to, None to stay; why not, in words, where somebody may wonder."""
     here = os.geteuid()
     try:
         entry = pwd.getpwnam(user or OWN_USER)

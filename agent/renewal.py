@@ -58,7 +58,7 @@ class Renewal:
 
     `child` runs `agent.credential` and returns what it prints, or raises RenewalError. `ask` sends a request up, `answer`
     takes what comes of it. `try_out` connects with a certificate and says in words why it could not. `switch` goes over
-    to one within so many seconds; `changed` is called when `held` is another.
+    to one within this many seconds; `changed` is called when `held` is another.
     """
 
     def __init__(

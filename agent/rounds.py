@@ -12,7 +12,7 @@ from typing import Protocol, assert_never
 import msgspec
 
 from agent.allow import AllowList
-from probes.childwire import ChildArmed, SourceDone, ToChild, WitnessDone
+from probes.child.protocol import ChildArmed, SourceDone, ToChild, WitnessDone
 from reachability.observation import Observation, SourceReport, Target, WitnessHealth, WitnessReport
 from reachability.topology import is_address
 from reachability.vocabulary import Reason, State
@@ -33,7 +33,7 @@ class Child(Protocol):
         """Whether it is needed."""
 
     def stop_within(self, seconds: float) -> None:
-        """Kill it after so long."""
+        """Kill it after this long."""
 
 
 @dataclass(slots=True)

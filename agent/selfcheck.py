@@ -14,8 +14,8 @@ import msgspec
 from agent.childproc import COMMAND, FOR_CHILD, READ_BYTES
 from agent.config import ConfigError
 from agent.privileges import settle
-from probes.childwire import Configure, FromChild, Ready, Unframer, frame
-from wire.privileges import Held, close_inherited, hand_on, is_dumpable
+from probes.child.protocol import Configure, FromChild, Ready, Unframer, frame
+from wire.process.privileges import Held, close_inherited, hand_on, is_dumpable
 
 
 class Sandbox(msgspec.Struct, frozen=True, kw_only=True):

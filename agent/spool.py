@@ -1,7 +1,7 @@
 """Batches that the coordinator's store does not hold yet, in SQLite under (spool id, sequence).
 
 A batch is deleted when the coordinator's cumulative `Ack` covers it, never because the broker took it. The spool id is
-random, made with the file; the sequence goes on over restarts. Bounded in bytes and in age: what goes beyond folds into
+random, made with the file; the sequence goes on across restarts. Bounded in bytes and in age: what goes beyond folds into
 a gap, which has the sequences of what it stands for and is sent and acknowledged like a batch. What a full disk does
 not take gets sequences, and its gap, once it can be written.
 """
@@ -65,7 +65,7 @@ class Spool:
         except (sqlite3.Error, OSError) as error:
             what = "Free space there, and start again" if _is_full(error) else "Move it away to start a new one"
             tail = "" if _is_full(error) else "; what it held is lost"
-            raise SpoolError(f"the spool {path} does not open: {error}. {what}{tail}") from error
+            raise SpoolError(f"the spool {path} cannot be opened: {error}. {what}{tail}") from error
 
     def close(self) -> None:
         """Let go of the file."""
@@ -93,7 +93,7 @@ class Spool:
         return cursor.lastrowid
 
     def lose(self, why: str) -> None:
-        """Count a report that could not be put, on disk even where the disk is full: it is in the gap of later."""
+        """Count a report that could not be put, on disk even where the disk is full: it is in a later gap."""
         self._losses.add(self._clock.now(), why, in_gaps=self._in_gaps())
         with contextlib.suppress(sqlite3.Error):
             self.tidy()

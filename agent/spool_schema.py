@@ -28,7 +28,7 @@ class SpoolError(Exception):
 
 
 def migrate(db: sqlite3.Connection) -> None:
-    """Bring a file forward, a version a transaction; SpoolError for one of a newer segwatch."""
+    """Bring a file forward, one version per transaction; SpoolError for one of a newer segwatch."""
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version > len(_MIGRATIONS):
         raise SpoolError(

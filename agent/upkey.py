@@ -1,7 +1,7 @@
 """The key that signs what the agent sends, and the word of its certificate's key for it.
 
 OpenSSL's keys take a library of several MiB to sign with, which an idle agent must not hold. So a process that ends makes an
-Ed25519 key, once a certificate, and has the certificate's own key sign its public half:
+Ed25519 key, one per certificate, and has the certificate's own key sign its public half:
 `python -m agent.upkey CERTIFICATE KEY FILE`.
 """
 
@@ -37,14 +37,14 @@ class UpKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Signer:
-    """Signs what goes up, by the certificate of now; ConfigError when there cannot be a key."""
+    """Signs what goes up, by the current certificate; ConfigError when there cannot be a key."""
 
     def __init__(self, config: AgentConfig, state_dir: Path) -> None:
         self._place = (config, state_dir)
         self._key = load(*self._place)
 
     def renew(self) -> None:
-        """Take up a certificate that is another by now; ConfigError when that cannot be, with the old one still in force."""
+        """Take in a certificate that has changed; ConfigError when that cannot be done, with the old one still in force."""
         self._key = load(*self._place)
 
     def sign(self, sealed: bytes) -> bytes:
@@ -57,7 +57,7 @@ class Signer:
 
 
 def load(config: AgentConfig, state_dir: Path) -> UpKey:
-    """The key for the certificate of now, made where there is none yet; ConfigError says why there cannot be one."""
+    """The key for the current certificate, made where there is none yet; ConfigError says why there cannot be one."""
     (certificate, key), file = credential(config, state_dir), state_dir / FILE
     try:
         der = _der(certificate)
@@ -69,7 +69,7 @@ def load(config: AgentConfig, state_dir: Path) -> UpKey:
                 raise ConfigError(f"{file} cannot be made: {done.stderr.strip().splitlines()[-1]}")
             kept = _read(file)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        raise ConfigError(f"{file} cannot be made of {certificate}: {error}") from error
+        raise ConfigError(f"{file} cannot be made from {certificate}: {error}") from error
     assert kept is not None
     return kept
 
@@ -82,7 +82,7 @@ def make(certificate: Path, key: Path, file: Path) -> None:
     pem = key.read_bytes()
     loaded = serialization.load_pem_private_key(pem[max(pem.rfind(b"-----BEGIN"), 0) :], password=None)
     if not isinstance(loaded, ec.EllipticCurvePrivateKey):
-        raise TypeError(f"{key} is no EC key, as segwatch pki makes them")
+        raise TypeError(f"{key} is not an EC key, as segwatch pki makes them")
     signing = SigningKey.generate()
     proof = loaded.sign(PROOF + signing.verify_key.encode(), ec.ECDSA(hashes.SHA256()))
     der = _der(certificate)

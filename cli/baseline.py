@@ -1,4 +1,4 @@
-"""A verify run held against a baseline: what is known to fail stays shown, and fails nothing until its entry ends."""
+"""A verify run compared with a baseline: what is known to fail stays shown, and fails nothing until its entry ends."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 from cli.errors import Problem
 from cli.files import replace_file
-from cli.grid import where
-from cli.render import Paint, clean, parse_time, plural, short_ports
-from coordinator.baseline_file import BaselineErrors, baseline_text, load_baseline, parse_baseline
+from cli.show.grid import where
+from cli.show.render import Paint, clean, parse_time, plural, short_ports
+from coordinator.topology.baseline import BaselineErrors, baseline_text, load_baseline, parse_baseline
 from reachability.baseline import Baseline, Entry, Failing, Held, renewed
 from reachability.fold import Kind
 from reachability.ports import PortSet
@@ -34,20 +34,20 @@ def load(path: Path, *, missing_ok: bool = False) -> Baseline:
 
 
 def write(baseline: Baseline, body: Body, *, owner: str, expires: datetime, reason: str) -> Baseline:
-    """Write what fails now into the baseline's file, beside the entries of it that last; what was written."""
+    """Write what fails now into the baseline's file, beside its entries that still hold; what was written."""
     now = finished(body)
     found = fresh(baseline, body, owner=owner, expires=expires, reason=reason)
     text = baseline_text(renewed(baseline, found, now))
     try:
         written = parse_baseline(text.encode(), baseline.file)
     except BaselineErrors as error:  # before the old file is gone
-        raise Problem("no baseline can be made of this --owner or --reason:", *error.errors) from error
+        raise Problem("no baseline can be made from this --owner or --reason:", *error.errors) from error
     replace_file(Path(baseline.file), text)
     return written
 
 
 def finished(body: Body) -> datetime:
-    """When the run was over, by the coordinator's clock: the moment at which entries last or have ended."""
+    """When the run was over, by the coordinator's clock: whether an entry still holds or has ended is decided at that time."""
     at = parse_time(body["result"]["finished"])
     assert at is not None
     return at

@@ -88,7 +88,7 @@ class Client:
             return _SocketConnection(self._endpoint.state_dir / SOCKET, self._timeout_s)
         parts = urlsplit(self._endpoint.url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise Problem(f"--coordinator '{self._endpoint.url}' is no URL", "Write it like https://10.0.0.1:8600.")
+            raise Problem(f"--coordinator '{self._endpoint.url}' is not a URL", "Write it like https://10.0.0.1:8600.")
         if parts.scheme == "https":
             context = ssl.create_default_context()
             return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=self._timeout_s, context=context)
@@ -106,7 +106,7 @@ class Client:
             raise GoneError(said)
         if status in {http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN}:
             raise Problem(
-                f"the coordinator at {self._where} does not take this token", "Give its token with --token-file."
+                f"the coordinator at {self._where} does not accept this token", "Give its token with --token-file."
             )
         raise Problem(said or f"the coordinator at {self._where} answered {status}, which this version does not know")
 

@@ -82,7 +82,7 @@ def follow(
                 progress.say(pace.doing(body))
             elif limit.over():
                 told = f"the run did not end within {GRACE_S:.0f} s after its --timeout"
-                raise Problem(told, "The coordinator's log says what it is at.")
+                raise Problem(told, "The coordinator's log says what it is doing.")
         try:
             time.sleep(POLL_S)
         except KeyboardInterrupt:

@@ -6,9 +6,9 @@ import datetime as dt
 from pathlib import Path
 
 from cli.errors import Problem
-from cli.render import plural
-from coordinator.topology_file import TopologyErrors, load_topology
-from coordinator.topology_values import parse_duration
+from cli.show.render import plural
+from coordinator.topology.load import TopologyErrors, load_topology
+from coordinator.topology.scalars import parse_duration
 from reachability.topology import Topology
 
 LEAST_LIFE_S = 10
@@ -23,7 +23,7 @@ def load(path: Path) -> Topology:
 
 
 def certificate_life(text: str) -> dt.timedelta:
-    """How long certificates last, of `90d`; Problem when it is no such time."""
+    """How long certificates last, from `90d`; Problem when it is not such a time."""
     try:
         seconds = parse_duration(text)
     except ValueError as error:

@@ -42,8 +42,8 @@ class Endpoint:
 
 
 def duration(text: str) -> float:
-    """The type of an option such as `10m`: seconds; a usage error for what is no duration."""
-    from coordinator.topology_values import parse_duration  # noqa: PLC0415 - most verbs read no YAML
+    """The type of an option such as `10m`: seconds; a usage error for what is not a duration."""
+    from coordinator.topology.scalars import parse_duration  # noqa: PLC0415 - most verbs read no YAML
 
     try:
         return parse_duration(text)
@@ -153,4 +153,4 @@ def _token(path: Path) -> str:
     except Exposed as error:
         raise Problem(str(error)) from error
     except (OSError, ValueError) as error:
-        raise Problem(f"{path} does not read: {error}") from error
+        raise Problem(f"{path} cannot be read: {error}") from error

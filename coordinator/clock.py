@@ -1,6 +1,6 @@
-"""The coordinator's clock: the wall's, which may jump, watched by one that cannot.
+"""The coordinator's clock: the wall clock, which may jump, watched by one that cannot.
 
-Times that are held are the wall's, so that people, waivers and blackouts mean the same by them. When the wall's clock is set,
+Times that are held are the wall clock's, so that people, waivers and blackouts mean the same by them. When that is set,
 what is held moves along: ages stay what they were, and what was observed before stays before what is observed after.
 """
 

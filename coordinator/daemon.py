@@ -7,40 +7,40 @@ import contextlib
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
 
 import structlog
 
-from coordinator import pki, tasks
-from coordinator.brokercheck import BrokerCheck, Lack
-from coordinator.certificates import Ends, Renewals, Revocations
+from coordinator.api.app import Api, Served
+from coordinator.api.status import status_of
+from coordinator.broker import pki
+from coordinator.broker.addresses import addresses_of
+from coordinator.broker.capabilities import BrokerCheck, Lack
+from coordinator.broker.external import broker_of
+from coordinator.broker.issuing import Ends, Renewals, Revocations
+from coordinator.broker.watchdog import Watchdog
 from coordinator.clock import WatchedClock
-from coordinator.collect import Collector
-from coordinator.echo import Echo
-from coordinator.estate import Estate
-from coordinator.external import broker_of
-from coordinator.floods import CUT_S, Floods
-from coordinator.listen import addresses_of
-from coordinator.orders import Controls
-from coordinator.post import Postman
-from coordinator.rounds import Engine
-from coordinator.runs import Runs
-from coordinator.scheduler import Scheduler
+from coordinator.json_types import Body, iso
+from coordinator.messaging.floods import CUT_S, Floods
+from coordinator.messaging.receiver import Receiver
+from coordinator.messaging.sender import Sender
+from coordinator.messaging.signers import Signers
+from coordinator.rounds.control_echo import Echo
+from coordinator.rounds.engine import Engine
+from coordinator.rounds.requests import Controls
+from coordinator.rounds.scheduler import Scheduler
+from coordinator.rounds.verify_runs import Runs
 from coordinator.settings import Settings
-from coordinator.signers import Signers
+from coordinator.state.estate import Estate
 from coordinator.store import Store
-from coordinator.views import iso
-from coordinator.watch import Watch
-from coordinator.watchdog import Watchdog
-from coordinator.web import Api
+from coordinator.topology.reload import Watch
 from reachability.life import Event
 from reachability.topology import Topology
 from wire.keyfiles import check_directory
-from wire.messages import VERSION, Stop
+from wire.messages import VERSION, Plan, Stop
 from wire.mqtt import Link
 from wire.topics import all_up
 
-SILENT_S = 65.0  # an agent says its status every 20 s
+SILENT_S = 65.0  # an agent sends its status every 20 s
 REVIEW_S = 5.0
 FORGET_S = 60.0  # a little each minute holds nobody up
 
@@ -48,7 +48,7 @@ log = structlog.get_logger("coordinator")
 
 
 class Daemon:
-    """The coordinator of one state directory. `run` returns after `stop`; what it cannot live without raises."""
+    """The coordinator of one state directory. `run` returns after `stop`; what it cannot do without raises."""
 
     def __init__(self, settings: Settings, topology: Topology) -> None:
         self._settings = settings
@@ -66,7 +66,9 @@ class Daemon:
         clock.stepped.append(self.estate.clock_stepped)
         self._revocations = Revocations(settings.pki, self.estate.generations, self._revoke)
         self._tell(self.estate.revoke(self._revocations.held))
-        self.broker = broker_of(settings, topology, self._revocations.held)
+        self.broker = broker_of(
+            settings.broker, topology, settings.pki, settings.state_dir, settings.listen, self._revocations.held
+        )
         self._lacks: tuple[Lack, ...] | None = None  # what the broker cannot do, once that was tried
         self.link = Link(
             self.broker.endpoint(),
@@ -75,7 +77,7 @@ class Daemon:
             log=lambda problem: log.warning("not connected to the broker", problem=problem),
         )
         self._watchdog = Watchdog(self.link, self.broker.restart, time.monotonic)
-        self.post = Postman(self.link, key, self.store, self._environment, self._challenge, clock)
+        self.post = Sender(self.link, key, self.store, self._environment, self._challenge, clock)
         self._echo = Echo()
         self._controls = Controls(addresses_of(settings.listen), settings.listen.port)
         self.engine = Engine(self.estate, self.post, self._echo, lambda: self._controls, events=self._tell)
@@ -91,7 +93,7 @@ class Daemon:
             life=settings.certificate_life,
         )
         self._ends = Ends()
-        self._collector = Collector(
+        self._receiver = Receiver(
             self.estate,
             self.engine,
             self.post,
@@ -103,7 +105,17 @@ class Daemon:
         self._scheduler = Scheduler(
             self.estate, self.engine.cycle, held=lambda: "verify" if self.runs.active else self.engine.stopped
         )
-        self._api = Api(self)
+        self._api = Api(
+            Served(
+                estate=self.estate,
+                engine=self.engine,
+                runs=self.runs,
+                floods=self.floods,
+                connected=lambda: self.link.connected,
+                status=self.more_status,
+                certificates=self.own_certificates,
+            )
+        )
 
     def stop(self) -> None:
         """End in good order, soon."""
@@ -129,10 +141,10 @@ class Daemon:
                 async with asyncio.TaskGroup() as group:
                     tasks = [
                         group.create_task(self._check_broker(), name="broker check"),
-                        group.create_task(self._collector.run(self.link), name="collect"),
-                        group.create_task(self._collector.acknowledge(), name="acknowledge"),
+                        group.create_task(self._receiver.run(self.link), name="collect"),
+                        group.create_task(self._receiver.acknowledge(), name="acknowledge"),
                         group.create_task(self._send_plans(), name="plans"),
-                        group.create_task(self._keep_house(), name="house"),
+                        group.create_task(self._housekeeping(), name="housekeeping"),
                         group.create_task(self._keep_out(), name="floods"),
                         group.create_task(self._scheduler.run(), name="schedule"),
                         group.create_task(self.runs.serve(), name="verify runs"),
@@ -149,31 +161,19 @@ class Daemon:
             self.store.close()
         log.info("coordinator ended")
 
-    def more_status(self) -> dict[str, Any]:
+    def more_status(self) -> Body:
         """What only the daemon knows, for the API's status."""
-        refused, refusals = self.watch.refused, self._collector.refusals
-        web, halt = self._settings.web, self.engine.brake.halt
-        return {
-            "version": VERSION,
-            "started": iso(self.estate.started),
-            "topology_loaded": iso(self.watch.loaded_at),
-            "topology_refused": {"at": iso(refused.at), "errors": list(refused.errors)} if refused else None,
-            "store": {"problem": self.estate.problem or None},
-            "broker": {
-                "kind": "external" if self._settings.broker else "embedded",
-                "connected": self.link.connected,
-                "problem": self.link.problem or None,
-                "lacks": None
-                if self._lacks is None
-                else [{"name": lack.name, "text": lack.text} for lack in self._lacks],
-            },
-            "stopped": halt.reason if halt else None,
-            "stopped_at": iso(halt.at) if halt else None,
-            "stopped_by": halt.by or None if halt else None,
-            "floods": self.floods.body(),
-            "refused": {"count": refusals.count, "newest": list(refusals.newest)},
-            "web": f"http://{f'[{web.dial}]' if ':' in web.dial else web.dial}:{web.port}" if web else None,
-        }
+        return status_of(
+            self._settings,
+            started=self.estate.started,
+            problem=self.estate.problem,
+            watch=self.watch,
+            link=self.link,
+            lacks=self._lacks,
+            halt=self.engine.brake.halt,
+            floods=self.floods,
+            refusals=self._receiver.refusals,
+        )
 
     def own_certificates(self) -> dict[str, tuple[float, float]]:
         """Holder to from when until when its certificate is valid, epoch seconds."""
@@ -192,7 +192,7 @@ class Daemon:
     async def _check_broker(self) -> None:
         """Say what the broker lacks; BrokerError, which ends the coordinator, when it cannot be used."""
         check = BrokerCheck(self.broker.endpoint(), self.estate.topology, self._settings.pki, self.post)
-        self._collector.own = lambda payload: payload in check.sent_up
+        self._receiver.own = lambda payload: payload in check.sent_up
         self._lacks = await check.run()
         log.info("the broker was tried", lacks=[lack.name for lack in self._lacks])
         for lack in self._lacks:
@@ -251,9 +251,11 @@ class Daemon:
                 if agent in self.estate.agents:
                     if self.engine.stopped:  # it may have missed the order, and be probing on
                         await self.post(agent, Stop(reason=self.engine.stopped))
-                    await self.post(agent, tasks.plan_for(self.estate.topology, self.estate.plan, agent))
+                    topology = self.estate.topology
+                    hard = topology.probing
+                    await self.post(agent, Plan(digest=topology.digest, rate_pps=hard.rate_pps, flows=hard.flows))
 
-    async def _keep_house(self) -> None:
+    async def _housekeeping(self) -> None:
         """Agents that have gone silent, cells that grow stale, waivers that end, rounds that are old."""
         forgot_at = time.monotonic()
         while True:

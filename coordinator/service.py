@@ -10,7 +10,7 @@ import structlog
 from coordinator.daemon import Daemon
 from coordinator.settings import Settings
 from reachability.topology import Topology
-from wire.privileges import Capability, give_up, hand_on, harden, mask
+from wire.process.privileges import Capability, give_up, hand_on, harden, mask
 
 FIRST_FREE_PORT = 1024
 

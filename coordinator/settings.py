@@ -6,8 +6,8 @@ import datetime as dt
 from dataclasses import dataclass
 from pathlib import Path
 
-from coordinator.listen import Listen
-from coordinator.pki import AGENT_LIFE
+from coordinator.broker.addresses import Listen
+from coordinator.broker.pki import AGENT_LIFE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

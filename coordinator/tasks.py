@@ -1,4 +1,4 @@
-"""The plan as tasks: what each agent is told, and what `segwatch plan` shows. Nothing here sends a packet."""
+"""The plan as a person reads it: a line per task, and what it costs. Nothing here sends a packet."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from reachability.plan import PlanTarget
 from reachability.ports import PortSet
 from reachability.topology import Topology, is_address
 from reachability.vocabulary import Protocol
-from wire.messages import Plan, Task
 
 COPIES = 4  # of a silent cell, where little is lost
 CONTROL_SHARE = 1.1  # a control every 25 packets, and some at both ends
@@ -18,15 +17,19 @@ FLOW_S = {Protocol.TCP: 12.0, Protocol.UDP: 30.0, Protocol.ICMP: 30.0}  # that a
 ROUND_S = 6.0  # arming, the wait for answers and the witnesses' tail: what a round takes with no packet at all
 
 
-def plan_for(topology: Topology, plan: Iterable[PlanTarget], agent: str) -> Plan:
-    """What an agent is told: how hard it may send, and what it is going to be asked."""
-    return Plan(
-        digest=topology.digest,
-        rate_pps=topology.probing.rate_pps,
-        flows=topology.probing.flows,
-        every_s=topology.probing.every_s,
-        tasks=tuple(tasks(plan, agent)),
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A line of a plan: what an agent probes, when, who witnesses and who controls from inside."""
+
+    id: int
+    kind: str
+    environment: str
+    host: str
+    protocol: Protocol
+    ports: str
+    schedule: str
+    witness: str
+    inside: str
 
 
 def tasks(plan: Iterable[PlanTarget], agent: str) -> Iterator[Task]:
@@ -110,7 +113,7 @@ def costs(topology: Topology, plan: Iterable[PlanTarget]) -> list[Cost]:
 
 
 def _room_s(sent: Iterable[tuple[Protocol, int]], most: int) -> float:
-    """How long it takes until so many flows have gone through tables that may hold `most` of them."""
+    """How long it takes until this many flows have gone through tables that may hold `most` of them."""
     flows = [(protocol, count) for protocol, count in sent]
     total = sum(count for _, count in flows)
     if total <= most:

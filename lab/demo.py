@@ -71,7 +71,7 @@ DECLARED = (
     "ip saddr 10.40.0.0/24 ip daddr 10.20.0.21 tcp dport 6379 accept",
 )
 LEAK = "ip saddr 10.10.0.10 ip daddr 10.30.0.21 tcp dport 5000 accept"
-# What an operator would do to cut a host off while the connections that stand go on.
+# What an operator would do to cut a host off while existing connections go on.
 CUT_OFF = """
 table inet cut {
   chain forward {
@@ -115,7 +115,7 @@ class Demo:
             self.system.wait_for(partial(self._listens, host, ports), f"the services of {host}")
 
     def cut_off(self) -> None:
-        """Nothing new of dev-1 gets out of dev; its connection to the broker stands."""
+        """Nothing new of dev-1 gets out of dev; its connection to the broker stays up."""
         self.estate.nft("router", CUT_OFF)
 
     def let_out(self) -> None:

@@ -101,7 +101,7 @@ class Estate:
         return self.run(host, ["nft", "-f", "-"], text=text).check()
 
     def rules(self, rules: Sequence[str]) -> None:
-        """Replace the router's rules between environments, in one transaction; connections that stand are forgotten."""
+        """Replace the router's rules between environments, in one transaction; existing connections are forgotten."""
         self.nft("router", ruleset(self.plan, rules))
 
     def _build(self) -> None:
@@ -152,7 +152,7 @@ class Estate:
 
 
 def ruleset(plan: Plan, rules: Sequence[str]) -> str:
-    """The router's whole ruleset: what stands is let through, the core may talk with everybody, then `rules`, then drop."""
+    """The router's whole ruleset: what is established is let through, the core may talk with everybody, then `rules`, then drop."""
     core = [net for segment in plan.segments if segment.name == CORE for net in segment.networks]
     lines = [f"ip{'6' if ':' in net else ''} {way} {net} accept" for net in core for way in ("saddr", "daddr")]
     body = "\n    ".join(("ct state established,related accept", *lines, *rules, "counter drop"))

@@ -1,6 +1,6 @@
 """The lab's directories, and what is left of labs whose process was killed: the next one to start clears it away.
 
-Who has a directory holds a lock on it, which the kernel lets go of with the process, however that ends.
+Whoever has a directory holds a lock on it, which the kernel lets go of with the process, however that ends.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ Nothing in it has a route or an address to the machine's own interface, so no pa
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import shutil
@@ -24,11 +23,11 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from lab import left
+from wire.process.parent import die_with
 
 NEEDED = {"unshare": "util-linux", "ip": "iproute2", "nft": "nftables"}
 START_S = 60.0  # hang guards: a busy machine takes some seconds
 END_S, RUN_S = 30.0, 120.0
-PR_SET_PDEATHSIG = 1
 _SYSCTL = Path("/proc/sys")
 
 
@@ -108,12 +107,10 @@ class Sealed:
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         os.set_inheritable(theirs.fileno(), True)
         command = ["unshare", "-Urnmpf", "--kill-child", "--mount-proc", sys.executable, "-P", "-m", "lab.inside"]
-        libc, parent, fd = ctypes.CDLL(None), os.getpid(), theirs.fileno()
+        parent, fd = os.getpid(), theirs.fileno()
 
         def before() -> None:
-            libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:
-                os._exit(1)
+            die_with(parent)
             os.dup2(fd, 3)
 
         self._log = (self.directory / "lab.log").open("wb")

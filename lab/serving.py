@@ -1,4 +1,4 @@
-"""`python -m lab.serving KIND/PORT ...`: what an estate's hosts serve, in one process a host, over IPv4 and IPv6.
+"""`python -m lab.serving KIND/PORT ...`: what an estate's hosts serve, in one process per host, over IPv4 and IPv6.
 
 http, https (with a certificate of its own making), redis (enough of it to say what it is) and statsd (which never answers).
 """

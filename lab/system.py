@@ -18,11 +18,11 @@ from lab.sealed import Finished, LabError, Process
 SEGWATCH = Path(sys.executable).parent / "segwatch"
 CORE_HOST = "coordinator"
 PORT = 8883
-HANGS_S = 120.0  # what takes so long hangs: a machine that is only busy gets there
+HANGS_S = 120.0  # what takes this long hangs: a machine that is only busy gets there
 
 
 class System:
-    """A coordinator on the core's host and an agent on a host each, as an operator would deploy them by hand."""
+    """A coordinator on the core's host and one agent per host, as an operator would deploy them by hand."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class System:
             if found:
                 return found
             if time.monotonic() > until:
-                raise LabError(f"waited {within_s:.0f} s in vain for {what}")
+                raise LabError(f"gave up waiting for {what} after {within_s:.0f} s")
             time.sleep(0.1)
 
     def connected(self) -> set[str]:

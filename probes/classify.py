@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 
-from probes.packet import ICMP
+from probes.packets.parse import ICMP
 from reachability.vocabulary import Reason, State
 
-Found = tuple[State, Reason]
-UNKNOWN: Found = (State.ERROR, Reason.LOCAL_ERROR)
+Outcome = tuple[State, Reason]
+UNKNOWN: Outcome = (State.ERROR, Reason.LOCAL_ERROR)
 
 # RFC 792, RFC 1812: destination unreachable
 _ICMP_UNREACHABLE = {
@@ -45,7 +45,7 @@ _ERRNO = {
 }
 
 
-def icmp(protocol: int, kind: int, code: int) -> Found:
+def icmp(protocol: int, kind: int, code: int) -> Outcome:
     """State and reason for an ICMP error of IPv4 (protocol 1) or IPv6 (58)."""
     if protocol == ICMP:
         exceeded = Reason.TTL_EXCEEDED if kind == 11 else None  # noqa: PLR2004
@@ -57,6 +57,6 @@ def icmp(protocol: int, kind: int, code: int) -> Found:
     return UNKNOWN if reason is None else (State.FILTERED, reason)
 
 
-def from_errno(number: int | None) -> Found:
+def from_errno(number: int | None) -> Outcome:
     """State and reason for an error of a socket call."""
     return _ERRNO.get(number or 0, UNKNOWN)

@@ -1,4 +1,4 @@
-"""Why nothing is proven, in words, and what would settle it: one line a reason."""
+"""Why nothing is proven, in words, and what would settle it: one line per reason."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ ADVICE: Mapping[str, Advice] = {
     ),
     "loss": Advice(
         "too many packets were lost for silence to mean a firewall",
-        "mend the path's loss, or wait: the next round sends more copies",
+        "fix the path's loss, or wait: the next round sends more copies",
     ),
     "undecided": Advice(
         "packets without our mark arrived at that port: rewritten by a firewall, or somebody else's",

@@ -1,4 +1,4 @@
-"""What a pipeline knows to fail: entries with an owner and an end, held against the cells that fail now."""
+"""What a pipeline knows to fail: entries with an owner and an end, compared with the cells that fail now."""
 
 from __future__ import annotations
 

@@ -16,11 +16,11 @@ SEEN, NOT_SEEN, UNDECIDED = "seen", "not-seen", "undecided"
 FILLED = 0.8  # of the on-slots, where the packets are ours
 STRAY = 0.1  # of a group's packets that may lie elsewhere
 CHANCE = 0.002  # that any traffic but ours is taken for ours, over all groups of a port
-HIDDEN = 0.5  # of the on-slots: a flow that fills so many may hold ours, thinned by loss or mixed with others
+HIDDEN = 0.5  # of the on-slots: a flow that fills this many may hold ours, thinned by loss or mixed with others
 A_SLOT = 2  # packets that the source sends to a port in an on-slot
 MOST_MISSED = 4e-5  # chance that loss hides ours: over all ports of a challenge a hundredth
 MOST_SPAN = 1024  # slots that packets may lie apart: a challenge has 20 and its round lasts some more
-MOST_GROUPS = 256  # of so many packets that they could hide ours
+MOST_GROUPS = 256  # groups large enough to hide ours
 STEPS = 8  # positions of the pattern tried within a slot: clocks are not compared
 
 
@@ -59,7 +59,7 @@ def ours(slots: Sequence[int], slot_ms: float, flows: Sequence[Untokened]) -> st
 
 
 def is_hidden_by(loss: float | None, on: int) -> bool:
-    """Whether so much loss may leave too little of a challenge with so many on-slots to be noticed; None: not measured."""
+    """Whether this much loss may leave too little of a challenge with this many on-slots to be noticed; None: not measured."""
     if loss is None:
         return True
     empty = loss**A_SLOT
@@ -126,7 +126,7 @@ class _Pattern:
         return strays
 
     def _tail(self, filled_on: int, filled_off: int) -> float:
-        """Probability that a random pattern has so many of the filled slots among its on-slots (hypergeometric)."""
+        """Probability that a random pattern has this many of the filled slots among its on-slots (hypergeometric)."""
         filled, off = filled_on + filled_off, self.total - self.on
         ways = sum(
             math.comb(self.on, k) * math.comb(off, filled - k) for k in range(filled_on, min(filled, self.on) + 1)

@@ -115,7 +115,7 @@ def compare(
     run: str | None = None,
     since: float = math.inf,
 ) -> tuple[Cell, ...]:
-    """Hold what was observed against what is declared, for every cell of the plan.
+    """Compare what was observed with what is declared, for every cell of the plan.
 
     Args:
         topology: what is declared.

@@ -83,7 +83,7 @@ class _Tally:
 
 
 def coverage(cells: Iterable[Cell]) -> tuple[Coverage, ...]:
-    """One entry a (source, destination) pair, in the order in which the cells name them."""
+    """One entry per (source, destination) pair, in the order in which the cells name them."""
     pairs: dict[tuple[str, str], _Tally] = {}
     for cell in cells:
         tally = pairs.get(cell.pair)

@@ -1,4 +1,4 @@
-"""Joins what source, witnesses and inside controls reported of a round and its follow-ups into evidence a cell.
+"""Joins what source, witnesses and inside controls reported of a round and its follow-ups into evidence per cell.
 
 Pure and repeatable: the reports are kept, so that a later report or a better rule concludes a round again.
 """
@@ -237,7 +237,7 @@ def _with_arrival(
 def _with_loss(
     cells: list[tuple[CellKey, Target, PortSet, Evidence]], pair: PairFacts
 ) -> tuple[list[tuple[CellKey, Target, PortSet, Evidence]], int]:
-    """Silence counts only where so many copies were sent that loss cannot have hidden an open port of the pair.
+    """Silence counts only where enough copies were sent that loss cannot have hidden an open port of the pair.
 
     Returns the cells and how many more copies those that lack some would need (0: none, or more than is reasonable).
     """

@@ -9,7 +9,7 @@ from reachability.loss import lower_bound, missed_before_capture, upper_bound, w
 from reachability.observation import ControlResult, KernelFlow, Observation, RoundData, Target, Untokened, WitnessHealth
 from reachability.ports import ALL_PORTS, PortSet
 from reachability.topology import family, is_address
-from reachability.vocabulary import Protocol, RoundKind, State
+from reachability.vocabulary import Canary, Protocol, RoundKind, State
 
 LEAST_PPS = 1000
 ICMP_CELL = PortSet.of([1])  # stands for the one cell of an ICMP target while ranges are laid over each other
@@ -28,7 +28,7 @@ class HostFacts:
     untokened: PortSet = PortSet()  # ports with packets from outside that carry no token
     kernel_seen: PortSet = PortSet()  # ports at which a packet sent through the kernel arrived
     kernel_answered: PortSet = PortSet()  # those of them at which the host answered it
-    canary: str = ""
+    canary: Canary = Canary.NOT_SENT
     hops: int | None = None
 
 
@@ -218,14 +218,14 @@ def _noports(
     return tuple(known)
 
 
-def _canary(rounds: Sequence[RoundData], target: Target) -> str:
+def _canary(rounds: Sequence[RoundData], target: Target) -> Canary:
     results = [c for data in rounds if data.source for c in data.source.canaries if c.address == target.address]
     if not results:
-        return ""
+        return Canary.NOT_SENT
     states = {state for c in results for state in (c.before, c.after)}
     if State.OPEN in states:
-        return "open"
-    return "unknown" if State.ERROR in states else "clear"
+        return Canary.OPEN
+    return Canary.UNKNOWN if State.ERROR in states else Canary.CLEAR
 
 
 def _hops(rounds: Sequence[RoundData], target: Target) -> int | None:
@@ -260,7 +260,7 @@ def _partial(rounds: Sequence[RoundData]) -> tuple[int, int]:
 
 
 def _by_target(rows: Iterable[tuple[int, int, str]]) -> dict[int, dict[int, PortSet]]:
-    """Target to a number of copies to the ports that had so many."""
+    """Target to a number of copies to the ports that had this many."""
     found: dict[int, dict[int, PortSet]] = {}
     for target, copies, text in rows:
         by_copies = found.setdefault(target, {})

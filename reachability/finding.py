@@ -1,4 +1,4 @@
-"""The book of findings: one cause a person must look at is one finding, over restarts, sweeps and holes that grow."""
+"""The book of findings: one cause a person must look at is one finding, across restarts, sweeps and holes that grow."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from reachability.vocabulary import Result
 
 __all__ = ["Event", "Finding", "FindingBook", "Fold", "Kind", "Region", "Status", "fold_findings"]
 
-LATELY_S = 7 * 86400.0  # a finding that comes back within this time after it was resolved is the same one
+REOPEN_S = 7 * 86400.0  # a finding that comes back within this time after it was resolved is the same one
 _ONE = PortSet.of([1])  # stands for the one cell of an ICMP region inside this module
 
 
 @dataclass(slots=True)
 class _Estate:
-    """The cells of now, indexed for the questions that findings ask."""
+    """The current cells, indexed for the questions that findings ask."""
 
     by_key: dict[CellKey, list[Cell]] = field(default_factory=dict)
     settled: dict[CellKey, PortSet] = field(default_factory=dict)  # they pass or fail
@@ -49,7 +49,7 @@ class _Estate:
         return tuple(left)
 
     def cells_of(self, regions: Iterable[Region]) -> list[Cell]:
-        """The cells of now that share a port with these."""
+        """The current cells that share a port with these."""
         return [
             cell
             for region in regions
@@ -59,7 +59,7 @@ class _Estate:
 
 
 class FindingBook:
-    """Every finding there is or lately was. `apply` it to the cells of the whole plan after each round."""
+    """Every finding there is or recently was. `apply` it to the cells of the whole plan after each round."""
 
     def __init__(self, findings: Iterable[Finding] = ()) -> None:
         self._all = {finding.id: finding for finding in findings}
@@ -134,7 +134,7 @@ class FindingBook:
             name
             for finding in self._all.values()
             if not finding.merged_into
-            and (finding.status is not Status.RESOLVED or at - finding.resolved_at <= LATELY_S)
+            and (finding.status is not Status.RESOLVED or at - finding.resolved_at <= REOPEN_S)
             for name in finding.shown
         }
 
@@ -148,7 +148,7 @@ class FindingBook:
         claimed: dict[int, Finding] = {}
         places = Places(folds)
         for finding in sorted(self._all.values(), key=lambda one: (one.first_seen, one.id)):
-            over = finding.status is Status.RESOLVED and at - finding.resolved_at > LATELY_S
+            over = finding.status is Status.RESOLVED and at - finding.resolved_at > REOPEN_S
             if finding.merged_into or over:
                 continue
             shared = places.shared(finding)
@@ -165,7 +165,7 @@ class FindingBook:
 
 
 class Places:
-    """Where each fold is, so that a finding is held against those alone that have a cell in common with it."""
+    """Where each fold is, so that a finding is compared only with those that have a cell in common with it."""
 
     def __init__(self, folds: Sequence[Fold]) -> None:
         spans: dict[tuple[Kind, str, CellKey], list[tuple[int, int, int]]] = {}

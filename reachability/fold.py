@@ -156,7 +156,7 @@ def _fold(label: _Label, cells: Sequence[Cell], ports: PortSet | None) -> Fold:
 
 
 def _telling(judged: Iterable[Judged | None]) -> tuple[Judged, ...]:
-    """Without doubles; what answered comes before what was closed, and that before what was only seen to arrive."""
+    """Without duplicates; what answered comes before what was closed, and that before what was only seen to arrive."""
     rank = {State.OPEN: 0, State.CLOSED: 1}
     distinct = {one: None for one in judged if one is not None}
     return tuple(sorted(distinct, key=lambda one: (rank.get(one.evidence.state, 2), -one.observed_at)))

@@ -149,7 +149,7 @@ def advanced(finding: Finding, fold: Fold, unsettled: tuple[Region, ...], at: fl
 
 
 def receded(finding: Finding, cells: Sequence[Cell], at: float, confirm: int) -> Step:
-    """A finding none of whose cells is open now. `cells` are those of now at its place: all pass, or fail otherwise."""
+    """A finding none of whose cells is open now. `cells` are the current ones at its place: all pass, or fail otherwise."""
     rounds = {cell.judged.round for cell in cells if cell.judged is not None}
     counted = rounds.isdisjoint(finding.rounds)
     clean = finding.clean + counted

@@ -46,7 +46,7 @@ def worst(groups: Iterable[tuple[int, int]]) -> float | None:
 
 
 def copies_needed(cells: int, loss: float) -> int | None:
-    """Copies a cell, so that of `cells` that may answer fewer than 0.01 are missed by loss; None: more than 64.
+    """Copies per cell, so that of `cells` that may answer fewer than 0.01 are missed by loss; None: more than 64.
 
     All that are tried count, not those that are silent in the end: each of the others could have been missed as well.
     """
@@ -62,7 +62,7 @@ def missed_before_capture(rounds: Sequence[RoundData]) -> float:
     """How much of what came to a witness's host its kernel may have thrown away first: copies among it.
 
     Neither the capture nor the host's own stack had them, so that no answer comes from one that was missed. The counters may
-    be the machine's, and the packets other hosts': all of them are held against the few that this one is known to have had.
+    be the machine's, and the packets other hosts': all of them are set against the few that this one is known to have had.
     """
     return max((_share(d.witnesses, agent) for d in rounds for agent in {w.agent for w in d.witnesses}), default=0.0)
 

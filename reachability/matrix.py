@@ -83,7 +83,7 @@ class Matrix:
         self._rows[key] = tuple(kept)
 
     def shift(self, seconds: float) -> None:
-        """The clock was set: everything was observed so much later than it says."""
+        """The clock was set: everything was observed this much later than it says."""
         self._rows = {
             key: tuple((ports, replace(judged, observed_at=judged.observed_at + seconds)) for ports, judged in rows)
             for key, rows in self._rows.items()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from reachability.vocabulary import Moment, Protocol, Reason, RoundKind, State
+from reachability.vocabulary import PacketRole, Protocol, Reason, RoundKind, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +114,7 @@ class KeptPacket:
     """A packet as a capture saw it, from layer 3 on and cut short; of packets that are not ours the headers alone."""
 
     target: int
-    what: Moment
+    what: PacketRole
     at_ms: float  # on that side's own clock: since its part of the round began (the witness: since it was armed)
     data: bytes
     port: int = 0  # of the cell
@@ -153,7 +153,7 @@ class SourceReport:
     slot_ms: float = 0.0
     trace: tuple[Hop, ...] = ()  # by rising TTL; where a hop has several addresses, a row each
     packets: int = 0
-    captured: int = 0  # packets that the own capture saw meanwhile
+    captured: int = 0  # packets that its own capture saw meanwhile
     uncaptured: int = 0  # packets that it lost: answers may have been among them
     duration_s: float = 0.0
     raw: bool = True  # packets were sent and captured raw; False: connect only
@@ -185,7 +185,7 @@ class Untokened:
     """Packets to a probed port from outside the witness's environment that carried no token of the round: one flow.
 
     In a challenge the small flows of one address are one row: `flows` of at most `largest` packets, without a source port.
-    What came by a source port that the round's key gives to a sweep by connect is one row, too, with all the `ports`.
+    What came from a source port that the round's key gives to a sweep by connect is one row, too, with all the `ports`.
     """
 
     address: str

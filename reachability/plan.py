@@ -31,10 +31,15 @@ class PlanTarget:
     required: PortSet = PortSet()
     icmp_required: bool = False
     witness: str = ""
-    inside: str = ""
+    insides: tuple[str, ...] = ()  # agents that could control the host from inside, the one to be preferred first
     service_ports: PortSet = PortSet()
     services: tuple[tuple[str, PortSet], ...] = ()
     names: tuple[str, ...] = ()
+
+    @property
+    def inside(self) -> str:
+        """Who controls it from inside when everybody is there; "" for nobody."""
+        return next(iter(self.insides), "")
 
     @property
     def ports(self) -> PortSet:
@@ -121,15 +126,15 @@ def _sweep_ports(topology: Topology, host: _Host) -> PortSpec:
     return topology.probing.sweep_ports if all(service.sweep for service in host.services) else PortSpec()
 
 
-def _inside(destination: Environment, host: _Host, owned: Mapping[str, tuple[str, ...]]) -> str:
-    """The first agent of the environment that is not on the host itself and has an address of the host's family."""
-    for agent in destination.agents:
-        addresses = owned[agent]
-        if agent == host.owner or host.address in addresses:
-            continue
-        if not addresses or not is_address(host.address) or _of_family(addresses, host.address):
-            return agent
-    return ""
+def _insides(destination: Environment, host: _Host, owned: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """The agents of the environment that are not on the host itself and have an address of the host's family."""
+    return tuple(
+        agent
+        for agent in destination.agents
+        if agent != host.owner
+        and host.address not in owned[agent]
+        and (not owned[agent] or not is_address(host.address) or _of_family(owned[agent], host.address))
+    )
 
 
 def _of_family(addresses: Iterable[str], like: str) -> list[str]:
@@ -147,7 +152,7 @@ def _targets(
     environment, agent = source
     known = bool(owned[agent]) and is_address(host.address)
     sources = _of_family(owned[agent], host.address) if known else [""]
-    inside = _inside(destination, host, owned)
+    insides = _insides(destination, host, owned)
     for protocol in Protocol:
         services = tuple((service.name, service.ports.of(protocol)) for service in host.services)
         mine = PortSet.union(ports for _, ports in services)
@@ -168,7 +173,7 @@ def _targets(
                 required=required,
                 icmp_required=protocol is Protocol.ICMP,
                 witness=host.owner,
-                inside=inside,
+                insides=insides,
                 service_ports=mine,
                 services=tuple((name, ports) for name, ports in services if ports),
                 names=tuple(host.names),

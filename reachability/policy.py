@@ -69,7 +69,7 @@ class Policy:
         return tuple((None if icmp else ports, self.decision(*values)) for ports, values in pieces)
 
     def _matching(self, target: PlanTarget) -> set[int]:
-        """The places of the entries between the target's ends. Each end is held against all entries but once."""
+        """The places of the entries between the target's ends. Each end is compared with all entries only once."""
         source = (target.source_environment, target.agent, target.source_address)
         if source not in self._sources:
             self._sources[source] = {

@@ -85,7 +85,7 @@ class PortSet:
         return self.bits == other.bits if isinstance(other, PortSet) else NotImplemented
 
     def __hash__(self) -> int:
-        # As bytes: the hash of a number is its rest by 2**61 - 1, which leaves 61 values to all sets of one port.
+        # As bytes: the hash of a number is its remainder by 2**61 - 1, which leaves 61 values to all sets of one port.
         return hash(self.bits.to_bytes(self.bits.bit_length() // 8 + 1, "little"))
 
     def __iter__(self) -> Iterator[int]:

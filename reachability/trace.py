@@ -1,6 +1,6 @@
-"""What a trace shows: by which hops the packets of a cell go, whether they arrive, and behind whom they stop. Pure.
+"""What a trace shows: by which hops the packets of a cell go, whether they arrive, and behind which hop they stop. Pure.
 
-Silence at a hop is no evidence that packets stop there: a router need not send ICMP. That they do not arrive is shown by a
+Silence at a hop is not evidence that packets stop there: a router need not send ICMP. That they do not arrive is shown by a
 healthy witness at the destination, or by whoever says that it refuses them.
 """
 
@@ -120,9 +120,9 @@ def _source_says(target: Target, end: Hop | None, hops: Sequence[Hop], witness: 
     last = max((hop for hop in hops if hop.reason is Reason.TTL_EXCEEDED), key=lambda hop: hop.ttl, default=None)
     behind = f"at {last.address} (hop {last.ttl}) or behind it" if last is not None else ""
     if end is not None and end.address != target.address:
-        return f"{end.address} turns it back at TTL {end.ttl} ({end.reason.value})"
+        return f"{end.address} rejects it at TTL {end.ttl} ({end.reason.value})"
     if end is not None and is_refusal(end.state, end.reason):
-        return f"{end.address} itself turns it back, at hop {end.ttl} ({end.reason.value})"
+        return f"{end.address} itself rejects it, at hop {end.ttl} ({end.reason.value})"
     if end is not None and unseen:
         stops = f"it stops {behind}: " if behind else ""
         return (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reachability.vocabulary import Arrival, Proof, Protocol, Reachability, Reason, State
+from reachability.vocabulary import Arrival, Canary, Proof, Protocol, Reachability, Reason, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ class Evidence:
     inside: State | None = None  # what the inside control got; FILTERED is silence; None: no control
     inside_by: str = ""
     inside_same: bool = False  # the endpoint said the same eight bytes or more inside and outside
-    canary: str = ""  # clear (closed or silent before and after) | open | unknown | "" none sent
+    canary: Canary = Canary.NOT_SENT
     host_hops: int | None = None
     control: bool = False  # a source control of this protocol, family, address and next hop was good
     control_by: str = ""
@@ -103,9 +103,9 @@ def _open(e: Evidence) -> Verdict:
         return Verdict(reachability=Reachability.REACHABLE, proof=Proof.REPLIED, row=1, reason=e.reason.value)
     if e.arrival is Arrival.NOT_SEEN:
         return Verdict(reachability=Reachability.UNKNOWN, row=4, reason="answered-elsewhere")
-    if e.canary == "clear" or e.inside_same:
+    if e.canary is Canary.CLEAR or e.inside_same:
         return Verdict(reachability=Reachability.REACHABLE, proof=Proof.REPLIED, row=2, reason=e.reason.value)
-    if e.canary == "open":
+    if e.canary is Canary.OPEN:
         return Verdict(reachability=Reachability.UNKNOWN, row=3, reason="answers-for-all")
     return _unknown(e.problem or "no-canary")
 
@@ -116,7 +116,7 @@ def _closed(e: Evidence) -> Verdict:
     if e.problem:
         return _unknown(e.problem)
     if e.reason is Reason.CONN_REFUSED or not e.sent:
-        # `connect` cannot tell a RST from the router, a REJECT and the own host's filter apart.
+        # `connect` cannot tell a RST from the router, a REJECT and its own host's filter apart.
         return _unknown("refused-by-someone")
     if e.arrival is Arrival.NOT_SEEN:
         return Verdict(reachability=Reachability.BLOCKED, proof=Proof.WITNESSED, row=6, reason=e.reason.value)

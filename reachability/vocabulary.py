@@ -54,6 +54,15 @@ class Arrival(StrEnum):
     NO_WITNESS = "no-witness"
 
 
+class Canary(StrEnum):
+    """What a port of the target's host that nobody serves did, before the round and after it."""
+
+    NOT_SENT = ""
+    CLEAR = "clear"  # closed or silent, both times
+    OPEN = "open"  # everything there seems open
+    UNKNOWN = "unknown"
+
+
 class Reachability(StrEnum):
     """What was concluded from observation, arrival and controls."""
 
@@ -85,7 +94,7 @@ class Declared(StrEnum):
 
 
 class Result(StrEnum):
-    """Reachability held against the declaration."""
+    """Reachability compared with the declaration."""
 
     PASS = "pass"  # noqa: S105 - a verdict, not a password
     FAIL = "fail"
@@ -111,8 +120,8 @@ class Require(StrEnum):
     NO_PACKET = "no-packet"
 
 
-class Moment(StrEnum):
-    """What a packet that was kept is to its cell: how it stood in the exchange, and on which side."""
+class PacketRole(StrEnum):
+    """The role of a kept packet in its cell's exchange, and on which side it was seen."""
 
     SENT = "sent"  # the source's own capture saw it leave
     ARRIVED = "arrived"  # at the witness, with a token

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
-pytest_plugins = ["tests.session_end"]
+pytest_plugins = ["tests.support.session_end"]
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""What a message that reads may hold: every number, port, address and text in it is bounded where it comes in.
+"""What a message that can be read may hold: every number, port, address and text in it is bounded where it comes in.
 
 A type says that a field is a number; that it is a port, or that a time is not NaN, no type says. What no honest sender has
 is refused. A text that people are shown is cleaned instead: what a scanned host said travels in it.
@@ -77,7 +77,7 @@ def checked_column(kind: type, name: str, values: Sequence[Any]) -> Sequence[Any
 
 
 def age_s(seconds: float) -> float:
-    """An age as it is used; one that is no number stays what it is, and is refused."""
+    """An age as it is used; one that is not a number stays what it is, and is refused."""
     return min(max(seconds, 0.0), MOST_AGE_S)
 
 
@@ -141,4 +141,4 @@ def _address(kind: type, name: str, text: str) -> None:
             raise ValueError(text)
         ip_address(text)
     except ValueError:
-        raise ValueError(f"{name} of {kind.__name__} is no address: '{printable(text[:60])}'") from None
+        raise ValueError(f"{name} of {kind.__name__} is not an address: '{printable(text[:60])}'") from None

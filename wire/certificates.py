@@ -24,7 +24,7 @@ def read_uri(uri: str) -> tuple[str, str, int]:
     """(environment, agent, generation); ValueError for any other name."""
     match = _URI.match(uri)
     if match is None:
-        raise ValueError(f"'{uri}' is no name of an agent")
+        raise ValueError(f"'{uri}' is not the name of an agent")
     return match[1], match[2], int(match[3] or 0)
 
 

@@ -131,7 +131,7 @@ def read_batch(batch: Any) -> Batch:
     head = Batch(spool=batch.spool, sequence=batch.sequence, age_s=age_s(batch.age_s), oldest=batch.oldest, gaps=gaps)
     head = checked(head)
     if min(head.sequence, head.oldest) < 1 or any(not 0 < gap.first <= gap.last for gap in head.gaps):
-        raise ValueError("its sequences are none")
+        raise ValueError("its sequences are not valid")
     if any(len(gap.why) > MOST_WHY for gap in head.gaps):
         raise ValueError(f"why there is a gap is a text of more than {MOST_WHY} characters")
     return msgspec.structs.replace(  # type: ignore[no-any-return]

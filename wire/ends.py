@@ -1,4 +1,4 @@
-"""What aiomqtt and paho make of the end of a connection, put right: ends that go untold, and sockets that are gone."""
+"""What aiomqtt and paho make of the end of a connection, put right: ends that go unreported, and sockets that are gone."""
 
 # ruff: noqa: SLF001 - aiomqtt has no API for any of it
 
@@ -30,7 +30,7 @@ def tell_ends(client: aiomqtt.Client, ended: asyncio.Future[str]) -> None:
             ended.set_result(why)
 
     def on_log(_: object, __: object, ___: int, text: str) -> None:
-        # With TLS 1.3 a broker refuses a certificate after the handshake: paho logs it, and aiomqtt waits in vain.
+        # With TLS 1.3 a broker refuses a certificate after the handshake: paho logs it, and aiomqtt waits for ever.
         if (why := alert(text)) and not connected.done():
             end(f"it refuses this certificate: {why}")
 

@@ -95,7 +95,7 @@ def unpack_up(payload: bytes) -> AnyUp:
     try:
         return read_batch(message) if isinstance(message, BatchOnWire) else checked(message)
     except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors too
-        msg = f"the message does not read: {error}"
+        msg = f"the message cannot be read: {error}"
         raise BadMessage(msg) from error
 
 
@@ -104,7 +104,7 @@ def decode(decoder: msgspec.msgpack.Decoder[T], body: bytes) -> T:
     try:
         return decoder.decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        msg = f"the message does not read: {error}"
+        msg = f"the message cannot be read: {error}"
         raise BadMessage(msg) from error
 
 
@@ -119,7 +119,7 @@ def _decompress(body: bytes) -> bytes:
         with zstandard.ZstdDecompressor(max_window_size=8 * 1024 * 1024).stream_reader(body) as reader:
             data = reader.read(MOST_BYTES + 1)
     except (zstandard.ZstdError, MemoryError) as error:
-        msg = f"the message does not decompress: {error}"
+        msg = f"the message cannot be decompressed: {error}"
         raise BadMessage(msg) from error
     if len(data) > MOST_BYTES:
         msg = f"the message decompresses to more than {MOST_BYTES} bytes"

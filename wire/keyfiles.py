@@ -8,18 +8,22 @@ from pathlib import Path
 
 
 class Exposed(Exception):  # noqa: N818 - reads as what it is
-    """A key that others can read or replace; the text says which, and the command that mends it."""
+    """A key that others can read or replace; the text says which, and the command that fixes it."""
 
 
 def write_private(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Write a whole file or none, on disk when this returns, with its mode from the first byte on."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    temporary.unlink(missing_ok=True)  # root writes where an agent's own user could have put a link
+    try:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(directory)
@@ -30,13 +34,13 @@ def write_private(path: Path, data: bytes, mode: int = 0o600) -> None:
 def check_key(path: Path) -> None:
     """Exposed when others can read or write the file; OSError when it is not there."""
     if path.stat().st_mode & 0o077:
-        raise Exposed(f"{path} can be read by others. Mend it: chmod 600 {path}")
+        raise Exposed(f"{path} can be read by others. Fix it: chmod 600 {path}")
 
 
 def check_directory(path: Path) -> None:
-    """Exposed when others could replace what lies in the directory: it, or one above it, is writable for them.
+    """Exposed when others could replace what is in the directory: it, or one above it, is writable for them.
 
-    A sticky one (such as /tmp) lets nobody touch what is not his. Directories that are not there yet are passed over.
+    A sticky one (such as /tmp) lets nobody touch what is not theirs. Directories that are not there yet are passed over.
     """
     absolute = path.absolute()
     for directory in dict.fromkeys((absolute, *absolute.parents, *_above(absolute.resolve()))):
@@ -47,7 +51,7 @@ def check_directory(path: Path) -> None:
         if mode & 0o022 and not mode & stat.S_ISVTX:
             raise Exposed(
                 f"{directory} can be written by others, who could replace the keys in {path}."
-                f" Mend it: chmod go-w {directory}"
+                f" Fix it: chmod go-w {directory}"
             )
 
 

@@ -9,34 +9,18 @@ from __future__ import annotations
 import msgspec
 
 from reachability.observation import ControlTarget, Lookup, SourceReport, Target, WitnessReport
-from reachability.vocabulary import Protocol, RoundKind
+from reachability.vocabulary import RoundKind
 
 SCHEMA = 1
 VERSION = "0.1.0"  # as pyproject.toml has it; importlib.metadata would cost an idle agent 3 MiB
 
 
-class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of a plan: what this agent probes, when, who witnesses and who controls from inside."""
-
-    id: int
-    kind: str
-    environment: str
-    host: str
-    protocol: Protocol
-    ports: str = ""
-    schedule: str = "cycle"
-    witness: str = ""
-    inside: str = ""
-
-
 class Plan(msgspec.Struct, frozen=True, kw_only=True, tag="plan"):
-    """What an agent is going to be asked, and how hard it may send."""
+    """How hard an agent may send, by the topology of this digest."""
 
     digest: str
     rate_pps: int = 1000
     flows: int = 50_000  # entries in connection tables at a time
-    every_s: float = 60.0
-    tasks: tuple[Task, ...] = ()
 
 
 class Resolve(msgspec.Struct, frozen=True, kw_only=True, tag="resolve"):
@@ -57,7 +41,7 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True, tag="arm"):
     inside: tuple[Target, ...] = ()  # to probe from inside
     networks: tuple[str, ...] = ()  # the witness's environment: arrivals from there are not the source's
     groups: tuple[tuple[int, str], ...] = ()  # NoPorts rounds: (target id, ports), in the order they are sent
-    ttl_s: float = 600.0  # disarm without being told after so long
+    ttl_s: float = 600.0  # disarm without being told after this long
 
 
 class Go(msgspec.Struct, frozen=True, kw_only=True, tag="go"):
@@ -172,7 +156,7 @@ Up = Resolved | Armed | Done | Renew
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
-    """Sequences of a spool, `first` to `last`, that it dropped or could not keep. What the store holds of them is no gap.
+    """Sequences of a spool, `first` to `last`, that it dropped or could not keep. What the store holds of them is not a gap.
 
     The ages are those of the oldest and the newest report in it, at sending.
     """

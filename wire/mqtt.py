@@ -18,14 +18,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from wire.blocking import in_thread
 from wire.dial import DIAL_S, Broker, dial
 from wire.ends import tell_ends, write_safely
 from wire.problem import Refused, in_words, is_refusal
-from wire.slim import without
+from wire.process.blocking import in_thread
+from wire.process.slim import without
 
-# paho wants it, and with it http.client and email, for the proxies of websockets: 1.4 MiB.
-with without("urllib.request"):
+# paho wants them, and with them http.client and email, for proxies of websockets and SRV records: 1.4 MiB and more.
+with without("urllib.request", "dns"):
     import aiomqtt
 
 KEEPALIVE_S = 15
@@ -243,7 +243,7 @@ class Link:
 
 
 async def _until_ended(ended: asyncio.Future[str], asked: Coroutine[Any, Any, T], when: str) -> T:
-    """What the broker answers; NotConnected or Refused when the connection ends first: aiomqtt would wait in vain."""
+    """What the broker answers; NotConnected or Refused when the connection ends first: aiomqtt would wait for ever."""
     asking = asyncio.get_running_loop().create_task(asked, name=f"broker, {when}")
     waits: tuple[asyncio.Future[Any], ...] = (asking, ended)
     try:

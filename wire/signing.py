@@ -1,8 +1,8 @@
 """Signed messages, both ways: a broker that was captured can hold them back, and no more.
 
 An agent obeys nobody but the coordinator whose key its bundle pins; the coordinator believes an agent by a key that the
-agent's certificate vouches for. Layout: version, codec, 64 bytes of Ed25519 signature, then msgpack, down of a `Letter`. The
-signature covers header and msgpack; down it is checked before anything is decompressed or decoded. Whether a letter is new
+agent's certificate vouches for. Layout: version, codec, 64 bytes of Ed25519 signature, then msgpack (down: a `SignedOrder`). The
+signature covers header and msgpack; down it is checked before anything is decompressed or decoded. Whether an order is new
 is for `agent.challenges` to say.
 """
 
@@ -35,7 +35,7 @@ class Replayed(Refused):
     """A message that was taken before, or is older than one that was: a redelivery, or someone who plays it again."""
 
 
-class Letter(msgspec.Struct, frozen=True, kw_only=True):
+class SignedOrder(msgspec.Struct, frozen=True, kw_only=True):
     """What is signed. `echo` is the newest challenge that the coordinator has of the agent.
 
     `issued` and `expires` are seconds since the epoch by the coordinator's clock, which no agent trusts: what lies between
@@ -77,25 +77,25 @@ def pack_down(
     expires_s: float = LIFETIME_S,
 ) -> bytes:
     """A signed message for one agent; `now` is the coordinator's clock, seconds since the epoch."""
-    letter = Letter(agent=agent, sequence=sequence, issued=now, expires=now + expires_s, body=body, echo=echo)
-    sealed = seal(msgspec.msgpack.encode(letter))
+    order = SignedOrder(agent=agent, sequence=sequence, issued=now, expires=now + expires_s, body=body, echo=echo)
+    sealed = seal(msgspec.msgpack.encode(order))
     return _signed(key, DOWN, sealed)
 
 
-def open_down(key: VerifyKey, payload: bytes, *, agent: str) -> Letter:
-    """Check and read a signed message; Refused says why not. The caller sees to it that the letter is new."""
+def open_down(key: VerifyKey, payload: bytes, *, agent: str) -> SignedOrder:
+    """Check and read a signed message; Refused says why not. The caller sees to it that the order is new."""
     sealed, signature = split(payload)
     if not _is_signed(key, DOWN, sealed, signature):
-        raise Refused("a message is unsigned, altered or signed by another key than that of this agent's bundle")
-    letter = _checked(decode(_decoder(), unseal(sealed)))
-    if letter.agent != agent:
-        raise Refused(f"a message for agent '{letter.agent}' came to '{agent}'")
-    return letter
+        raise Refused("a message is unsigned, altered or signed by a key other than that of this agent's bundle")
+    order = _checked(decode(_decoder(), unseal(sealed)))
+    if order.agent != agent:
+        raise Refused(f"a message for agent '{order.agent}' came to '{agent}'")
+    return order
 
 
-def _checked(letter: Letter) -> Letter:
+def _checked(order: SignedOrder) -> SignedOrder:
     try:
-        return checked(letter)  # type: ignore[no-any-return]
+        return checked(order)  # type: ignore[no-any-return]
     except ValueError as error:
         raise Refused(f"a message makes no sense: {error}") from error
 
@@ -139,5 +139,5 @@ def _is_signed(key: VerifyKey, context: bytes, sealed: bytes, signature: bytes) 
 
 
 @cache
-def _decoder() -> msgspec.msgpack.Decoder[Letter]:
-    return msgspec.msgpack.Decoder(Letter)
+def _decoder() -> msgspec.msgpack.Decoder[SignedOrder]:
+    return msgspec.msgpack.Decoder(SignedOrder)

@@ -68,6 +68,6 @@ def parse_up(topic: str) -> UpTopic | None:
 def _subtree(environment: str, agent: str) -> str:
     for name in (environment, agent):
         if not NAME.match(name):
-            msg = f"'{name}' cannot stand in a topic: a name is a small letter, then letters, digits and dashes"
+            msg = f"'{name}' cannot stand in a topic: a name is a lower-case letter, then letters, digits and dashes"
             raise ValueError(msg)
     return f"{ROOT}/{environment}/{agent}"

@@ -2,7 +2,7 @@
 
 The line is made by the destination and carries the round's key, so whoever has it can probe as the source and read the
 reports, for as long as the destination listens. Reports go over a connection where one can be made, else as text that a
-person carries. They are sealed with a key that is made of the round's.
+person carries. They are sealed with a key that is derived from the round's.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ def read_line(text: str) -> Line:
     try:
         cells = sum(map(len, line.asked))
     except ValueError as error:
-        raise BadMessage(f"the line does not read: {error}") from error
+        raise BadMessage(f"the line cannot be read: {error}") from error
     if len(line.key) != KEY or not 0 < cells <= MOST_PORTS:
         raise BadMessage(f"the line asks for no port, or for more than {MOST_PORTS}")
     if not all(is_address(asked.address) for asked in line.asked) or not _is_port(line.meet, line.canary):
@@ -213,7 +213,7 @@ def _text(data: bytes) -> str:
 
 def _bytes(text: str) -> bytes:
     if len(text) > MOST_TEXT:
-        raise BadMessage(f"a line of {len(text)} characters is none of ours")
+        raise BadMessage(f"a line of {len(text)} characters is not one of ours")
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):

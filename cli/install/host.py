@@ -19,7 +19,7 @@ _BOOTED = Path("/run/systemd/system")  # sd_booted(3)
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """Paths are the host's own, absolute; `root` is the staging directory that they lie below, None for the host itself."""
+    """Paths are the host's own, absolute; `root` is the staging directory that they are below, None for the host itself."""
 
     root: Path | None
     dry_run: bool
@@ -31,7 +31,7 @@ class Host:
         return self.root is None
 
     def at(self, path: PurePosixPath) -> Path:
-        """Where it lies now."""
+        """Where it is now."""
         return Path(path) if self.root is None else self.root / path.relative_to("/")
 
     def put(self, path: PurePosixPath, data: bytes, mode: int = 0o644) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from agent.config import AgentConfig, ConfigError, Credentials, load, save
-from cli.agent import leave, read_bundled
+from cli.agent.setup import leave, read_bundled
 from cli.errors import Problem
 from cli.install import units
 from cli.install.host import Host
@@ -132,7 +132,7 @@ def uninstall(host: Host, name: str, *, keep_state: bool) -> None:
         return
     if host.at(PKI).is_dir() and role.user == units.COORDINATOR_USER:
         host.give(PKI, "root")  # the number may be another user's some day
-        host.say(f"{'keep':<10} {PKI}/: every agent's bundle hangs on its keys. Remove it yourself, or install again")
+        host.say(f"{'keep':<10} {PKI}/: every agent's bundle depends on its keys. Remove it yourself, or install again")
     host.remove(units.USERS / f"{role.user}.conf")
     host.remove_user(role.user)
 
@@ -162,7 +162,7 @@ def _put_pki(host: Host, pki: Mapping[str, bytes], *, only_check: bool) -> None:
     if there.is_file():
         if there.read_bytes() != pki["ca.pem"]:
             raise Problem(
-                f"{PKI} holds another CA: every bundle out there hangs on it",
+                f"{PKI} holds another CA: every bundle out there depends on it",
                 f"To go on with that one: --pki {host.at(PKI)}. To give it up: move it away first.",
             )
         if not only_check:
@@ -185,12 +185,12 @@ def read_pki(directory: Path) -> dict[str, bytes]:
 def _check_calendar(expression: str) -> None:
     """Problem when systemd would not take it as a time."""
     if not expression.isprintable() or not expression.strip():
-        raise Problem(f"--on-calendar {expression!r} is no time", "Write it like hourly, daily, or Mon..Fri 06:00.")
+        raise Problem(f"--on-calendar {expression!r} is not a time", "Write it like hourly, daily, or Mon..Fri 06:00.")
     command = ["systemd-analyze", "calendar", "--", expression]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return  # a staging directory filled on a host without systemd
     if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["systemd does not take it"])[0]
+        said = (done.stderr.strip().splitlines() or ["systemd does not accept it"])[0]
         raise Problem(f"--on-calendar '{expression}': {said}", "Write it like hourly, daily, or Mon..Fri 06:00.")

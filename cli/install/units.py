@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 AGENT, COORDINATOR, VERIFY = "segwatch-agent", "segwatch-coordinator", "segwatch-verify"
-AGENT_USER = "segwatch"  # agent.privileges.OWN_USER: the daemon stays what it would change to
+AGENT_USER = "segwatch"  # agent.privileges.OWN_USER: the daemon already is the user that it would change to
 COORDINATOR_USER = "segwatch-coordinator"  # of its own: an agent beside it that was taken over reads no signing key
 STATE = PurePosixPath("/var/lib/segwatch")
 CONFIGURATION = PurePosixPath("/etc/segwatch")
@@ -44,7 +44,7 @@ SystemCallArchitectures=native
 SystemCallErrorNumber=EPERM
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources
-# Each process gives up more by itself: capabilities, core dumps, and for the packet child further system calls.
+# Each process gives up more on its own: capabilities, core dumps, and for the packet child further system calls.
 SystemCallFilter=capset setrlimit seccomp
 LimitCORE=0
 UMask=0077
@@ -64,7 +64,7 @@ Description=segwatch agent: probes other environments, witnesses what arrives he
 Documentation=man:systemd.exec(5)
 Wants=network-online.target
 After=network-online.target
-# A broker that is away is waited for by the agent; a start that fails is tried again, for good.
+# A broker that is away is waited for by the agent; a start that fails is tried again, without end.
 StartLimitIntervalSec=0
 
 [Service]
@@ -141,7 +141,7 @@ After={COORDINATOR}.service
 
 [Service]
 Type=oneshot
-# Its words go to the journal, those of a failure as errors: journalctl -u {VERIFY} -p err
+# Its output goes to the journal, those of a failure as errors: journalctl -u {VERIFY} -p err
 ExecStart={program} verify --state-dir {STATE}/coordinator --quiet --timeout 50m \
 --report json={kept}/result.json --report junit={kept}/junit.xml
 TimeoutStartSec=1h
@@ -165,7 +165,7 @@ def timer(calendar: str) -> str:
     """When the periodic test runs: an expression of systemd.time(7)."""
     return f"""\
 [Unit]
-Description=segwatch verify, again and again
+Description=segwatch verify, periodically
 Documentation=man:systemd.timer(5)
 
 [Timer]

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cli.grid import by_pair, live, pair_cell
-from cli.render import NO_PACKET, NO_SESSION
+from cli.show.grid import by_pair, live, pair_cell
+from cli.show.render import NO_PACKET, NO_SESSION
 
 Body = Mapping[str, Any]
 MOST_WORDS, MOST_GLYPHS = 8, 60  # environments: more than these, and the squares hold a glyph alone; no matrix at all
 _LETTER = 7.4  # px, of a name
 _WIDE, _HIGH, _SMALL = 92, 50, 26
 _WORST = {"✗": 0, "?": 1, "~": 2, NO_SESSION: 3, NO_PACKET: 4, "✓": 5}
-LEAST = 3.0  # px: what is not nothing can be seen
+LEAST = 3.0  # px: what is more than nothing can be seen
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from cli.grid import by_pair, live, pair_cell
-from cli.render import GLYPHS, clean, percent, plural
 from cli.report import words
+from cli.show.grid import by_pair, live, pair_cell
+from cli.show.render import GLYPHS, clean, percent, plural
 
 Body = Mapping[str, Any]
 MOST_COLUMNS = 12  # environments: with more, the table of pairs is what fits
@@ -45,7 +45,7 @@ def markdown(body: Body) -> str:
 
 
 def md(text: str) -> str:
-    """Anybody's text as what it says: no markup, no link's name, no cell's end."""
+    """Anybody's text as plain text: no markup, no link, no end of a cell."""
     said = clean(text).replace("\n", " ").strip().translate(_ESCAPED)
     return f"\\{said}" if said.startswith(("#", "-", "+", "=")) else said
 

@@ -9,9 +9,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from cli.grid import by_pair
-from cli.render import GLYPHS, clean, percent, plural
 from cli.report import figures, words
+from cli.show.grid import by_pair
+from cli.show.render import GLYPHS, clean, percent, plural
 
 Body = Mapping[str, Any]
 

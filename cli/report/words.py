@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cli.coverage import lost_line
-from cli.evidence import controls, heard, sent, target, witness
-from cli.grid import counted, harm, headline, live, where
-from cli.render import parse_time, plural, short_ports
-from cli.trace import ANSWERS
+from cli.show.evidence import controls, heard, sent, target, witness
+from cli.show.grid import counted, harm, headline, live, where
+from cli.show.losses import lost_line
+from cli.show.render import parse_time, plural, short_ports
+from cli.show.trace import ANSWERS
 
 Body = Mapping[str, Any]
 MOST_ADDRESSES, MOST_PLACES, PORTS_WIDTH = 32, 6, 300  # JSON has all of them
@@ -56,7 +56,7 @@ def verdict(body: Body) -> tuple[str, str]:
 
 
 def tally(findings: Sequence[Body]) -> str:
-    """`5 stand: 2 critical, 3 high; 1 waived; 1 resolved lately`."""
+    """`5 stand: 2 critical, 3 high; 1 waived; 1 resolved recently`."""
     found = [entry["finding"] for entry in findings]
     failing = live(found)
     by = Counter(finding["severity"] for finding in failing)
@@ -67,7 +67,7 @@ def tally(findings: Sequence[Body]) -> str:
     for words, count in (
         ("acknowledged", sum(finding["status"] == "acknowledged" for finding in failing)),
         ("waived", sum(finding["result"] == "waived" for finding in found)),
-        ("resolved lately", sum(finding["status"] == "resolved" for finding in found)),
+        ("resolved recently", sum(finding["status"] == "resolved" for finding in found)),
     ):
         parts += [f"{count} {words}"] * bool(count)
     return "; ".join(parts)
@@ -154,7 +154,7 @@ def title(finding: Body) -> str:
 
 
 def why_unproven(entries: Iterable[Body]) -> list[Unproven]:
-    """One entry a reason: what must be proven first, then the most cells."""
+    """One entry per reason: what must be proven first, then the most cells."""
     groups: dict[tuple[str, bool, str, str], list[Body]] = {}
     for entry in entries:
         alike = (entry["result"], entry["required"], entry["means"], entry["settle"])

@@ -115,7 +115,7 @@ def restore(target: Path, state_dir: Path, now: datetime) -> tuple[Checked, Path
     """Make a backup the store of a state directory that no coordinator runs on; what it becomes, and where the old one is."""
     found = check(target)
     if not found.ok:
-        raise StoreError(f"{target} is no sound backup: {found.problems[0]}")
+        raise StoreError(f"{target} is not a sound backup: {found.problems[0]}")
     state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     held = lock(state_dir)
     try:
@@ -133,7 +133,7 @@ def restore(target: Path, state_dir: Path, now: datetime) -> tuple[Checked, Path
 def _set_aside(path: Path, now: datetime) -> Path:
     aside = path.with_name(f"{path.name}.before-{now:%Y%m%dT%H%M%SZ}")
     with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path)) as db:
-        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # a damaged one goes with what lies beside it
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # a damaged one goes with the files beside it
     for end in ("-wal", "-shm", ""):
         if (part := path.with_name(path.name + end)).exists():
             part.rename(aside.with_name(aside.name + end))

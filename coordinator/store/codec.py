@@ -26,14 +26,14 @@ def pack(value: Any) -> bytes:
 
 
 def decode(data: bytes, kind: type[_T]) -> _T:
-    """Read either back; msgspec.DecodeError and zstandard.ZstdError where it is none."""
+    """Read either back; msgspec.DecodeError and zstandard.ZstdError where it is neither."""
     if data[: len(_FRAME)] == _FRAME:
         data = zstandard.ZstdDecompressor().decompress(data)
     return msgspec.msgpack.decode(data, type=kind, dec_hook=_decode_ports)
 
 
 def _encode_ports(ports: Any) -> dict[str, tuple[tuple[int, int], ...]]:
-    """The one value of findings that is no dataclass."""
+    """The one value of findings that is not a dataclass."""
     if isinstance(ports, PortSet):
         return {"ranges": ports.ranges}
     raise NotImplementedError(f"{type(ports).__name__} is not stored")

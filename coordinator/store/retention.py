@@ -2,14 +2,14 @@
 
 | what | kept |
 |---|---|
-| rounds and reports | 6 hours, and those that a cell of now or a finding that is not long over stands on |
+| rounds and reports | 6 hours, and those that a current cell or a finding that is not long over stands on |
 | their packets | 5 minutes, and the same |
 | cells | while they are planned; 7 days more |
-| findings | 90 days after they were resolved (`coordinator.estate`) |
+| findings | 90 days after they were resolved (`coordinator.state.estate`) |
 | events | a year, at most the newest 100,000 |
 | lookups, addresses | while the topology has the agent and the name |
-| spools | 400 days after they were last heard of, at most 256 an agent |
-| gaps | for good: of more than 256 an agent the oldest fold into one |
+| spools | 400 days after they were last heard of, at most 256 per agent |
+| gaps | for good: of more than 256 per agent the oldest fold into one |
 """
 
 from __future__ import annotations

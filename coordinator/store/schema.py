@@ -66,7 +66,7 @@ def version_of(db: sqlite3.Connection) -> int:
 
 
 def migrate(db: sqlite3.Connection, to: int = SCHEMA) -> None:
-    """Bring a file forward, a version a transaction: a kill between two leaves the one before."""
+    """Bring a file forward, one version per transaction: a kill between two leaves the one before."""
     for number in range(version_of(db), to):
         try:
             db.executescript(f"BEGIN IMMEDIATE;{MIGRATIONS[number]}PRAGMA user_version = {number + 1};COMMIT;")

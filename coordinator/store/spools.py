@@ -9,9 +9,9 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-MOST_HOLES = 4096  # a spool; a batch that would make one more waits until some are closed
-MOST_SPOOLS = 256  # an agent; a state directory that is made anew each start is a spool each
-MOST_GAPS = 256  # an agent; the oldest fold into one
+MOST_HOLES = 4096  # per spool; a batch that would make one more waits until some are closed
+MOST_SPOOLS = 256  # per agent; a state directory that is made anew at each start is a new spool each time
+MOST_GAPS = 256  # per agent; the oldest fold into one
 _Key = tuple[str, str]  # agent, spool
 MOST_COUNT = 2**62  # what an agent says, added up, still fits
 MOST_WORDS = 8  # an agent knows four
@@ -118,7 +118,7 @@ class Spools:
         return found
 
     def forget_silent(self, before: float) -> None:
-        """Spools that nothing was heard of for so long that nothing will be."""
+        """Spools not heard of for so long that they never will be."""
         for key in self._db.execute("SELECT agent, spool FROM spools WHERE heard < ?", (before,)).fetchall():
             self._forget(key)
 

@@ -96,12 +96,12 @@ class Store:
             )
 
     def set_armed(self, round_id: str, armed: dict[str, bool]) -> None:
-        """Remember who said to be ready."""
+        """Remember who said that they are ready."""
         with self._file.writing():
             self._db.execute("UPDATE rounds SET armed = ? WHERE round = ?", (encode(armed), round_id))
 
     def shift_rounds(self, seconds: float) -> None:
-        """The clock was set by so much: rounds began as long ago as before."""
+        """The clock was set by this much: rounds began as long ago as before."""
         with self._file.writing():
             self._db.execute("UPDATE rounds SET started = started + ? WHERE started != 0", (seconds,))
 

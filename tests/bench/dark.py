@@ -39,7 +39,7 @@ def dropped() -> None:
         swept = sweep(child, DARK, Protocol.TCP, copies=3)
         proof.seconds.append(swept.seconds)
         proof.wrong.append(_answered(swept))
-        proof.note = f"{swept.source.packets / cells:.1f} copies a cell; {child.peak_mib():.0f} MiB at most; one run"
+        proof.note = f"{swept.source.packets / cells:.1f} copies per cell; {child.peak_mib():.0f} MiB at most; one run"
         rows = [one, proof]
         for rate in RATES[1:]:
             row = Row(f"masscan --rate {rate}, one copy", [], [])

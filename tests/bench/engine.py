@@ -13,7 +13,17 @@ from pathlib import Path
 from typing import TypeVar
 
 from lab.estate import Estate
-from probes.childwire import ChildArmed, Configure, FromChild, Ready, SourceDone, ToChild, Unframer, WitnessDone, frame
+from probes.child.protocol import (
+    ChildArmed,
+    Configure,
+    FromChild,
+    Ready,
+    SourceDone,
+    ToChild,
+    Unframer,
+    WitnessDone,
+    frame,
+)
 from reachability.observation import ControlTarget, SourceReport, Target, WitnessReport
 from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, RoundKind, State

@@ -27,13 +27,14 @@ from reachability.life import Event, Finding
 from reachability.matrix import CellKey, Judged
 from reachability.observation import KeptPacket, RoundSpec, SourceReport, Target, WitnessReport
 from reachability.ports import PortSet
-from reachability.vocabulary import Moment, Protocol, RoundKind
-from tests.unit.sample import Estate
+from reachability.vocabulary import PacketRole, Protocol, RoundKind
+from tests.support.paths import ROOT
+from tests.support.sample import Estate
 
 ENVIRONMENTS, AGENTS_EACH = ("dev", "test", "staging", "prod", "lab"), 10
 STATED_MIB = 1280
 MINUTES = int(ROUNDS_S / 60) + 30
-RECORDED = Path(__file__).parents[1] / "unit" / "coordinator" / "stores" / "schema-2.sqlite.zst"
+RECORDED = ROOT / "tests" / "unit" / "coordinator" / "store" / "stores" / "schema-2.sqlite.zst"
 PROTOCOLS = (Protocol.TCP, Protocol.UDP, Protocol.ICMP)
 
 
@@ -50,7 +51,7 @@ class Year:
         self.kind = RoundKind.NORMAL
         self.kept = tuple(
             KeptPacket(
-                target=1, what=Moment.SENT, at_ms=float(n), data=self.chance.randbytes(60), port=n, interface="eth0"
+                target=1, what=PacketRole.SENT, at_ms=float(n), data=self.chance.randbytes(60), port=n, interface="eth0"
             )
             for n in range(200)
         )

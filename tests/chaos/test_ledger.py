@@ -34,7 +34,7 @@ class Books:
             self.spool.put(sources=(REPORT,))
 
     def take(self, sequence: int, gaps: Sequence[Gap] = (), oldest: int = 1) -> None:
-        """As the collector does."""
+        """As the receiver does."""
         self.store.take("dev-1", self.spool.id, sequence, oldest, [REPORT], 0.0, gaps=gaps)
 
     def balance(self, capsys: pytest.CaptureFixture[str]) -> ledger.Balance:

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
+
 PULLED, MADE = "python:3.11-slim-bookworm", "segwatch-base:test"
 # What the hosts of the estate need, and segwatch's image is built with.
 PACKAGES = "python3,python3-venv,nftables,iproute2,redis-server,nginx-light,openssl,ca-certificates"
@@ -237,7 +238,7 @@ def _until(ready: Callable[[], bool], what: str) -> None:
     until = time.monotonic() + READY_S
     while not ready():
         if time.monotonic() > until:
-            raise DockerError(f"waited {READY_S:.0f} s in vain for {what}")
+            raise DockerError(f"gave up waiting for {what} after {READY_S:.0f} s")
         time.sleep(0.1)
 
 

@@ -16,9 +16,10 @@ import pytest
 import yaml
 
 from tests.compose import docker as machine
-from tests.compose.docker import ROOT, Docker
+from tests.compose.docker import Docker
 from tests.compose.truth import CROSSES, Estate, assert_held, held, in_force, listening, reached
 from tests.lab.truth import CellId, unfold
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.compose
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.compose.docker import ROOT
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.compose
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import yaml
 
-from tests.compose.docker import ROOT, Docker
+from tests.compose.docker import Docker
 from tests.lab.truth import CATALOGUE_TCP, CATALOGUE_UDP, CellId, Rule
+from tests.support.paths import ROOT
 
 NAMES = {"features.prod.internal": "10.30.0.22"}
 REACH = (Path(__file__).parent / "reach.py").read_text()

@@ -23,7 +23,8 @@ from typing import Any
 
 from tests.fuzz.engine import Reached, execute, fuzz, quiet, reach
 from tests.fuzz.table import TARGETS, forget
-from tests.fuzz.target import CORPUS, ROOT, Target, escaped
+from tests.fuzz.target import CORPUS, Target, escaped
+from tests.support.paths import ROOT
 
 LEAST = 0.95  # of a parser's branches
 LONGEST_KEPT = 3000

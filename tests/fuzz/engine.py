@@ -17,7 +17,8 @@ import coverage
 import structlog
 
 from tests.fuzz.mutate import mutate
-from tests.fuzz.target import ROOT, Target
+from tests.fuzz.target import Target
+from tests.support.paths import ROOT
 
 SLOW_S = 2.0  # of the processor, for any input: a figure that a busy machine does not change
 

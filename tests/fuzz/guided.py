@@ -12,7 +12,7 @@ from pathlib import Path
 
 import atheris
 
-PARSERS = ["wire", "probes", "coordinator", "agent", "reachability", "cli.agentfile", "cli.render"]
+PARSERS = ["wire", "probes", "coordinator", "agent", "reachability", "cli.agent.file", "cli.show.render"]
 
 with warnings.catch_warnings(), atheris.instrument_imports(include=PARSERS):
     warnings.simplefilter("ignore")

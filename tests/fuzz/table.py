@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from tests.fuzz.target import Target
-from tests.fuzz.targets import agent, coordinator, messages, packets, replies, reports
+from tests.fuzz.targets import agent, coordinator, kernel, messages, packets, replies, reports, requests
 
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
         *messages.TARGETS,
         *packets.TARGETS,
+        *kernel.TARGETS,
         *replies.TARGETS,
         *coordinator.TARGETS,
+        *requests.TARGETS,
         *reports.TARGETS,
         *agent.TARGETS,
     )

@@ -14,7 +14,6 @@ from types import CodeType
 from typing import Any
 
 CORPUS = Path(__file__).with_name("corpus")
-ROOT = Path(__file__).parents[2]
 
 
 class Shape(StrEnum):
@@ -29,7 +28,7 @@ class Shape(StrEnum):
 class Fault:
     """A fault to seed: in a function, one text of its source in place of another."""
 
-    function: str  # "wire.envelope:unseal", "probes.childwire:Unframer.feed"
+    function: str  # "wire.envelope:unseal", "probes.child.protocol:Unframer.feed"
     old: str
     new: str
 

@@ -36,8 +36,9 @@ SERVICES: Mapping[str, tuple[tuple[str, int], ...]] = {
     "stage-1": (("tcp", 8080),),
     "stage-b": (("tcp", 8080),),
 }
+TO_APP = f"ip saddr 10.10.0.0/24 ip daddr {PROD} tcp dport 8000 accept"
+TO_REGISTRY = f"ip saddr 10.10.0.0/24 ip daddr {REG} tcp dport 5000 accept"
 WITNESSED = {address for pair in AGENTS.values() for address in pair}
-GREEN = {"blocked", "blocked-at-host", "no-session"}
 
 BEGUN = 300  # packets: more than an agent that waits sends, fewer than a cycle's
 NEVER = "365d"  # a period that cannot come round within a test: its phase is a moment of the epoch
@@ -172,6 +173,12 @@ def sent_by(system: System, host: str) -> int:
     """Packets that the host has sent so far."""
     said = system.estate.run(host, ["cat", "/sys/class/net/eth0/statistics/tx_packets"]).check().stdout
     return int(said)
+
+
+def at(agent: str, address: str, protocol: str, *ports: int) -> set[CellId]:
+    """Cells of an agent at an address."""
+    source = AGENTS[agent][1 if ":" in address else 0]
+    return {(agent, source, address, protocol, port) for port in ports or (0,)}
 
 
 def expected(extra_tcp: Sequence[int] = (), extra_udp: Sequence[int] = ()) -> Iterator[CellId]:

@@ -15,11 +15,12 @@ from xml.etree import ElementTree as ET
 import psutil
 import pytest
 
-from cli.demo import Story, cell_of
-from cli.render import Paint
+from cli.commands.demo import Story, cell_of
+from cli.show.render import Paint
 from lab.demo import AGENTS, Demo
 from lab.system import SEGWATCH
-from tests.processes import command_line
+from tests.support.paths import ROOT
+from tests.support.processes import command_line
 
 pytestmark = pytest.mark.lab
 
@@ -119,7 +120,7 @@ def test_nothing_is_left_of_an_interrupted_demo(number: int, short_path: Path) -
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
     ) as running:
         assert running.stdout is not None
         for line in running.stdout:

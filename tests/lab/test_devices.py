@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.estate import Estate
-from tests.lab.test_sweep_faults import DEV, scene, sweep
+from tests.lab.pair import DEV, scene, sweep
 
 pytestmark = pytest.mark.lab
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.topology_file import load_topology
+from coordinator.topology.load import load_topology
 from lab.estate import CORE_SEGMENT, Estate, Host
 from lab.system import System
 from tests.lab import small

@@ -13,10 +13,10 @@ import psutil
 import pytest
 
 from lab.sealed import Sealed
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.lab
 
-ROOT = Path(__file__).parents[2]
 END_S = 120.0  # a hang guard
 RUNS = """
 import time

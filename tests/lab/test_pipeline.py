@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -16,15 +15,15 @@ from jsonschema import Draft4Validator
 from lab.sealed import Finished
 from lab.system import System
 from tests.lab.small import PROD, REG, running, topology
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.lab
 
-ROOT = Path(__file__).parents[2]
 CI = ROOT / "deploy" / "ci"
 RUNNER = "stage-1"  # whoever runs the pipeline, in staging
 OLD = f"ip saddr 10.10.0.10 ip daddr {REG} tcp dport 5000 accept"
 NEW = f"ip saddr 10.10.0.10 ip daddr {PROD} tcp dport 8000 accept"
-SARIF = ROOT / "tests" / "unit" / "cli" / "sarif-2.1.0-rtm.5.json"
+SARIF = ROOT / "tests" / "unit" / "cli" / "formats" / "sarif-2.1.0-rtm.5.json"
 
 
 def github() -> list[str]:

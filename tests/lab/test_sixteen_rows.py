@@ -9,7 +9,7 @@ from lab.estate import CORE_SEGMENT, Estate, Host, Plan, Segment
 from lab.system import System
 from reachability.observation import SourceReport
 from reachability.vocabulary import Protocol
-from tests.lab.test_sweep import spans
+from tests.lab.columns import spans
 
 HOSTS = 16
 MOST_OF_ALL = 65_000  # ports: all but the cycle's

@@ -16,8 +16,7 @@ import pytest
 from lab.estate import Estate
 from lab.system import HANGS_S, System
 from tests.lab import lastpacket
-from tests.lab.test_sweep_bounds import deployed
-from tests.lab.test_sweep_faults import AGENTS, DEV, PROD, scene
+from tests.lab.pair import AGENTS, DEV, PROD, deployed, scene
 
 pytestmark = pytest.mark.lab
 

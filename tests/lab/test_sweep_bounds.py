@@ -11,11 +11,11 @@ from dataclasses import replace
 import pytest
 
 from lab.estate import Estate
-from lab.system import HANGS_S, System
+from lab.system import HANGS_S
+from tests.lab.columns import spans
+from tests.lab.pair import AGENTS, DEV, NETWORKS, OTHER, PROD, deployed, scene
 from tests.lab.services import serve
-from tests.lab.test_sweep import spans
-from tests.lab.test_sweep_faults import AGENTS, DEV, NETWORKS, OTHER, PROD, scene
-from tests.lab.truth import Rule, Scene
+from tests.lab.truth import Rule
 
 pytestmark = pytest.mark.lab
 
@@ -26,13 +26,6 @@ TALKS = """table inet talks { set pairs { type ipv4_addr . ipv4_addr; flags dyna
   chain pre { type filter hook prerouting priority -300; update @pairs { ip saddr . ip daddr }
 }
 }"""
-
-
-def deployed(estate: Estate, drawn: Scene, text: str = "") -> System:
-    """Everything, running."""
-    system = System(estate, text or drawn.topology, {name: host.name for name, host in AGENTS.items()})
-    system.deploy()
-    return system
 
 
 @pytest.mark.soak

@@ -6,8 +6,8 @@ import pytest
 
 from lab.estate import CORE_SEGMENT, Estate, Host, Plan, Segment
 from lab.system import System
+from tests.lab.cells import judged
 from tests.lab.services import serve
-from tests.lab.test_random_firewall import judged
 from tests.lab.truth import Rule, Scene, unfold
 
 pytestmark = pytest.mark.lab

@@ -21,6 +21,9 @@ CATALOGUE_TCP = frozenset(
 )  # fmt: skip
 CATALOGUE_UDP = frozenset((53, 69, 123, 137, 161, 500, 514, 1900, 4789, 5353, 11211))
 
+GREEN = {"blocked", "blocked-at-host", "no-session"}
+RED = {"reachable", "one-way"}
+
 Address = str
 CellId = tuple[str, Address, Address, str, int]  # agent, source address, address, protocol, port (0 for ICMP)
 

@@ -14,10 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from coordinator.broker import find_server
-from coordinator.brokerfiles import Kind, Place, write
+from coordinator.broker.configurations import Kind, Place, write
+from coordinator.broker.embedded import find_server
 from reachability.topology import Topology
-from tests.ports import free_port
+from tests.support.ports import free_port
 
 RABBIT = sorted(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin/rabbitmq-server"))
 READY_S = 90.0  # RabbitMQ takes its time on a busy machine

@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from agent.config import AgentConfig, Credentials, save
-from coordinator import pki
+from coordinator.broker import pki
+from coordinator.broker.addresses import Listen
 from coordinator.daemon import Daemon
-from coordinator.listen import Listen
 from coordinator.settings import Settings
-from coordinator.topology_file import load_topology
+from coordinator.topology.load import load_topology
 from tests.loopback import recorded_agent
-from tests.ports import free_port
-from tests.waiting import HANG_S, until
+from tests.support.ports import free_port
+from tests.support.waiting import HANG_S, until
 from wire.dial import Broker
 
 TOPOLOGY = """version: 1
@@ -255,7 +255,7 @@ class System:
     async def verify(self) -> None:
         """One run, to its end."""
         run = self.daemon.runs.ask(sweep=False, source="dev", destination="prod")
-        await until(lambda: (self.daemon.runs.body(run, with_cells=False) or {}).get("state") == "finished", 2 * HANG_S)
+        await until(lambda: (asked := self.daemon.runs.get(run)) is not None and asked.state == "finished", 2 * HANG_S)
 
     def orders(self, name: str) -> list[dict[str, Any]]:
         """What its packet child was told to do, in order."""

@@ -1,14 +1,12 @@
 """A real nats-server on 127.0.0.1."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.loopback.estate import Site
-
-Running = Callable[[], AbstractAsyncContextManager[Site]]
+from tests.loopback.estate import Running, Site
 
 
 @pytest.fixture

@@ -1,17 +1,19 @@
 """An estate of two environments with its certificates, and a broker that can be started on 127.0.0.1."""
 
 import datetime as dt
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from ipaddress import ip_network
 from pathlib import Path
 
 import msgspec
 
 from agent import upkey
-from coordinator import pki
-from coordinator.broker import EmbeddedBroker
-from coordinator.listen import Listen
+from coordinator.broker import pki
+from coordinator.broker.addresses import Listen
+from coordinator.broker.embedded import EmbeddedBroker
 from reachability.topology import DeclaredAgent, Environment, Topology
-from tests.ports import free_port
+from tests.support.ports import free_port
 from wire.dial import Broker
 from wire.envelope import AnyUp, pack_up
 from wire.messages import Status
@@ -53,6 +55,9 @@ class Site:
         certificate.write_bytes(issued.certificate)
         key.write_bytes(issued.key)
         return Broker("127.0.0.1", self.port, self.pki / "ca.pem", certificate, key, pki.BROKER_NAME)
+
+
+Running = Callable[[], AbstractAsyncContextManager[Site]]
 
 
 class Voice:

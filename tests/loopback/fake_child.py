@@ -1,11 +1,11 @@
-"""A packet child that sends no packet: it speaks `probes.childwire` and misbehaves on request, by a target's last byte."""
+"""A packet child that sends no packet: it speaks `probes.child.protocol` and misbehaves on request, by a target's last byte."""
 
 import os
 import signal
 import sys
 from typing import BinaryIO
 
-from probes.childwire import ChildArmed, FromChild, Log, Ready, SourceDone, ToChild, Unframer, WitnessDone, frame
+from probes.child.protocol import ChildArmed, FromChild, Log, Ready, SourceDone, ToChild, Unframer, WitnessDone, frame
 from reachability.observation import SourceReport, WitnessReport
 from wire.messages import Arm, Close, Go, Stop
 

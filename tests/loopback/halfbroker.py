@@ -6,7 +6,7 @@ import datetime as dt
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from coordinator import pki
+from coordinator.broker import pki
 from tests.loopback.estate import Site
 
 CONNECT, SUBSCRIBE = 0x10, 0x82

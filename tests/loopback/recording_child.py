@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from probes.childwire import ChildArmed, FromChild, Ready, SourceDone, ToChild, Unframer, WitnessDone, frame
+from probes.child.protocol import ChildArmed, FromChild, Ready, SourceDone, ToChild, Unframer, WitnessDone, frame
 from reachability.observation import Observation, SourceReport, Target, WitnessHealth, WitnessReport
 from reachability.vocabulary import Reason, State
 from wire.messages import Arm, Close, Go, Stop

@@ -7,122 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import socket
-import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import aiomqtt
 import msgspec
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from structlog.testing import capture_logs
 
-from coordinator import pki
-from coordinator.daemon import Daemon
-from coordinator.listen import Listen
-from coordinator.settings import Settings
-from reachability.observation import SourceReport, WitnessReport
-from tests.loopback.estate import Site, Voice
-from tests.waiting import HANG_S, until
-from wire.dial import Broker, dial
-from wire.envelope import AnyUp
-from wire.messages import Ack, Armed, Batch, Done, Plan, Renew, Status
+from coordinator.broker import pki
+from tests.loopback.intruder import DEV, PROD, Estate, estate, status
+from tests.support.waiting import HANG_S, until
+from wire.dial import dial
+from wire.messages import Ack, Armed, Plan
 from wire.mqtt import Link, Will
-from wire.signing import open_down
-from wire.topics import DownChannel, UpChannel, all_down, down, up
-
-DEV = "segwatch/v1/dev/dev-1"
-PROD = "segwatch/v1/prod/prod-1"
-SPOOL = "0123456789abcdef"
-
-
-@dataclass
-class Estate:
-    """A coordinator that runs, prod's agent on its connection, and an intruder who holds dev's certificate."""
-
-    site: Site
-    daemon: Daemon
-    prod: Link
-    dev: Broker
-    says_dev: Voice
-    says_prod: Voice
-    log: list[Any]
-    received: list[str] = field(default_factory=list)
-
-    def said(self, words: str) -> bool:
-        return any(words in str(entry.get("why", "")) + str(entry.get("event", "")) for entry in self.log)
-
-    @asynccontextmanager
-    async def intruder(
-        self, *, name: str = "", will: aiomqtt.Will | None = None, clean: bool = True
-    ) -> AsyncIterator[aiomqtt.Client]:
-        """A connection with dev's certificate and whatever else an MQTT client may choose."""
-        sock = await asyncio.to_thread(dial, self.dev)
-        client = aiomqtt.Client(
-            self.dev.host, self.dev.port, identifier=name or f"intruder-{time.monotonic_ns()}", will=will,
-            protocol=aiomqtt.ProtocolVersion.V311, clean_session=clean, timeout=HANG_S,
-        )  # fmt: skip
-        client._client._create_socket = lambda: sock  # type: ignore[method-assign]
-        try:
-            async with client:
-                yield client
-        finally:
-            sock.close()
-
-    async def tell_prod(self) -> bytes:
-        """The coordinator sends prod's plan; what prod receives first is that."""
-        body = Plan(digest=f"secret {time.monotonic_ns()}")
-        await self.daemon.post("prod-1", body)
-        async with asyncio.timeout(HANG_S):
-            async for message in self.prod.messages():
-                message.done()
-                letter = open_down(self.daemon.post._key.verify_key, message.payload, agent="prod-1")
-                if letter.body == body:
-                    return message.payload
-        raise AssertionError
-
-    async def heard(self, client: aiomqtt.Client) -> None:
-        """The coordinator has taken everything that the connection published so far: the last was dev's own status."""
-        version = f"v{time.monotonic_ns()}"
-        await client.publish(f"{DEV}/up/status", self.says_dev(status("dev-1", version=version)), qos=1)
-        await until(lambda: self.daemon.estate.agents["dev-1"].version == version)
-
-
-def status(name: str, **more: Any) -> Status:
-    return Status(name=name, environment=name.partition("-")[0], online=True, **more)
-
-
-@asynccontextmanager
-async def estate(directory: Path) -> AsyncIterator[Estate]:
-    site = Site(directory)
-    settings = Settings(
-        topology=directory / "topology.yaml", pki=site.pki, listen=Listen("127.0.0.1", site.port), state_dir=site.state
-    )
-    dev, held = site.credentials("dev-1"), site.credentials("prod-1")
-    prod, says_prod = Link(held, subscriptions=all_down("prod", "prod-1")), Voice(held)
-    with capture_logs() as log:
-        daemon = Daemon(settings, site.topology)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(daemon.run(), name="coordinator")
-            try:
-                async with asyncio.timeout(HANG_S):
-                    await daemon.link.wait_connected()
-                async with prod:
-                    await prod.wait_connected()
-                    await prod.publish(
-                        up("prod", "prod-1", UpChannel.STATUS), says_prod(status("prod-1", version="real"))
-                    )
-                    yield Estate(site, daemon, prod, dev, Voice(dev), says_prod, log)
-            finally:
-                daemon.stop()
+from wire.topics import DownChannel, UpChannel, all_down, down
 
 
 @pytest.mark.asyncio
@@ -228,7 +127,7 @@ async def _leaves_no_will_of_anothers(found: Estate) -> None:
         await until(lambda words=violation: words in log.read_text())  # type: ignore[misc]
     # One on dev's own topic is dev's word, whatever it says.
     await _dies_with_a_will(found, f"{DEV}/up/status", forged)
-    await until(lambda: found.said("'dev-1' of 'dev' says to be 'prod-1' of 'prod'"))
+    await until(lambda: found.said("'dev-1' of 'dev' claims to be 'prod-1' of 'prod'"))
     await found.tell_prod()
     assert found.daemon.estate.agents["prod-1"].online
 
@@ -288,74 +187,3 @@ async def test_a_running_coordinator_takes_up_a_revocation_and_says_so(tmp_path:
         assert found.said("certificate")
         assert found.daemon.estate.generations == {"dev-1": generation}
         assert found.prod.connections == 1, "nobody else notices"
-
-
-# -- what an envelope says --------------------------------------------------------------------------------------------
-
-
-def request_for(name: str) -> bytes:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = [(x509.NameOID.COMMON_NAME, name), (x509.NameOID.ORGANIZATIONAL_UNIT_NAME, name.partition("-")[0])]
-    asked = x509.CertificateSigningRequestBuilder().subject_name(
-        x509.Name([x509.NameAttribute(oid, text) for oid, text in subject])
-    )
-    return asked.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
-
-
-def batch(reports: Sequence[SourceReport | WitnessReport] = (), spool: str = "own", **more: Any) -> Batch:
-    sources = tuple(report for report in reports if isinstance(report, SourceReport))
-    witnesses = tuple(report for report in reports if isinstance(report, WitnessReport))
-    return Batch(**{"spool": spool, "sequence": 1, "age_s": 0.0, "sources": sources, "witnesses": witnesses, **more})
-
-
-LIES: list[tuple[UpChannel, AnyUp, str]] = [
-    (UpChannel.STATUS, status("prod-1", version="forged"), "'dev-1' of 'dev' says to be 'prod-1' of 'prod'"),
-    (UpChannel.STATUS, Status(name="dev-1", environment="prod", online=True), "says to be 'dev-1' of 'prod'"),
-    (UpChannel.OBSERVATIONS, batch([SourceReport(round="R", agent="prod-1")]), "reports in the name of 'prod-1'"),
-    (UpChannel.OBSERVATIONS, batch([WitnessReport(round="R", agent="prod-1")]), "reports in the name of 'prod-1'"),
-    (UpChannel.ROUND, Armed(round="R", agent="prod-1", ok=True), "'dev-1' answers in the name of 'prod-1'"),
-    (UpChannel.ROUND, Done(round="R", agent="prod-1", sequence=1), "'dev-1' answers in the name of 'prod-1'"),
-    (UpChannel.ROUND, Renew(request=request_for("prod-1")), "asks for a certificate of 'OU=prod,CN=prod-1'"),
-    (UpChannel.OBSERVATIONS, batch(sequence=2**63), "sequence of Batch is 9223372036854775808, out of range"),
-    (
-        UpChannel.OBSERVATIONS,
-        batch(sequence=2**62, oldest=2**62),
-        "sequence of Batch is 4611686018427387904, out of range",
-    ),
-    (UpChannel.OBSERVATIONS, batch(sequence=0), "its sequences are none"),
-    (UpChannel.OBSERVATIONS, batch(age_s=math.nan), "age_s of Batch is nan, out of range"),
-]
-
-
-@pytest.mark.asyncio
-async def test_what_an_envelope_says_is_held_against_its_topic(tmp_path: Path) -> None:
-    async with estate(tmp_path) as found:
-        first = found.says_prod(batch(spool=SPOOL))
-        await found.prod.publish(f"{PROD}/up/observations", first)
-        assert await _acknowledged(found) == 1
-        async with found.intruder() as client:
-            for channel, lie, words in LIES:
-                await client.publish(f"{DEV}/up/{channel}", found.says_dev(lie), qos=1)
-                await found.heard(client)
-                await until(lambda words=words: found.said(words))  # type: ignore[misc]
-            # A spool's id is no secret. What dev sends under it counts for a spool of dev's own.
-            for sequence in (50, 1):
-                stolen = batch(spool=SPOOL, sequence=sequence, oldest=sequence)
-                await client.publish(f"{DEV}/up/observations", found.says_dev(stolen), qos=1)
-            await found.heard(client)
-        prod = found.daemon.estate.agents["prod-1"]
-        assert (prod.version, prod.online) == ("real", True)
-        assert not found.daemon.store.group_of("R")
-        # What prod's spool holds is acknowledged by what prod sent, and comes in.
-        await found.prod.publish(f"{PROD}/up/observations", found.says_prod(batch(spool=SPOOL, sequence=2)))
-        assert await _acknowledged(found) == 2
-
-
-async def _acknowledged(found: Estate) -> int:
-    async with asyncio.timeout(HANG_S):
-        async for message in found.prod.messages():
-            message.done()
-            body = open_down(found.daemon.post._key.verify_key, message.payload, agent="prod-1").body
-            if isinstance(body, Ack):
-                return body.sequence
-    raise AssertionError

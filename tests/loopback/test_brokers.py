@@ -12,18 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from coordinator import brokercheck, pki
-from coordinator.broker import BrokerError
-from coordinator.brokercheck import BrokerCheck
-from coordinator.external import ExternalBroker
-from coordinator.listen import Listen
-from coordinator.post import Postman
+from coordinator.broker import capabilities, pki
+from coordinator.broker.addresses import Listen
+from coordinator.broker.capabilities import BrokerCheck
+from coordinator.broker.embedded import BrokerError
+from coordinator.broker.external import ExternalBroker
+from coordinator.messaging.sender import Sender
 from coordinator.store import Store
 from tests.loopback import brokers
 from tests.loopback.brokers import Node
 from tests.loopback.estate import Site, estate
 from tests.loopback.halfbroker import ACCEPTED, CONNECT, SUBSCRIBE, WRONG_PROTOCOL, Peer, half_broker
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 from wire.dial import Broker
 from wire.messages import Ack
 from wire.mqtt import Link, Message, NotConnected, Will
@@ -60,7 +60,7 @@ class Served:
         with contextlib.closing(store):
             async with Link(endpoint) as link:
                 key = pki.load_signing_key(self.site.pki)
-                post = Postman(link, key, store, topology.agents().get, lambda _: b"", time.time)
+                post = Sender(link, key, store, topology.agents().get, lambda _: b"", time.time)
                 async with asyncio.timeout(HANG_S):
                     await link.wait_connected()
                     lacks = await BrokerCheck(endpoint, topology, self.site.pki, post).run()
@@ -217,7 +217,7 @@ async def test_rules_that_let_an_agent_read_everything_end_it(tmp_path: Path) ->
 
 @pytest.mark.asyncio
 async def test_a_coordinator_that_may_not_subscribe_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(brokercheck, "ANSWER_S", 1.0)
+    monkeypatch.setattr(capabilities, "ANSWER_S", 1.0)
     site = Site(tmp_path)
     node = brokers.nats(site.topology, site.pki, tmp_path / "node")
     change(
@@ -240,7 +240,7 @@ async def test_an_agent_that_the_broker_does_not_know_is_named(tmp_path: Path) -
 
 @pytest.mark.asyncio
 async def test_one_that_hangs_up_on_everybody_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(brokercheck, "ANSWER_S", 1.0)
+    monkeypatch.setattr(capabilities, "ANSWER_S", 1.0)
     site = Site(tmp_path)
 
     async def serve(peer: Peer) -> None:
@@ -266,7 +266,7 @@ async def test_the_coordinator_answers_controls_where_this_machine_is_only(tmp_p
 @pytest.mark.asyncio
 async def test_one_that_refuses_for_a_moment_does_not_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a NATS cluster does while it chooses its leaders: what is heard next is the loopback that does not come."""
-    monkeypatch.setattr(brokercheck, "ANSWER_S", HANG_S)
+    monkeypatch.setattr(capabilities, "ANSWER_S", HANG_S)
     site, refusals = Site(tmp_path), iter((b"\x80", b"\x80"))
 
     async def serve(peer: Peer) -> None:

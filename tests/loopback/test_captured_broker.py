@@ -15,10 +15,10 @@ from nacl.signing import SigningKey
 from reachability.observation import Target
 from reachability.vocabulary import Protocol, RoundKind
 from tests.loopback.captured import System
-from tests.waiting import until
+from tests.support.waiting import until
 from wire.envelope import pack_up, seal
 from wire.messages import Batch, Done, Go, Plan, Status, Stop
-from wire.signing import Letter, open_down, pack_down, sign_up, split
+from wire.signing import SignedOrder, open_down, pack_down, sign_up, split
 from wire.topics import DownChannel
 
 DOWN, UP = "segwatch/v1/dev/dev-1/down/round", "segwatch/v1/dev/dev-1/up"
@@ -27,20 +27,20 @@ TARGET = Target(id=1, environment="prod", address="10.30.0.10", protocol=Protoco
 GO = Go(round="forged", key=b"k" * 16, kind=RoundKind.NORMAL, targets=(TARGET,))
 
 
-def letter_of(system: System, payload: bytes, agent: str = "dev-1") -> Letter:
+def order_of(system: System, payload: bytes, agent: str = "dev-1") -> SignedOrder:
     return open_down(system.daemon.post._key.verify_key, payload, agent=agent)
 
 
 def is_go(system: System) -> Callable[[str, bytes], bool]:
-    return lambda topic, payload: topic == DOWN and isinstance(letter_of(system, payload).body, Go)
+    return lambda topic, payload: topic == DOWN and isinstance(order_of(system, payload).body, Go)
 
 
 def forged(system: System) -> dict[str, bytes]:
     """What somebody makes who has everything but the coordinator's key; the newest challenge too."""
     echo, later = system.daemon.estate.agents["dev-1"].challenge, int(time.time() * 1000) + 10_000_000
     goes = [payload for topic, payload in system.broker.seen if is_go(system)(topic, payload)]
-    letter = letter_of(system, goes[-1])
-    elsewhere = msgspec.structs.replace(letter, body=msgspec.structs.replace(GO, round="redirected"), sequence=later)
+    order = order_of(system, goes[-1])
+    elsewhere = msgspec.structs.replace(order, body=msgspec.structs.replace(GO, round="redirected"), sequence=later)
     _, signature = split(goes[-1])
     sealed = seal(msgspec.msgpack.encode(elsewhere))
     return {
@@ -149,7 +149,8 @@ async def test_a_go_that_is_held_back_for_too_long_or_overtaken_is_refused(tmp_p
         assert not [o for o in system.orders("dev-1") if o["type"] == "go"]
 
         def finished() -> bool:
-            return (system.daemon.runs.body(run, with_cells=False) or {}).get("state") == "finished"
+            asked = system.daemon.runs.get(run)
+            return asked is not None and asked.state == "finished"
 
         await until(finished)
         count, system.broker.held = system.refusals("dev-1"), []
@@ -176,7 +177,7 @@ def stored(system: System) -> list[tuple[str, str, str, int]]:
 @pytest.mark.asyncio
 async def test_what_agents_say_is_neither_forged_nor_lost_nor_counted_twice(tmp_path: Path) -> None:
     system = System(tmp_path)
-    refusals = system.daemon._collector.refusals
+    refusals = system.daemon._receiver.refusals
     async with system.running("dev-1", "prod-1"):
         system.broker.drops = lambda topic, _: topic.endswith("/down/ack")
         await system.verify()
@@ -212,7 +213,7 @@ async def test_what_agents_say_is_neither_forged_nor_lost_nor_counted_twice(tmp_
         await until(lambda: refusals.count == sum(map(len, lies.values())))
         shown = system.daemon.more_status()["refused"]
         assert shown["count"] == refusals.count
-        assert any("signed by another key than that of 'dev-1'" in why for why in shown["newest"])
+        assert any("signed by a key other than that of 'dev-1'" in why for why in shown["newest"])
         assert stored(system) == kept, "no lie is in the store, and nothing is there twice"
         assert system.daemon.estate.agents["dev-1"].challenge != b"mine"
 

@@ -7,8 +7,6 @@ import contextlib
 import datetime as dt
 import ssl
 import time
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,21 +14,21 @@ import pytest
 from cryptography import x509
 
 from agent.config import AgentConfig
-from coordinator import pki
-from coordinator.broker import EmbeddedBroker
-from coordinator.certificates import Renewals
-from coordinator.listen import Listen
+from coordinator.broker import pki
+from coordinator.broker.addresses import Listen
+from coordinator.broker.embedded import EmbeddedBroker
+from coordinator.broker.issuing import Renewals
 from tests.loopback import brokers
-from tests.loopback.estate import Site
-from tests.loopback.test_agent import Middle, agent, configure
-from tests.waiting import HANG_S, until
+from tests.loopback.agents import agent, configure
+from tests.loopback.estate import Running, Site
+from tests.loopback.middle import Middle
+from tests.support.waiting import HANG_S, until
 from wire.certificates import agent_uri
 from wire.dial import Broker, dial
 from wire.messages import Renew, Renewed, Status
 from wire.mqtt import Link, NotConnected
 from wire.topics import DownChannel, UpChannel, UpTopic, all_down, down, up
 
-Running = Callable[[], AbstractAsyncContextManager[Site]]
 TOPIC = UpTopic("dev", "dev-1", UpChannel.ROUND)
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from agent.offset import recorded
-from coordinator import views
+from coordinator.api import views
 from tests.loopback.captured import System
-from tests.waiting import until
+from tests.support.waiting import until
 
 
 def seen_at(system: System) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """Clusters of three, one node killed under load: everything that agents spooled is in the store, exactly once.
 
-Both sides are the product's own: the agent's daemon with its spool, outbox and link, the coordinator's collector and store.
+Both sides are the product's own: the agent's daemon with its spool, outbox and link, the coordinator's receiver and store.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ import pytest
 
 from agent.config import AgentConfig
 from agent.daemon import Daemon
-from coordinator import pki
-from coordinator.brokercheck import BrokerCheck
-from coordinator.collect import Collector
-from coordinator.echo import Echo
-from coordinator.estate import Estate
-from coordinator.external import ExternalBroker
-from coordinator.listen import Listen
-from coordinator.orders import Controls
-from coordinator.post import Postman
-from coordinator.rounds import Engine
-from coordinator.signers import Signers
+from coordinator.broker import pki
+from coordinator.broker.addresses import Listen
+from coordinator.broker.capabilities import BrokerCheck
+from coordinator.broker.external import ExternalBroker
+from coordinator.messaging.receiver import Receiver
+from coordinator.messaging.sender import Sender
+from coordinator.messaging.signers import Signers
+from coordinator.rounds.control_echo import Echo
+from coordinator.rounds.engine import Engine
+from coordinator.rounds.requests import Controls
+from coordinator.state.estate import Estate
 from coordinator.store import Store, Taken
 from reachability.observation import SourceReport
 from reachability.topology import Topology
 from tests.loopback import brokers
+from tests.loopback.agents import agent, configure
 from tests.loopback.brokers import Node
 from tests.loopback.estate import Site, estate
-from tests.loopback.test_agent import agent, configure
-from tests.ports import free_port
+from tests.support.ports import free_port
 from wire.mqtt import Link, NotConnected
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(540)]
@@ -96,8 +96,8 @@ class Middle:
 
     link: Link
     store: CountingStore
-    post: Postman
-    collector: Collector
+    post: Sender
+    receiver: Receiver
 
     def node(self, nodes: Sequence[Node]) -> Node:
         """The node that it is connected to."""
@@ -115,10 +115,10 @@ async def middle(site: Site, topology: Topology, url: str) -> AsyncIterator[Midd
         endpoint, subscriptions=("segwatch/v1/+/+/up/observations", "segwatch/v1/+/+/up/status"), name="coordinator"
     )
     challenges = lambda agent: state.agents[agent].challenge  # noqa: E731 - a line
-    post = Postman(link, pki.load_signing_key(site.pki), store, topology.agents().get, challenges, time.time)
+    post = Sender(link, pki.load_signing_key(site.pki), store, topology.agents().get, challenges, time.time)
     engine = Engine(state, post, Echo(), lambda: Controls((), 1))
     signers = Signers((site.pki / "ca.pem").read_bytes(), time.time)
-    collector = Collector(state, engine, post, signers, lambda _: None, lambda *_: None)
+    receiver = Receiver(state, engine, post, signers, lambda _: None, lambda *_: None)
     with contextlib.closing(store):
         async with link, asyncio.TaskGroup() as group:
             async with asyncio.timeout(60):
@@ -126,10 +126,10 @@ async def middle(site: Site, topology: Topology, url: str) -> AsyncIterator[Midd
                 lacks = await BrokerCheck(endpoint, topology, site.pki, post).run()
             print("lacks:", ", ".join(lack.name for lack in lacks) or "nothing")
             tasks = [
-                group.create_task(collector.run(link), name="collect"),
-                group.create_task(collector.acknowledge(), name="acknowledge"),
+                group.create_task(receiver.run(link), name="collect"),
+                group.create_task(receiver.acknowledge(), name="acknowledge"),
             ]
-            yield Middle(link, store, post, collector)
+            yield Middle(link, store, post, receiver)
             for task in tasks:
                 task.cancel()
 

@@ -2,87 +2,25 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import re
-import shutil
 import signal
-import socket
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from coordinator.broker import STOP_S
-from coordinator.web_listen import SHUTDOWN_S
-from tests.ports import free_port
-from tests.waiting import HANG_S, wait_for
+from coordinator.api.listen import SHUTDOWN_S
+from coordinator.broker.embedded import STOP_S
+from tests.loopback.coordinators import Running, coordinator, put
+from tests.support.ports import free_port
+from tests.support.waiting import HANG_S, wait_for
 from wire.mqtt import DISCONNECT_S
-from wire.privileges import Held
-
-ROOT = Path(__file__).parents[2]
-SEGWATCH = str(Path(sys.executable).parent / "segwatch")
-
-
-def serves(process: subprocess.Popen[str], file: Path) -> bool:
-    """Whether it answers; its socket is the last that it opens. One that was left behind refuses."""
-    assert process.poll() is None, process.stderr.read() if process.stderr else ""
-    with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(str(file)) == 0
-
-
-def put(path: Path, text: str) -> None:
-    """Replace a file as editors do: who watches it never reads half of it."""
-    new = path.with_suffix(".new")
-    new.write_text(text)
-    new.replace(path)
-
-
-class Running:
-    """A coordinator in a directory of its own."""
-
-    def __init__(self, directory: Path, process: subprocess.Popen[str], web: int) -> None:
-        self.directory, self.process, self.web = directory, process, web
-
-    def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [SEGWATCH, *arguments], cwd=self.directory, capture_output=True, text=True, timeout=HANG_S, check=False
-        )
-
-    def request(self, method: str, path: str, **headers: str) -> tuple[int, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.web, timeout=HANG_S)
-        try:
-            connection.request(method, path, b"{}" if method == "POST" else None, headers)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        finally:
-            connection.close()
-
-
-@contextmanager
-def coordinator(directory: Path, before: str = "") -> Iterator[Running]:
-    """`before` is done in its process first."""
-    shutil.copy(ROOT / "topology.yaml", directory)
-    made = [SEGWATCH, "pki", "init", "--dir", "pki", "-f", "topology.yaml", "-q"]
-    subprocess.run(made, cwd=directory, check=True, capture_output=True)
-    web = free_port()
-    command = [SEGWATCH, "coordinator", "-f", "topology.yaml", "--pki", "pki", "--listen", f"127.0.0.1:{free_port()}"]
-    command += ["--web", f"127.0.0.1:{web}", "--state-dir", "state"]
-    if before:
-        command[:1] = [sys.executable, "-c", f"{before}; from cli.main import main; main()"]
-    with subprocess.Popen(command, cwd=directory, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            wait_for(lambda: serves(process, directory / "state" / "coordinator.sock"))
-            yield Running(directory, process, web)
-        finally:
-            process.terminate()
+from wire.process.privileges import Held
 
 
 @pytest.fixture
@@ -95,9 +33,9 @@ def test_the_api_health_and_metrics(running: Running) -> None:
     wait_for(lambda: running.request("GET", "/healthz")[0] == 200)
     status, text = running.request("GET", "/metrics")
     assert status == 200
-    assert 'segwatch_agent_up{environment="dev",agent="dev-1"} 0' in text
-    assert 'segwatch_coverage_ratio{source="dev",destination="prod"} 0' in text
-    assert re.search(r'segwatch_cells\{source="dev",destination="prod",result="not-run"\} [1-9]', text)
+    assert 'segwatch_agent_up{agent="dev-1",environment="dev"} 0.0' in text
+    assert 'segwatch_coverage_ratio{destination="prod",source="dev"} 0.0' in text
+    assert re.search(r'segwatch_cells\{destination="prod",result="not-run",source="dev"\} [1-9]', text)
     for name in ("findings", "last_cycle_timestamp_seconds", "probe_duration_seconds"):
         assert f"# TYPE segwatch_{name}" in text
     for path in ("status", "matrix", "matrix?cells=1", "findings", "coverage", "history", "plan", "report"):
@@ -134,8 +72,8 @@ def test_it_and_its_broker_hold_no_privilege(running: Running) -> None:
 
 # Its pauses, and what waits for the network in vain, then last until the test is over: an end that waits for one is no end.
 NO_END_OF_WAITING = (
-    "import coordinator.daemon, coordinator.watch, wire.dial, wire.mqtt; "
-    "coordinator.daemon.REVIEW_S = coordinator.watch.LOOK_S = wire.dial.DIAL_S = wire.mqtt.DIAL_S = wire.mqtt.PUBLISH_S = 600.0"
+    "import coordinator.daemon, coordinator.topology.reload, wire.dial, wire.mqtt; "
+    "coordinator.daemon.REVIEW_S = coordinator.topology.reload.LOOK_S = wire.dial.DIAL_S = wire.mqtt.DIAL_S = wire.mqtt.PUBLISH_S = 600.0"
 )
 
 
@@ -173,10 +111,10 @@ def test_a_token_or_a_state_directory_that_others_have_a_hand_in_is_refused(tmp_
     again = ["coordinator", "-f", "topology.yaml", "--pki", "pki", "--listen", f"127.0.0.1:{free_port()}"]
     again += ["--web", f"127.0.0.1:{free_port()}", "--state-dir", "state"]
     for path, mode, words in (
-        ("state/token", 0o644, "state/token can be read by others. Mend it: chmod 600 state/token"),
-        ("state", 0o777, "state can be written by others, who could replace the keys in state. Mend it: chmod go-w"),
-        ("pki/ca.key", 0o640, "pki/ca.key can be read by others. Mend it: chmod 600 pki/ca.key"),
-        ("pki", 0o770, "pki can be written by others, who could replace the keys in pki. Mend it: chmod go-w"),
+        ("state/token", 0o644, "state/token can be read by others. Fix it: chmod 600 state/token"),
+        ("state", 0o777, "state can be written by others, who could replace the keys in state. Fix it: chmod go-w"),
+        ("pki/ca.key", 0o640, "pki/ca.key can be read by others. Fix it: chmod 600 pki/ca.key"),
+        ("pki", 0o770, "pki can be written by others, who could replace the keys in pki. Fix it: chmod go-w"),
     ):
         before = (tmp_path / path).stat().st_mode
         (tmp_path / path).chmod(mode)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from coordinator.brokercheck import BrokerCheck
+from coordinator.broker.capabilities import BrokerCheck
 from tests.loopback.estate import Site, estate
-from tests.waiting import HANG_S
+from tests.support.paths import ROOT
+from tests.support.waiting import HANG_S
 from wire.messages import Ack
 from wire.mqtt import Link
 
@@ -23,7 +25,7 @@ async def test_rules_that_could_not_be_written_reach_it_as_soon_as_they_can(tmp_
     site.broker._log = said.append
     await site.broker.start()
     try:
-        new = site.state / "broker" / "broker.new"
+        new = site.state / "broker" / f".broker.conf.{os.getpid()}"
         new.mkdir()  # a file that cannot be written, for root too
         newcomer = Link(site.credentials("prod-2"), subscriptions=["segwatch/v1/prod/prod-2/down/plan"])
         for _ in range(2):
@@ -74,7 +76,7 @@ import asyncio, contextlib, sys
 from pathlib import Path
 
 from tests.loopback.estate import Site
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 from wire.mqtt import Link, NotConnected
 
 TOPIC = "segwatch/v1/check/disk"
@@ -131,7 +133,5 @@ def test_one_whose_disk_was_full_is_started_again_when_there_is_room(tmp_path: P
         ON_A_SMALL_DISK,
         then,
     ]
-    done = subprocess.run(
-        command, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=100, check=False
-    )
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=100, check=False)
     assert done.stdout.strip() == says, done.stderr

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from tests.loopback.brokers import Node
-from tests.loopback.test_coordinator import ROOT, SEGWATCH, put
-from tests.ports import free_port
-from tests.waiting import HANG_S, wait_for
+from tests.loopback.coordinators import SEGWATCH, put
+from tests.support.paths import ROOT
+from tests.support.ports import free_port
+from tests.support.waiting import HANG_S, wait_for
 
 
 def segwatch(directory: Path, line: str) -> subprocess.CompletedProcess[str]:

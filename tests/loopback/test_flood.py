@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from agent.config import Credentials
-from coordinator import pki
+from coordinator.broker import pki
 from reachability.observation import SourceReport
+from tests.loopback.coordinators import Running, coordinator
 from tests.loopback.estate import Voice
-from tests.loopback.test_coordinator import Running, coordinator
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 from wire.dial import Broker
 from wire.messages import Ack, Batch, Status
 from wire.mqtt import Link, NotConnected
@@ -63,9 +63,9 @@ class Client:
 
     async def hear(self) -> None:
         async for message in self.link.messages():
-            letter = open_down(self._key, message.payload, agent=self.name)
-            assert isinstance(letter.body, Ack)
-            self.acks.append(letter.body.sequence)
+            order = open_down(self._key, message.payload, agent=self.name)
+            assert isinstance(order.body, Ack)
+            self.acks.append(order.body.sequence)
             message.done()
             self.acked.set()
 
@@ -124,9 +124,9 @@ async def test_a_flood_is_cut_named_and_counted_and_nobody_else_waits(tmp_path: 
         (event,) = events(running, "cut")
         assert event["text"] == "dev-1 sends more than an agent may: it is cut off for 60 s"
         metrics = running.request("GET", "/metrics")[1]
-        assert 'segwatch_agent_cuts_total{agent="dev-1"} 1\n' in metrics
-        assert 'segwatch_agent_cuts_total{agent="prod-1"} 0\n' in metrics
-        assert f'segwatch_messages_dropped_total{{agent="dev-1"}} {entry["dropped"]}\n' in metrics
+        assert 'segwatch_agent_cuts_total{agent="dev-1"} 1.0\n' in metrics
+        assert 'segwatch_agent_cuts_total{agent="prod-1"} 0.0\n' in metrics
+        assert f'segwatch_messages_dropped_total{{agent="dev-1"}} {float(entry["dropped"])}\n' in metrics
         running.process.terminate()
         assert running.process.stderr
         assert "dev-1 sends more than an agent may" in running.process.stderr.read()

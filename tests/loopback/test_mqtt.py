@@ -6,8 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,18 +13,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from coordinator import pki
-from coordinator.broker import BrokerError, EmbeddedBroker
-from coordinator.listen import Listen
-from tests.loopback.estate import Site, estate
-from tests.waiting import HANG_S, until
+from coordinator.broker import pki
+from coordinator.broker.addresses import Listen
+from coordinator.broker.embedded import BrokerError, EmbeddedBroker
+from tests.loopback.estate import Running, Site, estate
+from tests.support.paths import ROOT
+from tests.support.waiting import HANG_S, until
 from wire import mqtt
 from wire.dial import Broker
 from wire.mqtt import Link, Message, NotConnected, Will
 from wire.topics import all_down, all_up
 
-Running = Callable[[], AbstractAsyncContextManager[Site]]
-ROOT = Path(__file__).parents[2]
 STATUS, OBSERVATIONS = "segwatch/v1/dev/dev-1/up/status", "segwatch/v1/dev/dev-1/up/observations"
 
 

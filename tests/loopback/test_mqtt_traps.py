@@ -4,8 +4,6 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import aiomqtt
@@ -13,16 +11,15 @@ import pytest
 
 from coordinator.store import Store
 from reachability.observation import SourceReport
-from tests.loopback.estate import Site
+from tests.loopback.estate import Running, Site
 from tests.loopback.halfbroker import ACCEPTED, CONNECT, SUBSCRIBE, WRONG_PROTOCOL, Peer, half_broker
-from tests.waiting import HANG_S, until
+from tests.support.waiting import HANG_S, until
 from wire import mqtt
 from wire.envelope import pack_up, unpack_up
 from wire.messages import Batch
 from wire.mqtt import INFLIGHT, Link, NotConnected
 from wire.topics import all_down, all_up
 
-Running = Callable[[], AbstractAsyncContextManager[Site]]
 OBSERVATIONS = "segwatch/v1/dev/dev-1/up/observations"
 WINDOW = 200  # the embedded broker's max_ack_pending
 

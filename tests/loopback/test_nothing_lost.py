@@ -15,12 +15,13 @@ from agent.config import AgentConfig
 from agent.losses import Clock
 from agent.outbox import Outbox
 from agent.spool import Spool
-from coordinator.pki import BROKER_NAME
+from coordinator.broker.pki import BROKER_NAME
 from reachability.observation import SourceReport
-from tests.loopback.estate import Voice
-from tests.loopback.test_agent import Middle, Running, agent, configure
-from tests.loopback.test_coordinator import coordinator, serves
-from tests.waiting import HANG_S, until, wait_for
+from tests.loopback.agents import agent, configure
+from tests.loopback.coordinators import coordinator, serves
+from tests.loopback.estate import Running, Voice
+from tests.loopback.middle import Middle
+from tests.support.waiting import HANG_S, until, wait_for
 from wire.dial import Broker
 from wire.messages import Ack, Batch, Status
 from wire.mqtt import Link
@@ -104,7 +105,7 @@ def test_a_gap_is_acknowledged_and_shown_and_a_backup_has_it(tmp_path: Path) -> 
             "dev-1": 10
         }
         assert (
-            'segwatch_agent_lost_reports_total{environment="dev",agent="dev-1"} 10'
+            'segwatch_agent_lost_reports_total{agent="dev-1",environment="dev"} 10.0'
             in running.request("GET", "/metrics")[1]
         )
         assert json.loads(running.request("GET", "/healthz")[1])["store"] is True

@@ -11,8 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import psutil
@@ -23,13 +23,13 @@ from agent.privileges import settle
 from reachability.observation import Target
 from reachability.vocabulary import Protocol, RoundKind
 from tests.loopback import open_to_all
+from tests.loopback.agents import configure
 from tests.loopback.estate import Site
-from tests.loopback.test_agent import Middle, arm, configure
-from tests.processes import command_line
+from tests.loopback.middle import Middle, arm
+from tests.support.processes import command_line
 from wire.messages import Armed, Batch, Close, Done, Go, Status
-from wire.privileges import Capability, Held, mask
+from wire.process.privileges import Capability, Held, mask
 
-Running = Callable[[], AbstractAsyncContextManager[Site]]
 RAW = mask(Capability.NET_RAW)
 NOBODY = 65534
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change to another user")
@@ -171,7 +171,7 @@ def answers(address: tuple[str, int]) -> bool:
 INSIDE = """
 import os, socket, subprocess, sys, threading
 from pathlib import Path
-from probes import privileges
+from probes.host import privileges
 assert privileges.confine() == (), "what could not be done"
 
 def refused(what, attempt):
@@ -246,7 +246,7 @@ def test_files_of_others_stay_theirs(open_path: Path) -> None:
     assert (other.stat().st_uid, (state / "own").stat().st_uid) == (0, NOBODY)
 
 
-SHOWN = "from cli.agentsandbox import lines; from pathlib import Path; import sys; print(*lines(Path(sys.argv[1]), ''), sep='\\n')"
+SHOWN = "from cli.agent.sandbox import lines; from pathlib import Path; import sys; print(*lines(Path(sys.argv[1]), ''), sep='\\n')"
 
 
 @pytest.mark.parametrize("alone", [False, True], ids=["host", "one-user-namespace"])

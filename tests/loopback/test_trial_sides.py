@@ -15,11 +15,11 @@ import msgspec
 import pytest
 
 from cli.errors import Problem
-from cli.trial_child import Outcome, TrialChild, Voice
-from cli.trial_destination import Destination
-from cli.trial_meeting import MOST_CALLERS, Caller, Meeting, Pasted, dial
-from cli.trial_source import Source, outside
-from probes.childwire import Configure, FromChild, Ready, SourceDone, Unframer, frame
+from cli.trial.child import Outcome, TrialChild, Voice
+from cli.trial.destination import Destination
+from cli.trial.meeting import MOST_CALLERS, Caller, Meeting, Pasted, dial
+from cli.trial.source import Source, outside
+from probes.child.protocol import Configure, FromChild, Ready, SourceDone, Unframer, frame
 from reachability.observation import (
     ArrivalRow,
     ControlResult,
@@ -31,8 +31,8 @@ from reachability.observation import (
     WitnessReport,
 )
 from reachability.vocabulary import Protocol, Reason, RoundKind, State
-from tests.ports import free_port
-from tests.waiting import HANG_S
+from tests.support.ports import free_port
+from tests.support.waiting import HANG_S
 from wire.envelope import BadMessage
 from wire.messages import Arm, Go
 from wire.trial import SENT, VERSION, Asked, Concluded, Line, Seal, Sent, digest, to_text
@@ -160,7 +160,7 @@ async def test_a_person_carries_what_cannot_meet() -> None:
         done = group.create_task(run(destination, source), name="sides")
     at_host, at_source = done.result()
     assert at_host.cells == at_source.cells
-    assert [text for text in there.heard if "no report of this try" in text] == there.heard
+    assert [text for text in there.heard if "not a report from this try" in text] == there.heard
     assert len(there.heard) == 2
     assert any("another report" in text for text in here.heard)
 
@@ -227,7 +227,7 @@ async def test_the_meeting_hangs_up_on_who_does_not_know_the_key() -> None:
 async def test_a_frame_longer_than_any_report_is_refused() -> None:
     reader = asyncio.StreamReader()
     reader.feed_data(b"\xff\xff\xff\xff")
-    with pytest.raises(BadMessage, match="none of ours"):
+    with pytest.raises(BadMessage, match="not one of ours"):
         await Caller(Seal(line()), reader, None).sent(1)  # type: ignore[arg-type]
 
 

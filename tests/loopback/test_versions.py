@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from coordinator import views
+from coordinator.api import views
 from tests.loopback.captured import System
-from tests.waiting import until
+from tests.support.waiting import until
 
 
 @pytest.mark.asyncio

@@ -14,7 +14,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
+
 LONGEST_S = 600
 
 
@@ -86,8 +87,8 @@ MUTANTS = (
     Mutant(
         "the classifier: an error that it does not know is silence",
         "probes/classify.py",
-        "UNKNOWN: Found = (State.ERROR, Reason.LOCAL_ERROR)",
-        "UNKNOWN: Found = (State.FILTERED, Reason.NO_RESPONSE)",
+        "UNKNOWN: Outcome = (State.ERROR, Reason.LOCAL_ERROR)",
+        "UNKNOWN: Outcome = (State.FILTERED, Reason.NO_RESPONSE)",
     ),
     Mutant(
         "the classifier: a missing route is a policy",

@@ -14,7 +14,7 @@ import yaml
 from agent.bundle import MEMBERS, BundleError, read_bundle
 from agent.bundle import MOST_BYTES as MOST_BUNDLE
 from agent.config import check
-from cli.agentfile import parse_agent_yaml
+from cli.agent.file import parse_agent_yaml
 from cli.errors import Problem
 from reachability.ports import ALL_PORTS, PortSet, _parse
 from tests.fuzz.target import Fault, Shape, Target
@@ -176,9 +176,9 @@ TARGETS = (
         share=2,
     ),
     Target(
-        "configuration", configuration, _configurations, {"cli/agentfile.py": ("parse_agent_yaml", "_durations", "_seconds", "_with_nearest", "_NoAliases.compose_node"), "agent/config.py": ("check", "_tried"), "reachability/blackout.py": ("Cron.parse", "_field", "_number", "zone")},
+        "configuration", configuration, _configurations, {"cli/agent/file.py": ("parse_agent_yaml", "_durations", "_seconds", "_with_nearest", "_NoAliases.compose_node"), "agent/config.py": ("check", "_tried"), "reachability/blackout.py": ("Cron.parse", "_field", "_number", "zone")},
         (
-            Fault("cli.agentfile:parse_agent_yaml", "(yaml.YAMLError, *_STUMBLES)", "yaml.YAMLError"),
+            Fault("cli.agent.file:parse_agent_yaml", "(yaml.YAMLError, *_STUMBLES)", "yaml.YAMLError"),
             Fault("agent.config:check", "        if not 0 < window.for_s <= 31 * 86400:", "        if window.for_s <= 0:"),
             Fault("agent.config:check", "    if config.rate_pps <= 0:", "    if False:"),
         ),

@@ -1,29 +1,15 @@
-"""What reaches the coordinator beside reports: topics, topologies, requests."""
+"""What reaches the coordinator beside reports and requests: topics, topologies."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import json
 from functools import cache
-from types import SimpleNamespace
-from typing import Any
 
-from aiohttp import StreamReader, web
-from aiohttp.base_protocol import BaseProtocol
-from aiohttp.test_utils import make_mocked_request
-from multidict import CIMultiDict
-
-from coordinator import web as api
-from coordinator.brake import Halt
-from coordinator.floods import Floods
-from coordinator.metrics import Durations
-from coordinator.runs import Runs
-from coordinator.topology_file import TopologyErrors, parse_topology
-from coordinator.topology_yaml import MOST_VALUES, UnreadableError, read_yaml
-from tests.fuzz.target import ROOT, Fault, Shape, Target
+from coordinator.topology.document import MOST_VALUES, UnreadableError, read_yaml
+from coordinator.topology.load import TopologyErrors, parse_topology
+from tests.fuzz.target import Fault, Shape, Target
 from tests.fuzz.targets.messages import assert_readable
-from tests.unit import sample
+from tests.support.paths import ROOT
 from wire.dial import parse_url
 from wire.topics import UpChannel, UpTopic, parse_up, up
 
@@ -115,140 +101,6 @@ def _topologies() -> tuple[bytes, ...]:
     return (whole, *small, *strange, *(whole.replace(old, new) for old, new in swaps))
 
 
-@cache
-def _app() -> tuple[web.Application, web.Application, asyncio.AbstractEventLoop]:
-    """The API over its socket, and over TCP, where a token is asked for and all probing is stopped."""
-    held = sample.Estate()
-    estate: Any = SimpleNamespace(
-        topology=held.topology, plan=held.plan, book=held.book, agents={a.name: a for a in sample.AGENTS}, clock=sample.NOW.timestamp, now=lambda: sample.NOW,
-        cells=lambda *_, **__: held.cells[:40], store=SimpleNamespace(events=lambda: held.events, group_of=lambda _: (), gaps=lambda: ()), problem="", losses={}, acknowledge=lambda name, by, reason: held.book.acknowledge(name, by, reason, sample.NOW),
-    )  # fmt: skip
-
-    async def nothing(*_: Any) -> None:
-        return None
-
-    def daemon(halt: Halt | None) -> Any:
-        engine: Any = SimpleNamespace(durations=Durations(), brake=SimpleNamespace(halt=halt), stopped="", stop=nothing, resume=lambda _: None)  # fmt: skip
-        more: Any = {"runs": Runs(estate, engine), "floods": Floods(lambda: 0.0), "more_status": dict}
-        return SimpleNamespace(
-            estate=estate, engine=engine, link=SimpleNamespace(connected=True), own_certificates=dict, **more
-        )
-
-    halts = (None, Halt("maintenance", "olga", 0.0))
-    made = [api.Api(daemon(halt))._app(from_socket=halt is None, token="t" * 32, is_open=True) for halt in halts]
-    for app in made:
-        app.freeze()
-    return made[0], made[1], asyncio.new_event_loop()
-
-
-def request(data: bytes) -> None:
-    """A request as lines: method, path, then headers; an empty line, the body. Never a failure of ours."""
-    head, _, body = data.partition(b"\n\n")
-    method, path, *lines = [*head.decode("utf-8", "surrogateescape").split("\n"), "", ""]
-    if not path.startswith("/") or method not in {"GET", "POST"}:
-        return
-    names: CIMultiDict[str] = CIMultiDict()
-    for line in lines:
-        name, colon, value = line.partition(":")
-        if colon and name and name.isascii():
-            names[name] = value.strip()
-    for app in _app()[:2]:
-        status, text = _app()[2].run_until_complete(_ask(app, method, path, names, body))
-        assert status < 500 or (path.startswith("/healthz") and status == 503), text
-        assert "Traceback" not in text
-        if app is _app()[1] and method == "POST":
-            assert status == 401 or names.get("Authorization", "").removeprefix("Bearer ") == "t" * 32, (
-                "something was changed without the token"
-            )
-        if not path.startswith("/metrics"):
-            json.loads(text, parse_constant=lambda name: (_ for _ in ()).throw(AssertionError(name)))
-
-
-async def _ask(app: web.Application, method: str, path: str, headers: CIMultiDict[str], body: bytes) -> tuple[int, str]:
-    stream = StreamReader(BaseProtocol(asyncio.get_running_loop()), 2**16, loop=asyncio.get_running_loop())
-    stream.feed_data(body)
-    stream.feed_eof()
-    try:
-        asked = make_mocked_request(method, path, headers, payload=stream, app=app, client_max_size=api.MOST_BODY)
-    except ValueError:  # no parser of HTTP makes such a request
-        return 401, "{}"
-    answer = await app._handle(asked)
-    assert isinstance(answer, web.Response)
-    return answer.status, (answer.body or b"{}").decode()
-
-
-@cache
-def _requests() -> tuple[bytes, ...]:
-    finding = sample.Estate().book.findings[0].id.encode()
-    v1 = b"/api/v1"
-    reads = [
-        b"/healthz",
-        b"/metrics",
-        *(
-            v1 + path
-            for path in (
-                b"/status",
-                b"/matrix?cells=1",
-                b"/matrix?run=x",
-                b"/findings",
-                b"/findings/" + finding,
-                b"/findings/x",
-                b"/findings/" + finding + b"/packets",
-                b"/findings/x/packets",
-                b"/coverage",
-                b"/history",
-                b"/gaps",
-                b"/plan",
-                b"/runs/x?cells=0",
-                b"/explain?finding=" + finding,
-                b"/explain?finding=x",
-                b"/explain?from=dev",
-                b"/explain?from=dev-1&to=10.30.0.21&port=tcp/5000",
-                b"/explain?from=dev-1&to=10.30.0.21&port=icmp",
-                b"/explain?from=a&to=b&port=tcp/99999",
-                b"/explain?from=a&to=b&port=tcp/22",
-                b"/explain?from=dev&to=x&port=udp/53",
-                b"/explain?from=dev&to=10.30.0.21&port=udp/9",
-                b"/explain?from=a&to=b&port=tcp/\xc2\xb2",
-            )
-        ),
-    ]
-    posts = [
-        (v1 + b"/findings/" + finding + b"/ack", b'{"by": "a", "reason": "b"}'),
-        (v1 + b"/findings/x/ack", b'{"by": "a", "reason": "b"}'),
-        (v1 + b"/findings/x/ack", b"{}"),
-        (v1 + b"/verify", b'{"from": "dev", "sweep": true}'),
-        (v1 + b"/verify", b'{"from": "x"}'),
-        (v1 + b"/verify", b'{"from": 1}'),
-        (v1 + b"/verify", b'{"max_age_s": true}'),
-        (v1 + b"/verify", b'{"max_age_s": 1e999}'),
-        (v1 + b"/trace", b'{"finding": "x"}'),
-        (v1 + b"/stop", b'{"reason": "\\u001b[2J", "by": [1]}'),
-        (v1 + b"/stop", b"[" * 3000),
-        (v1 + b"/stop", b"[1]"),
-        (v1 + b"/stop", b"\xff"),
-        (v1 + b"/resume", b""),
-        (v1 + b"/runs/x/end", b""),
-    ]
-    made = [b"GET\n" + path + b"\nHost: localhost:8600" for path in reads]
-    made += [
-        b"POST\n"
-        + path
-        + b"\nHost: x\nContent-Type: application/json; charset=none\nAuthorization: Bearer "
-        + b"t" * 32
-        + b"\n\n"
-        + body
-        for path, body in posts
-    ]
-    return (
-        *made,
-        b"GET\n/api/v1/status\nHost: evil.example",
-        b"GET\n/api/v1/status\nAuthorization: \xff\xfe",
-        b"GET\n/else",
-        b"GET\n/api/v1/status\nHost: [::1]",
-    )
-
-
 WORDS = (
     b"environments:",
     b"networks: [",
@@ -280,24 +132,14 @@ TARGETS = (
         share=60,
     ),
     Target(
-        "topology", topology, _topologies, {"coordinator/topology_file.py": ("parse_topology", "_decoded", "located"), **{f"coordinator/topology_{name}.py": () for name in ("yaml", "values", "build", "checks")}, "coordinator/topology_schema.py": ("check", "_unknown_keys", "_missing_keys", "_twice", "_other", "_described")},
+        "topology", topology, _topologies, {"coordinator/topology/load.py": ("parse_topology", "_decoded", "located"), **{f"coordinator/topology/{name}.py": () for name in ("document", "scalars", "build", "consistency")}, "coordinator/topology/schema.py": ("check", "_unknown_keys", "_missing_keys", "_twice", "_other", "_described")},
         (
-            Fault("coordinator.topology_file:_decoded", "    except UnicodeDecodeError as error:", "    except KeyError as error:"),
-            Fault("coordinator.topology_file:FileErrors.__init__", "printable(problem.message)", "problem.message"),
-            Fault("coordinator.topology_values:parse_instant", "    except OverflowError:", "    except KeyError:"),
-            Fault("coordinator.topology_yaml:_Composer._count", "        if self.values > MOST_VALUES:", "        if False:"),
+            Fault("coordinator.topology.load:_decoded", "    except UnicodeDecodeError as error:", "    except KeyError as error:"),
+            Fault("coordinator.topology.load:FileErrors.__init__", "printable(problem.message)", "problem.message"),
+            Fault("coordinator.topology.scalars:parse_instant", "    except OverflowError:", "    except KeyError:"),
+            Fault("coordinator.topology.document:_Composer._count", "        if self.values > MOST_VALUES:", "        if False:"),
         ),
         Shape.TEXT, words=WORDS,
-        share=1,
-    ),
-    Target(
-        "request", request, _requests, {"coordinator/web_access.py": ("allowed", "read_body"), "coordinator/explained.py": ("parse_port", "explain_cell"), "coordinator/web.py": ("Api._explained", "Api._acknowledge", "Api._verify", "_errors", "Api._matrix", "Api._finding", "Api._run", "Api._stop", "Api._resume")},
-        (
-            Fault("coordinator.web_access:read_body", "    except (ValueError, RecursionError) as error:", "    except KeyError as error:"),
-            Fault("coordinator.web_access:allowed", "    if hmac.compare_digest(given, app[TOKEN].encode()):", "    if given:"),
-            Fault("coordinator.explained:parse_port", "not number.isdecimal()", "not number.isdigit()"),
-        ),
-        Shape.TEXT, words=(b"/api/v1/", b"?", b"&", b"%ff", b"%00", b"Authorization: Bearer ", b'{"', b"\\ud800", b"NaN", b"1e999", b"\xff"),
         share=1,
     ),
 )  # fmt: skip

@@ -12,7 +12,7 @@ from nacl.signing import SigningKey
 from agent.allow import AllowList
 from agent.challenges import SLACK_S, Challenges
 from agent.rounds import Rounds
-from probes.childwire import (
+from probes.child.protocol import (
     ChildArmed,
     Configure,
     FromChild,
@@ -30,7 +30,7 @@ from tests.fuzz.target import Fault, Shape, Target
 from tests.fuzz.targets import rows, samples
 from wire.envelope import HEADER, MOST_BYTES, MOST_MESSAGE_BYTES, BadMessage, pack_up, seal, unpack_up, unseal
 from wire.messages import Arm, Batch, Close, Go, Stop, Up
-from wire.signing import DOWN, LIFETIME_S, AnyDown, Letter, Refused, open_down, pack_down
+from wire.signing import DOWN, LIFETIME_S, AnyDown, Refused, SignedOrder, open_down, pack_down
 
 SIGNER, NOW, ECHO = SigningKey(b"\1" * 32), 1_800_000_000.0, b"e" * 16
 
@@ -107,18 +107,18 @@ def down(data: bytes) -> None:
     sealed = b"\x01\x00" + data
     try:
         signed = sealed[:HEADER] + SIGNER.sign(DOWN + sealed).signature + data
-        letter = open_down(SIGNER.verify_key, signed, agent="dev-1")
+        order = open_down(SIGNER.verify_key, signed, agent="dev-1")
     except BadMessage as error:
         assert_readable(error)
         return
-    samples.assert_sane(letter)
-    assert letter.agent == "dev-1"
-    take(letter)
-    if isinstance(letter.body, Arm | Go | Close | Stop):
-        obey(letter.body)
+    samples.assert_sane(order)
+    assert order.agent == "dev-1"
+    take(order)
+    if isinstance(order.body, Arm | Go | Close | Stop):
+        obey(order.body)
 
 
-def take(letter: Letter) -> None:
+def take(order: SignedOrder) -> None:
     """It is taken once at most, by who asked for it, and not when that is long ago."""
     age_s = 0.0
     challenges = Challenges(lambda: age_s, lambda: ECHO)
@@ -126,13 +126,13 @@ def take(letter: Letter) -> None:
     taken = []
     for age_s in (LIFETIME_S + SLACK_S + 1, 1.0, 1.0):
         try:
-            challenges.take(letter)
+            challenges.take(order)
         except Refused as error:
             assert_readable(error)
         else:
             taken.append(age_s)
     assert taken in ([], [1.0])
-    assert not taken or letter.echo == ECHO
+    assert not taken or order.echo == ECHO
 
 
 def obey(order: Arm | Go | Close | Stop) -> None:
@@ -175,15 +175,15 @@ _PAYLOADS = [pack_down(SIGNER, "dev-1", 5, body, NOW, echo=ECHO) for body in sam
 _SIGNED = set(_PAYLOADS)
 
 
-def _letter(body: AnyDown, **more: Any) -> Letter:
+def _order(body: AnyDown, **more: Any) -> SignedOrder:
     whole = {"agent": "dev-1", "sequence": 5, "issued": NOW, "expires": NOW + 60, "echo": ECHO, **more}
-    return Letter(body=body, **whole)
+    return SignedOrder(body=body, **whole)
 
 
-def _letters() -> list[bytes]:
-    letters = [_letter(body) for body in samples.DOWN]
-    letters += [
-        _letter(samples.DOWN[4], **more)
+def _orders() -> list[bytes]:
+    orders = [_order(body) for body in samples.DOWN]
+    orders += [
+        _order(samples.DOWN[4], **more)
         for more in (
             {"agent": "prod-1"},
             {"expires": NOW - 1000},
@@ -203,8 +203,8 @@ def _letters() -> list[bytes]:
             Go(round="r", key=rows.KEY, kind=rows.NORMAL, targets=targets, controls=(control,)),
             Arm(round="r", key=rows.KEY, kind=rows.NORMAL, source="x", inside=targets),
         )
-        letters += [_letter(body) for body in bodies]
-    return [*map(msgspec.msgpack.encode, letters), *_PAYLOADS, b"\x02\x00" + b"s" * 80]
+        orders += [_order(body) for body in bodies]
+    return [*map(msgspec.msgpack.encode, orders), *_PAYLOADS, b"\x02\x00" + b"s" * 80]
 
 
 def child(data: bytes) -> None:
@@ -266,14 +266,14 @@ TARGETS = (
         share=6,
     ),
     Target(
-        "down", down, _letters,
+        "down", down, _orders,
         {"wire/signing.py": ("open_down", "split", "_is_signed", "_checked"), "agent/challenges.py": ("Challenges.take",), "agent/allow.py": ("AllowList.refuses",), "agent/rounds.py": ("Rounds._arm", "Rounds._go", "Rounds._refusals", "_kept")},
         (
             Fault("wire.signing:open_down", "    if not _is_signed(key, DOWN, sealed, signature):", "    if False:"),
-            Fault("wire.signing:open_down", "    if letter.agent != agent:", "    if False:"),
+            Fault("wire.signing:open_down", "    if order.agent != agent:", "    if False:"),
             Fault("agent.challenges:Challenges.take", "        if not age_s <= lifetime_s + SLACK_S:", "        if False:"),
             Fault("agent.challenges:Challenges.take", "        if place <= taken:", "        if place < taken:"),
-            Fault("agent.challenges:Challenges.take", "self._asked.get(letter.echo)", "self._asked.get(letter.echo, self._asked[self._last])"),
+            Fault("agent.challenges:Challenges.take", "self._asked.get(order.echo)", "self._asked.get(order.echo, self._asked[self._last])"),
             Fault("agent.rounds:_kept", "if target.id not in gone", "if True"),
             Fault("wire.signing:_checked", "    except ValueError as error:", "    except KeyError as error:"),
         ),
@@ -281,10 +281,10 @@ TARGETS = (
         share=6,
     ),
     Target(
-        "child", child, _streams, {"probes/childwire.py": ("Unframer.feed", "frame")},
+        "child", child, _streams, {"probes/child/protocol.py": ("Unframer.feed", "frame")},
         (
-            Fault("probes.childwire:Unframer.feed", "            if len(self._buffer) < 4 + length:", "            if False:"),
-            Fault("probes.childwire:Unframer.feed", "            except RecursionError as error:", "            except KeyError as error:"),
+            Fault("probes.child.protocol:Unframer.feed", "            if len(self._buffer) < 4 + length:", "            if False:"),
+            Fault("probes.child.protocol:Unframer.feed", "            except RecursionError as error:", "            except KeyError as error:"),
         ),
         share=20,
     ),

@@ -7,16 +7,14 @@ from ipaddress import ip_address
 
 import numpy as np
 
-from coordinator.headers import headers
-from coordinator.pcapng import pcapng
-from probes import errqueue
-from probes.capture import SNAP, Batch
-from probes.cells import quotes, verify
-from probes.columns import split
-from probes.errqueue import Refusal
-from probes.frames import Template, is_at, who_has
-from probes.packet import ICMP, ICMP6, IPV4, IPV6, PAYLOAD, TCP, UDP, Packet, parse
-from probes.token import token
+from coordinator.packets.headers import headers
+from coordinator.packets.pcapng import pcapng
+from probes.packets.build import Template
+from probes.packets.columns import split
+from probes.packets.parse import ICMP, ICMP6, IPV4, IPV6, PAYLOAD, TCP, UDP, Packet, parse
+from probes.packets.rx_ring import SNAP, Batch
+from probes.packets.token import token
+from probes.source.cell import quotes, verify
 from reachability.vocabulary import Protocol
 from tests.fuzz.target import Fault, Target
 from tests.fuzz.targets.rows import HERE, KEY, SIX, SYN, THERE
@@ -212,95 +210,33 @@ def _packets() -> list[bytes]:
     ]
 
 
-class _Socket:
-    """A socket whose error queue holds what the fuzzer put there."""
-
-    def __init__(self, data: bytes) -> None:
-        six = bool(data) and bool(data[0] & 1)
-        self._queue = (
-            [((41, 25) if six else (0, 11), data[1:], None if data[:1] > b"\x7f" else ("fe80::1%eth0", 53))]
-            if data
-            else []
-        )
-
-    def recvmsg(self, *_: int) -> tuple[bytes, list[tuple[int, int, bytes]], int, tuple[str, int] | None]:
-        if not self._queue:
-            raise BlockingIOError
-        (level, kind), data, about = self._queue.pop()
-        return b"", [(0, 1, b"other"), (level, kind, data)], 0, about
-
-
-def refusal(data: bytes) -> None:
-    found = errqueue.next_refusal(_Socket(data))  # type: ignore[arg-type]
-    if found is not None:
-        assert isinstance(found, Refusal)
-        ip_address(found.by)
-        assert 0 <= found.port <= 65535
-        assert "%" not in found.address
-
-
-def _errors() -> list[bytes]:
-    four = struct.pack("=IBBBxII", 111, 2, 3, 13, 0, 0) + struct.pack("=HH4s8x", 2, 0, bytes((10, 0, 0, 1)))
-    six = struct.pack("=IBBBxII", 111, 3, 1, 1, 0, 0) + struct.pack(
-        "=HHI16sI", 10, 0, 0, ip_address("fd00::1").packed, 0
-    )
-    local = struct.pack("=IBBBxII", 90, 1, 0, 0, 1400, 0) + bytes(16)
-    return [b"\0" + four, b"\1" + six, b"\x80" + local, b"\0" + four[:18], b"", b"\1" + six[:34]]
-
-
-def neighbour(data: bytes) -> None:
-    """What a neighbour answers to the question for a link address."""
-    for hop in (THERE, "fe80::1"):
-        found = is_at(data, hop)
-        assert found is None or hop == THERE or data[7] == 255, "a router forwarded it"
-        assert found is None or 0 < len(found) <= 20, found
-
-
-def _answers() -> list[bytes]:
-    question, _ = who_has(b"\2\0\0\0\0\1", HERE, THERE)
-    told = question[:7] + b"\2" + question[8:14] + bytes((10, 30, 0, 21)) + question[18:]
-    head = bytes.fromhex("6000000000203aff") + ip_address("fe80::1").packed + ip_address("fe80::2").packed
-    advert = head + bytes.fromhex("8800000060000000") + ip_address("fe80::1").packed + bytes.fromhex("0201020000000001")
-    return [question, told, told[:20], advert, advert[:60], who_has(b"\2\0\0\0\0\1", "fe80::2", "fe80::1")[0], b""]
-
-
 TARGETS = (
     Target(
-        "packet", packet, _captured, {"probes/packet.py": ("parse", "_ipv4", "_ipv6", "_transport", "_tcp", "_options", "_icmp"), "probes/cells.py": ("verify", "quotes")},
+        "packet", packet, _captured, {"probes/packets/parse.py": ("parse", "_ipv4", "_ipv6", "_transport", "_tcp", "_options", "_icmp"), "probes/source/cell.py": ("verify", "quotes")},
         (
-            Fault("probes.packet:_options", "        if length < 2 or at + length > len(options):", "        if at + length > len(options):"),
-            Fault("probes.packet:_ipv4", ' or struct.unpack_from("!H", data, 6)[0] & 0x1FFF', ""),
-            Fault("probes.packet:_transport", "data[8 : 8 + PAYLOAD])\n        return packet\n    if", "data[8:])\n        return packet\n    if"),
-            Fault("probes.packet:_icmp", " and depth == 0", ""),
-            Fault("probes.packet:parse", "    except (struct.error, IndexError, ValueError):\n        return None\n    return None", "    except ValueError:\n        return None\n    return None"),
+            Fault("probes.packets.parse:_options", "        if length < 2 or at + length > len(options):", "        if at + length > len(options):"),
+            Fault("probes.packets.parse:_ipv4", ' or struct.unpack_from("!H", data, 6)[0] & 0x1FFF', ""),
+            Fault("probes.packets.parse:_transport", "data[8 : 8 + PAYLOAD])\n        return packet\n    if", "data[8:])\n        return packet\n    if"),
+            Fault("probes.packets.parse:_icmp", " and depth == 0", ""),
+            Fault("probes.packets.parse:parse", "    except (struct.error, IndexError, ValueError):\n        return None\n    return None", "    except ValueError:\n        return None\n    return None"),
         ),
         share=40,
     ),
     Target(
-        "columns", columns, _batches, {"probes/columns.py": ("split", "Columns.opens", "Columns.carries", "Columns._field", "Columns._address", "Columns._at")},
+        "columns", columns, _batches, {"probes/packets/columns.py": ("split", "Columns.opens", "Columns.carries", "Columns._field", "Columns._address", "Columns._at")},
         (
-            Fault("probes.columns:split", "(length >= header + least)", "(length >= header)"),
-            Fault("probes.columns:split", "(data[:, 0] == 0x45)", "(data[:, 0] >> 4 == 4)"),
+            Fault("probes.packets.columns:split", "(length >= header + least)", "(length >= header)"),
+            Fault("probes.packets.columns:split", "(data[:, 0] == 0x45)", "(data[:, 0] >> 4 == 4)"),
         ),
         share=4,
     ),
     Target(
-        "kept", kept, _packets, {"coordinator/headers.py": (), "coordinator/pcapng.py": ("block", "_packet")},
+        "kept", kept, _packets, {"coordinator/packets/headers.py": (), "coordinator/packets/pcapng.py": ("block", "_packet")},
         (
-            Fault("coordinator.headers:_tcp", "        if length < 1 or (kind != 1 and length < 2):", "        if length < 0:"),
-            Fault("coordinator.headers:headers", "    except (struct.error, IndexError, ValueError):", "    except ValueError:"),
-            Fault("coordinator.pcapng:_packet", 'max(len(data), packet["length"])', 'packet["length"]'),
+            Fault("coordinator.packets.headers:_tcp", "        if length < 1 or (kind != 1 and length < 2):", "        if length < 0:"),
+            Fault("coordinator.packets.headers:headers", "    except (struct.error, IndexError, ValueError):", "    except ValueError:"),
+            Fault("coordinator.packets.pcapng:_packet", 'max(len(data), packet["length"])', 'packet["length"]'),
         ),
         share=30,
-    ),
-    Target(
-        "refusal", refusal, _errors, {"probes/errqueue.py": ("next_refusal", "_address")},
-        (Fault("probes.errqueue:next_refusal", " or len(data) < _ERROR.size + _SOCKADDR_IN", ""),),
-        share=60,
-    ),
-    Target(
-        "neighbour", neighbour, _answers, {"probes/frames.py": ("is_at",)},
-        (Fault("probes.frames:is_at", "    except (struct.error, IndexError, ValueError, TypeError):", "    except KeyError:"), Fault("probes.frames:is_at", "packet.hlim == 255 and ", "")),
-        share=3,
     ),
 )  # fmt: skip

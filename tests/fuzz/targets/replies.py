@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from coordinator.echo import MOST_REQUEST, TOKEN, Echo
-from probes import dns, hostfacts, netlink, routes, said, tls
+from coordinator.rounds.control_echo import MOST_REQUEST, TOKEN, Echo
+from probes.host import counters, netlink, routes
+from probes.protocols import banner, dns, tls
 from tests.fuzz.target import Fault, Target
 
 
@@ -29,10 +30,10 @@ def domain(data: bytes) -> None:
 
 
 def _dns_replies() -> list[bytes]:
-    question = dns.query("db.prod.internal", dns.A, 7)
+    question = b"\0\7" + dns.query("db.prod.internal", "A")[2:]
     head = question[:2] + b"\x81\x80\0\1\0\2\0\0\0\0" + question[12:]
-    a = b"\xc0\x0c" + struct.pack("!HHIH", dns.A, 1, 60, 4) + bytes((10, 30, 0, 21))
-    aaaa = b"\xc0\x0c" + struct.pack("!HHIH", dns.AAAA, 1, 60, 16) + ip_address("fd00::1").packed
+    a = b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 60, 4) + bytes((10, 30, 0, 21))
+    aaaa = b"\xc0\x0c" + struct.pack("!HHIH", 28, 1, 60, 16) + ip_address("fd00::1").packed
     named = b"\2db\0" + struct.pack("!HHIH", 5, 1, 60, 2) + b"\xc0\x0c"
     return [
         head + a + aaaa,
@@ -46,14 +47,14 @@ def _dns_replies() -> list[bytes]:
     ]
 
 
-def banner(data: bytes) -> None:
-    note = said.note(data)
+def said(data: bytes) -> None:
+    note = banner.note(data)
     assert note.isascii()
     assert note.isprintable()
     assert len(note) <= 60 + 24
-    digest = said.digest(data)
+    digest = banner.digest(data)
     assert len(digest) == 16
-    assert said.digest(data + b"\r\nDate: now") == digest, "a date changes nothing"
+    assert banner.digest(data + b"\r\nDate: now") == digest, "a date changes nothing"
 
 
 def _banners() -> list[bytes]:
@@ -118,7 +119,7 @@ def kernel(data: bytes) -> None:
         for at in (0, 8, 12, 16, 72):
             pairs = list(netlink.attributes(body, at))
             assert sum(len(value) for _, value in pairs) <= len(body)
-        for read in (lambda: list(routes._hops(body, 12)), lambda: hostfacts.interface_losses(body)):  # noqa: B023
+        for read in (lambda: list(routes._hops(body, 12)), lambda: counters.interface_losses(body)):  # noqa: B023
             try:
                 read()
             except OSError:
@@ -173,36 +174,36 @@ def echo(data: bytes) -> None:
 
 TARGETS = (
     Target(
-        "dns", domain, _dns_replies, {"probes/dns.py": ("describe", "addresses", "_behind_name")},
+        "dns", domain, _dns_replies, {"probes/protocols/dns.py": ("describe", "addresses")},
         (
-            Fault("probes.dns:addresses", "    except (struct.error, IndexError):", "    except struct.error:"),
-            Fault("probes.dns:addresses", "((A, 4), (AAAA, 16))", "((A, 4), (AAAA, 16), (AAAA, 15))"),
-            Fault("probes.dns:describe", "len(reply) < 12 or ", ""),
+            Fault("probes.protocols.dns:addresses", "    except DNSException:", "    except KeyError:"),
+            Fault("probes.protocols.dns:addresses", "in {A, AAAA}", "not in {A, AAAA}"),
+            Fault("probes.protocols.dns:describe", "len(reply) < 12 or ", ""),
         ),
         share=60,
     ),
     Target(
-        "banner", banner, _banners, {"probes/said.py": ("note", "digest")},
-        (Fault("probes.said:note", ' if c.isprintable() and c.isascii() else "."', ""), Fault("probes.said:digest", "line.lower()", "line")),
+        "banner", said, _banners, {"probes/protocols/banner.py": ("note", "digest")},
+        (Fault("probes.protocols.banner:note", ' if c.isprintable() and c.isascii() else "."', ""), Fault("probes.protocols.banner:digest", "line.lower()", "line")),
         share=60,
     ),
     Target(
-        "certificate", certificate, _certificates, {"probes/tls.py": ("describe", "_names", "fingerprint")},
-        (Fault("probes.tls:describe", "    except (ValueError, TypeError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):", "    except x509.DuplicateExtension:"),),
+        "certificate", certificate, _certificates, {"probes/protocols/tls.py": ("describe", "_names", "fingerprint")},
+        (Fault("probes.protocols.tls:describe", "    except (ValueError, TypeError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):", "    except x509.DuplicateExtension:"),),
         share=20,
     ),
     Target(
-        "kernel", kernel, _netlink_answers, {"probes/netlink.py": ("answers", "values", "attributes", "address"), "probes/routes.py": ("_hops", "_gateway"), "probes/hostfacts.py": ("interface_losses",)},
+        "kernel", kernel, _netlink_answers, {"probes/host/netlink.py": ("answers", "values", "attributes", "address"), "probes/host/routes.py": ("_hops", "_gateway"), "probes/host/counters.py": ("interface_losses",)},
         (
-            Fault("probes.netlink:attributes", "        if length < 4:", "        if False:"),
-            Fault("probes.netlink:answers", "        if length < 16:", "        if False:"),
-            Fault("probes.routes:_hops", "max(8, (length + 3) & ~3)", "(length + 3) & ~3"),
+            Fault("probes.host.netlink:attributes", "        if length < 4:", "        if False:"),
+            Fault("probes.host.netlink:answers", "        if length < 16:", "        if False:"),
+            Fault("probes.host.routes:_hops", "max(8, (length + 3) & ~3)", "(length + 3) & ~3"),
         ),
         share=30,
     ),
     Target(
-        "echo", echo, lambda: [b"t" * 8 + b"R1", b"t" * 8 + b"R2", b"t" * 8 + b"R3", b"t" * 8, b"t" * 80, b""], {"coordinator/echo.py": ("Echo.answer",)},
-        (Fault("coordinator.echo:Echo.answer", " or entry[1] < self._now()", ""),),
+        "echo", echo, lambda: [b"t" * 8 + b"R1", b"t" * 8 + b"R2", b"t" * 8 + b"R3", b"t" * 8, b"t" * 80, b""], {"coordinator/rounds/control_echo.py": ("Echo.answer",)},
+        (Fault("coordinator.rounds.control_echo:Echo.answer", " or entry[1] < self._now()", ""),),
         share=60,
     ),
 )  # fmt: skip

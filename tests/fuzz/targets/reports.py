@@ -16,13 +16,13 @@ from typing import Any
 import msgspec
 from nacl.signing import SigningKey
 
-from coordinator.collect import Collector
-from coordinator.estate import Estate
-from coordinator.exchanges import Exchanges
-from coordinator.live import round_data
-from coordinator.pcapng import pcapng
-from coordinator.roster import AgentState
-from coordinator.signers import Signers
+from coordinator.messaging.receiver import Receiver
+from coordinator.messaging.signers import Signers
+from coordinator.packets.exchanges import Exchanges
+from coordinator.packets.pcapng import pcapng
+from coordinator.state.estate import Estate
+from coordinator.state.reports import round_data
+from coordinator.state.roster import AgentState
 from coordinator.store import Report, Store
 from reachability import trace
 from reachability.evidence import conclude
@@ -32,8 +32,9 @@ from reachability.ports import PortSet
 from reachability.verdict import judge
 from tests.fuzz.target import Fault, Shape, Target
 from tests.fuzz.targets import identity, rows, samples
+from tests.fuzz.targets.batches import batch
 from tests.fuzz.targets.messages import assert_readable
-from tests.unit import sample
+from tests.support import sample
 from wire.columns import encode_batch
 from wire.envelope import BadMessage, unpack_up
 from wire.messages import SCHEMA, Batch, Gap, Status
@@ -90,7 +91,7 @@ samples_at = 1_795_000_000.0
 
 
 @cache
-def _estate() -> tuple[Estate, Collector, AgentState]:
+def _estate() -> tuple[Estate, Receiver, AgentState]:
     """A real estate with its store, in memory's file system where there is one; dev-1, of which nothing was heard yet."""
     shm = Path("/dev/shm")
     folder = Path(
@@ -102,7 +103,7 @@ def _estate() -> tuple[Estate, Collector, AgentState]:
     estate._generations = {"dev-1": identity.GENERATION}
     engine = SimpleNamespace(report=lambda *_: None, answer=lambda *_: None)
     signers = Signers(identity.CA, lambda: samples_at, lambda _: identity.GENERATION)
-    return estate, Collector(estate, engine, None, signers, lambda _: None, lambda *_: None), estate.agents["dev-1"]  # type: ignore[arg-type]
+    return estate, Receiver(estate, engine, None, signers, lambda _: None, lambda *_: None), estate.agents["dev-1"]  # type: ignore[arg-type]
 
 
 _FOLDERS: list[Path] = []
@@ -116,48 +117,48 @@ def forget() -> None:
 
 def collect(data: bytes) -> None:
     """A message by dev-1's topics or no agent's: taken whole, or refused in words, and never under another's name."""
-    estate, collector, estate.agents["dev-1"] = _estate()
+    estate, receiver, estate.agents["dev-1"] = _estate()
     for table in ("reports", "spools", "held", "gaps", "packets"):
         estate.store._db.execute(f"DELETE FROM {table}")
     estate.store._db.execute("INSERT INTO spools VALUES ('prod-1', 'of-prod', 0, 0), ('dev-1', 'ab12', 0, 0)")
     estate.store._db.execute("INSERT INTO held VALUES ('dev-1', 'ab12', 5, 6)")
-    collector._acks.clear()
+    receiver._acks.clear()
     name, retained, sealed = _posted(data)
     others = {agent: state for agent, state in estate.agents.items() if agent != "dev-1"}
     stranger = parse_up(name)
     if name in _NOBODYS and stranger is not None:
         assert estate.take_status(stranger, samples.UP[0], retained=retained).problem
-    known = collector._signers._known
+    known = receiver._signers._known
     known.clear()
-    _take(collector, name, sign_up(identity.KEY, sealed), retained=retained)
-    known["dev-1"] = collector._signers._signer(_OWN_TOPIC, _OWN_STATUS)
+    _take(receiver, name, sign_up(identity.KEY, sealed), retained=retained)
+    known["dev-1"] = receiver._signers._signer(_OWN_TOPIC, _OWN_STATUS)
     reports = []
     for _ in range(2):
-        _take(collector, name, sign_up(identity.KEY, sealed), retained=retained)
+        _take(receiver, name, sign_up(identity.KEY, sealed), retained=retained)
         reports.append(estate.store._db.execute("SELECT COUNT(*) FROM reports").fetchone()[0])
     assert reports[0] == reports[1], "what comes twice counts once"
-    assert not _take(collector, name, sign_up(_STRANGER, sealed), retained=retained), "signed by nobody that is known"
+    assert not _take(receiver, name, sign_up(_STRANGER, sealed), retained=retained), "signed by nobody that is known"
     assert {agent: state for agent, state in estate.agents.items() if agent != "dev-1"} == others
     strange = estate.store._db.execute("SELECT COUNT(*) FROM reports WHERE agent != 'dev-1'").fetchone()[0]
     assert not strange, "a report in another's name"
-    assert all(agent == "dev-1" and sequence < 2**53 for (agent, _), sequence in collector._acks.items())
+    assert all(agent == "dev-1" and sequence < 2**53 for (agent, _), sequence in receiver._acks.items())
     spent = estate.store._db.execute("SELECT acknowledged FROM spools WHERE agent = 'prod-1'").fetchall()
     assert spent == [(0,)], "another's spool"
 
 
-def _take(collector: Collector, name: str, payload: bytes, *, retained: bool) -> bool:
+def _take(receiver: Receiver, name: str, payload: bytes, *, retained: bool) -> bool:
     """Whether it was not refused; what was taken is dev-1's own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # cryptography warns of what a certificate should not hold
         try:
-            collector.take(Message(name, payload, retained=retained, done=lambda: None))
+            receiver.take(Message(name, payload, retained=retained, done=lambda: None))
         except BadMessage as error:
             assert_readable(error)
             return False
     taken = unpack_up(split(payload)[0])
     if isinstance(taken, Status):
         assert (taken.name, taken.environment) == ("dev-1", "dev"), "in another's name"
-    for agent, signer in collector._signers._known.items():
+    for agent, signer in receiver._signers._known.items():
         assert (agent, signer.said) == ("dev-1", tuple(identity.OWN.values())), "a key that nothing vouches for"
     return True
 
@@ -184,9 +185,9 @@ _NOBODYS = ("segwatch/v1/dev/gone-1/up/status", "segwatch/v1/prod/dev-1/up/statu
 def _sent_by_dev() -> list[bytes]:
     mine = [
         *samples.UP,
-        *(samples.batch(rows.source(rows.NORMAL), sequence=number) for number in (1, 2, 7)),
-        samples.batch(replace(rows.witness(rows.NORMAL), agent="dev-1", kept=())),
-        msgspec.structs.replace(samples.batch(rows.source(rows.NORMAL)), spool="of-prod"),
+        *(batch(rows.source(rows.NORMAL), sequence=number) for number in (1, 2, 7)),
+        batch(replace(rows.witness(rows.NORMAL), agent="dev-1", kept=())),
+        msgspec.structs.replace(batch(rows.source(rows.NORMAL)), spool="of-prod"),
         Batch(
             spool="ab12",
             sequence=8,
@@ -221,7 +222,7 @@ def _sent_by_dev() -> list[bytes]:
 TARGETS = (
     Target(
         "conclusion", conclusion, samples.bodies,
-        {"reachability/evidence.py": (), "reachability/facts.py": (), "reachability/challenge.py": (), "coordinator/timeline.py": (), "reachability/trace.py": ("follow", "_end", "_witnessed", "_reached")},
+        {"reachability/evidence.py": (), "reachability/facts.py": (), "reachability/challenge.py": (), "coordinator/packets/timeline.py": (), "reachability/trace.py": ("follow", "_end", "_witnessed", "_reached")},
         (
             Fault("reachability.challenge:ours", "    if any(pattern.is_beyond(times) for times in by_address.values()):", "    if False:"),
             Fault("wire.bounds:_text", '(name == "address" and kind in _HAVE_ADDRESS)', "False"),
@@ -233,19 +234,19 @@ TARGETS = (
         share=3,
     ),
     Target(
-        "collect", collect, _sent_by_dev, {"coordinator/collect.py": ("Collector.take", "Collector._batch"), "coordinator/signers.py": (), "coordinator/estate.py": ("Estate.take_status", "Estate.cannot_take"), "coordinator/roster.py": ("said", "is_old_news"), "coordinator/store/store.py": ("Store.take", "Store._add_reports"), "coordinator/store/spools.py": ("Spools.take", "Spools._missing", "Spools._hold", "Spools._settle")},
+        "collect", collect, _sent_by_dev, {"coordinator/messaging/receiver.py": ("Receiver.take", "Receiver._batch"), "coordinator/messaging/signers.py": (), "coordinator/state/estate.py": ("Estate.take_status", "Estate.cannot_take"), "coordinator/state/roster.py": ("said", "is_old_news"), "coordinator/store/store.py": ("Store.take", "Store._add_reports"), "coordinator/store/spools.py": ("Spools.take", "Spools._missing", "Spools._hold", "Spools._settle")},
         (
-            Fault("coordinator.collect:Collector._batch", "        if strange:", "        if False:"),
-            Fault("coordinator.signers:Signers.open", "        if not is_signed_up(known.key, sealed, signature):", "        if False:"),
-            Fault("coordinator.signers:Signers._check", "        if signer.uri != agent_uri(topic.environment, topic.agent):", "        if False:"),
-            Fault("coordinator.signers:Signers._check", "        if signer.generation < self._generation_of(topic.agent):", "        if False:"),
-            Fault("coordinator.signers:Signers._check", "        if self._clock() > signer.ends.timestamp():", "        if False:"),
-            Fault("coordinator.signers:Signers._signer", "        except _NO_CERTIFICATE as error:", "        except InvalidSignature as error:"),
-            Fault("coordinator.signers:Signers._signer", "            certificate.verify_directly_issued_by(self._ca)\n", ""),
+            Fault("coordinator.messaging.receiver:Receiver._batch", "        if strange:", "        if False:"),
+            Fault("coordinator.messaging.signers:Signers.open", "        if not is_signed_up(known.key, sealed, signature):", "        if False:"),
+            Fault("coordinator.messaging.signers:Signers._check", "        if signer.uri != agent_uri(topic.environment, topic.agent):", "        if False:"),
+            Fault("coordinator.messaging.signers:Signers._check", "        if signer.generation < self._generation_of(topic.agent):", "        if False:"),
+            Fault("coordinator.messaging.signers:Signers._check", "        if self._clock() > signer.ends.timestamp():", "        if False:"),
+            Fault("coordinator.messaging.signers:Signers._signer", "        except _NO_CERTIFICATE as error:", "        except InvalidSignature as error:"),
+            Fault("coordinator.messaging.signers:Signers._signer", "            certificate.verify_directly_issued_by(self._ca)\n", ""),
             Fault("coordinator.store.spools:Spools.take", "        key = (agent, spool)", "        key = ('prod-1', spool)"),
             Fault("coordinator.store.spools:Spools.take", "        new = any(self._missing(key, acknowledged, sequence, sequence))", "        new = True"),
             Fault("wire.bounds:_checked", "if not (-most if name in _SIGNED else 0) <= value <= most:", "if False:"),
-            Fault("coordinator.estate:Estate.take_status", "if (status.name, status.environment) != (topic.agent, topic.environment) or declared != topic.environment:", "if False:"),
+            Fault("coordinator.state.estate:Estate.take_status", "if (status.name, status.environment) != (topic.agent, topic.environment) or declared != topic.environment:", "if False:"),
         ),
         Shape.MSGPACK,
         share=2,

@@ -22,7 +22,7 @@ from reachability.observation import (
     WitnessHealth,
     WitnessReport,
 )
-from reachability.vocabulary import Moment, Protocol, Reason, RoundKind, State
+from reachability.vocabulary import PacketRole, Protocol, Reason, RoundKind, State
 
 TCP, UDP, ICMP = Protocol.TCP, Protocol.UDP, Protocol.ICMP
 HERE, THERE, SIX = "10.10.0.10", "10.30.0.21", "fd00:30::21"
@@ -205,19 +205,19 @@ HEALTH = WitnessHealth(
 KEPT = tuple(
     KeptPacket(target=1, what=what, at_ms=at, data=SYN, port=22, copy=copy, interface="eth0")
     for what, at, copy in (
-        (Moment.SENT, 1.0, 0),
-        (Moment.SENT, 2.0, None),
-        (Moment.CAME_BACK, 2.5, 0),
-        (Moment.CAME_BACK, 2.6, None),
+        (PacketRole.SENT, 1.0, 0),
+        (PacketRole.SENT, 2.0, None),
+        (PacketRole.CAME_BACK, 2.5, 0),
+        (PacketRole.CAME_BACK, 2.6, None),
     )
-) + tuple(KeptPacket(target=1, what=Moment.SENT, at_ms=3.0, data=SYN, port=port, copy=1) for port in (80, 81))
+) + tuple(KeptPacket(target=1, what=PacketRole.SENT, at_ms=3.0, data=SYN, port=port, copy=1) for port in (80, 81))
 KEPT_THERE = tuple(
     KeptPacket(target=1, what=what, at_ms=at, data=SYN, port=port, copy=copy, interface="eth1")
     for what, at, port, copy in (
-        (Moment.ARRIVED, 9.0, 22, 0),
-        (Moment.ANSWERED, 9.1, 22, None),
-        (Moment.STRANGE, 9.5, 80, None),
-        (Moment.INSTEAD, 1.0, 0, None),
+        (PacketRole.ARRIVED, 9.0, 22, 0),
+        (PacketRole.ANSWERED, 9.1, 22, None),
+        (PacketRole.STRANGE, 9.5, 80, None),
+        (PacketRole.INSTEAD, 1.0, 0, None),
     )
 )
 HOPS = (

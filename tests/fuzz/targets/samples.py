@@ -3,186 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any
 
 import msgspec
 
-from reachability.observation import (
-    CanaryResult,
-    ControlTarget,
-    Lookup,
-    SourceReport,
-    Untokened,
-    WitnessReport,
-)
-from reachability.vocabulary import Reason, State
+from reachability.observation import ControlTarget, Lookup
 from tests.fuzz.targets import identity
-from tests.fuzz.targets.rows import (
-    ARRIVALS,
-    CHALLENGE,
-    CONTROLS,
-    HEALTH,
-    HERE,
-    HOPS,
-    KEPT,
-    KEY,
-    NOPORTS,
-    NORMAL,
-    OBSERVATIONS,
-    SIX,
-    TARGETS,
-    TCP,
-    THERE,
-    TIMES,
-    source,
-    witness,
-)
+from tests.fuzz.targets.batches import BATCHES
+from tests.fuzz.targets.rows import HERE, KEY, NORMAL, SIX, TARGETS, TCP, THERE
 from wire.columns import encode_batch
-from wire.messages import (
-    Ack,
-    Arm,
-    Armed,
-    Batch,
-    Close,
-    Done,
-    Go,
-    Plan,
-    Renew,
-    Renewed,
-    Resolve,
-    Resolved,
-    Status,
-    Stop,
-    Task,
-)
+from wire.messages import Ack, Arm, Armed, Close, Done, Go, Plan, Renew, Renewed, Resolve, Resolved, Status, Stop
 
-
-def batch(*reports: SourceReport | WitnessReport, sequence: int = 7) -> Batch:
-    sources = tuple(r for r in reports if isinstance(r, SourceReport))
-    return Batch(
-        spool="ab12",
-        sequence=sequence,
-        age_s=0.5,
-        oldest=3,
-        sources=sources,
-        witnesses=tuple(r for r in reports if isinstance(r, WitnessReport)),
-    )
-
-
-PATTERN = (1, 0, 0, 1, 1, 0, 1, 0, 0, 1, 0, 1, 1, 0, 0, 1, 0, 1, 1, 0)
-ON_TIMES = tuple(number * 150 + 20 for number, on in enumerate(PATTERN) if on)
-_CHALLENGED = tuple(
-    Untokened(
-        address=THERE,
-        protocol=TCP,
-        port=port,
-        came_from="10.10.0.99",
-        source_port=41_000,
-        count=10,
-        times_ms=TIMES,
-        answered=True,
-        largest=10,
-    )
-    for port in (90, 91, 95)
-)
-INSIDE = SourceReport(round="r", agent="prod-2", role="inside", observations=OBSERVATIONS[:2])
-BATCHES = (
-    batch(source(NORMAL)),
-    batch(witness(NORMAL)),
-    batch(source(NORMAL), witness(NORMAL), INSIDE),
-    batch(source(NORMAL), source(CHALLENGE), witness(NORMAL), witness(CHALLENGE), witness(NORMAL, late=True)),
-    batch(source(NORMAL, uncaptured=3), witness(NORMAL), source(NOPORTS), witness(NOPORTS, problems=("no\x1b[1m",))),
-    batch(),
-    batch(
-        source(NORMAL, controls=(), canaries=(), trace=(), kept=KEPT),
-        witness(NORMAL, health=(replace(HEALTH, noports=0),), arrivals=ARRIVALS[1:], kept=()),
-    ),
-    batch(
-        source(NORMAL, canaries=(), observations=OBSERVATIONS[:1]),
-        witness(NORMAL, health=(replace(HEALTH, noports=2, bound_udp=""),)),
-        witness(NORMAL, late=True, arrivals=ARRIVALS[:1]),
-    ),
-    batch(
-        source(
-            NORMAL,
-            observations=(
-                replace(OBSERVATIONS[2], kernel="not-sent"),
-                replace(OBSERVATIONS[3], way="connect"),
-                replace(OBSERVATIONS[4], reason=Reason.LOCAL_FILTER),
-            ),
-        ),
-        INSIDE,
-    ),
-    batch(source(NORMAL, trace=(replace(HOPS[0], ttl=16),))),
-    batch(
-        source(
-            NORMAL,
-            canaries=(CanaryResult(target=1, address=THERE, port=50_000, before=State.CLOSED, after=State.ERROR),),
-            kept=(),
-        )
-    ),
-    batch(source(NORMAL, observations=OBSERVATIONS[:1] * 5)),
-    batch(source(NORMAL, slots=(1,) * 1025)),
-    batch(source(NORMAL, kept=(replace(KEPT[0], data=bytes(5000)),))),
-    batch(source(NORMAL, trace=(replace(HOPS[0], sent=0),)), witness(NORMAL, arrivals=(), health=())),
-    batch(source(NORMAL, trace=HOPS[:2]), witness(NORMAL, arrivals=())),
-    batch(source(NORMAL, trace=HOPS[:2]), witness(NORMAL, arrivals=(), health=(replace(HEALTH, healthy=False),))),
-    batch(source(NORMAL, trace=(replace(HOPS[2], state=State.CLOSED),))),
-    *(
-        batch(
-            source(NORMAL),
-            witness(NORMAL, untokened=_CHALLENGED),
-            source(CHALLENGE, **more),
-            witness(CHALLENGE, untokened=_CHALLENGED),
-        )
-        for more in ({}, {"slots": (0,) * 20}, {"slots": (1,) * 20}, {"controls": CONTROLS[1:2]})
-    ),
-    batch(
-        source(NORMAL, controls=()),
-        witness(NORMAL, untokened=_CHALLENGED),
-        source(CHALLENGE, controls=tuple(replace(one, ended_good=True) for one in CONTROLS)),
-        witness(CHALLENGE, untokened=()),
-    ),
-    *(
-        batch(
-            source(NORMAL),
-            witness(NORMAL, untokened=_CHALLENGED),
-            source(CHALLENGE, slots=PATTERN, slot_ms=150.0),
-            witness(
-                CHALLENGE,
-                untokened=tuple(
-                    replace(one, times_ms=times, count=len(times), largest=len(times)) for one in _CHALLENGED
-                ),
-            ),
-        )
-        for times in (
-            ON_TIMES,
-            ON_TIMES[:6],
-            ON_TIMES[:9],
-            tuple(range(0, 3000, 150)),
-            (0, 10**7),
-            ON_TIMES[:9] + (3500, 4000),
-        )
-    ),
-    *(
-        batch(
-            source(NORMAL),
-            witness(NORMAL, untokened=_CHALLENGED),
-            source(CHALLENGE, slots=PATTERN, slot_ms=150.0),
-            witness(
-                CHALLENGE,
-                untokened=tuple(
-                    replace(one, times_ms=ON_TIMES[:9] + (n,), source_port=1000 + n)
-                    for n in range(300)
-                    for one in _CHALLENGED[:1]
-                ),
-            ),
-        )
-        for _ in range(1)
-    ),
-)
 UP = (
     Status(
         name="dev-1",
@@ -216,7 +49,6 @@ DOWN = (
     Plan(
         digest="d",
         rate_pps=500,
-        tasks=(Task(id=1, kind="tcp", environment="prod", host=THERE, protocol=TCP, ports="22"),),
     ),
     Resolve(id="1", names=("db.prod.internal",)),
     Arm(

@@ -68,5 +68,5 @@ def test_a_blackout_of_the_hosts_owner() -> None:
 
 def test_an_ipv4_address_in_ipv6s_clothes_gets_past_no_rule() -> None:
     allow = AllowList.of(["::/0", "10.0.0.0/8"], ["10.30.0.5"])
-    assert "IPv6's clothes" in allow.refuses("::ffff:10.30.0.5")
+    assert "IPv4-mapped IPv6 address" in allow.refuses("::ffff:10.30.0.5")
     assert allow.refuses("fd00::5") == ""

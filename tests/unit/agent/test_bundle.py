@@ -49,7 +49,7 @@ def test_a_bundle(tmp_path: Path) -> None:
     ],
 )
 def test_nothing_else_is_taken(tmp_path: Path, change: Change) -> None:
-    with pytest.raises(BundleError, match="which is no file of a bundle: nothing was unpacked"):
+    with pytest.raises(BundleError, match="which is not a file of a bundle: nothing was unpacked"):
         read_bundle(make(tmp_path / "b.tar", change))
 
 
@@ -94,5 +94,5 @@ def test_a_file_with_holes_is_not_taken(tmp_path: Path) -> None:
     header[156:157], header[257:265] = b"S", b"ustar  \0"
     header[148:156] = b"%06o\0 " % (sum(header) - sum(header[148:156]) + 256)
     path.write_bytes(bytes(header) + data[512:])
-    with pytest.raises(BundleError, match="which is no file of a bundle"):
+    with pytest.raises(BundleError, match="which is not a file of a bundle"):
         read_bundle(path)

@@ -10,9 +10,9 @@ import pytest
 
 from agent.childproc import PacketChild
 from agent.journal import open_log
-from probes.childwire import Configure
+from probes.child.protocol import Configure
 from reachability.vocabulary import RoundKind
-from tests.waiting import until
+from tests.support.waiting import until
 from wire.messages import Close, Go, Stop
 
 WAITS = (sys.executable, "-S", "-c", "import signal; signal.pause()")

@@ -19,7 +19,8 @@ from agent.config import AgentConfig, ConfigError, load, save
 from agent.config import credential as files_of
 from agent.credential import CredentialError
 from agent.renewal import COMMAND, Held
-from coordinator import pki
+from coordinator.broker import pki
+from tests.support.certificate_requests import CN, GOOD, KEY, OU, request_of
 from wire.certificates import agent_uri
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
@@ -79,7 +80,7 @@ def test_the_renewed_one_goes_before_the_bundles(site: Path) -> None:
     assert files_of(CONFIG, site) == (site / "renewed.pem", site / "renewed.pem")
     assert credential.look(load(site), site).generation == 7
     (site / "renewed.pem").chmod(0o644)
-    with pytest.raises(ConfigError, match="renewed.pem can be read by others. Mend it: chmod 600"):
+    with pytest.raises(ConfigError, match="renewed.pem can be read by others. Fix it: chmod 600"):
         load(site)
 
 
@@ -114,10 +115,10 @@ def of_a_server(site: Path) -> bytes:
 @pytest.mark.parametrize(
     ("made", "words"),
     [
-        (of_another_key, "for another key than the one that was made for it"),
+        (of_another_key, "not for the key that was made for it"),
         (of_another_ca, "not of the CA that this agent's bundle names"),
         (of_another_agent, "the certificate is of prod-1 of prod"),
-        (of_nobody, "the certificate does not read"),
+        (of_nobody, "the certificate cannot be read"),
         (of_a_server, "the certificate names no agent"),
     ],
 )
@@ -130,11 +131,11 @@ def test_what_came_is_not_taken_for_its_word(site: Path, made: Callable[[Path], 
 def test_the_process_says_in_a_sentence_what_is_wrong(site: Path) -> None:
     done = subprocess.run([*COMMAND, "take", str(site)], input=b"nonsense", capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (1, b"")
-    assert done.stderr.startswith(b"the certificate does not read")
+    assert done.stderr.startswith(b"the certificate cannot be read")
     assert b"Traceback" not in done.stderr
     (site / "agent.key").chmod(0o644)
     done = subprocess.run([*COMMAND, "look", str(site)], capture_output=True, check=False)
-    assert b"agent.key can be read by others. Mend it: chmod 600" in done.stderr
+    assert b"agent.key can be read by others. Fix it: chmod 600" in done.stderr
     (site / "agent.key").chmod(0o600)
     done = subprocess.run([*COMMAND, "request", str(site)], capture_output=True, check=True)
     assert x509.load_der_x509_csr(done.stdout).is_signature_valid
@@ -151,17 +152,6 @@ def test_a_request_is_granted_for_the_name_of_its_connection(site: Path) -> None
     assert certificate.not_valid_after_utc == NOW + dt.timedelta(days=90)
 
 
-def request_of(key: ec.EllipticCurvePrivateKey, *names: tuple[x509.ObjectIdentifier, str]) -> bytes:
-    subject = x509.Name([x509.NameAttribute(oid, text) for oid, text in names])
-    made = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
-    return made.public_bytes(serialization.Encoding.DER)
-
-
-CN, OU = x509.NameOID.COMMON_NAME, x509.NameOID.ORGANIZATIONAL_UNIT_NAME
-KEY = ec.generate_private_key(ec.SECP256R1())
-GOOD = request_of(KEY, (CN, "dev-1"), (OU, "dev"))
-
-
 @pytest.mark.parametrize(
     ("request_", "words"),
     [
@@ -173,10 +163,10 @@ GOOD = request_of(KEY, (CN, "dev-1"), (OU, "dev"))
         (request_of(KEY, (CN, "dev-1"), (OU, "dev"), (CN, "prod-1")), "asks for a certificate of"),
         (request_of(KEY), "asks for a certificate of"),
         (request_of(ec.generate_private_key(ec.SECP384R1()), (CN, "dev-1"), (OU, "dev")), "not of P-256"),
-        (GOOD[:-2] + bytes([GOOD[-2] ^ 1, GOOD[-1]]), "not signed with its own key|does not read"),
-        (GOOD.replace(b"\x02\x01\x00", b"\x02\x01\x07", 1), "does not read: 7 is not a valid CSR version"),
-        (b"", "does not read"),
-        (b"nonsense", "does not read"),
+        (GOOD[:-2] + bytes([GOOD[-2] ^ 1, GOOD[-1]]), "not signed with its own key|cannot be read"),
+        (GOOD.replace(b"\x02\x01\x00", b"\x02\x01\x07", 1), "cannot be read: 7 is not a valid CSR version"),
+        (b"", "cannot be read"),
+        (b"nonsense", "cannot be read"),
         (GOOD + b"\0" * 5000, "bytes; 4096 are taken"),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 from agent import names
 from agent.names import AddressInfo, resolve
 from reachability.observation import Lookup
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 from wire.messages import Resolve
 
 

@@ -13,7 +13,7 @@ import structlog
 from structlog.testing import capture_logs
 
 from agent.renewal import ANSWER_S, Held, Renewal, RenewalError, switching
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 from wire.messages import Renew, Renewed
 
 DAY = 86400.0
@@ -192,9 +192,9 @@ async def test_a_clock_that_jumps(tmp_path: Path) -> None:
 @pytest.mark.asyncio
 async def test_one_that_cannot_be_read_is_said_and_looked_at_again(tmp_path: Path) -> None:
     host = Host(tmp_path, 2 * 3600.0)
-    host.problems = {"look": ["agent.pem does not read"]}
+    host.problems = {"look": ["agent.pem cannot be read"]}
     said = await host.live()
-    assert events(said, "the certificate cannot be renewed")[0]["problem"] == "agent.pem does not read"
+    assert events(said, "the certificate cannot be renewed")[0]["problem"] == "agent.pem cannot be read"
     assert host.renewal.held is not None
 
 

@@ -11,11 +11,10 @@ from agent.losses import Clock, Losses
 from agent.spool import Spool
 from agent.spool_schema import SpoolError
 from reachability.observation import SourceReport, WitnessReport
+from tests.support.paths import ROOT
 from wire.columns import encode_reports
 from wire.envelope import unpack_up
 from wire.messages import Ack, Batch, Gap
-
-ROOT = Path(__file__).parents[3]
 
 
 class Time:
@@ -229,7 +228,7 @@ def test_a_report_that_no_message_can_hold_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_spool_is_said(tmp_path: Path) -> None:
     (tmp_path / "s").write_bytes(b"not a database" * 100)
-    with pytest.raises(SpoolError, match="does not open: .*Move it away"):
+    with pytest.raises(SpoolError, match="cannot be opened: .*Move it away"):
         Spool(tmp_path / "s")
 
 

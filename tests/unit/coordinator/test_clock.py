@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 
 from coordinator.clock import WatchedClock
-from coordinator.estate import Estate
-from coordinator.rounds import Engine
-from coordinator.runs import Runs
+from coordinator.rounds.engine import Engine
+from coordinator.rounds.verify_runs import Runs
+from coordinator.state.estate import Estate
 from coordinator.store import Store
-from coordinator.topology_file import parse_topology
+from coordinator.topology.load import parse_topology
 from reachability.compare import key_of
 from reachability.observation import Observation, RoundSpec, SourceReport, Target
 from reachability.plan import PlanTarget
 from reachability.vocabulary import Protocol, Reason, Result, RoundKind, State
-from tests.unit.sample import evidence, judged
+from tests.support.sample import evidence, judged
 from wire.messages import Status
 from wire.topics import UpChannel, UpTopic
 
@@ -147,7 +147,7 @@ def test_waivers_go_by_the_walls_clock(store: Store) -> None:
 
 
 def test_clocks_ten_minutes_apart_are_shown_and_change_nothing(store: Store) -> None:
-    from coordinator import views
+    from coordinator.api import views
 
     time = Time()
     estate = watched(time, store)
@@ -226,8 +226,8 @@ def replace_struct(status: Status, **more: object) -> Status:
 @pytest.mark.asyncio
 @pytest.mark.parametrize("step_s", [-3600.0, 3600.0])
 async def test_a_verify_waits_for_agents_by_a_clock_that_cannot_be_set(store: Store, step_s: float) -> None:
-    from coordinator.echo import Echo
-    from coordinator.orders import Controls
+    from coordinator.rounds.control_echo import Echo
+    from coordinator.rounds.requests import Controls
 
     time = Time()
     estate = watched(time, store)

@@ -5,7 +5,8 @@ import sys
 import zipfile
 from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
+from tests.support.paths import ROOT
+
 ROOTS = {"reachability", "wire", "probes", "agent", "coordinator", "lab", "cli"}
 
 

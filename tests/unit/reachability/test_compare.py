@@ -16,7 +16,7 @@ from reachability.ports import ALL_PORTS, PortSet
 from reachability.topology import PortSpec, Probing, Selector, Topology, Waiver
 from reachability.verdict import Evidence, Verdict
 from reachability.vocabulary import Arrival, Declared, Proof, Protocol, Reachability, Require, Result, State
-from tests.unit.sample import NOW, judged, observe, topology
+from tests.support.sample import NOW, judged, observe, topology
 
 R, D = Reachability, Declared
 TCP = Evidence(protocol=Protocol.TCP, state=State.OPEN)

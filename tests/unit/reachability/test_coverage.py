@@ -7,7 +7,7 @@ from reachability.coverage import Coverage, coverage, total
 from reachability.plan import build_plan
 from reachability.ports import PortSet
 from reachability.vocabulary import Declared, Protocol, Result
-from tests.unit.sample import NOW, observe, topology
+from tests.support.sample import NOW, observe, topology
 
 
 def sample(*, undecided: bool = False) -> tuple[Cell, ...]:

@@ -1,147 +1,14 @@
-"""Folding loses and invents nothing; a finding keeps its id, and resolves by proof alone."""
+"""A finding keeps its id, and resolves by proof alone."""
 
-import itertools
-from collections.abc import Iterable
 from dataclasses import replace
-from datetime import timedelta
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from reachability.compare import Cell
-from reachability.finding import LATELY_S, Finding, FindingBook, Kind, Status, fold_findings
+from reachability.finding import REOPEN_S, Finding, FindingBook, Kind, Status
 from reachability.life import MOST_SHOWN, TRANSITIONS, Happening
-from reachability.matrix import CellKey, Judged
-from reachability.ports import ALL_PORTS, PortSet
-from reachability.topology import Path, Selector, Waiver
-from reachability.verdict import Evidence, Verdict
-from reachability.vocabulary import Declared, Protocol, Reachability, Result, State
-from tests.unit.sample import NOW
-
-LEAK = Verdict(reachability=Reachability.REACHABLE, row=1)
-SHUT = Verdict(reachability=Reachability.BLOCKED, row=15)
-PATH = Path("p", Selector("dev"), Selector("prod"))
-WAIVER = Waiver("W-1", Selector("dev"), Selector("prod"), None, "o", "j", NOW)
-
-
-def cell(ports: str | None, result: Result, name: str = "r1", **more: Any) -> Cell:
-    fields = {"agent": "dev-1", "source_address": "10.10.0.10", "destination": "prod", "address": "10.30.0.10"}
-    fields |= {field: more.pop(field) for field in list(more) if field in fields}
-    protocol = Protocol.TCP if ports is not None else Protocol.ICMP
-    protocol = more.pop("protocol", protocol)
-    verdict = SHUT if result is Result.PASS else LEAK
-    run = more.pop("run", "")
-    seen = result is not Result.NOT_RUN
-    evidence = Evidence(protocol=protocol, state=more.pop("state", State.OPEN))
-    at = NOW.timestamp()
-    judged = Judged(evidence=evidence, verdict=verdict, round=name, run=run, observed_at=at) if seen else None
-    base = Cell(
-        key=CellKey(protocol=protocol, **fields),
-        source_environment=more.pop("source_environment", "dev"),
-        ports=None if ports is None else PortSet.parse(ports),
-        declared=more.pop("declared", Declared.DENIED),
-        result=result,
-        required=True,
-        judged=judged,
-    )
-    return replace(base, **more)
-
-
-def shown(cells: Iterable[Cell]) -> list[tuple[str, str]]:
-    return [(",".join(fold.addresses), str(fold.ports)) for fold in fold_findings(cells)]
-
-
-def test_contiguous_ports_fold_and_a_closed_port_parts_them() -> None:
-    assert shown([cell("20-22", Result.FAIL), cell("23-30", Result.FAIL, service="web")]) == [("10.30.0.10", "20-30")]
-    assert shown([cell("20,22", Result.FAIL), cell("21", Result.PASS)]) == [("10.30.0.10", "20"), ("10.30.0.10", "22")]
-
-
-def test_what_was_not_shown_to_be_closed_parts_nothing() -> None:
-    for between in (Result.NOT_RUN, Result.STALE, Result.INCONCLUSIVE):
-        assert shown([cell("20,22", Result.FAIL), cell("21", between)]) == [("10.30.0.10", "20,22")]
-    allowed = cell("21", Result.PASS, declared=Declared.ALLOWED)
-    assert shown([cell("20,22", Result.FAIL), allowed]) == [("10.30.0.10", "20,22")]
-
-
-def test_hosts_fold_then_directions() -> None:
-    cells = [
-        cell("1-65535", Result.FAIL, address=address, agent=agent, source_address=agent)
-        for agent in ("dev-1", "dev-2")
-        for address in ("10.30.0.10", "10.30.0.21")
-    ]
-    [fold] = fold_findings(cells)
-    assert (fold.agents, fold.addresses, fold.count) == (("dev-1", "dev-2"), ("10.30.0.10", "10.30.0.21"), 4 * 65535)
-
-
-def test_kinds_waivers_protocols_and_pairs_stay_apart() -> None:
-    cells = [
-        cell("22", Result.FAIL),
-        cell("23", Result.WAIVED, waiver=WAIVER),
-        cell("24", Result.FAIL, declared=Declared.REQUIRED, path=PATH),
-        cell("22", Result.FAIL, protocol=Protocol.UDP),
-        cell(None, Result.FAIL),
-        cell("22", Result.FAIL, destination="test"),
-    ]
-    folds = fold_findings(cells)
-    assert len(folds) == 6
-    assert [fold.path for fold in folds if fold.kind is Kind.MISSING_PATH] == ["p"]
-    assert [fold.waiver for fold in folds if fold.waiver] == ["W-1"]
-    assert [fold.ports for fold in folds if fold.protocol is Protocol.ICMP] == [None]
-
-
-def test_what_answered_speaks_for_the_fold() -> None:
-    closed = cell("22", Result.FAIL, name="r9", state=State.CLOSED)
-    [fold] = fold_findings([closed, cell("23", Result.FAIL)])
-    assert fold.judged[0].evidence.state is State.OPEN
-    assert fold.rounds == {"r1", "r9"}
-
-
-RESULTS = st.sampled_from([Result.FAIL, Result.PASS, Result.WAIVED, Result.INCONCLUSIVE, Result.NOT_RUN])
-
-
-@given(st.lists(st.tuples(st.integers(1, 12), st.integers(0, 1), st.integers(0, 1), RESULTS), max_size=40))
-def test_a_fold_loses_and_invents_no_port(rows: list[tuple[int, int, int, Result]]) -> None:
-    chosen = {(port, host, agent): result for port, host, agent, result in rows}
-    cells = [
-        cell(
-            str(port),
-            result,
-            address=f"10.30.0.{host}",
-            agent=f"dev-{agent}",
-            waiver=WAIVER if result is Result.WAIVED else None,
-        )
-        for (port, host, agent), result in chosen.items()
-    ]
-    folds = fold_findings(cells)
-    folded = [
-        (port, region.key.address, region.key.agent, fold.waiver)
-        for fold in folds
-        for region in fold.regions
-        for port in region.ports or ()
-    ]
-    bad = [
-        (port, f"10.30.0.{host}", f"dev-{agent}", "W-1" if result is Result.WAIVED else "")
-        for (port, host, agent), result in chosen.items()
-        if result in {Result.FAIL, Result.WAIVED}
-    ]
-    assert sorted(folded) == sorted(bad)
-    for fold in folds:
-        assert {str(region.ports) for region in fold.regions} == {str(fold.ports)}
-        assert {(r.key.agent, r.key.address) for r in fold.regions} == set(
-            itertools.product(fold.agents, fold.addresses)
-        )
-
-
-def test_a_whole_sweep_of_many_hosts_is_one_fold() -> None:
-    cells = [cell(str(ALL_PORTS), Result.FAIL, address=f"10.30.0.{host}") for host in range(1, 17)]
-    [fold] = fold_findings(cells)
-    assert (len(fold.addresses), fold.count) == (16, 16 * 65535)
-
-
-def apply(book: FindingBook, *cells: Cell, after_s: float = 0, confirm: int = 1) -> list[str]:
-    return [event.what for event in book.apply(cells, NOW + timedelta(seconds=after_s), confirm)]
+from reachability.vocabulary import Declared, Result
+from tests.support.finding_cells import PATH, WAIVER, apply, cell
+from tests.support.sample import NOW
 
 
 def only(book: FindingBook) -> Finding:
@@ -336,8 +203,8 @@ def test_what_was_resolved_long_ago_is_forgotten_with_what_it_took_over() -> Non
     assert apply(book, cell("22-24", Result.PASS, "r3"), after_s=100) == ["resolved"]
     at = NOW.timestamp() + 100
     assert not book.forget(at)
-    assert book.standing(at + LATELY_S) == {"r2"}, "it may come back as the same"
-    assert book.standing(at + LATELY_S + 1) == set()
+    assert book.standing(at + REOPEN_S) == {"r2"}, "it may come back as the same"
+    assert book.standing(at + REOPEN_S + 1) == set()
     apply(book, cell("80", Result.FAIL, "r4"), after_s=101)
     assert book.forget(at + 1)
     assert [str(finding.ports) for finding in book.findings] == ["80"], "what stands is never forgotten"

@@ -1,5 +1,7 @@
 """A fold loses and invents no port, and is parted exactly where a port was shown to be as declared."""
 
+import itertools
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -8,11 +10,13 @@ from hypothesis import strategies as st
 
 from reachability.compare import Cell
 from reachability.finding import FindingBook, Kind, Places, Region, fold_findings
-from reachability.ports import PortSet
-from reachability.vocabulary import Declared, Result
-from tests.unit.reachability.test_finding import PATH, WAIVER, apply, cell
+from reachability.ports import ALL_PORTS, PortSet
+from reachability.vocabulary import Declared, Protocol, Result, State
+from tests.support.finding_cells import PATH, WAIVER, apply, cell
 
 MOST = 40
+
+
 # What a port can come to: what folds under a label, what parts a kind, what does neither.
 KINDS: tuple[dict[str, Any], ...] = (
     {"result": Result.FAIL},
@@ -126,3 +130,94 @@ def test_every_other_port_is_a_fold_of_its_own_however_many() -> None:
         assert apply(book, *cells) == [more] * 2000
     assert {len(finding.ports or ()) for finding in book.findings} == {1}
     assert apply(book, cell(str(odd | even), Result.PASS, "r3")) == ["resolved"] * 2000
+
+
+def shown(cells: Iterable[Cell]) -> list[tuple[str, str]]:
+    return [(",".join(fold.addresses), str(fold.ports)) for fold in fold_findings(cells)]
+
+
+def test_contiguous_ports_fold_and_a_closed_port_parts_them() -> None:
+    assert shown([cell("20-22", Result.FAIL), cell("23-30", Result.FAIL, service="web")]) == [("10.30.0.10", "20-30")]
+    assert shown([cell("20,22", Result.FAIL), cell("21", Result.PASS)]) == [("10.30.0.10", "20"), ("10.30.0.10", "22")]
+
+
+def test_what_was_not_shown_to_be_closed_parts_nothing() -> None:
+    for between in (Result.NOT_RUN, Result.STALE, Result.INCONCLUSIVE):
+        assert shown([cell("20,22", Result.FAIL), cell("21", between)]) == [("10.30.0.10", "20,22")]
+    allowed = cell("21", Result.PASS, declared=Declared.ALLOWED)
+    assert shown([cell("20,22", Result.FAIL), allowed]) == [("10.30.0.10", "20,22")]
+
+
+def test_hosts_fold_then_directions() -> None:
+    cells = [
+        cell("1-65535", Result.FAIL, address=address, agent=agent, source_address=agent)
+        for agent in ("dev-1", "dev-2")
+        for address in ("10.30.0.10", "10.30.0.21")
+    ]
+    [fold] = fold_findings(cells)
+    assert (fold.agents, fold.addresses, fold.count) == (("dev-1", "dev-2"), ("10.30.0.10", "10.30.0.21"), 4 * 65535)
+
+
+def test_kinds_waivers_protocols_and_pairs_stay_apart() -> None:
+    cells = [
+        cell("22", Result.FAIL),
+        cell("23", Result.WAIVED, waiver=WAIVER),
+        cell("24", Result.FAIL, declared=Declared.REQUIRED, path=PATH),
+        cell("22", Result.FAIL, protocol=Protocol.UDP),
+        cell(None, Result.FAIL),
+        cell("22", Result.FAIL, destination="test"),
+    ]
+    folds = fold_findings(cells)
+    assert len(folds) == 6
+    assert [fold.path for fold in folds if fold.kind is Kind.MISSING_PATH] == ["p"]
+    assert [fold.waiver for fold in folds if fold.waiver] == ["W-1"]
+    assert [fold.ports for fold in folds if fold.protocol is Protocol.ICMP] == [None]
+
+
+def test_what_answered_speaks_for_the_fold() -> None:
+    closed = cell("22", Result.FAIL, name="r9", state=State.CLOSED)
+    [fold] = fold_findings([closed, cell("23", Result.FAIL)])
+    assert fold.judged[0].evidence.state is State.OPEN
+    assert fold.rounds == {"r1", "r9"}
+
+
+RESULTS = st.sampled_from([Result.FAIL, Result.PASS, Result.WAIVED, Result.INCONCLUSIVE, Result.NOT_RUN])
+
+
+@given(st.lists(st.tuples(st.integers(1, 12), st.integers(0, 1), st.integers(0, 1), RESULTS), max_size=40))
+def test_a_fold_loses_and_invents_no_port(rows: list[tuple[int, int, int, Result]]) -> None:
+    chosen = {(port, host, agent): result for port, host, agent, result in rows}
+    cells = [
+        cell(
+            str(port),
+            result,
+            address=f"10.30.0.{host}",
+            agent=f"dev-{agent}",
+            waiver=WAIVER if result is Result.WAIVED else None,
+        )
+        for (port, host, agent), result in chosen.items()
+    ]
+    folds = fold_findings(cells)
+    folded = [
+        (port, region.key.address, region.key.agent, fold.waiver)
+        for fold in folds
+        for region in fold.regions
+        for port in region.ports or ()
+    ]
+    bad = [
+        (port, f"10.30.0.{host}", f"dev-{agent}", "W-1" if result is Result.WAIVED else "")
+        for (port, host, agent), result in chosen.items()
+        if result in {Result.FAIL, Result.WAIVED}
+    ]
+    assert sorted(folded) == sorted(bad)
+    for fold in folds:
+        assert {str(region.ports) for region in fold.regions} == {str(fold.ports)}
+        assert {(r.key.agent, r.key.address) for r in fold.regions} == set(
+            itertools.product(fold.agents, fold.addresses)
+        )
+
+
+def test_a_whole_sweep_of_many_hosts_is_one_fold() -> None:
+    cells = [cell(str(ALL_PORTS), Result.FAIL, address=f"10.30.0.{host}") for host in range(1, 17)]
+    [fold] = fold_findings(cells)
+    assert (len(fold.addresses), fold.count) == (16, 16 * 65535)

@@ -15,7 +15,7 @@ from reachability.ports import PortSet
 from reachability.topology import Path, PortSpec, Probing, Selector, Topology, Waiver
 from reachability.verdict import Evidence, Verdict
 from reachability.vocabulary import Declared, Protocol, Reachability, Require, Result
-from tests.unit.sample import NOW, topology
+from tests.support.sample import NOW, topology
 
 MOST = 60  # ports; each of them is looked at by itself
 BASE = topology(probing=Probing(every_s=60.0, sweep_every_s=600.0))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from reachability.verdict import Evidence, judge
-from reachability.vocabulary import Arrival, Proof, Protocol, Reachability, Reason, State
+from reachability.vocabulary import Arrival, Canary, Proof, Protocol, Reachability, Reason, State
 
 SILENT = Evidence(
     protocol=Protocol.TCP,
@@ -26,9 +26,9 @@ NOT_SEEN: dict[str, Any] = {"arrival": Arrival.NOT_SEEN}
 
 ROWS = [
     (1, replace(OPEN, **SEEN), Reachability.REACHABLE, Proof.REPLIED),
-    (2, replace(OPEN, canary="clear"), Reachability.REACHABLE, Proof.REPLIED),
-    (2, replace(OPEN, canary="open", inside_same=True), Reachability.REACHABLE, Proof.REPLIED),
-    (3, replace(OPEN, canary="open"), Reachability.UNKNOWN, Proof.NONE),
+    (2, replace(OPEN, canary=Canary.CLEAR), Reachability.REACHABLE, Proof.REPLIED),
+    (2, replace(OPEN, canary=Canary.OPEN, inside_same=True), Reachability.REACHABLE, Proof.REPLIED),
+    (3, replace(OPEN, canary=Canary.OPEN), Reachability.UNKNOWN, Proof.NONE),
     (4, replace(OPEN, **NOT_SEEN), Reachability.UNKNOWN, Proof.NONE),
     (5, replace(CLOSED, **SEEN), Reachability.REACHABLE, Proof.REPLIED),
     (6, replace(CLOSED, **NOT_SEEN), Reachability.BLOCKED, Proof.WITNESSED),

@@ -44,7 +44,7 @@ def status(**fields: Any) -> dict[str, Any]:
         ),
         (
             witnessed(untokened={**FLOW, "came_from": ["fe80::1%\x1b[2J"]}),
-            r"came_from of Untokened is no address: 'fe80::1%\\x1b\[2J'",
+            r"came_from of Untokened is not an address: 'fe80::1%\\x1b\[2J'",
         ),
         (witnessed(arrivals={**SEEN, "ports": ["0-70000"]}), "port range 0-70000 is not within"),
         (witnessed(arrivals={**SEEN, "ports": ["9" * 300_000]}), "ports of ArrivalRow is a text of 300000 characters"),
@@ -59,7 +59,7 @@ def status(**fields: Any) -> dict[str, Any]:
         ),
         (
             status(addresses=["nowhere"]),
-            "addresses of Status is no address",
+            "addresses of Status is not an address",
         ),
         (status(number=2**53), "number of Status is 9007199254740992, out of range"),
         (status(challenge=bytes(65)), "challenge of Status has 65 bytes"),
@@ -68,7 +68,7 @@ def status(**fields: Any) -> dict[str, Any]:
         (status(proof=bytes(129)), "proof of Status has 129 bytes"),
         (
             {"type": "resolved", "id": "1", "lookups": [{"name": "x", "addresses": ["10.0.0.1 "]}]},
-            "addresses of Lookup is no address",
+            "addresses of Lookup is not an address",
         ),
     ],
 )
@@ -168,7 +168,7 @@ def test_orders_that_make_no_sense_are_refused_though_signed(body: Any, words: s
 
 
 def test_a_letter_that_never_expires_is_refused() -> None:
-    with pytest.raises(Refused, match="expires of Letter is nan"):
+    with pytest.raises(Refused, match="expires of SignedOrder is nan"):
         open_down(
             KEY.verify_key,
             pack_down(KEY, "dev-1", 5, Plan(digest="d"), NOW, expires_s=math.nan),
@@ -177,7 +177,7 @@ def test_a_letter_that_never_expires_is_refused() -> None:
 
 
 def test_a_letter_repeats_no_more_than_a_challenge() -> None:
-    with pytest.raises(Refused, match="echo of Letter has 65 bytes"):
+    with pytest.raises(Refused, match="echo of SignedOrder has 65 bytes"):
         open_down(KEY.verify_key, pack_down(KEY, "dev-1", 5, Plan(digest="d"), NOW, echo=bytes(65)), agent="dev-1")
 
 

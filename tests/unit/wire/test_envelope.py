@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reachability.observation import ArrivalRow, KeptPacket, Observation, SourceReport, WitnessReport
-from reachability.vocabulary import Moment, Protocol, Reason, State
+from reachability.vocabulary import PacketRole, Protocol, Reason, State
 from wire.columns import encode_batch
 from wire.envelope import MOST_BYTES, MOST_MESSAGE_BYTES, BadMessage, pack_up, seal, unpack_up, unseal
 from wire.messages import VERSION, Armed, Batch, Done, Resolved, Status
@@ -50,7 +50,7 @@ def batch(count: int = 1) -> Batch:
 
 def keeping(*data: bytes) -> Batch:
     kept = tuple(
-        KeptPacket(target=1, what=Moment.SENT, at_ms=0.5, data=one, copy=n or None) for n, one in enumerate(data)
+        KeptPacket(target=1, what=PacketRole.SENT, at_ms=0.5, data=one, copy=n or None) for n, one in enumerate(data)
     )
     report = WitnessReport(round="r", agent="prod-1", armed_ms=41.5, listened_s=4.2, kept=kept)
     return Batch(spool="ab12", sequence=8, age_s=0.5, witnesses=(report,))
@@ -104,12 +104,12 @@ def test_large_messages_are_compressed() -> None:
         (b"\x02\x00\x80", "schema version 2, this segwatch speaks 1: upgrade the older"),
         (b"\x00\x00\x80", "schema version 0"),
         (b"\x01\x07\x80", "codec 7; 0 .none. and 1 .zstd. are known"),
-        (b"\x01\x01not zstd", "does not decompress"),
-        (b"\x01\x00\xc1", "does not read"),
-        (b"\x01\x00" + msgspec.msgpack.encode({"type": "else"}), "does not read: Invalid value 'else'"),
-        (b"\x01\x00" + msgspec.msgpack.encode({"type": "status", "name": 3}), "does not read: Expected `str`"),
+        (b"\x01\x01not zstd", "cannot be decompressed"),
+        (b"\x01\x00\xc1", "cannot be read"),
+        (b"\x01\x00" + msgspec.msgpack.encode({"type": "else"}), "cannot be read: Invalid value 'else'"),
+        (b"\x01\x00" + msgspec.msgpack.encode({"type": "status", "name": 3}), "cannot be read: Expected `str`"),
         (b"\x01\x00" + msgspec.msgpack.encode({"type": "status"}), "missing required field"),
-        (b"\x01\x00" + b"\x91" * 100_000, "does not read"),
+        (b"\x01\x00" + b"\x91" * 100_000, "cannot be read"),
         (b"\x01\x00" + b"\0" * MOST_MESSAGE_BYTES, "larger than the"),
     ],
 )
@@ -149,8 +149,8 @@ def test_unknown_fields_are_ignored_and_new_ones_have_defaults() -> None:
         ({"target": [1]}, "missing required field"),
         ({"target": ["x"], "address": ["a"], "protocol": ["tcp"], "copies": [1]}, "Expected `int`, got `str`"),
         ({"target": [1], "address": ["::1"], "protocol": ["sctp"], "copies": [1]}, "Invalid enum value 'sctp'"),
-        ({"target": [{}]}, "does not read"),
-        ({"target": 1}, "does not read"),
+        ({"target": [{}]}, "cannot be read"),
+        ({"target": 1}, "cannot be read"),
     ],
 )
 def test_columns_that_make_no_rows_are_refused(columns: object, words: str) -> None:

@@ -13,13 +13,20 @@ def test_files_are_their_owners_only(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["key"]
 
 
+def test_one_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "key" / "in the way").mkdir(parents=True)
+    with pytest.raises(OSError, match="key"):
+        write_private(tmp_path / "key", b"1")
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
+
+
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o611, 0o644])
 def test_a_key_that_others_can_read_or_write_is_refused(tmp_path: Path, mode: int) -> None:
     key = tmp_path / "agent.key"
     write_private(key, b"1")
     check_key(key)
     key.chmod(mode)
-    with pytest.raises(Exposed, match=f"^{key} can be read by others. Mend it: chmod 600 {key}$"):
+    with pytest.raises(Exposed, match=f"^{key} can be read by others. Fix it: chmod 600 {key}$"):
         check_key(key)
 
 
@@ -31,9 +38,7 @@ def test_a_directory_where_others_could_replace_a_key_is_refused(tmp_path: Path,
     check_directory(directory)
     wrong = directory if which == "own" else directory.parent
     wrong.chmod(mode)
-    words = (
-        f"^{wrong} can be written by others, who could replace the keys in {directory}. Mend it: chmod go-w {wrong}$"
-    )
+    words = f"^{wrong} can be written by others, who could replace the keys in {directory}. Fix it: chmod go-w {wrong}$"
     with pytest.raises(Exposed, match=words):
         check_directory(directory)
     wrong.chmod(0o755)

@@ -43,9 +43,9 @@ def opened(payload: bytes, *, agent: str = "dev-1") -> AnyDown:
     ],
 )
 def test_what_is_signed_is_read(body: AnyDown, channel: DownChannel) -> None:
-    letter = open_down(KEY.verify_key, pack_down(KEY, "dev-1", 9, body, NOW, echo=b"asked"), agent="dev-1")
-    assert (letter.body, letter.sequence, letter.agent, letter.echo) == (body, 9, "dev-1", b"asked")
-    assert (letter.issued, letter.expires) == (NOW, NOW + 60)
+    order = open_down(KEY.verify_key, pack_down(KEY, "dev-1", 9, body, NOW, echo=b"asked"), agent="dev-1")
+    assert (order.body, order.sequence, order.agent, order.echo) == (body, 9, "dev-1", b"asked")
+    assert (order.issued, order.expires) == (NOW, NOW + 60)
     assert channel_of(body) is channel
 
 
@@ -62,9 +62,9 @@ def test_no_altered_byte_passes(place: int, change: int) -> None:
     [
         (b"", "not signed"),
         (SIGNED[:40], "not signed"),
-        (SIGNED[:2] + SIGNED[66:] + b"\0" * 64, "unsigned, altered or signed by another key"),
+        (SIGNED[:2] + SIGNED[66:] + b"\0" * 64, "unsigned, altered or signed by a key other"),
         (SIGNED + b"\0", "unsigned, altered"),
-        (pack_down(SigningKey(b"\2" * 32), "dev-1", 5, BODY, NOW), "signed by another key"),
+        (pack_down(SigningKey(b"\2" * 32), "dev-1", 5, BODY, NOW), "signed by a key other"),
         (b"\x02" + SIGNED[1:], "schema version 2"),
     ],
 )

@@ -70,7 +70,7 @@ def test_every_altered_or_missing_character_of_a_line_is_noticed() -> None:
         (msgspec.structs.replace(MADE, asked=(Asked("10.30.0.10", f"1-{MOST_PORTS + 1}"),)), "more than"),
         (msgspec.structs.replace(MADE, asked=()), "no port"),
         (msgspec.structs.replace(MADE, asked=(Asked("a.name.example", "22"),)), "address"),
-        (msgspec.structs.replace(MADE, asked=(Asked("10.30.0.10", "99999"),)), "does not read"),
+        (msgspec.structs.replace(MADE, asked=(Asked("10.30.0.10", "99999"),)), "cannot be read"),
         (msgspec.structs.replace(MADE, meet=0), "port"),
         (msgspec.structs.replace(MADE, key=b"short"), "no port"),
     ],

@@ -1,0 +1,1 @@
+"""The parts of `segwatch agent`: its file, and what `--check` looks at."""

@@ -1,0 +1,87 @@
+"""What `segwatch agent --check` says of privileges: tried by processes that give up what the daemon and its child do."""
+
+from __future__ import annotations
+
+import pwd
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from agent.privileges import is_mapped
+from agent.selfcheck import Sandbox
+from cli.agent.line import Line
+from wire.process.privileges import Capability, Held, mask
+
+RAW = mask(Capability.NET_RAW)
+
+
+def lines(state_dir: Path, user: str) -> Iterator[Line]:
+    """Raw packets, user, privileges, sandbox."""
+    command = [sys.executable, "-P", "-m", "agent.selfcheck", str(state_dir), user]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode:
+        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        yield Line("user", "", (f"a daemon cannot start: {said[-1] if said else f'code {done.returncode}'}",))
+        return
+    found = msgspec.json.decode(done.stdout, type=Sandbox)
+    if found.daemon is None or found.child is None:
+        yield Line("user", "", (found.problem,))
+        return
+    yield _raw(found.raw_lacks)
+    yield _user(found.daemon, found.notes)
+    yield _privileges(found.daemon, found.child)
+    yield _sandbox(found)
+
+
+def _raw(lacks: str) -> Line:
+    if lacks:
+        return Line(
+            "raw packets",
+            "",
+            (
+                f"{lacks}: no witness here, and cells that need one will be inconclusive.",
+                "To grant it: AmbientCapabilities=CAP_NET_RAW in the unit, or run it as root.",
+            ),
+        )
+    return Line("raw packets", "CAP_NET_RAW: it can witness, and send raw")
+
+
+def _user(daemon: Held, notes: tuple[str, ...]) -> Line:
+    try:
+        name = pwd.getpwuid(daemon.user).pw_name
+    except KeyError:
+        name = "no name"
+    if daemon.user != 0:
+        return Line("user", f"{name} ({daemon.user})")
+    if not is_mapped(1, "uid"):
+        return Line("user", f"{name} (0), the only one that is mapped into this namespace")
+    return Line("user", f"{name} (0)", notes)
+
+
+def _privileges(daemon: Held, child: Held) -> Line:
+    lacks = [f"{who} could gain more" for who, held in _both(daemon, child) if not held.no_new_privileges]
+    if daemon.effective or daemon.permitted & ~RAW:
+        lacks.append(f"the daemon holds capabilities: {daemon.permitted:x}")
+    if child.permitted & ~RAW:
+        lacks.append(f"the packet child holds more than CAP_NET_RAW: {child.permitted:x}")
+    has = "CAP_NET_RAW" if child.effective == RAW else "none"
+    return Line("privileges", f"daemon none, packet child {has}; neither can gain any", tuple(lacks))
+
+
+def _sandbox(found: Sandbox) -> Line:
+    assert found.child is not None
+    lacks = list(found.child_notes)
+    if found.dumpable:
+        lacks.append("other processes of its user could read its keys: it is dumpable")
+    if not found.child.filtered and not lacks:
+        lacks.append("the packet child has no seccomp filter")
+    return Line(
+        "sandbox", "packet child starts no program and offers no service (seccomp); no core dumps", tuple(lacks)
+    )
+
+
+def _both(daemon: Held, child: Held) -> tuple[tuple[str, Held], tuple[str, Held]]:
+    return ("the daemon", daemon), ("its packet child", child)

@@ -1,0 +1,154 @@
+"""`segwatch coordinator`: checks what it was given, then serves until it is told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import structlog
+
+from cli import options
+from cli.errors import Problem
+from cli.loading import certificate_life, load
+
+EMBEDDED = "embedded"
+KEYS = ("topology", "pki", "broker", "listen", "store", "web", "state_dir", "alerts", "certificate_life")
+
+
+@click.command(
+    "coordinator",
+    epilog="Example: segwatch coordinator -f topology.yaml --pki pki --listen 10.0.0.1:8883 --state-dir "
+    "/var/lib/segwatch",
+)
+@options.topology(required=False)
+@click.option(
+    "--pki", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="From `segwatch pki init`."
+)
+@click.option(
+    "--listen",
+    metavar="ADDRESS:PORT",
+    help="Where its broker listens for agents. With --broker: where it answers their controls itself (TCP and UDP).",
+)
+@click.option(
+    "--broker",
+    metavar="mqtts://HOST:PORT",
+    help="One that you run, or 'embedded' (default). A cluster's nodes: mqtts://HOST:PORT,HOST:PORT,… `segwatch pki"
+    " broker` writes its configuration.",
+)
+@click.option("--web", metavar="ADDRESS:PORT", help="Serve the API, /healthz and /metrics there too.")
+@click.option(
+    "--state-dir", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Its own; created if absent."
+)
+@click.option(
+    "--certificate-life", metavar="TIME", help="The life of those that agents renew while it runs; 90d by default."
+)
+@click.option(
+    "--config", type=click.Path(path_type=Path), metavar="FILE", help="The same as YAML; options override it."
+)
+@click.option("--log", "log_form", type=click.Choice(["json", "console"]), help="JSON unless on a terminal.")
+@options.common
+def command(config: Path | None, log_form: str | None, **given: Any) -> int:
+    """The daemon in the middle: its broker or yours, rounds, store, findings, API.
+
+    SIGHUP or a changed topology file is picked up without a restart; a broken one is refused and the old one stays.
+    """
+    from coordinator.broker.addresses import Listen  # noqa: PLC0415 - cryptography and aiohttp are slow to import
+    from coordinator.broker.embedded import BrokerError  # noqa: PLC0415 - cryptography and aiohttp are slow to import
+    from coordinator.broker.pki import PkiError  # noqa: PLC0415
+    from coordinator.service import serve  # noqa: PLC0415
+    from coordinator.settings import Settings  # noqa: PLC0415
+    from coordinator.store import StoreError  # noqa: PLC0415
+    from wire.dial import parse_url  # noqa: PLC0415
+    from wire.keyfiles import Exposed  # noqa: PLC0415
+
+    values = {**(_configuration(config) if config else {}), **{name: v for name, v in given.items() if v is not None}}
+    asked = (
+        ("topology", "-f FILE"),
+        ("pki", "--pki DIR"),
+        ("listen", "--listen ADDRESS:PORT"),
+        ("state_dir", "--state-dir DIR"),
+    )
+    missing = [option for name, option in asked if not values.get(name)]
+    if missing:
+        raise click.UsageError(f"the coordinator needs {', '.join(missing)}")
+    topology = load(Path(values["topology"]))
+    broker = str(values.get("broker") or EMBEDDED)
+    try:
+        if broker != EMBEDDED:
+            parse_url(broker)
+        settings = Settings(
+            topology=Path(values["topology"]),
+            pki=Path(values["pki"]),
+            listen=Listen.parse(str(values["listen"])),
+            state_dir=Path(values["state_dir"]),
+            broker="" if broker == EMBEDDED else broker,
+            web=Listen.parse(str(values["web"])) if values.get("web") else None,
+            certificate_life=certificate_life(str(values.get("certificate_life") or "90d")),
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    open_log(
+        as_json=(log_form or ("console" if sys.stderr.isatty() else "json")) == "json",
+        verbose=bool(options.look().verbose),
+    )
+    try:
+        asyncio.run(serve(settings, topology))
+    except* (BrokerError, Exposed, PkiError, StoreError) as group:
+        raise Problem(str(_first(group))) from group
+    except* OSError as group:
+        cause = _first(group)
+        assert isinstance(cause, OSError)
+        where = f": {cause.filename}" if cause.filename else ""
+        raise Problem(f"{cause.strerror or cause}{where}") from group
+    return 0
+
+
+def open_log(*, as_json: bool, verbose: bool) -> None:
+    """Log lines on stderr, an event each."""
+    renderer: structlog.typing.Processor
+    renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=False)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger("debug" if verbose else "info"),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def _configuration(path: Path) -> dict[str, Any]:
+    """A configuration file; relative paths in it start beside it."""
+    import yaml  # noqa: PLC0415
+
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Problem(f"{path}: {error.strerror}") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise Problem(f"{path} is not YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise Problem(f"{path}: a configuration is a mapping with keys of {', '.join(KEYS)}")
+    unknown = [str(key) for key in data if key not in KEYS]
+    if unknown:
+        raise Problem(f"{path}: unknown key '{unknown[0]}'; the keys are {', '.join(KEYS)}")
+    for key, scheme in (("store", "sqlite:///"),):
+        if key in data and not str(data[key]).startswith(scheme):
+            raise Problem(f"{path}: store '{data[key]}': this version stores in SQLite, in its state directory")
+    for key in ("topology", "pki", "state_dir"):
+        if key in data:
+            data[key] = path.parent / str(data[key])
+    taken = ("topology", "pki", "broker", "listen", "web", "state_dir", "certificate_life")
+    return {key: data[key] for key in taken if key in data}
+
+
+def _first(group: BaseExceptionGroup[Any]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,187 @@
+"""`segwatch install` and `segwatch uninstall`."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import click
+
+from cli import options
+from cli.errors import Problem
+from cli.install import roles, units
+from cli.install.host import Host, check_may
+
+_CLOSED = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - ProtectHome= and PrivateTmp= hide them
+
+_PROGRAM = re.compile(r"(/[\w.+@=,~-]+)+", re.ASCII)
+
+
+def _placed(command: Callable[..., None]) -> Callable[..., None]:
+    """--root and --dry-run, as the parameter `host`."""
+
+    @click.option(
+        "--root", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="A staging directory."
+    )
+    @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+    @options.common
+    @functools.wraps(command)
+    def wrapped(*args: Any, root: Path | None, dry_run: bool, **more: Any) -> None:
+        say: Callable[[str], None] = click.echo if not options.look().quiet else lambda _: None
+        host = Host(root, dry_run, say)
+        check_may(host)
+        with _in_words():
+            command(*args, host=host, **more)
+
+    return wrapped
+
+
+def _programmed(command: Callable[..., None]) -> Callable[..., None]:
+    """--program, as the parameter `program`: an absolute path that a unit can start."""
+
+    @click.option(
+        "--program", metavar="PATH", help="The `segwatch` that the unit starts; this one unless told otherwise."
+    )
+    @functools.wraps(command)
+    def wrapped(*args: Any, program: str | None, host: Host, **more: Any) -> None:
+        command(*args, program=_program(program, host), host=host, **more)
+
+    return wrapped
+
+
+@click.group("install", epilog="Example: segwatch install agent --bundle dev-1.tar")
+def install() -> None:
+    """Put systemd units in place, with their user and state directory.
+
+    What is already as it should be is left alone, so it can be run again. Nothing is started.
+    """
+
+
+@install.command("agent", epilog="Example: segwatch install agent --bundle dev-1.tar --dry-run")
+@click.option(
+    "--bundle", required=True, type=click.Path(path_type=Path), metavar="FILE", help="What `segwatch pki agent` made."
+)
+@_placed
+@_programmed
+def agent(bundle: Path, program: str, host: Host) -> None:
+    """The agent's unit, the user segwatch, and its state with what the bundle brings."""
+    roles.install_agent(host, program, bundle)
+    _next(host, "agent", f"segwatch agent --check --state-dir {units.STATE}/agent")
+
+
+@install.command(
+    "coordinator", epilog="Example: segwatch install coordinator -f topology.yaml --pki pki --listen 10.0.0.1:8883"
+)
+@options.topology()
+@click.option(
+    "--pki",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="From `segwatch pki init`; it is copied.",
+)
+@click.option("--listen", required=True, metavar="ADDRESS:PORT", help="Where its broker listens for agents.")
+@click.option("--web", metavar="ADDRESS:PORT", help="Serve the API, /healthz and /metrics there too.")
+@click.option("--broker", metavar="mqtts://HOST:PORT", help="One that you run; its own unless told otherwise.")
+@_placed
+@_programmed
+def coordinator(
+    topology: Path, pki: Path, listen: str, web: str | None, broker: str | None, program: str, host: Host
+) -> None:
+    """The coordinator's unit, the user segwatch-coordinator, and /etc/segwatch with topology, keys and settings."""
+    from cli.loading import load  # noqa: PLC0415 - cryptography is slow to import
+    from coordinator.broker.addresses import Listen  # noqa: PLC0415
+    from coordinator.broker.pki import PkiError, check  # noqa: PLC0415
+    from wire.dial import parse_url  # noqa: PLC0415
+
+    load(topology)
+    try:
+        check(pki)
+        ports = [Listen.parse(text).port for text in (listen, web) if text]
+        if broker:
+            parse_url(broker)
+    except PkiError as error:
+        raise Problem(str(error)) from error
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    given = {"listen": listen, "web": web, "broker": broker}
+    roles.install_coordinator(
+        host,
+        program,
+        topology=topology.read_bytes(),
+        pki=roles.read_pki(pki),
+        settings={key: value for key, value in given.items() if value},
+        low_ports=min(ports) < units.FIRST_FREE_PORT,
+    )
+    as_user = f"runuser -u {units.COORDINATOR_USER} -- segwatch"
+    _next(host, "coordinator", f"{as_user} pki agent NAME --dir {roles.PKI} -f {units.CONFIGURATION}/topology.yaml …")
+
+
+@install.command("verify-timer", epilog="Example: segwatch install verify-timer --on-calendar 'Mon..Fri 06:00'")
+@click.option(
+    "--on-calendar", default="hourly", show_default=True, metavar="TIME", help="When, as systemd.time(7) writes it."
+)
+@_placed
+@_programmed
+def verify_timer(on_calendar: str, program: str, host: Host) -> None:
+    """The periodic test of the coordinator on this host: service, timer, and the directory of its newest result."""
+    roles.install_verify(host, program, on_calendar)
+    _next(host, "verify-timer", f"journalctl -u {units.VERIFY} -p err")
+
+
+@click.command("uninstall", epilog="Example: segwatch uninstall agent --dry-run")
+@click.argument("role", type=click.Choice(list(roles.ROLES)))
+@click.option("--keep-state", is_flag=True, help="Leave the state directory and its user.")
+@_placed
+def uninstall(role: str, keep_state: bool, host: Host) -> None:
+    """Stop a unit, and take it away with its state directory and user.
+
+    Of the coordinator, topology and keys below /etc/segwatch stay: every agent's bundle depends on them.
+    """
+    roles.uninstall(host, role, keep_state=keep_state)
+
+
+def _next(host: Host, name: str, look: str) -> None:
+    if host.dry_run:
+        host.say("Nothing was done: --dry-run.")
+        return
+    unit = roles.ROLES[name].units[0]
+    host.say(f"Start it: systemctl enable {'--now ' if host.is_live else f'--root {host.root} '}{unit}")
+    host.say(f"Then: {look}")
+
+
+def _program(given: str | None, host: Host) -> str:
+    """Problem for a program that the unit's user could not start."""
+    program = given or str(Path(sys.executable).with_name("segwatch"))
+    if _PROGRAM.fullmatch(program) is None:
+        raise Problem(
+            f"--program {program!r} is not an absolute path of plain characters", "A unit can start nothing else."
+        )
+    there = host.at(PurePosixPath(program))
+    python = there.with_name("python")  # of the same venv, often a link to another place
+    seen = [program] if host.root is not None else [program, str(there.resolve()), str(python.resolve())]
+    for path in seen:
+        if closed := next((top for top in _CLOSED if PurePosixPath(path).is_relative_to(top)), None):
+            raise Problem(
+                f"{path} is below {closed}, which is hidden from the unit",
+                "Put segwatch elsewhere: python3 -m venv /opt/segwatch, or name another: --program PATH",
+            )
+    if host.root is None and not os.access(there, os.X_OK):
+        raise Problem(f"there is no program {program}", "Name the one that the unit is to start: --program PATH")
+    return program
+
+
+@contextlib.contextmanager
+def _in_words() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:  # whoever reads what is said has read enough: cli.main's business
+        raise
+    except OSError as error:
+        raise Problem(f"{error.filename or 'this host'}: {error.strerror or error}") from error

@@ -1,0 +1,230 @@
+"""`segwatch pki`: keys, certificates, an agent's bundle (one file to copy to its host), and what becomes of a stolen one."""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+from pathlib import Path, PurePosixPath
+
+import click
+
+from cli.errors import Problem
+from cli.loading import certificate_life, load
+from cli.options import Command, common, look, topology
+from reachability.topology import Topology
+
+_DIRECTORY = click.option(
+    "--dir",
+    "directory",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Where keys and certificates are.",
+)
+
+
+@click.group("pki", epilog="Example: segwatch pki init --dir pki -f topology.yaml")
+def command() -> None:
+    """Keys, certificates, and an agent's bundle."""
+
+
+@command.command("init", epilog="Example: segwatch pki init --dir pki -f topology.yaml")
+@_DIRECTORY
+@topology()
+@common
+def init(directory: Path, topology: Path) -> None:
+    """Make the CA, the coordinator's certificate and its signing key.
+
+    Nothing is overwritten: every bundle depends on them.
+    """
+    from coordinator.broker import pki  # noqa: PLC0415 - cryptography is slow to import
+
+    loaded = load(topology)
+    try:
+        pki.init(directory, dt.datetime.now(dt.UTC))
+    except pki.PkiError as error:
+        raise Problem(str(error)) from error
+    except OSError as error:
+        raise Problem(f"{directory}: {error.strerror}") from error
+    if look().quiet:
+        return
+    agents = sorted(loaded.agents())
+    click.echo(f"{directory} holds the CA, the coordinator's certificate and its signing key. Keep it to yourself.")
+    if agents:
+        click.echo(f"Next, for each of {', '.join(agents)}:", err=True)
+        click.echo(
+            f"  segwatch pki agent {agents[0]} --dir {directory} -f {topology} --broker mqtts://HOST:8883"
+            f" --out {agents[0]}.tar",
+            err=True,
+        )
+
+
+_BROKER = click.option(
+    "--broker", required=True, metavar="mqtts://HOST:PORT", help="The broker, as the agent reaches it."
+)
+_COORDINATOR = click.option(
+    "--coordinator",
+    default="",
+    metavar="HOST",
+    help="Where agents' controls reach the coordinator, when that is not the broker's host: its --listen address.",
+)
+_OUT = click.option(
+    "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="The tar."
+)
+_LIFE = click.option("--life", default="90d", show_default=True, metavar="TIME", help="How long its certificate lasts.")
+
+
+def _of_a_bundle(command: Command) -> Command:
+    """What is asked for a bundle, new or again."""
+    asked = (click.argument("name"), _DIRECTORY, topology(), _BROKER, _COORDINATOR, _OUT, _LIFE, common)
+    for option in reversed(asked):
+        command = option(command)
+    return command
+
+
+@command.command(
+    "agent",
+    epilog="Example: segwatch pki agent dev-1 --dir pki -f topology.yaml --broker mqtts://10.0.0.1:8883 "
+    "--out dev-1.tar",
+)
+@_of_a_bundle
+def agent(name: str, directory: Path, topology: Path, broker: str, coordinator: str, out: Path, life: str) -> None:
+    """Make an agent's bundle: its certificate, key and configuration.
+
+    The coordinator needs no restart for it. Whoever holds the file is that agent: copy it over a secure channel. The agent
+    renews the certificate itself before it ends.
+    """
+    _bundle(name, directory, topology, broker, coordinator, out, life)
+
+
+@command.command(
+    "renew",
+    epilog="Example: segwatch pki renew dev-1 --dir pki -f topology.yaml --broker mqtts://10.0.0.1:8883 "
+    "--out dev-1.tar",
+)
+@_of_a_bundle
+def renew(name: str, directory: Path, topology: Path, broker: str, coordinator: str, out: Path, life: str) -> None:
+    """Make a new bundle for an agent that was away too long to renew its certificate itself.
+
+    The old one is good until it ends, unless `segwatch pki revoke` is run first.
+    """
+    _bundle(name, directory, topology, broker, coordinator, out, life)
+
+
+@command.command("revoke", epilog="Example: segwatch pki revoke dev-1 --dir pki -f topology.yaml")
+@click.argument("name")
+@_DIRECTORY
+@topology()
+@common
+def revoke(name: str, directory: Path, topology: Path) -> None:
+    """Refuse every certificate that an agent has, as when its bundle was stolen.
+
+    A coordinator that runs on this directory cuts its connections within a second; another does it at its next start.
+    A broker of your own has to be told: segwatch pki broker. A bundle that is made afterwards is let in.
+    """
+    from coordinator.broker import pki  # noqa: PLC0415 - cryptography is slow to import
+
+    environment = _environment(name, load(topology), topology)
+    try:
+        pki.revoke(directory, name, dt.datetime.now(dt.UTC))
+    except pki.PkiError as error:
+        raise Problem(str(error)) from error
+    except OSError as error:
+        raise Problem(f"{directory}: {error.strerror}") from error
+    if not look().quiet:
+        click.echo(f"{name} of {environment}: every certificate that it has so far is refused from now on.")
+        click.echo("A coordinator that runs on this directory cuts its connections within a second.", err=True)
+        click.echo("A broker of your own does when its configuration is written anew: segwatch pki broker …", err=True)
+        click.echo(
+            f"To let it in again: segwatch pki agent {name} --dir {directory} -f {topology} --broker mqtts://HOST:8883"
+            f" --out {name}.tar",
+            err=True,
+        )
+
+
+@command.command(
+    "broker",
+    epilog="Example: segwatch pki broker --kind mosquitto --dir pki -f topology.yaml --listen 10.0.0.5:8883 "
+    "--out broker --at /etc/mosquitto/segwatch",
+)
+@click.option("--kind", required=True, type=click.Choice(["mosquitto", "rabbitmq", "nats"]), help="Which broker.")
+@_DIRECTORY
+@topology()
+@click.option("--listen", required=True, metavar="ADDRESS:PORT", help="Where the broker listens.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Created if absent."
+)
+@click.option(
+    "--at", type=click.Path(path_type=PurePosixPath), metavar="PATH", help="Where DIR is on the broker's host."
+)
+@common
+def broker(kind: str, directory: Path, topology: Path, listen: str, out: Path, at: PurePosixPath | None) -> None:
+    """Write the configuration of a broker that you run: its certificate, a user for each agent, and what each may do.
+
+    Once for each node of a cluster. Again after agents came or went or were revoked, and before the certificate ends
+    (90 days).
+    """
+    from coordinator.broker.addresses import Listen  # noqa: PLC0415 - cryptography is slow to import
+    from coordinator.broker.configurations import Kind, Place  # noqa: PLC0415
+    from coordinator.broker.configurations import write as write_broker  # noqa: PLC0415
+    from coordinator.broker.pki import PkiError  # noqa: PLC0415
+
+    loaded = load(topology)
+    try:
+        where = Listen.parse(listen)
+        place = Place(where.host, where.port, at or PurePosixPath(out.absolute()))
+        made = write_broker(Kind(kind), loaded, place, directory, out, dt.datetime.now(dt.UTC))
+    except (PkiError, ValueError) as error:
+        raise Problem(str(error)) from error
+    except OSError as error:
+        raise Problem(f"{error.filename or out}: {error.strerror}") from error
+    if look().quiet:
+        return
+    click.echo(f"{out}: {kind} for the coordinator and {len(loaded.agents())} agents, until {made.expires:%Y-%m-%d}.")
+    click.echo(
+        f"On its host, as the broker's user, with broker.key readable by that user alone: {made.start}", err=True
+    )
+    click.echo(
+        f"Then: segwatch coordinator --broker mqtts://HOST:{where.port} … and pki agent NAME --broker mqtts://HOST:"
+        f"{where.port} --coordinator ADDRESS …",
+        err=True,
+    )
+
+
+def _bundle(name: str, directory: Path, topology: Path, broker: str, coordinator: str, out: Path, life: str) -> None:
+    from coordinator.broker.bundle import make_bundle  # noqa: PLC0415 - cryptography is slow to import
+    from coordinator.broker.pki import PkiError  # noqa: PLC0415
+    from wire.keyfiles import write_private  # noqa: PLC0415
+
+    loaded = load(topology)
+    environment = _environment(name, loaded, topology)
+    try:
+        bundle = make_bundle(
+            loaded,
+            name,
+            broker=broker,
+            coordinator=coordinator,
+            directory=directory,
+            now=dt.datetime.now(dt.UTC),
+            life=certificate_life(life),
+        )
+        write_private(out, bundle.tar)
+    except (PkiError, ValueError) as error:
+        raise Problem(str(error)) from error
+    except OSError as error:
+        raise Problem(f"{out}: {error.strerror}") from error
+    if not look().quiet:
+        click.echo(
+            f"{out}: {name} of {environment}, until {bundle.expires:%Y-%m-%d}, may probe {len(bundle.allow)} networks."
+        )
+        click.echo(f"On its host: segwatch agent --bundle {out.name} --state-dir DIR", err=True)
+
+
+def _environment(name: str, loaded: Topology, file: Path) -> str:
+    """Where an agent belongs; Problem with the nearest name where it is not declared."""
+    agents = loaded.agents()
+    if name in agents:
+        return agents[name]
+    near = difflib.get_close_matches(name, agents, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"it declares {', '.join(sorted(agents)) or 'none'}."
+    raise Problem(f"{file} declares no agent '{name}'; {hint}")

@@ -1,0 +1,70 @@
+"""The verb: fetches the body and renders it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli import options
+from cli.client import Client
+from cli.errors import Problem
+from cli.options import Endpoint
+from cli.show.render import labelled, paint, show
+
+Body = Mapping[str, Any]
+
+
+@click.command(
+    "report",
+    epilog="Example: segwatch report --state-dir /var/lib/segwatch --out report.html, then print it from a browser",
+)
+@options.output("html", "json", "csv", "markdown")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Where to write it; else it is printed.",
+)
+@options.coordinator
+@options.common
+def command(*, endpoint: Endpoint, output: str, out: Path | None) -> None:
+    """Make a report to hand over: what was tested, how it was proven, what was found, and what was not tested."""
+    if output == "html" and out is None and sys.stdout.isatty():
+        raise Problem("a page cannot be read on a terminal", "Give --out report.html, or another format with -o.")
+    body = Client(endpoint).get("report")
+    text = rendered(body, output)
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        out.write_bytes(text.encode("utf-8", "replace"))
+    except OSError as error:
+        raise Problem(f"{out}: {error.strerror}") from error
+    from cli.report.words import verdict  # noqa: PLC0415 - after the file, which matters more
+
+    word, said = verdict(body)
+    show(labelled("", f"{out}: {word}, {said}", paint().width, 0))
+
+
+def rendered(body: Body, output: str) -> str:
+    """The report in one of its formats; each is imported when it is asked for."""
+    match output:
+        case "html":
+            from cli.report.page import page  # noqa: PLC0415
+
+            return page(body)
+        case "markdown":
+            from cli.report.markdown import markdown  # noqa: PLC0415
+
+            return markdown(body)
+        case "csv":
+            from cli.report.csv import rows  # noqa: PLC0415
+
+            return rows(body)
+        case _:
+            return json.dumps(body, indent=2) + "\n"

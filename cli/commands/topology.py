@@ -1,0 +1,202 @@
+"""`segwatch topology`: checks a file, and says which of its lines decides a path."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli import options
+from cli.errors import USAGE
+from cli.loading import load
+from cli.show.render import labelled, paint, plural, show
+from coordinator.api.explain import NothingToExplainError, parse_port
+from coordinator.topology.lint import lint
+from coordinator.topology.load import TopologyErrors, load_topology
+from reachability.plan import PlanTarget, build_plan
+from reachability.policy import Decision, Policy, nearest_paths
+from reachability.ports import PortSet
+from reachability.topology import Topology, is_address
+from reachability.vocabulary import Declared, Protocol
+
+_FILE = click.argument("file", type=click.Path(path_type=Path))
+
+
+@click.group("topology", epilog="Example: segwatch topology check topology.yaml")
+def command() -> None:
+    """Check a topology file; explain which line decides a path."""
+
+
+@command.command("check", epilog="Example: segwatch topology check topology.yaml")
+@_FILE
+@options.output("table", "json")
+@options.common
+def check(file: Path, output: str) -> int:
+    """All errors of FILE at once, each with its place (exit code 2), and doubts about what it declares (exit code 0)."""
+    style = paint()
+    try:
+        topology = load_topology(file)
+    except TopologyErrors as error:
+        if output == "json":
+            click.echo(json.dumps({"file": str(file), "errors": list(error.errors), "warnings": []}, indent=2))
+        else:
+            click.echo("\n".join(error.errors), err=True)
+            click.echo(f"{plural(len(error.errors), 'error')}.", err=True)
+        return USAGE
+    warnings = lint(topology, datetime.now(UTC))
+    texts = [f"{file}:{w.line}:{w.column}: {w.message}" for w in warnings]
+    if output == "json":
+        click.echo(json.dumps({"file": str(file), "errors": [], "warnings": texts, **_counts(topology)}, indent=2))
+        return 0
+    counts = _counts(topology)
+    what = ", ".join(plural(count, name.rstrip("s")) for name, count in counts.items())
+    show([f"{style('✓', 'good')} {file}: {what}"])
+    lines: list[str] = []
+    for warning in warnings:
+        lines += labelled(style("!", "warn"), f"line {warning.line}: {warning.message}", style.width, 2)
+    if lines:
+        show(
+            [
+                *lines,
+                f"{plural(len(warnings), 'warning')}: nothing is wrong, but greens would stand on less than they could.",
+            ]
+        )
+    return 0
+
+
+def _counts(topology: Topology) -> dict[str, int]:
+    environments = topology.environments.values()
+    return {
+        "environments": len(topology.environments),
+        "agents": len(topology.agents()),
+        "services": sum(len(environment.services) for environment in environments),
+        "paths": len(topology.paths),
+        "waivers": len(topology.waivers),
+    }
+
+
+@command.command(
+    "explain",
+    epilog="Example: segwatch topology explain topology.yaml --from staging --to prod.model-registry --port tcp/5000",
+)
+@_FILE
+@click.option(
+    "--from", "source", required=True, metavar="A", help="An environment, environment.agent, agent or address."
+)
+@click.option(
+    "--to", "destination", required=True, metavar="B", help="An environment, environment.service, or address."
+)
+@click.option("--port", required=True, metavar="PORT", help="Such as tcp/5000, udp/53 or icmp.")
+@options.output("table", "json")
+@options.common
+def explain(file: Path, source: str, destination: str, port: str, output: str) -> int:
+    """Which line of FILE decides a path; what no line names is denied."""
+    topology = load(file)
+    try:
+        protocol, number = parse_port(port)
+    except NothingToExplainError as error:
+        raise click.UsageError(str(error)) from error
+    targets = _targets(topology, source, destination, protocol)
+    bodies: list[dict[str, Any]] = []
+    policy = Policy(topology, datetime.now(UTC))
+    for target in targets:
+        wanted = PortSet.of([number]) if number else PortSet()
+        for ports, decision in policy.decide(_with_port(target, wanted)):
+            if ports is None or ports & wanted:
+                bodies.append(_body(topology, target, port, decision, file))
+    unique = list({json.dumps(body, sort_keys=True): body for body in bodies}.values())
+    if output == "json":
+        click.echo(json.dumps(unique, indent=2))
+        return 0
+    style = paint()
+    lines: list[str] = []
+    for body in unique:
+        glyph, tone = {"denied": ("■", "good"), "allowed": ("~", "warn"), "required": ("✓", "good")}[body["declared"]]
+        lines += labelled(style(glyph, tone), f"{body['from']} → {body['to']} {port}: {body['text']}", style.width, 2)
+        if body["nearest"]:
+            lines += labelled("", f"nearest: {body['nearest']}", style.width, 2)
+    show(lines)
+    return 0
+
+
+def _targets(topology: Topology, source: str, destination: str, protocol: Protocol) -> list[PlanTarget]:
+    """The cells between two ends; an end that exists but is in no plan stands as a target of its own."""
+    plan = [target for target in build_plan(topology, {}, {}) if target.protocol is protocol]
+    sources = {t: {t.source_environment, t.agent, f"{t.source_environment}.{t.agent}", t.source_address} for t in plan}
+    destinations = {
+        t: {t.destination, t.address, *t.names, *(f"{t.destination}.{name}" for name in _services(topology, t)),
+            *_services(topology, t), *([t.witness, f"{t.destination}.{t.witness}"] if t.witness else [])}
+        for t in plan
+    }  # fmt: skip
+    found = [t for t in plan if source in sources[t] and destination in destinations[t]]
+    if found:
+        return found
+    made = _made(topology, source, destination, protocol)
+    if made is not None:
+        return [made]
+    if not any(source in names for names in sources.values()):
+        known = ", ".join(topology.environments)
+        raise click.UsageError(f"nothing is probed from '{source}'; there are: {known}")
+    raise click.UsageError(f"'{destination}' is not in a different environment from '{source}'; see {topology.file}")
+
+
+def _services(topology: Topology, target: PlanTarget) -> list[str]:
+    services = topology.environments[target.destination].services.values()
+    hosts = {target.address, *target.names}
+    return [service.name for service in services if hosts & set(service.hosts)]
+
+
+def _made(topology: Topology, source: str, destination: str, protocol: Protocol) -> PlanTarget | None:
+    """A target between two addresses that are in networks of the topology, though no agent probes them."""
+    if not (is_address(destination) and (is_address(source) or source in topology.environments)):
+        return None
+    ends = [
+        next((e.name for e in topology.environments.values() if e.contains(address)), "")
+        for address in (source, destination)
+    ]
+    start = ends[0] or (source if source in topology.environments else "")
+    if not start or not ends[1] or start == ends[1]:
+        return None
+    return PlanTarget(
+        agent="",
+        source_environment=start,
+        source_address=str(ip_address(source)) if is_address(source) else "",
+        destination=ends[1],
+        address=str(ip_address(destination)),
+        protocol=protocol,
+    )
+
+
+def _with_port(target: PlanTarget, ports: PortSet) -> PlanTarget:
+    from dataclasses import replace  # noqa: PLC0415
+
+    return replace(target, cycle=target.cycle | ports)
+
+
+def _body(topology: Topology, target: PlanTarget, port: str, decision: Decision, file: Path) -> dict[str, Any]:
+    path, waiver = decision.path, decision.waiver
+    to = f"{target.destination}.{decision.service}" if decision.service else target.destination
+    near = next(iter(nearest_paths(topology, target)), None) if path is None else None
+    if path is not None:
+        text = f"{decision.declared.value} by path '{path.name}', {file}:{path.mark.line}"
+    else:
+        text = f"denied: no path in {file} matches"
+    if waiver is not None:
+        text += f"; waived by {waiver.id}, {file}:{waiver.mark.line}, until {waiver.expires:%Y-%m-%d}"
+    return {
+        "from": f"{target.source_environment} {target.source_address}".strip(),
+        "to": f"{to} {target.address}",
+        "port": port,
+        "declared": (decision.declared if path is not None else Declared.DENIED).value,
+        "path": path.name if path is not None else None,
+        "line": path.mark.line if path is not None else None,
+        "waiver": waiver.id if waiver is not None else None,
+        "text": text,
+        "nearest": f"line {near.mark.line} '{near.name}' (from {near.source.text} to {near.destination.text})"
+        if near
+        else None,
+    }

@@ -1,0 +1,1 @@
+"""What verbs print: on a terminal, and as the formats that other tools read."""

@@ -1,0 +1,51 @@
+"""What a verify run comes to, in one line: for the terminal and for a pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cli.show.grid import counted, live
+from cli.show.render import parse_time, plural
+
+Body = Mapping[str, Any]
+_WORDS = {"pass": "PASS", "fail": "FAIL"}
+
+
+def headwords(run: Body) -> tuple[str, str]:
+    """`FAIL` and `1 unexpected path · 4 environments, 1,284 cells, 99.8% proven · 4.2 s`."""
+    result, coverage = run["result"], run["coverage"]
+    started, finished = parse_time(result["started"]), parse_time(result["finished"])
+    took = f"{(finished - started).total_seconds():.1f} s" if started and finished else ""
+    environments = {name for pair in coverage["pairs"] for name in (pair["source"], pair["destination"])}
+    what = _counts(live(result["findings"]), result["summary"], coverage)
+    parts = (what, counted(coverage, len(environments)), _reused(result), took, _cut(run))
+    return _WORDS.get(result["result"], "UNPROVEN"), " · ".join(filter(None, parts))
+
+
+def _counts(failing: Sequence[Body], summary: Body, coverage: Body) -> str:
+    kinds = [finding["kind"] for finding in failing]
+    open_cells = coverage["inconclusive"] + coverage["stale"] + coverage["not_run"]
+    known = summary.get("baselined", 0)
+    parts = [
+        plural(kinds.count("unexpected-path"), "unexpected path") if "unexpected-path" in kinds else "",
+        plural(kinds.count("missing-path"), "missing path") if "missing-path" in kinds else "",
+        plural(summary["fail"], "failing cell") if summary["fail"] and not kinds else "",
+        f"{plural(coverage['inconclusive'], 'cell')} inconclusive" if coverage["inconclusive"] else "",
+        f"{plural(coverage['not_run'], 'cell')} not run" if coverage["not_run"] else "",
+    ]
+    said = ", ".join(filter(None, parts)) or ("nothing fails" if open_cells or known else "all as declared")
+    return f"{said}, {plural(known, 'cell')} known to fail" if known else said
+
+
+def _reused(result: Body) -> str:
+    reused = result.get("reused")
+    if not reused or not reused["cells"]:
+        return ""
+    oldest, finished = parse_time(reused["oldest"]), parse_time(result["finished"])
+    age = f", up to {(finished - oldest).total_seconds():.0f} s old" if oldest and finished else ""
+    return f"{reused['cells']:,} of them not probed again{age}"
+
+
+def _cut(run: Body) -> str:
+    return "cut off before it was through" if run.get("ended") else ""

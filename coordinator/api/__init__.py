@@ -1,0 +1,1 @@
+"""The HTTP API, and the bodies that it answers with."""

@@ -1,0 +1,295 @@
+"""The HTTP API: JSON under /api/v1, `/healthz` and `/metrics`; over a Unix socket in the state directory, and with `--web`.
+
+Whoever can open the socket (mode 0600) is the coordinator's owner. Over TCP, whatever changes something needs the token in
+`STATE_DIR/token`; reading needs it too unless it listens on loopback, and there only names of loopback are answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from coordinator.api import explain, views
+from coordinator.api.auth import FROM_SOCKET, OPEN, TOKEN, ApiError, allowed, is_loopback, is_set, read_body, token_of
+from coordinator.api.errors import errors
+from coordinator.api.explain import Shown
+from coordinator.api.listen import listen_on, make_runner
+from coordinator.api.report import report, snapshot
+from coordinator.api.traced import trace_body
+from coordinator.api.verify import body_of
+from coordinator.broker.addresses import Listen
+from coordinator.json_types import Body
+from coordinator.messaging.floods import Floods
+from coordinator.packets.exchanges import Exchanges
+from coordinator.rounds.engine import Engine
+from coordinator.rounds.trace import NOT_PLANNED, CannotTraceError, trace
+from coordinator.rounds.verify_runs import Runs, Stopped
+from coordinator.state.estate import Estate
+from coordinator.tasks import costs, tasks
+
+SOCKET = "coordinator.sock"
+MOST_BODY = 64 * 1024
+MOST_WORDS = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """What the API shows and steers."""
+
+    estate: Estate
+    engine: Engine
+    runs: Runs
+    floods: Floods
+    connected: Callable[[], bool]  # to the broker
+    status: Callable[[], Body]  # what only the daemon knows
+    certificates: Callable[[], Mapping[str, tuple[float, float]]]  # holder -> from when until when, epoch seconds
+
+
+class Api:
+    """Answers for one coordinator."""
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+
+    @contextlib.asynccontextmanager
+    async def serving(self, state_dir: Path, listen: Listen | None) -> AsyncIterator[None]:
+        """Serve on the socket, and on TCP where asked to. OSError when an address cannot be used."""
+        runners = []
+        try:
+            if listen is not None:
+                loopback = listen.host == "localhost" or is_loopback(listen.host)
+                runner = await make_runner(self._app(from_socket=False, token=token_of(state_dir), is_open=loopback))
+                runners.append(runner)
+                await web.TCPSite(runner, listen.host or None, listen.port).start()
+            # The last: whoever sees the socket finds all of it.
+            runner = await make_runner(self._app(from_socket=True, token="", is_open=True))
+            runners.append(runner)
+            await listen_on(runner, state_dir / SOCKET)
+            yield
+        finally:
+            for runner in runners:
+                await runner.cleanup()
+            (state_dir / SOCKET).unlink(missing_ok=True)
+
+    def _app(self, *, from_socket: bool, token: str, is_open: bool) -> web.Application:
+        app = web.Application(middlewares=[errors, allowed], client_max_size=MOST_BODY)
+        app[FROM_SOCKET], app[TOKEN], app[OPEN] = from_socket, token, is_open
+        v1 = "/api/v1"
+        app.add_routes(
+            [
+                web.get("/healthz", self._healthz),
+                web.get("/metrics", self._metrics),
+                web.get(f"{v1}/status", self._status),
+                web.get(f"{v1}/matrix", self._matrix),
+                web.get(f"{v1}/findings", self._findings),
+                web.get(f"{v1}/findings/{{id}}", self._finding),
+                web.get(f"{v1}/findings/{{id}}/packets", self._packets),
+                web.post(f"{v1}/findings/{{id}}/ack", self._acknowledge),
+                web.get(f"{v1}/coverage", self._coverage),
+                web.get(f"{v1}/history", self._history),
+                web.get(f"{v1}/gaps", self._gaps),
+                web.get(f"{v1}/report", self._report),
+                web.get(f"{v1}/explain", self._explain),
+                web.get(f"{v1}/plan", self._plan),
+                web.post(f"{v1}/trace", self._trace),
+                web.post(f"{v1}/verify", self._verify),
+                web.get(f"{v1}/runs/{{id}}", self._run),
+                web.post(f"{v1}/runs/{{id}}/end", self._end_run),
+                web.post(f"{v1}/stop", self._stop),
+                web.post(f"{v1}/resume", self._resume),
+            ]
+        )
+        return app
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        broker, store = self._served.connected(), not self._served.estate.problem
+        body = {"status": "ok" if broker and store else "degraded", "broker": broker, "store": store}
+        return web.json_response(body, status=200 if broker and store else 503)
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        from coordinator.api import metrics  # noqa: PLC0415 - the library takes its time, and not everybody scrapes
+
+        estate = self._served.estate
+        text = metrics.exposition(
+            estate.topology,
+            estate.cells(),
+            estate.book.findings,
+            estate.agents.values(),
+            self._served.engine.durations,
+            losses=estate.losses,
+            floods=self._served.floods,
+            certificates=self._served.certificates(),
+        )
+        return web.Response(text=text, headers={"Content-Type": metrics.CONTENT_TYPE})
+
+    async def _status(self, _: web.Request) -> web.Response:
+        estate = self._served.estate
+        body = views.status(
+            estate.topology,
+            estate.agents.values(),
+            estate.cells(),
+            estate.book.findings,
+            now=estate.clock(),
+            losses=estate.losses,
+            **self._served.status(),
+        )
+        return _json(body)
+
+    async def _matrix(self, request: web.Request) -> web.Response:
+        estate = self._served.estate
+        run = request.query.get("run")
+        if run is not None and self._served.runs.get(run) is None:
+            raise ApiError(404, f"there is no run '{run}'")
+        return _json(views.matrix(estate.topology, estate.cells(run=run), with_cells=is_set(request, "cells")))
+
+    async def _findings(self, _: web.Request) -> web.Response:
+        estate = self._served.estate
+        return _json(views.findings(estate.topology, estate.book.findings))
+
+    async def _finding(self, request: web.Request) -> web.Response:
+        estate = self._served.estate
+        name = request.match_info["id"]
+        found = estate.book.get(name)
+        if found is None:
+            raise self._no_finding(name)
+        return _json(views.finding_body(estate.topology, found))
+
+    async def _coverage(self, _: web.Request) -> web.Response:
+        estate = self._served.estate
+        return _json(views.coverage_body(estate.topology, estate.cells(), estate.losses))
+
+    async def _history(self, _: web.Request) -> web.Response:
+        estate = self._served.estate
+        book = {finding.id: finding for finding in estate.book.findings}
+        return _json(views.history(estate.store.events(), estate.topology, book))
+
+    async def _gaps(self, _: web.Request) -> web.Response:
+        estate = self._served.estate
+        return _json(views.gaps_body(estate.topology, estate.store.gaps()))
+
+    async def _report(self, _: web.Request) -> web.Response:
+        """Of one moment; put together in a thread, so that rounds go on meanwhile."""
+        taken = snapshot(self._served.estate)
+        text = await asyncio.to_thread(lambda: json.dumps(report(taken)))
+        return web.json_response(text=text)
+
+    async def _explain(self, request: web.Request) -> web.Response:
+        return _json(self._explained(request.query)[0])
+
+    def _explained(self, query: Mapping[str, Any]) -> tuple[Body, Shown | None]:
+        """The body, and the cell that it is about."""
+        estate = self._served.estate
+        cells, exchanges = estate.cells(), Exchanges(estate.store.group_of)
+        if "finding" in query:
+            found = estate.book.get(query["finding"])
+            if found is None:
+                raise self._no_finding(query["finding"])
+            shown = explain.of_finding(estate.plan, cells, found)
+            return explain.explain_finding(estate.topology, found, shown, estate.store.events(), exchanges), shown
+        missing = [name for name in ("from", "to", "port") if name not in query]
+        if missing:
+            raise ApiError(400, f"explain needs finding, or from, to and port; {', '.join(missing)} is not given")
+        asked = explain.find_cell(estate.plan, cells, (query["from"], query["to"], query["port"]))
+        return explain.explain_cell(estate.topology, asked, exchanges), asked
+
+    async def _packets(self, request: web.Request) -> web.Response:
+        estate, name = self._served.estate, request.match_info["id"]
+        found = estate.book.get(name)
+        if found is None:
+            raise self._no_finding(name)
+        return _json({"finding": found.id, "exchanges": Exchanges(estate.store.group_of).of_finding(found)})
+
+    async def _plan(self, _: web.Request) -> web.Response:
+        estate = self._served.estate
+        by_agent = {agent: [asdict(task) for task in tasks(estate.plan, agent)] for agent in estate.topology.agents()}
+        cost = [asdict(entry) for entry in costs(estate.topology, estate.plan)]
+        return _json({"topology": estate.topology.digest, "agents": by_agent, "costs": cost})
+
+    async def _run(self, request: web.Request) -> web.Response:
+        name = request.match_info["id"]
+        run = self._served.runs.get(name)
+        if run is None:
+            raise ApiError(404, f"there is no run '{name}'; a coordinator that was restarted has forgotten its runs")
+        return _json(body_of(run, with_cells=is_set(request, "cells")))
+
+    # -- steering -------------------------------------------------------------------------------------------------
+
+    async def _acknowledge(self, request: web.Request) -> web.Response:
+        name = request.match_info["id"]
+        body = await _body(request)
+        by, reason = body.get("by"), body.get("reason")
+        if not isinstance(by, str) or not isinstance(reason, str):
+            raise ApiError(400, "an acknowledgement needs `by` and `reason`")
+        try:
+            self._served.estate.acknowledge(name, by, reason)
+        except KeyError:
+            raise self._no_finding(name) from None
+        except ValueError as error:
+            raise ApiError(409, str(error)) from error
+        found = self._served.estate.book.get(name)
+        assert found is not None
+        return _json({"id": name, "status": found.status.value})
+
+    async def _verify(self, request: web.Request) -> web.Response:
+        body = await _body(request)
+        source, destination = body.get("from"), body.get("to")
+        if not all(name is None or isinstance(name, str) for name in (source, destination)):
+            raise ApiError(400, "`from` and `to` are names of environments")
+        max_age_s = body.get("max_age_s")
+        if max_age_s is not None and (isinstance(max_age_s, bool) or not isinstance(max_age_s, int | float)):
+            raise ApiError(400, "`max_age_s` is a number of seconds")
+        try:
+            run = self._served.runs.ask(
+                sweep=bool(body.get("sweep")), source=source, destination=destination, max_age_s=max_age_s
+            )
+        except ValueError as error:
+            raise ApiError(400, str(error)) from error
+        except Stopped as stopped:
+            raise ApiError(409, str(stopped)) from stopped
+        return _json({"run": run})
+
+    async def _trace(self, request: web.Request) -> web.Response:
+        """What `explain` says, and by which hops the cell's packets go now: takes seconds."""
+        asked = {name: value for name, value in (await _body(request)).items() if isinstance(value, str)}
+        body, shown = self._explained(asked)
+        if shown is None:
+            raise ApiError(409, NOT_PLANNED)
+        witness = shown.target.witness if shown.target else ""
+        try:
+            made = await trace(self._served.estate, self._served.engine, shown.cell.key, shown.ports, witness)
+        except CannotTraceError as error:
+            raise ApiError(409, str(error)) from error
+        return _json({**body, "trace": trace_body(made)})
+
+    async def _end_run(self, request: web.Request) -> web.Response:
+        return _json({"ended": await self._served.runs.end(request.match_info["id"])})
+
+    async def _stop(self, request: web.Request) -> web.Response:
+        body = await _body(request)
+        reason, by = (str(body.get(name) or "")[:MOST_WORDS] for name in ("reason", "by"))
+        await self._served.engine.stop(reason, by)
+        return _json({"stopped": self._served.engine.stopped})
+
+    async def _resume(self, request: web.Request) -> web.Response:
+        self._served.engine.resume(str((await _body(request)).get("by") or "")[:MOST_WORDS])
+        return _json({"stopped": None})
+
+    def _no_finding(self, name: str) -> ApiError:
+        return ApiError(404, f"there is no finding '{name}'; `segwatch findings` lists them")
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    return read_body(await request.read())
+
+
+def _json(body: Any) -> web.Response:
+    return web.json_response(body)

@@ -1,0 +1,85 @@
+"""Who may do what over the API: the socket's owner all, others with the token, loopback may read."""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import secrets
+from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from wire.keyfiles import check_key, write_private
+
+LOOPBACK_NAMES = {"localhost", "127.0.0.1", "[::1]"}
+FROM_SOCKET = web.AppKey("from_socket", bool)
+TOKEN = web.AppKey("token", str)
+OPEN = web.AppKey("open", bool)  # reading needs no token
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class ApiError(Exception):
+    """A request that cannot be answered; the text is for people."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+@web.middleware
+async def allowed(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let a request through, or say what it lacks."""
+    app = request.app
+    if app[FROM_SOCKET] or request.path in {"/healthz", "/metrics"}:
+        return await handler(request)
+    # A header may hold any bytes, which aiohttp keeps as surrogates.
+    given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode(errors="surrogateescape")
+    if hmac.compare_digest(given, app[TOKEN].encode()):
+        return await handler(request)
+    host = request.headers.get("Host", "").lower()
+    name = host if host.endswith("]") else host.rpartition(":")[0] or host
+    # A page of some other site must not read it through a name that it points here.
+    if request.method == "GET" and app[OPEN] and name in LOOPBACK_NAMES:
+        return await handler(request)
+    raise ApiError(401, "this needs the token that is in the coordinator's state directory: file `token`")
+
+
+def is_set(request: web.Request, name: str) -> bool:
+    """Whether a flag of the query is on."""
+    return request.query.get(name, "") not in {"", "0", "false"}
+
+
+def read_body(data: bytes) -> dict[str, Any]:
+    """The JSON object of a request, {} for none; ApiError for anything else, whatever its own header calls it."""
+    try:
+        body = msgspec.json.decode(data or b"{}")
+    except (ValueError, RecursionError) as error:
+        raise ApiError(400, f"the body is not JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise ApiError(400, "the body is not a JSON object")
+    return body
+
+
+def token_of(state_dir: Path) -> str:
+    """The token for TCP, made at the first start."""
+    path = state_dir / "token"
+    with contextlib.suppress(FileNotFoundError):
+        check_key(path)
+        held = path.read_text().strip()
+        if held:
+            return held
+    token = secrets.token_urlsafe(24)
+    write_private(path, f"{token}\n".encode())
+    return token
+
+
+def is_loopback(host: str) -> bool:
+    """Whether it is an address of loopback."""
+    with contextlib.suppress(ValueError):
+        return ip_address(host).is_loopback
+    return False

@@ -1,0 +1,93 @@
+"""What fails in a verify run, cell by cell, and what decides each of its findings: what reports and baselines stand on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from coordinator.api.declared import declared, remedy, says_most
+from coordinator.json_types import Body
+from reachability.compare import Cell, key_of
+from reachability.finding import Finding
+from reachability.fold import kind_of
+from reachability.matrix import CellKey
+from reachability.plan import PlanTarget
+from reachability.ports import PortSet
+from reachability.topology import Topology
+from reachability.vocabulary import Result
+
+
+def failing(cells: Iterable[Cell], found: Sequence[Finding], rest: str) -> list[Body]:
+    """The cells that fail, each with its check and its finding; a range of two findings is two entries.
+
+    Args:
+        cells: of the run.
+        found: the findings of the run.
+        rest: the name of the check of what no path names.
+    """
+    regions: dict[CellKey, list[tuple[Finding, PortSet | None]]] = {}
+    for finding in found:
+        for region in finding.regions:
+            regions.setdefault(region.key, []).append((finding, region.ports))
+    bodies: list[Body] = []
+    for cell in cells:
+        if cell.result is not Result.FAIL:
+            continue
+        left = cell.ports
+        for finding, ports in regions.get(cell.key, ()):
+            if finding.kind is not kind_of(cell.declared):
+                continue
+            if left is None or ports is None:
+                bodies.append(_body(cell, None, finding.id, rest))
+                break
+            if left & ports:
+                bodies.append(_body(cell, left & ports, finding.id, rest))
+                left -= ports
+        else:
+            if left is None or left:
+                bodies.append(_body(cell, left, None, rest))
+    return bodies
+
+
+def _body(cell: Cell, ports: PortSet | None, finding: str | None, rest: str) -> Body:
+    return {
+        "finding": finding,
+        "kind": kind_of(cell.declared).value,
+        "source": cell.source_environment,
+        "agent": cell.key.agent,
+        "destination": cell.key.destination,
+        "address": cell.key.address,
+        "service": cell.service,
+        "protocol": cell.key.protocol.value,
+        "ports": None if ports is None else str(ports),
+        "path": cell.path.name if cell.path is not None else rest,
+    }
+
+
+def decisions(
+    topology: Topology, plan: Iterable[PlanTarget], cells: Sequence[Cell], found: Iterable[Finding]
+) -> dict[str, Body]:
+    """By finding: the file, which lines of it decide, what they say, and what to do (`next`)."""
+    targets = {key_of(target): target for target in plan}
+    by_key: dict[CellKey, list[Cell]] = {}
+    for cell in cells:
+        if cell.result in {Result.FAIL, Result.WAIVED}:
+            by_key.setdefault(cell.key, []).append(cell)
+    bodies: dict[str, Body] = {}
+    for finding in found:
+        mine: list[tuple[Cell, PortSet | None]] = [
+            (cell, None if cell.ports is None or region.ports is None else cell.ports & region.ports)
+            for region in finding.regions
+            for cell in by_key.get(region.key, ())
+            if finding.kind is kind_of(cell.declared)
+            if cell.ports is None or region.ports is None or cell.ports & region.ports
+        ]
+        if not mine:
+            continue
+        cell, ports = min(mine, key=lambda one: says_most(one[0]))
+        shown = None if ports is None else str(ports)
+        bodies[finding.id] = {
+            "file": topology.file,
+            **declared(topology, cell, targets.get(cell.key), shown),
+            "next": remedy(topology, cell, shown),
+        }
+    return bodies

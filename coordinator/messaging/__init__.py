@@ -1,0 +1,1 @@
+"""Messages to agents and from them: signed, sequenced, counted, committed, acknowledged."""

@@ -1,0 +1,1 @@
+"""The packets that rounds kept as evidence, for people and for Wireshark."""

@@ -1,0 +1,300 @@
+"""The round engine: arm, go, done, close, conclude; many rounds at a time, one endpoint in one round at a time.
+
+A participant that is missing or dies ends the round for its own cells only: every wait has an end. All waits go by the
+event loop's clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Collection
+from contextlib import AsyncExitStack
+from dataclasses import replace
+
+import structlog
+
+from coordinator.rounds import requests
+from coordinator.rounds.brake import Brake
+from coordinator.rounds.control_echo import Echo
+from coordinator.rounds.durations import Durations
+from coordinator.rounds.in_flight import Live, Post, round_name, stands
+from coordinator.rounds.resolving import Resolving
+from coordinator.state.estate import Estate
+from coordinator.state.reports import has_part, round_data
+from coordinator.store import Report
+from reachability.followups import FollowUp
+from reachability.life import Event
+from reachability.observation import ControlTarget, RoundData, RoundSpec
+from reachability.vocabulary import RoundKind
+from wire.messages import Arm, Armed, Close, Done, Resolved
+
+ARM_S, REPORT_S, GONE_S = 5.0, 10.0, 3.0
+COLD_S = 15.0  # longer, once, for an agent whose packet child has to start where there is little to start it with: decision 029
+BUSY_S = 10.0
+MOST_FOLLOWUPS = 4
+LEAST_TAIL_S, MOST_TAIL_S = 0.2, 30.0
+RECENT_S = 120.0
+
+log = structlog.get_logger("rounds")
+
+
+class Engine:
+    """Runs rounds. `events` gets what they did to the findings."""
+
+    def __init__(
+        self,
+        estate: Estate,
+        post: Post,
+        echo: Echo,
+        controls: Callable[[], requests.Controls],
+        *,
+        events: Callable[[tuple[Event, ...]], None] = lambda _: None,
+    ) -> None:
+        self._estate = estate
+        self._post = post
+        self._echo = echo
+        self._controls = controls
+        self._events = events
+        self._live: dict[str, Live] = {}
+        self._resolving = Resolving(estate, post)
+        self._sources: dict[str, asyncio.Lock] = {}
+        self._destinations: dict[str, asyncio.Lock] = {}
+        self._unready: set[str] = set()  # who was not ready in time; not waited for again until it is
+        self.durations = Durations()
+        self.exclusive = ""  # the verify run that has everything to itself
+        self.brake = Brake(estate, post)
+
+    @property
+    def stopped(self) -> str:
+        """Why nothing is probed now; "" when it is."""
+        return self.brake.stopped
+
+    # -- what comes in --------------------------------------------------------------------------------------------
+
+    def report(self, report: Report) -> None:
+        """A report is in the store; wake the round that waits for it, or conclude an old one again."""
+        live = self._live.get(report.round)
+        if live is None:
+            self._events(self._estate.conclude_again(report.round))
+            return
+        if not has_part(live.spec, report.agent):
+            log.warning(
+                "a report is refused: its agent takes no part in the round", agent=report.agent, round=report.round
+            )
+            return
+        live.reports.append(report)
+        live.changed.set()
+
+    def answer(self, agent: str, message: Armed | Done | Resolved) -> None:
+        """What an agent says of a round."""
+        if isinstance(message, Resolved):
+            self._resolving.answer(agent, message)
+            return
+        live = self._live.get(message.round)
+        if live is not None and has_part(live.spec, agent):
+            live.heard(agent, message)
+
+    # -- what is done ---------------------------------------------------------------------------------------------
+
+    async def cycle(
+        self,
+        agent: str,
+        destinations: tuple[str, ...],
+        schedule: str,
+        run: str = "",
+        step: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """All rounds of a source to these environments, one after the other; tails and follow-ups overlap the next.
+
+        `step` is told how many cells were sent to, round by round.
+        """
+        if not self.stopped:
+            await self._resolving.ask(agent)
+        plan = self._estate.plan
+        if schedule == "sweep":  # one that was cut off goes on where it stopped
+            plan = tuple(requests.by_need(plan, self._estate.matrix))
+        async with asyncio.TaskGroup() as tails:
+            for destination in destinations:
+                if not self._estate.online(agent):
+                    return
+                parts = requests.targets_of(
+                    self._estate.topology, plan, agent, destination, schedule, self._estate.agents
+                )
+                for targets in parts:
+                    # A scheduled round that came after a verify's would take its cells away from that run.
+                    if self.stopped or self.exclusive not in {"", run} or not self._estate.online(agent):
+                        return
+                    spec = RoundSpec(
+                        round=round_name(),
+                        kind=RoundKind.NORMAL,
+                        schedule=schedule,
+                        source=agent,
+                        source_environment=self._estate.agents[agent].environment,
+                        destination=destination,
+                        targets=targets,
+                        run=run,
+                    )
+                    sent = asyncio.Event()
+                    tails.create_task(self._round_and_after(spec, sent), name=f"round {spec.round}")
+                    await sent.wait()
+                    step(requests.cells_of(targets))
+
+    async def trace(self, spec: RoundSpec) -> Live:
+        """A round of kind trace, which concludes nothing; TimeoutError when others have its source or destination too long."""
+        return await self._round(spec, "", None, asyncio.Event(), BUSY_S)
+
+    async def stop(self, reason: str, by: str = "") -> None:
+        """End all probing everywhere, until `resume`, across restarts too. Rounds under way see it within half a second."""
+        await self.brake.stop(reason, by)
+
+    def resume(self, by: str = "") -> None:
+        """Probe again."""
+        self.brake.resume(by)
+
+    async def _round_and_after(self, spec: RoundSpec, sent: asyncio.Event) -> None:
+        """A round with its follow-ups; `sent` is set when the main round's packets are out."""
+        group: list[RoundData] = []
+        try:
+            live = await self._round(spec, spec.round, None, sent)
+            spec = live.spec
+            group.append(round_data(spec, live.armed, live.reports))
+            if not live.has_source() or self.stopped:
+                log.warning("round without a report", round=spec.round, source=spec.source, problems=live.problems)
+                return
+            at = self._estate.store.began(spec.round)
+            conclusion, events = self._estate.conclude(group, at)
+            self._events(events)
+            count = 0
+            while conclusion.followups and count < MOST_FOLLOWUPS and not self.stopped:
+                for follow in conclusion.followups:
+                    count += 1
+                    live = await self._round(
+                        requests.narrowed(spec, follow, round_name()), spec.round, follow, asyncio.Event()
+                    )
+                    group.append(round_data(live.spec, live.armed, live.reports))
+                    if not live.has_source():
+                        return
+                conclusion, events = self._estate.conclude(group, at)
+                self._events(events)
+        finally:
+            sent.set()
+
+    async def _round(
+        self, spec: RoundSpec, main: str, follow: FollowUp | None, sent: asyncio.Event, patience_s: float | None = None
+    ) -> Live:
+        estate, steady = self._estate, asyncio.get_running_loop().time
+        async with AsyncExitStack() as stack:
+            stack.callback(sent.set)
+            async with asyncio.timeout(patience_s):
+                await stack.enter_async_context(self._sources.setdefault(spec.source, asyncio.Lock()))
+                await stack.enter_async_context(self._destinations.setdefault(spec.destination, asyncio.Lock()))
+            if self.stopped:
+                return Live(spec, b"")
+            started = steady()
+            live, asked = await self._arm(spec, main, follow)
+            if spec.kind is RoundKind.NORMAL:
+                if cold := self._missing(live, asked) - self._unready:
+                    await self._until(live, COLD_S, lambda: not cold & self._missing(live, asked))
+                    await self._close(live, asked)
+                    self._forget(live)
+                    spec = replace(spec, round=round_name())
+                    live, asked = await self._arm(spec, spec.round, follow)
+                self._unready |= self._missing(live, asked)
+            self._unready -= live.armed.keys()
+            live.has_gone = True
+            armed_ms = round((steady() - started) * 1000)
+            if stands(spec, estate.topology) and not self.stopped:
+                await self._send_off(live, follow)
+        if live.done is not None:
+            await asyncio.sleep(min(max(LEAST_TAIL_S, live.done.tail_s), MOST_TAIL_S))
+            estate.save(lambda: estate.store.set_armed(spec.round, live.armed))
+        else:  # the source may go, or go on, after its witnesses have stopped listening
+            live.armed = dict.fromkeys(live.armed, False)
+        await self._close(live, asked)
+        waited = [agent for agent in asked if agent in live.armed]
+        await self._until(
+            live,
+            REPORT_S,
+            lambda: (
+                (live.done is None or live.has_source())
+                and all(live.reported(agent, asked[agent]) or not estate.online(agent) for agent in waited)
+            ),
+        )
+        self._forget(live)
+        self.durations.observe(spec.source, steady() - started)
+        log.info(
+            "round", round=spec.round, kind=spec.kind.value, source=spec.source, to=spec.destination, armed_ms=armed_ms,
+            seconds=round(steady() - started, 2), problems=live.problems[:5],
+        )  # fmt: skip
+        return live
+
+    async def _arm(self, spec: RoundSpec, main: str, follow: FollowUp | None) -> tuple[Live, dict[str, Arm]]:
+        """The round with all who are ready within five seconds, and who was asked for what."""
+        estate, live = self._estate, Live(spec, secrets.token_bytes(16))
+        if spec.kind is not RoundKind.TRACE:  # no report of which, early or late, is evidence of a cell
+            estate.store.start_round(spec, main, estate.clock())
+        self._live[spec.round] = live
+        self._echo.know(spec.round, live.key)
+        asked = {}
+        if stands(spec, estate.topology):
+            asked = requests.arms(estate.topology, spec, live.key, estate.agents, follow)
+        for agent, arm in asked.items():
+            if not self.stopped:  # what leaves now leaves before the stop: a channel keeps its order
+                await self._post(agent, arm)
+        await self._until(live, ARM_S, lambda: all(agent in live.armed for agent in asked))
+        return live, asked
+
+    def _missing(self, live: Live, asked: Collection[str]) -> set[str]:
+        """Who is connected and not ready."""
+        return {agent for agent in asked if agent not in live.armed and self._estate.online(agent)}
+
+    async def _close(self, live: Live, asked: Collection[str]) -> None:
+        for agent in asked:
+            await self._post(agent, Close(round=live.spec.round))
+
+    def _forget(self, live: Live) -> None:
+        self._echo.forget(live.spec.round)
+        del self._live[live.spec.round]
+
+    async def _send_off(self, live: Live, follow: FollowUp | None) -> None:
+        """The source goes, and says when it is done."""
+        spec, topology = live.spec, self._estate.topology
+        networks = topology.environments[spec.source_environment].networks
+        order = requests.go(spec, live.key, networks, self._controls_of(spec, follow), follow)
+        patience_s = requests.patience_s(order, self._estate.agents[spec.source], topology.probing)
+        await self._post(spec.source, order)
+        await self._until(live, patience_s, lambda: live.done is not None, watch=spec.source)
+
+    def _controls_of(self, spec: RoundSpec, follow: FollowUp | None) -> tuple[ControlTarget, ...]:
+        """The coordinator, what a declared path of the pair lets through, and what has just answered on it."""
+        if spec.kind is RoundKind.TRACE:
+            return ()
+        estate = self._estate
+        declared = requests.declared_controls(estate.topology, estate.plan, spec, estate.now())
+        answered: tuple[ControlTarget, ...] = ()
+        if follow is not None or spec.schedule == "sweep":
+            answered = requests.answered_controls(estate.plan, estate.matrix, spec, estate.clock() - RECENT_S)
+        return (*self._controls().targets(), *declared, *answered)
+
+    async def _until(self, live: Live, within_s: float, ready: Callable[[], bool], watch: str = "") -> None:
+        """Wait for something of a round; not for ever, and not for an agent that has gone for some seconds."""
+        steady = asyncio.get_running_loop().time
+        until = steady() + within_s
+        gone_at = 0.0
+        while not ready() and not self.stopped:
+            now = steady()
+            if watch and not self._estate.online(watch):
+                gone_at = gone_at or now
+                if now - gone_at > GONE_S:
+                    return
+            else:
+                gone_at = 0.0
+            if now >= until:
+                return
+            live.changed.clear()
+            try:
+                async with asyncio.timeout(min(0.5, until - now)):
+                    await live.changed.wait()
+            except TimeoutError:
+                continue

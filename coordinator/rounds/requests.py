@@ -1,0 +1,289 @@
+"""What a round asks of whom: targets with their witnesses and inside controls, source controls, follow-ups. Pure."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from coordinator.state.roster import AgentState
+from reachability.compare import key_of
+from reachability.followups import FollowUp
+from reachability.matrix import Matrix
+from reachability.observation import ControlTarget, RoundSpec, Target
+from reachability.plan import PlanTarget
+from reachability.policy import Policy
+from reachability.ports import PortSet
+from reachability.topology import Network, Probing, Topology, is_address
+from reachability.vocabulary import Declared, Protocol, RoundKind, State
+from wire.messages import Arm, Go
+
+LEAST_ROUND, MOST_ROUND, ROUND_S = (
+    20_000,
+    262_144,
+    20,
+)  # cells of a round: this many seconds of packets; larger sweeps are cut
+CELLS_OF_A_FLOW = 2  # what goes through the bound on flows within some minutes
+CANARIES = (49152, 65535)
+DECLARED_CONTROLS = 3
+ANSWERED_CONTROLS = 4
+CELL_PACKETS = 8  # per cell, controls included: what a deadline allows for
+LEAST_S, DEADLINE_FACTOR = 40.0, 4.0
+BUSY_PPS = 50_000  # that any host gets done, whatever the rate
+CONNECTS_S = 0.0125  # per cell: all its time-outs, a thousand at once
+FLOW_S = 30.0  # that a flow may count
+CYCLE_COPIES, SWEEP_COPIES = 4, 3  # at least; the measured loss may ask for more
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """Where the coordinator answers agents: its addresses, the broker's port (TCP) and its echo's (UDP, 0 for none)."""
+
+    addresses: tuple[str, ...]
+    port: int
+    echo: frozenset[str] = frozenset()
+
+    def targets(self) -> tuple[ControlTarget, ...]:
+        """All of them as controls."""
+        found = []
+        for address in self.addresses:
+            found.append(ControlTarget(address=address, protocol=Protocol.TCP, port=self.port))
+            found.append(ControlTarget(address=address, protocol=Protocol.ICMP))
+            if address in self.echo:
+                found.append(ControlTarget(address=address, protocol=Protocol.UDP, port=self.port))
+        return tuple(found)
+
+
+def targets_of(
+    topology: Topology,
+    plan: Iterable[PlanTarget],
+    agent: str,
+    destination: str,
+    schedule: str,
+    agents: Mapping[str, AgentState],
+) -> list[tuple[Target, ...]]:
+    """The targets of one pair, cut into rounds of a bounded number of cells; empty when there is nothing to do."""
+    rounds: list[list[Target]] = [[]]
+    probing, own = topology.probing, agents[agent]
+    rate = min(probing.rate_pps, own.rate_pps or probing.rate_pps)
+    flows = min(probing.flows, own.flows or probing.flows)
+    room = most = min(MOST_ROUND, max(LEAST_ROUND, rate * ROUND_S), CELLS_OF_A_FLOW * flows)
+    number = 0
+    for target in plan:
+        if target.agent != agent or target.destination != destination:
+            continue
+        icmp = target.protocol is Protocol.ICMP
+        ports = target.cycle if schedule == "cycle" else target.sweep - target.cycle
+        if not ports and not (icmp and schedule == "cycle"):
+            continue
+        for part in _parts(ports, most) if ports else (ports,):
+            if len(part) > room and rounds[-1]:
+                rounds.append([])
+                room = most
+            room -= len(part) or 1
+            number += 1
+            rounds[-1].append(_target(topology, target, number, part, agents, first=schedule == "cycle"))
+    return [tuple(targets) for targets in rounds if targets]
+
+
+def by_need(plan: Iterable[PlanTarget], matrix: Matrix) -> list[PlanTarget]:
+    """The order in which to sweep: what was not closed last time, then what was not looked at for the longest time."""
+
+    def need(target: PlanTarget) -> tuple[bool, float]:
+        swept = [judged for _, judged in matrix.rows(key_of(target)) if judged.schedule == "sweep"]
+        closed = all(judged.verdict.green for judged in swept)
+        return closed, min((judged.observed_at for judged in swept), default=0.0)
+
+    return sorted(plan, key=need)
+
+
+def _target(
+    topology: Topology,
+    target: PlanTarget,
+    number: int,
+    ports: PortSet,
+    agents: Mapping[str, AgentState],
+    *,
+    first: bool,
+) -> Target:
+    inside = inside_agent(target, agents)
+    return Target(
+        id=number,
+        environment=target.destination,
+        address=target.address,
+        protocol=target.protocol,
+        ports=str(ports),
+        first=str(ports) if first else "",
+        source=target.source_address,
+        name=target.name,
+        witness=target.witness,
+        inside=inside,
+        canary=_canary(topology) if not target.witness and target.protocol is Protocol.TCP else 0,
+    )
+
+
+def inside_agent(target: PlanTarget, agents: Mapping[str, AgentState]) -> str:
+    """Who is there to control the target from inside; one that sends raw packets sees more. "" for nobody."""
+    online = [name for name in target.insides if (state := agents.get(name)) is not None and state.online]
+    raw = [name for name in online if agents[name].raw]
+    return next(iter([*raw, *online]), "")
+
+
+def arms(
+    topology: Topology, spec: RoundSpec, key: bytes, agents: Mapping[str, AgentState], follow: FollowUp | None
+) -> dict[str, Arm]:
+    """Agent to what it is asked: to listen for its own addresses, to control others from inside."""
+    networks = tuple(str(network) for network in topology.environments[spec.destination].networks)
+    listen: dict[str, list[Target]] = {}
+    inside: dict[str, list[Target]] = {}
+    for target in spec.targets:
+        witness = agents.get(target.witness)  # which may have left the topology meanwhile
+        if witness is not None and witness.online:
+            listen.setdefault(target.witness, []).append(target)
+        if spec.kind is RoundKind.NORMAL and target.inside and is_address(target.address):
+            # Where there is a witness, the inside control is for services: row 13 of the table asks for it.
+            ports = target.ports if not target.witness else target.first
+            if ports or target.protocol is Protocol.ICMP:
+                inside.setdefault(target.inside, []).append(replace(target, ports=ports))
+    return {
+        agent: Arm(
+            round=spec.round,
+            key=key,
+            # To a witness a trace is a round like any other, so that an older one can tell what arrives.
+            kind=RoundKind.NORMAL if spec.kind is RoundKind.TRACE else spec.kind,
+            source=spec.source,
+            targets=tuple(listen.get(agent, ())),
+            inside=tuple(inside.get(agent, ())),
+            networks=networks,
+            groups=follow.groups if follow else (),
+            ttl_s=deadline_s(spec.targets, 0, topology.probing.flows) + 120.0,
+        )
+        for agent in dict.fromkeys((*listen, *inside))
+    }
+
+
+def go(
+    spec: RoundSpec, key: bytes, networks: Iterable[Network], controls: Iterable[ControlTarget], follow: FollowUp | None
+) -> Go:
+    """What the source is asked."""
+    copies = follow.copies if follow else SWEEP_COPIES if spec.schedule == "sweep" else CYCLE_COPIES
+    return Go(
+        round=spec.round,
+        key=key,
+        kind=spec.kind,
+        targets=spec.targets,
+        networks=tuple(map(str, networks)),
+        controls=tuple(controls),
+        copies=copies,
+        most_copies=max(48, copies),
+        groups=follow.groups if follow else (),
+        rate_pps=follow.rate_pps if follow else 0,
+    )
+
+
+def declared_controls(
+    topology: Topology, plan: Sequence[PlanTarget], spec: RoundSpec, now: datetime
+) -> tuple[ControlTarget, ...]:
+    """Endpoints of this very pair that a declared path lets through: a control elsewhere does not show a ban here."""
+    found: list[ControlTarget] = []
+    policy = Policy(topology, now)
+    for target in plan:
+        if (target.agent, target.destination) != (spec.source, spec.destination) or not is_address(target.address):
+            continue
+        if target.protocol is not Protocol.TCP:
+            continue
+        for ports, decision in policy.decide(target):
+            named = (ports & target.service_ports) if ports is not None else PortSet()
+            if decision.declared is not Declared.DENIED and named:
+                found.append(
+                    ControlTarget(address=target.address, protocol=target.protocol, port=named.first, kind="declared")
+                )
+    return tuple(found[:DECLARED_CONTROLS])
+
+
+def answered_controls(
+    plan: Iterable[PlanTarget], matrix: Matrix, spec: RoundSpec, since: float
+) -> tuple[ControlTarget, ...]:
+    """Endpoints of this very pair that have answered since: when they do no more, these two were banned from each other."""
+    found: list[ControlTarget] = []
+    for target in plan:
+        if (target.agent, target.destination) != (spec.source, spec.destination):
+            continue
+        for ports, judged in matrix.rows(key_of(target)):
+            if judged.evidence.state is State.OPEN and judged.observed_at >= since:
+                port = ports.first if ports is not None else 0
+                found.append(
+                    ControlTarget(
+                        address=target.address,
+                        protocol=target.protocol,
+                        port=port,
+                        kind="pair",
+                        source=target.source_address,
+                    )
+                )
+    return tuple(found[:ANSWERED_CONTROLS])
+
+
+def narrowed(spec: RoundSpec, follow: FollowUp, round_id: str) -> RoundSpec:
+    """The round that a follow-up asks for."""
+    return replace(spec, round=round_id, kind=follow.kind, targets=follow.targets)
+
+
+def cells_of(targets: Iterable[Target]) -> int:
+    """How many cells targets have; an ICMP target is one."""
+    return sum(len(PortSet.parse(target.ports)) or 1 for target in targets)
+
+
+def patience_s(order: Go, own: AgentState, probing: Probing) -> float:
+    """How long to wait for a source: at the slowest rate and the fewest flows that anyone allows it."""
+    rate_pps = min(filter(None, (order.rate_pps, own.rate_pps, probing.rate_pps)), default=0)
+    return deadline_s(order.targets, rate_pps, own.flows or probing.flows, raw=own.raw)
+
+
+def deadline_s(targets: Iterable[Target], rate_pps: int, flows: int = 0, *, raw: bool = True) -> float:
+    """How long a source may take, generously; `rate_pps` 0 stands for a slow one, `flows` 0 for a low bound.
+
+    Not `raw`: it connects, and waits for every silent cell.
+    """
+    cells = cells_of(targets)
+    packets = cells * CELL_PACKETS
+    waits = packets * FLOW_S / (flows or 1000) if packets > (flows or 1000) else 0.0
+    connects = 0.0 if raw else cells * CONNECTS_S
+    return LEAST_S + DEADLINE_FACTOR * packets / max(1, min(rate_pps or 500, BUSY_PPS)) + waits + connects
+
+
+def _canary(topology: Topology) -> int:
+    declared = PortSet()
+    for environment in topology.environments.values():
+        for service in environment.services.values():
+            declared |= service.ports.tcp
+    while (port := random.randint(*CANARIES)) in declared:  # noqa: S311 - new each round, not secret
+        pass
+    return port
+
+
+def _parts(ports: PortSet, most: int) -> list[PortSet]:
+    parts: list[PortSet] = []
+    while len(ports) > most:
+        spans, room = [], most
+        for low, high in ports.ranges:
+            take = min(high - low + 1, room)
+            spans.append((low, low + take - 1))
+            room -= take
+            if not room:
+                break
+        part = PortSet.from_ranges(spans)
+        parts.append(part)
+        ports -= part
+    return [*parts, ports]
+
+
+def sweep_overdue(plan: Iterable[PlanTarget], matrix: Matrix, agent: str, since: float) -> bool:
+    """Whether something that was swept once was not again since then: a restart cut the last sweep off."""
+    return any(
+        judged.schedule == "sweep" and judged.observed_at < since
+        for target in plan
+        if target.agent == agent
+        for _, judged in matrix.rows(key_of(target))
+    )

@@ -1,0 +1,299 @@
+"""What the coordinator holds at any moment: topology, roster, lookups, plan, matrix, findings. Memory in front of the store."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import structlog
+
+from coordinator.state.lookups import Lookups, names_for
+from coordinator.state.reports import round_data
+from coordinator.state.roster import AgentState, Heard, Used, is_old_news, said, shifted, unheard
+from coordinator.store import Gap, Losses, Store, StoreError
+from coordinator.store.retention import CELLS_S, RESOLVED_S
+from coordinator.store.spools import added
+from reachability.compare import Cell, compare, key_of
+from reachability.evidence import Conclusion, conclude
+from reachability.finding import Event, FindingBook
+from reachability.matrix import CellKey, Judged, Matrix
+from reachability.observation import Lookup, RoundData, SourceReport
+from reachability.plan import PlanTarget, build_plan
+from reachability.topology import Topology
+from reachability.verdict import judge
+from wire.messages import Status
+from wire.topics import UpTopic
+
+log = structlog.get_logger("estate")
+
+
+class Estate:
+    """The state of the estate, and the only writer of its store."""
+
+    def __init__(self, topology: Topology, store: Store, clock: Callable[[], float]) -> None:
+        """`clock` gives epoch seconds."""
+        self.topology = topology
+        self.store = store
+        self.clock = clock
+        self.started = clock()
+        self.matrix = Matrix()
+        for key, ports, judged in store.cells():
+            # The clock was set back while nobody watched: when it was is not known any more, so that it is stale.
+            known = judged if judged.observed_at <= self.started else replace(judged, observed_at=0.0)
+            self.matrix.update(key, ports, known)
+        self.book = FindingBook(store.findings())
+        self.agents: dict[str, AgentState] = {}
+        self.losses: dict[str, Losses] = dict(store.losses())
+        self.problem = ""  # why the store cannot be written, "" when it can
+        self._unsaved: dict[CellKey, None] = {}
+        self._untold: list[Event] = []
+        self._book_saved = self.book.findings
+        self._generations: dict[str, int] = store.get("generations", dict[str, int], {})
+        self._used: dict[str, Used] = store.get("certificates", dict[str, Used], {})
+        self._lookups = Lookups(store)
+        self._addresses: dict[str, tuple[str, ...]] = store.get("addresses", dict[str, tuple[str, ...]], {})
+        self.save(lambda: store.undate_rounds(self.started))
+        self.plan: tuple[PlanTarget, ...] = ()
+        self.take_topology(topology)
+
+    def clock_stepped(self, seconds: float) -> None:
+        """The clock was set by this much: ages stay what they are. What is stored follows as it is concluded anew."""
+        self.started += seconds
+        self.matrix.shift(seconds)
+        self.save(
+            lambda: self.store.shift_rounds(seconds)
+        )  # or a report that was held back would look younger than it is
+        for name, agent in self.agents.items():
+            self.agents[name] = shifted(agent, seconds)
+
+    # -- what is declared -----------------------------------------------------------------------------------------
+
+    def take_topology(self, topology: Topology) -> None:
+        """A new topology is in force: it judges what was observed before, too."""
+        self.topology = topology
+        self.agents = {
+            name: self.agents.get(name)
+            or unheard(name, environment, self._used.get(name, Used()), self._generations.get(name, 0))
+            for name, environment in topology.agents().items()
+        }
+        self._plan()
+
+    def _plan(self) -> None:
+        self.plan = build_plan(self.topology, self._addresses, self._lookups.addresses())
+
+    # -- whose certificates are in force --------------------------------------------------------------------------
+
+    @property
+    def generations(self) -> Mapping[str, int]:
+        """Of the agents' certificates that are in force; 0 of an agent that is not in here."""
+        return self._generations
+
+    def revoke(self, generations: Mapping[str, int]) -> tuple[Event, ...]:
+        """Take in revocations; what is new about them."""
+        new = [name for name, generation in generations.items() if self._generations.get(name, 0) < generation]
+        self._generations = dict(generations)
+        for name in new:
+            if name in self.agents:
+                self.agents[name] = replace(self.agents[name], revoked=True, online=False)
+        if new:
+            self.save(lambda: self.store.put("generations", self._generations))
+        text = "every certificate that it had is refused; a new bundle lets it in again"
+        return tuple(self.note("revoked", text, agent=name) for name in new)
+
+    def renewed(self, agent: str, until: datetime) -> tuple[Event, ...]:
+        """An agent got a new certificate over its own channel."""
+        return (self.note("renewed", f"it got a certificate until {until:%Y-%m-%d %H:%M} UTC", agent=agent),)
+
+    # -- who is there ---------------------------------------------------------------------------------------------
+
+    def take_status(self, topic: UpTopic, status: Status, *, retained: bool) -> Heard:
+        """An agent says who it is and what it can do; refused when topic, words and topology do not agree."""
+        declared = self.topology.agents().get(topic.agent)
+        if declared is None:
+            return Heard(problem=f"agent '{topic.agent}' is not in {self.topology.file}")
+        if (status.name, status.environment) != (topic.agent, topic.environment) or declared != topic.environment:
+            return Heard(
+                problem=f"'{topic.agent}' of '{topic.environment}' claims to be '{status.name}' of '{status.environment}'"
+            )
+        if 0 <= status.generation < self._generations.get(topic.agent, 0):
+            return Heard(problem=f"'{topic.agent}' uses a certificate that is revoked")
+        known = self.agents[topic.agent]
+        if is_old_news(status, known):
+            return Heard()
+        now = self.clock()
+        self.agents[topic.agent] = said(known, status, now, retained=retained)
+        self._remember(topic.agent, status)
+        if status.online and status.addresses and self._addresses.get(status.name) != status.addresses:
+            self._addresses[status.name] = status.addresses
+            self.save(lambda: self.store.put("addresses", self._addresses))
+            self._plan()
+        return Heard(changed=known.online != status.online)
+
+    def online(self, agent: str) -> bool:
+        """Whether it is in the topology, and connected."""
+        state = self.agents.get(agent)
+        return state is not None and state.online
+
+    def cannot_take(self, agent: str, why: str) -> bool:
+        """What an agent sends cannot be read at all, until it can; whether that is new."""
+        known = self.agents[agent]
+        self.agents[agent] = replace(known, problem=why, last_seen=self.clock())
+        return known.problem != why
+
+    def _remember(self, agent: str, status: Status) -> None:
+        """So that the end of a certificate is shown for an agent that is away, too."""
+        used = Used(starts=status.certificate_from, ends=status.certificate_until, generation=max(status.generation, 0))
+        if status.certificate_until and self._used.get(agent) != used:
+            self._used[agent] = used
+            self.save(lambda: self.store.put("certificates", self._used))
+
+    def names_for(self, agent: str) -> tuple[str, ...]:
+        """DNS names of other environments that the agent has to look up."""
+        return names_for(self.topology, self.agents[agent].environment)
+
+    def take_lookups(self, agent: str, lookups: Sequence[Lookup]) -> None:
+        """What names resolved to at an agent; of names that it was not asked for, nothing."""
+        if new := self._lookups.take(agent, self.names_for(agent), lookups):
+            self.save(lambda: self.store.put_lookups(agent, new))
+            self._plan()
+
+    def lookups(self, agent: str) -> Mapping[str, Lookup]:
+        """The newest lookups of an agent."""
+        return self._lookups.of(agent)
+
+    # -- what was observed ----------------------------------------------------------------------------------------
+
+    def conclude(self, rounds: Sequence[RoundData], at: float) -> tuple[Conclusion, tuple[Event, ...]]:
+        """Take what a round and its follow-ups show into the matrix, the store and the findings.
+
+        `at` is when the main round began, epoch seconds by this clock: what it shows is no older. A report may have been
+        under way for any time, in a broker or before a coordinator that stood still, and its age does not say so.
+        """
+        spec = rounds[0].spec
+        try:
+            conclusion = conclude(rounds)
+        except Exception:  # what one report holds must end no daemon; its cells stay as untested as they were
+            log.exception("a round cannot be concluded, please report it", round=spec.round, source=spec.source)
+            conclusion = Conclusion(cells=())
+        at = min(at, self.clock())  # it may have been set back since
+        for key, ports, evidence in conclusion.cells:
+            judged = Judged(
+                evidence=evidence, verdict=judge(evidence), round=spec.round, run=spec.run, schedule=spec.schedule,
+                observed_at=at,
+            )  # fmt: skip
+            self.matrix.update(key, ports, judged)
+            self._unsaved[key] = None
+        if spec.source in self.agents:
+            self.agents[spec.source] = replace(self.agents[spec.source], last_round=self.clock())
+        return conclusion, self.review()
+
+    def conclude_again(self, round_id: str) -> tuple[Event, ...]:
+        """A report came in after its round was concluded: conclude it again with what is held now."""
+        held = self.store.group_of(round_id)
+        if not held:
+            return ()
+        sources = [
+            r for _, _, reports in held for r, _ in reports if isinstance(r, SourceReport) and r.role == "source"
+        ]
+        if not any(report.observations for report in sources):  # none: it was stopped, and tried nothing
+            return ()
+        rounds = [round_data(spec, armed, [r for r, _ in reports]) for spec, armed, reports in held]
+        return self.conclude(rounds, self.store.began(round_id))[1]
+
+    def review(self) -> tuple[Event, ...]:
+        """Bring the findings up to date with the current cells."""
+        events = self.book.apply(self.cells(), self.now(), self.topology.probing.confirm)
+        self._untold += events
+        self.save(self._write)
+        return events
+
+    def acknowledge(self, finding: str, by: str, reason: str) -> Event:
+        """A person takes a finding on; KeyError and ValueError as the book says, StoreError when it is not on disk yet."""
+        event = self.book.acknowledge(finding, by, reason, self.now())
+        self._untold.append(event)
+        self.save(self._write)
+        if self.problem:
+            raise StoreError(self.problem)
+        return event
+
+    def note(self, what: str, text: str, by: str = "", agent: str = "") -> Event:
+        """Put something into the history that belongs to no finding."""
+        event = Event(at=self.clock(), finding="", what=what, text=text, by=by, agent=agent)
+        self._untold.append(event)
+        self.save(self._write)
+        return event
+
+    def standing(self) -> set[str]:
+        """The main rounds that a current cell, or a finding that is not long over, stands on."""
+        return self.matrix.rounds | self.book.standing(self.clock())
+
+    # -- what is kept ---------------------------------------------------------------------------------------------
+
+    def take_gaps(self, agent: str, gaps: Iterable[Gap]) -> None:
+        """More of an agent's batches turn out to be lost."""
+        for gap in gaps:
+            self.losses[agent] = added(self.losses.get(agent, Losses()), gap)
+
+    def forget(self) -> None:
+        """Let go of what is old, in memory and in the store, by the rule of `coordinator.store.retention`."""
+        now = self.clock()
+        planned = {key_of(target) for target in self.plan}
+        for key in [key for key in self.matrix if key not in planned]:
+            if max((judged.observed_at for _, judged in self.matrix.rows(key)), default=0.0) < now - CELLS_S:
+                self.matrix.drop(key)
+                self._unsaved[key] = None
+        self.book.forget(now - RESOLVED_S)
+        self.save(self._write)
+        self.save(lambda: self.store.forget(now, self.standing()))
+        self._forget_names()
+
+    def _forget_names(self) -> None:
+        for agent, names in self._lookups.forget(self.topology).items():
+            self.save(lambda agent=agent, names=names: self.store.forget_lookups(agent, names))  # type: ignore[misc]
+        agents = self.topology.agents()
+        if self._addresses.keys() - agents.keys():
+            self._addresses = {name: found for name, found in self._addresses.items() if name in agents}
+            self.save(lambda: self.store.put("addresses", self._addresses))
+
+    def _write(self) -> bool:
+        """What memory has and the store does not; False when there is nothing."""
+        changed = self.book.findings != self._book_saved
+        if not (self._unsaved or self._untold or changed):
+            return False
+        if self._unsaved:
+            self.store.put_cells((key, self.matrix.rows(key)) for key in self._unsaved)
+            self._unsaved = {}
+        if self._untold or changed:
+            self.store.put_findings(self.book.findings, self._untold)
+            self._book_saved, self._untold = self.book.findings, []
+        return True
+
+    def save(self, write: Callable[[], object]) -> None:
+        """A disk that is full stops nothing: memory goes on, and the next review writes what is missing."""
+        try:
+            wrote = write()
+        except StoreError as error:
+            self.cannot_write(error)
+        else:
+            self.problem = self.problem if wrote is False else ""
+
+    def cannot_write(self, error: StoreError) -> None:
+        """Say so, once."""
+        if str(error) != self.problem:
+            log.error("store", problem=str(error))
+        self.problem = str(error)
+
+    # -- what is shown --------------------------------------------------------------------------------------------
+
+    def now(self) -> datetime:
+        """The clock as an aware time."""
+        return datetime.fromtimestamp(self.clock(), UTC)
+
+    def cells(
+        self, plan: Iterable[PlanTarget] | None = None, run: str | None = None, since: float = math.inf
+    ) -> tuple[Cell, ...]:
+        """Declared against observed, of the whole plan or a part of it; `run` and `since` as `compare` has them."""
+        planned = self.plan if plan is None else plan
+        return compare(self.topology, planned, self.matrix, self.now(), run=run, since=since)

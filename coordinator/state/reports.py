@@ -1,0 +1,43 @@
+"""What was reported of a round, put in its places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from coordinator.store import Report
+from reachability.observation import RoundData, RoundSpec, SourceReport, WitnessReport
+
+IN_PART = "it did not listen from before the first packet until after the last"
+
+
+def has_part(spec: RoundSpec, agent: str) -> bool:
+    """Whether the agent was asked for anything in the round: what others say of it counts for nothing."""
+    return agent == spec.source or any(agent in {target.witness, target.inside} for target in spec.targets)
+
+
+def round_data(spec: RoundSpec, armed: Mapping[str, bool], reports: Iterable[Report]) -> RoundData:
+    """A round with the reports of those who take part in it, each in its place; of two of one source the later counts.
+
+    What a witness saw that was not `armed` in time counts, what it did not see does not.
+    """
+    source: SourceReport | None = None
+    insides: dict[str, SourceReport] = {}
+    witnesses: list[WitnessReport] = []
+    for report in reports:
+        if not has_part(spec, report.agent):
+            continue
+        if isinstance(report, WitnessReport):
+            if not report.late:
+                witnesses = [w for w in witnesses if w.agent != report.agent or w.late]
+            witnesses.append(report if armed.get(report.agent) else _in_part(report))
+        elif report.role == "inside":
+            insides[report.agent] = report
+        elif report.agent == spec.source:
+            source = report
+    return RoundData(spec=spec, source=source, witnesses=tuple(witnesses), insides=tuple(insides.values()), armed=armed)
+
+
+def _in_part(report: WitnessReport) -> WitnessReport:
+    health = tuple(replace(h, healthy=False, why=h.why or IN_PART) for h in report.health)
+    return replace(report, health=health)

@@ -1,0 +1,113 @@
+"""Agents as the coordinator knows them, by what they say of themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from wire.messages import Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentState:
+    """An agent as the coordinator knows it; one that was never heard of has only its name and environment."""
+
+    name: str
+    environment: str
+    online: bool = False
+    addresses: tuple[str, ...] = ()
+    version: str = ""
+    raw: bool = False  # can send and capture raw packets
+    lacks: str = ""  # why not, in words
+    rate_pps: int = 0
+    flows: int = 0  # its host's own bound; 0: none
+    spooled: int = 0
+    untold: int = 0  # batches that it has lost and the store does not count yet
+    last_seen: float = 0.0  # epoch seconds by the coordinator's clock; 0: never
+    last_round: float = 0.0  # when its last round as a source was concluded
+    refused: tuple[str, ...] = ()  # the newest of what it did not obey, in words
+    refusals: int = 0  # how many there were since its start
+    problem: str = ""  # why what comes from it is not taken, in words
+    traces: bool = False  # its version knows rounds of kind trace
+    instance: str = ""  # new at each of its starts
+    number: int = 0  # of its newest status
+    challenge: bytes = b""  # what messages to it have to repeat
+    clock_skew_s: float | None = None  # its clock less the coordinator's, when its newest status came in
+    certificate: tuple[float, float] = (0.0, 0.0)  # the one that it used last: from when until when; 0: not known
+    revoked: bool = False  # its certificates are, and it has come with no newer one yet
+
+    @property
+    def state(self) -> str:
+        """In a word: connected, lost, missing (never heard of) or revoked."""
+        if self.revoked:
+            return "revoked"
+        return "connected" if self.online else ("lost" if self.last_seen else "missing")
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What came of a message of an agent: `problem` says why it was not taken."""
+
+    changed: bool = False
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """The certificate that an agent said to use."""
+
+    starts: float = 0.0
+    ends: float = 0.0
+    generation: int = 0
+
+
+def said(known: AgentState, status: Status, now: float, *, retained: bool) -> AgentState:
+    """What is known of an agent after a status that came at `now`, epoch seconds."""
+    return replace(
+        known,
+        online=status.online,
+        addresses=status.addresses or known.addresses,
+        version=status.version or known.version,
+        raw=status.raw,
+        lacks=status.lacks,
+        rate_pps=status.rate_pps,
+        flows=status.flows,
+        spooled=status.spooled,
+        untold=status.untold,
+        refused=status.refused,
+        refusals=status.refusals,
+        problem="",
+        traces=status.traces,
+        instance=status.instance,
+        number=status.number,
+        challenge=status.challenge or known.challenge,
+        # What was retained, or is a last will, was written long before.
+        clock_skew_s=known.clock_skew_s if retained or not status.online else status.sent_at - now,
+        certificate=(status.certificate_from, status.certificate_until)
+        if status.certificate_until
+        else known.certificate,
+        revoked=known.revoked and not status.online,
+        last_seen=known.last_seen if retained and known.last_seen else now,
+    )
+
+
+def is_old_news(status: Status, known: AgentState) -> bool:
+    """Whether something newer is known: brokers deliver again, and deliver the last will of an earlier start late."""
+    if status.instance != known.instance:
+        return known.online and bool(known.instance) and not status.online
+    return status.online and status.number < known.number
+
+
+def unheard(name: str, environment: str, used: Used, generation: int) -> AgentState:
+    """One that nothing was heard of yet; its certificates count from a generation on."""
+    return AgentState(
+        name=name, environment=environment, certificate=(used.starts, used.ends), revoked=used.generation < generation
+    )
+
+
+def shifted(agent: AgentState, seconds: float) -> AgentState:
+    """The same, after the clock was set by this much; never stays never."""
+    return replace(
+        agent,
+        last_seen=agent.last_seen and agent.last_seen + seconds,
+        last_round=agent.last_round and agent.last_round + seconds,
+    )

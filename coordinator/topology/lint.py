@@ -1,0 +1,219 @@
+"""What is allowed in a topology but would make a green worthless or a plan impossible. Warnings, never errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import combinations
+
+from coordinator.tasks import costs
+from reachability.plan import PlanTarget, build_plan
+from reachability.policy import matches
+from reachability.topology import Environment, Mark, Selector, Topology, family, is_address
+from reachability.vocabulary import Require
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Warned:
+    """A doubt about a line of the file."""
+
+    line: int
+    column: int
+    message: str
+
+
+def lint(topology: Topology, now: datetime) -> list[Warned]:
+    """Every doubt, in the order of the file."""
+    plan = build_plan(topology, {}, {})
+    found = [
+        *_untestable(topology),
+        *_uncontrolled(topology),
+        *_families(topology),
+        *_overlaps(topology),
+        *_expired(topology, now),
+        *_idle_paths(topology, plan),
+        *_unwitnessed(topology),
+        *_untested(topology, plan),
+        *_astray(topology),
+        *_too_much(topology, plan),
+    ]
+    return sorted(set(found))
+
+
+def _at(mark: Mark, message: str) -> Warned:
+    return Warned(mark.line, mark.column, message)
+
+
+def _untestable(topology: Topology) -> Iterator[Warned]:
+    for environment in topology.environments.values():
+        if not environment.agents:
+            yield _at(
+                environment.mark,
+                f"no agent can test what '{environment.name}' reaches: declare an agent in it",
+            )
+        if not environment.agents and not environment.services:
+            yield _at(
+                environment.mark,
+                f"'{environment.name}' has neither agent nor service: nothing in it is probed",
+            )
+
+
+def _uncontrolled(topology: Topology) -> Iterator[Warned]:
+    for environment in topology.environments.values():
+        agents = environment.agents
+        owned = {address for agent in agents.values() for address in agent.addresses}
+        others = [host for s in environment.services.values() for host in s.hosts if host not in owned]
+        if others and not agents:
+            hosts = ", ".join(dict.fromkeys(others))
+            yield _at(
+                environment.mark,
+                f"nobody controls {hosts} from inside '{environment.name}': silence there will prove nothing",
+            )
+        own_services = [s for s in environment.services.values() if any(host in owned for host in s.hosts)]
+        if own_services and len(agents) == 1:
+            (only,) = agents
+            yield _at(
+                environment.mark,
+                f"'{environment.name}' has no second agent to control the services on {only}'s host from inside: "
+                "where packets reach it without an answer, its own firewall is not told from a broken service",
+            )
+
+
+def _families(topology: Topology) -> Iterator[Warned]:
+    wanted = {network.version for e in topology.environments.values() for network in e.networks}
+    if len(wanted) < 2:  # noqa: PLR2004
+        return
+    for environment in topology.environments.values():
+        has = {network.version for network in environment.networks}
+        for agent in environment.agents.values():
+            known = {family(address) for address in agent.addresses}
+            for missing in sorted(has - known) if known else ():
+                yield _at(
+                    agent.mark,
+                    f"'{agent.name}' has no IPv{missing} address, but '{environment.name}' has IPv{missing} networks: "
+                    f"nothing is tested from it over IPv{missing}",
+                )
+        for service in environment.services.values():
+            addresses = [host for host in service.hosts if is_address(host)]
+            if len(addresses) != len(service.hosts) or not addresses:
+                continue  # a name may resolve to both
+            for missing in sorted(has - {family(address) for address in addresses}):
+                yield _at(
+                    service.mark,
+                    f"'{service.name}' is declared over IPv{family(addresses[0])} only, but '{environment.name}' has "
+                    f"IPv{missing} networks: a path to it over IPv{missing} is not tested",
+                )
+
+
+def _overlaps(topology: Topology) -> Iterator[Warned]:
+    for one, two in combinations(topology.environments.values(), 2):
+        for mine in one.networks:
+            for other in two.networks:
+                if mine.version == other.version and mine.overlaps(other):
+                    yield _at(
+                        two.mark,
+                        f"{other} of '{two.name}' overlaps {mine} of '{one.name}': which of them an address belongs to "
+                        "is not clear",
+                    )
+
+
+def _expired(topology: Topology, now: datetime) -> Iterator[Warned]:
+    for waiver in topology.waivers:
+        if waiver.expires <= now:
+            yield _at(
+                waiver.mark, f"waiver '{waiver.id}' expired on {waiver.expires:%Y-%m-%d}: what it covered fails again"
+            )
+
+
+def _idle_paths(topology: Topology, plan: tuple[PlanTarget, ...]) -> Iterator[Warned]:
+    for path in topology.paths:
+        if any(matches(topology, path.source, path.destination, target) for target in plan):
+            continue
+        # Addresses that only the agents know are not in this plan.
+        if _may_match(topology, path.source) or _may_match(topology, path.destination):
+            continue
+        yield _at(
+            path.mark,
+            f"no agent can observe path '{path.name}': nothing probes from {path.source.text} to {path.destination.text}",
+        )
+
+
+def _may_match(topology: Topology, end: Selector) -> bool:
+    """Whether an agent that reports its own addresses may be at this end."""
+    environments = [topology.environments[end.environment]] if end.environment else list(topology.environments.values())
+    return any(not agent.addresses for environment in environments for agent in environment.agents.values())
+
+
+def _unwitnessed(topology: Topology) -> Iterator[Warned]:
+    for environment in topology.environments.values():
+        if environment.require is not Require.NO_PACKET:
+            continue
+        hosts = _without_agent(environment)
+        if hosts:
+            yield _at(
+                environment.mark,
+                f"'{environment.name}' requires no-packet, which only an agent on the host can show; there is none on "
+                f"{', '.join(hosts)}",
+            )
+
+
+def _without_agent(environment: Environment) -> list[str]:
+    if any(not agent.addresses for agent in environment.agents.values()):
+        return []  # they report their own
+    owned = {address for agent in environment.agents.values() for address in agent.addresses}
+    return list(
+        dict.fromkeys(h for s in environment.services.values() for h in s.hosts if is_address(h) and h not in owned)
+    )
+
+
+def _untested(topology: Topology, plan: tuple[PlanTarget, ...]) -> Iterator[Warned]:
+    tested = {(target.source_environment, target.destination) for target in plan}
+    for source in topology.environments.values():
+        if not source.agents:
+            continue  # that is said already
+        for destination in topology.environments.values():
+            empty = not destination.agents and not destination.services  # that too
+            if destination is source or empty or (source.name, destination.name) in tested:
+                continue
+            if any(not agent.addresses for agent in destination.agents.values()):
+                continue
+            yield _at(
+                destination.mark,
+                f"nothing can be tested from '{source.name}' to '{destination.name}': none of its hosts has an address of a "
+                "family that the agents there have",
+            )
+
+
+def _astray(topology: Topology) -> Iterator[Warned]:
+    for environment in topology.environments.values():
+        for network in environment.networks:
+            if network.is_loopback:
+                yield _at(environment.mark, f"{network} is each host's own: an agent would probe itself there")
+        for service in environment.services.values():
+            for host in service.hosts:
+                if is_address(host) and not environment.contains(host):
+                    yield _at(
+                        service.mark,
+                        f"host {host} of '{service.name}' is in no network of '{environment.name}': does it belong there?",
+                    )
+
+
+def _too_much(topology: Topology, plan: tuple[PlanTarget, ...]) -> Iterator[Warned]:
+    probing = topology.probing
+    limits = {
+        "rate_pps": f"at {probing.rate_pps} packets a second",
+        "flows": f"with {probing.flows} entries in connection tables at a time",
+    }
+    periods = {"cycle": probing.every_s, "sweep": probing.sweep_every_s}
+    for cost in costs(topology, plan):
+        period = periods[cost.schedule]
+        if period is None or cost.seconds <= period:
+            continue
+        agent = next(e.agents[cost.agent] for e in topology.environments.values() if cost.agent in e.agents)
+        setting = "probing.every" if cost.schedule == "cycle" else "probing.sweep.every"
+        yield _at(
+            agent.mark,
+            f"a {cost.schedule} of '{cost.agent}' takes about {cost.seconds:,.0f} s {limits[cost.limit]}, "
+            f"but {setting} is {period:,.0f} s: raise {cost.limit} or the period",
+        )

@@ -1,0 +1,187 @@
+"""What a single text of a topology means: durations, ports, networks, hosts, times. ValueError says what is wrong.
+
+Each parser is also the check of the JSON Schema's `format` of that name, so that editor, check and loader agree.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Any
+
+from coordinator.topology.document import shown
+from reachability.blackout import Cron, zone
+from reachability.ports import PortSet
+from reachability.topology import Address, Network, PortSpec, is_address
+
+LONGEST_S = 366 * 86400.0
+LONGEST_NAME = 253
+END_IS = "an environment, environment.agent, environment.service or a network"
+CRON_IS = "write one such as 0 2 * * 0"
+PORTS_ARE = "write tcp/5000, tcp/8000-8010, udp/53 or icmp"
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)")
+_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
+_PORT = re.compile(r"[0-9]{1,5}")
+_MEANT = re.compile(r"(?:tcp|udp)/[1-9][0-9]{0,3}")
+_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*")
+_DATE_ONLY = 10  # 2027-01-31
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of `60s`, `5m`, `24h`, `1.5h`, `7d`."""
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{shown(text)} is not a duration; write a number and a unit: 30s, 5m, 24h, 7d")
+    seconds = float(found[1]) * _UNITS[found[2]]
+    if not 0 < seconds <= LONGEST_S:
+        raise ValueError(f"{shown(text)} is out of range; a duration is more than 0 and at most 366d")
+    return seconds
+
+
+def parse_ports(text: str) -> PortSpec:
+    """`tcp/5000`, `tcp/1-65535`, `udp/53,123` or `icmp`."""
+    if text == "icmp":
+        return PortSpec(icmp=True)
+    protocol, slash, ports = text.partition("/")
+    if protocol not in {"tcp", "udp"} or not slash:
+        meant = f"tcp/{text}" if _PORT.fullmatch(text) else "/".join(reversed(text.split("/")))
+        hint = f"; did you mean {meant}?" if _MEANT.fullmatch(meant) else f"; {PORTS_ARE}"
+        raise ValueError(f"{shown(text)} is not a protocol with ports{hint}")
+    ranges = [_range(part, text) for part in ports.split(",")]
+    found = PortSet.from_ranges(ranges)
+    return PortSpec(tcp=found) if protocol == "tcp" else PortSpec(udp=found)
+
+
+def _range(part: str, text: str) -> tuple[int, int]:
+    low, dash, high = part.partition("-")
+    if not _PORT.fullmatch(low) or (dash and not _PORT.fullmatch(high)):
+        raise ValueError(f"{shown(part)} in {shown(text)} is not a port or a range of ports; {PORTS_ARE}")
+    first, last = int(low), int(high) if dash else int(low)
+    for port in (first, last):
+        if not 1 <= port <= 65535:  # noqa: PLR2004 - what a port is
+            raise ValueError(f"port {port} in {shown(text)} does not exist; ports go from 1 to 65535")
+    if first > last:
+        raise ValueError(f"range {part} in {shown(text)} is reversed; write {last}-{first}")
+    return first, last
+
+
+def parse_network(text: str) -> Network:
+    """A network in CIDR notation, without host bits."""
+    address, slash, prefix = text.partition("/")
+    try:
+        first = ip_address(address)
+        loose = ip_network(f"{address}/{_prefix(prefix) if slash else first.max_prefixlen}", strict=False)
+    except ValueError:
+        raise ValueError(f"{shown(text)} is not a network; write one such as 10.30.0.0/24") from None
+    if isinstance(first, IPv6Address) and (first.scope_id or first.ipv4_mapped):
+        raise ValueError(f"{shown(text)} is not a network that others can reach; write one such as fd00:30::/64")
+    if not slash:
+        raise ValueError(f"{shown(text)} lacks its prefix length; for one address write {loose}")
+    if loose.network_address != first:
+        raise ValueError(f"{shown(text)} has host bits set; did you mean {loose}?")
+    return loose
+
+
+def _prefix(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,3}", text):
+        raise ValueError(text)
+    return int(text)
+
+
+def parse_address(text: str) -> Address:
+    """One unicast address without a scope."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        raise ValueError(f"{shown(text)} is not an IPv4 or IPv6 address; write one such as 10.30.0.10") from None
+    if isinstance(address, IPv6Address) and address.scope_id:
+        raise ValueError(f"{shown(text)} has a scope; write an address that others can reach")
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        raise ValueError(f"{shown(text)} is an IPv4-mapped IPv6 address; write {address.ipv4_mapped}")
+    if address.is_multicast or address.is_unspecified or address == IPv4Address("255.255.255.255"):
+        raise ValueError(f"{shown(text)} is not the address of a host; write one such as 10.30.0.10")
+    return address
+
+
+def parse_host(text: str) -> str:
+    """An address, compressed, or a DNS name in lower case without its last dot."""
+    if re.fullmatch(r"[0-9.]+", text) or (":" in text and is_address(text)):
+        return str(parse_address(text))
+    if "/" in text or ":" in text:
+        raise ValueError(f"{shown(text)} is not a host; write one address or DNS name and nothing else")
+    name = text.lower().removesuffix(".")
+    labels = name.split(".")
+    if len(name) > LONGEST_NAME or not all(_LABEL.fullmatch(label) for label in labels) or labels[-1].isdigit():
+        raise ValueError(
+            f"{shown(text)} is not an address or a DNS name; write one such as 10.30.0.21 or db.prod.internal"
+        )
+    return name
+
+
+def parse_instant(text: str) -> datetime:
+    """An RFC 3339 time with its zone, in UTC."""
+    try:
+        if not text.isascii():
+            raise ValueError(text)
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{shown(text)} is not a time; write one such as 2027-01-31T00:00:00Z") from None
+    if moment.tzinfo is None:
+        better = f"{text}T00:00:00Z" if len(text) == _DATE_ONLY else f"{text}Z"
+        raise ValueError(f"{shown(text)} has no time zone; write {better} for UTC")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{shown(text)} is beyond the calendar; write one such as 2027-01-31T00:00:00Z") from None
+
+
+def parse_timezone(text: str) -> str:
+    """The name of a time zone that this machine knows."""
+    if not _ZONE.fullmatch(text):
+        raise ValueError(f"{shown(text)} is not a time zone; write one such as Europe/Berlin")
+    try:
+        zone(text)
+    except ValueError as error:
+        raise ValueError(f"{error}; write one such as Europe/Berlin") from error
+    return text
+
+
+def parse_cron(text: str) -> str:
+    """Cron's five fields."""
+    if len(text) > 200:  # noqa: PLR2004 - longer than any schedule that a person can read
+        raise ValueError(f"{shown(text)} is too long for a cron expression; {CRON_IS}")
+    try:
+        Cron.parse(text)
+    except ValueError as error:
+        raise ValueError(f"{error}; {CRON_IS}") from error
+    return text
+
+
+def parse_end(text: str) -> Network | tuple[str, str]:
+    """A network, or (environment, member); the member is "" for a whole environment."""
+    if "/" in text or ":" in text or re.fullmatch(r"[0-9.]+", text):
+        if "/" not in text:
+            address = parse_address(text)
+            return ip_network(f"{address}/{address.max_prefixlen}")
+        return parse_network(text)
+    environment, _, member = text.partition(".")
+    name = re.compile(r"[a-z][a-z0-9-]*")
+    if not name.fullmatch(environment) or ("." in text and not name.fullmatch(member)):
+        raise ValueError(f"{shown(text)} is not {END_IS}; write one such as prod, prod.db or 10.30.0.0/24")
+    return environment, member
+
+
+FORMATS: Mapping[str, Callable[[str], Any]] = {
+    "address": parse_address,
+    "cron": parse_cron,
+    "duration": parse_duration,
+    "end": parse_end,
+    "host": parse_host,
+    "instant": parse_instant,
+    "network": parse_network,
+    "ports": parse_ports,
+    "timezone": parse_timezone,
+}

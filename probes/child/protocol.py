@@ -1,0 +1,95 @@
+"""What the daemon and its packet child say to each other: msgpack behind a length of four bytes, on stdin and stdout."""
+
+from __future__ import annotations
+
+import struct
+
+import msgspec
+
+from reachability.observation import SourceReport, WitnessReport
+from wire.messages import Arm, Close, Go, Stop
+
+MOST_BYTES = 64 * 1024 * 1024
+
+
+class Configure(msgspec.Struct, frozen=True, kw_only=True, tag="configure"):
+    """The first message: how hard to send, and where the broker is (a capture is shown to work by calling it)."""
+
+    agent: str
+    rate_pps: int = 1000
+    flows: int = 50_000
+    held: tuple[tuple[float, int], ...] = ()  # seconds that flows of an earlier child still count, and how many
+    broker_host: str = ""
+    broker_port: int = 0
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
+    """The child is up; `lacks` says why it has no raw sockets."""
+
+    raw: bool
+    lacks: str = ""
+    notes: tuple[str, ...] = ()
+
+
+class ChildArmed(msgspec.Struct, frozen=True, kw_only=True, tag="armed"):
+    """A witness's capture has shown itself to work, or not."""
+
+    round: str
+    ok: bool
+    problems: tuple[str, ...] = ()
+
+
+class SourceDone(msgspec.Struct, frozen=True, kw_only=True, tag="source"):
+    """A source or inside control is done. `tail_s`: how long witnesses must listen on."""
+
+    report: SourceReport
+    tail_s: float = 0.0
+    held: tuple[tuple[float, int], ...] = ()  # flows that routers may still have, as in `Configure`
+
+
+class WitnessDone(msgspec.Struct, frozen=True, kw_only=True, tag="witness"):
+    """What a witness saw; late corrections come unasked."""
+
+    report: WitnessReport
+
+
+class Log(msgspec.Struct, frozen=True, kw_only=True, tag="log"):
+    """Something for the daemon's log."""
+
+    level: str
+    text: str
+
+
+ToChild = Configure | Arm | Go | Close | Stop
+FromChild = Ready | ChildArmed | SourceDone | WitnessDone | Log
+
+
+def frame(message: ToChild | FromChild) -> bytes:
+    """The bytes of a message, its length in front."""
+    body = msgspec.msgpack.encode(message)
+    return struct.pack("!I", len(body)) + body
+
+
+class Unframer:
+    """Cuts a byte stream into messages."""
+
+    def __init__(self, kind: type[ToChild | FromChild]) -> None:
+        self._decoder = msgspec.msgpack.Decoder(kind)
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[ToChild | FromChild]:
+        """The messages that are whole now; ValueError when the stream is not ours."""
+        self._buffer += data
+        messages = []
+        while len(self._buffer) >= 4:  # noqa: PLR2004 - the length
+            (length,) = struct.unpack_from("!I", self._buffer)
+            if length > MOST_BYTES:
+                raise ValueError(f"a message of {length} bytes from the packet child")
+            if len(self._buffer) < 4 + length:
+                break
+            try:
+                messages.append(self._decoder.decode(bytes(self._buffer[4 : 4 + length])))
+            except RecursionError as error:
+                raise ValueError("a message nested without end from the packet child") from error
+            del self._buffer[: 4 + length]
+        return messages

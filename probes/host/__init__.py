@@ -1,0 +1,1 @@
+"""Facts of this host's operating system, and what this process may do on it."""

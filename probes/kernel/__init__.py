@@ -1,0 +1,1 @@
+"""Connections and datagrams as any program of the host makes them: through the kernel."""

@@ -1,0 +1,1 @@
+"""One file per probe kind, and the literal table that lists them."""

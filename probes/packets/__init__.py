@@ -1,0 +1,1 @@
+"""Packets: made, read, sent, captured, recognised and kept."""

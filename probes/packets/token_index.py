@@ -1,0 +1,74 @@
+"""Finding out which copy of which cell a packet is, by the token it carries."""
+
+from __future__ import annotations
+
+import struct
+
+from probes.packets.parse import TCP, Packet
+from probes.packets.token import ALL_COPIES, TOKEN, token
+from reachability.vocabulary import Protocol
+
+CellId = tuple[str, Protocol, int]  # address, protocol, port (0 for ICMP)
+MOST_BYTES = 32 * 1024 * 1024
+
+
+class Keyring:
+    """The tokens of one key, made when they are wanted: copies come in their order, so most packets cost one HMAC.
+
+    A cell's tokens lie one after the other in a string of bytes, which is small and quickly searched. All of them are made
+    only for a cell that gets a packet with none of them: other people's traffic.
+    """
+
+    __slots__ = ("_key", "_made", "_size")
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._made: dict[CellId, bytes] = {}
+        self._size = 0
+
+    def copy_of(self, cell: CellId, packet: Packet) -> int | None:
+        """The copy that the packet is; None: it carries no token of this key."""
+        fields = _fields(packet)
+        made = self._made.get(cell, b"")
+        for wanted, place in fields:
+            at = made.find(wanted)
+            while at >= 0:
+                if at % TOKEN == place:
+                    return at // TOKEN
+                at = made.find(wanted, at + 1)
+        found = None
+        if len(made) < ALL_COPIES * TOKEN:
+            made, found = self._make_more(cell, made, fields)
+        if found is None and packet.protocol != TCP and len(packet.payload) > TOKEN:
+            # A request of a service's own may hold the token further back.
+            places = range(0, len(made), TOKEN)
+            found = next((at // TOKEN for at in places if made[at : at + TOKEN] in packet.payload), None)
+        return found
+
+    def _make_more(self, cell: CellId, made: bytes, fields: list[tuple[bytes, int]]) -> tuple[bytes, int | None]:
+        """Tokens up to the one that fits, or all."""
+        before, found = len(made), None
+        parts = [made]
+        for copy in range(before // TOKEN, ALL_COPIES):
+            tok = token(self._key, *cell, copy)
+            parts.append(tok)
+            if any(tok.startswith(wanted, place) for wanted, place in fields):
+                found = copy
+                break
+        made = b"".join(parts)
+        self._size += len(made) - before
+        if self._size > MOST_BYTES:  # they can be made again
+            self._made.clear()
+            self._size = len(made)
+        self._made[cell] = made
+        return made, found
+
+
+def _fields(packet: Packet) -> list[tuple[bytes, int]]:
+    """Where a token shows: (bytes, their place in the token)."""
+    if packet.protocol != TCP:
+        return [(packet.payload[:TOKEN], 0)] if len(packet.payload) >= TOKEN else []
+    fields = [(struct.pack("!I", packet.seq), 0)]
+    if packet.ts_val >= 0:
+        fields.append((struct.pack("!I", packet.ts_val), 4))
+    return fields

@@ -1,0 +1,1 @@
+"""What is said over a connection: bytes made and read, no socket."""

@@ -1,0 +1,157 @@
+"""Sends the packets of source controls, and believes their answers by token or by the coordinator's key."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from probes.clock import monotonic
+from probes.context import Station
+from probes.host.routes import NoRoute
+from probes.packets.parse import Packet
+from probes.packets.route import ethertype_of
+from probes.packets.token import CELL_COPIES, CONTROL_COPIES, echo_reply, echo_request, token
+from probes.packets.tx_ring import Way, way_of
+from probes.protocols import udp_payloads
+from probes.source.cell import verify
+from probes.source.controls import FINAL_TRIES, PAIR, Controls, Series
+from probes.source.job import Job
+from reachability.observation import MEETING, ControlTarget, Target
+from reachability.topology import family, is_address
+from reachability.vocabulary import Protocol
+
+ANSWER_S, LOOK_S = 0.12, 0.003
+ECHOES = {"coordinator", MEETING}  # kinds of controls that answer over UDP with the round's key
+MOST_PROBLEMS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A control's packet: not sent yet, but counted as if it were."""
+
+    series: Series
+    data: bytes
+
+    @property
+    def way(self) -> Way:
+        """What packets that leave together with it share."""
+        return way_of(self.series.route, ethertype_of(self.series.address))
+
+
+class ControlSender:
+    """The controls of one job on the wire. A `Handler` of the source ports that they leave from."""
+
+    def __init__(self, station: Station, job: Job, controls: Controls) -> None:
+        self._station = station
+        self._job = job
+        self._controls = controls
+        self._sent: dict[int, tuple[Series, int]] = {}  # by the number that its source port was reserved for
+        self.packets = 0
+        self.problems: list[str] = []
+
+    async def lay_out(self) -> None:
+        """Every control of the job, for each source address that it says something of."""
+        for control in self._job.controls:
+            concerned = [t for t in self._job.targets if is_address(t.address) and _same_family(t, control)]
+            if all(target.protocol is not control.protocol for target in self._job.targets):
+                continue
+            for source in sorted({target.source for target in concerned}):
+                if control.source not in {"", source}:
+                    continue
+                ways = await self._station.way(control.address, source)
+                if isinstance(ways, NoRoute):
+                    continue
+                series = Series(control.address, control.protocol, control.port, control.kind, ways[0])
+                if control.protocol is Protocol.UDP and control.kind not in ECHOES:
+                    series.request = udp_payloads.REQUESTS.get(
+                        control.port, b""
+                    )  # a resolver or a time server answers what it knows
+                if control.kind == PAIR:  # it has answered recently
+                    series.sent, series.answered = [monotonic()], {0: monotonic()}
+                self._controls.add(series)
+
+    async def turn(self) -> None:
+        """A packet of the control whose turn it is."""
+        made = await self.make()
+        if made is not None:
+            await self.launch(made)
+
+    async def make(self) -> Made | None:
+        """The same packet, for whoever sends it: a control between packets of a sweep must go as fast as they do."""
+        series = self._controls.turn()
+        return None if series is None else await self._make(series)
+
+    async def finish(self, since: float) -> None:
+        """Until every control was answered after `since`, or did not want to."""
+        for _ in range(FINAL_TRIES):
+            unsure = self._controls.unsure(since)
+            if not unsure:
+                return
+            for series in unsure:
+                await self.launch(await self._make(series))
+            await until(lambda: not self._controls.unsure(since), ANSWER_S)
+
+    def left(self, copy: int, packet: Packet) -> None:
+        """Its own capture saw it go out, and when; an answer shows that it left."""
+        series, index = self._sent[copy]
+        series.sent[index] = packet.at
+
+    def refused(self, copy: int, packet: Packet, quote: Packet) -> None:
+        """Nothing to do: whoever refuses it may be inside."""
+
+    def answered(self, copy: int, packet: Packet) -> None:
+        """Something came in to a control's port."""
+        series, index = self._sent[copy]
+        if packet.source != series.address:
+            return
+        number = CELL_COPIES + index % CONTROL_COPIES
+        if _is_echo(series):
+            good = packet.payload == echo_reply(self._job.key, self._echo(series, number))
+        else:
+            found = verify(self._job.key, series.address, series.protocol, series.port, number, packet)
+            good = found is not None and found[0] is series.expect
+        if good:
+            series.answered.setdefault(index, packet.at)
+
+    async def _make(self, series: Series) -> Made:
+        await self._station.bound.take(series.protocol)
+        index, number = len(series.sent), len(self._sent)
+        series.sent.append(monotonic())
+        self._sent[number] = (series, index)
+        # Each from a new port: through the connection entry of an earlier one a ban would not show.
+        local = self._station.flows.reserve(self, series.protocol, number)
+        copy = CELL_COPIES + index % CONTROL_COPIES
+        tok = token(self._job.key, series.address, series.protocol, series.port, copy)
+        tail = self._echo(series, copy)[len(tok) :] if _is_echo(series) else b""
+        route, address, protocol = series.route, series.address, series.protocol
+        data = self._station.build(route, address, protocol, local, series.port, tok, tail=tail, body=series.request)
+        return Made(series, data)
+
+    async def launch(self, made: Made) -> None:
+        """Send what `make` made."""
+        series = made.series
+        try:
+            await self._station.launch(series.route, series.address, made.data)
+            self.packets += 1
+        except OSError as error:
+            if len(self.problems) < MOST_PROBLEMS:
+                self.problems.append(f"cannot send a control to {series.address}: {error.strerror or error}")
+
+    def _echo(self, series: Series, copy: int) -> bytes:
+        return echo_request(self._job.key, series.address, series.port, self._job.round, copy)
+
+
+async def until(ready: Callable[[], bool], within_s: float) -> None:
+    """Wait for something, but not for long."""
+    end = monotonic() + within_s
+    while not ready() and monotonic() < end:  # noqa: ASYNC110 - answers come from the capture
+        await asyncio.sleep(LOOK_S)
+
+
+def _same_family(target: Target, control: ControlTarget) -> bool:
+    return family(target.address) == family(control.address)
+
+
+def _is_echo(series: Series) -> bool:
+    return series.protocol is Protocol.UDP and series.kind in ECHOES

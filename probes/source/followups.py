@@ -1,0 +1,182 @@
+"""The source's side of follow-up rounds: the keyed challenge, and UDP groups for the host's NoPorts counter."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import random
+
+from probes.clock import monotonic
+from probes.context import Station
+from probes.host.routes import NoRoute
+from probes.kernel.datagrams import Datagrams, Way
+from probes.packets.parse import Packet
+from probes.packets.port_arrays import sources_for
+from probes.packets.raw_socket import EPHEMERAL
+from probes.packets.route import Route
+from probes.packets.token import token
+from probes.source.control_sender import ControlSender
+from probes.source.controls import Controls
+from probes.source.job import Job
+from reachability.challenge import A_SLOT
+from reachability.observation import ControlResult, SourceReport, Target
+from reachability.ports import PortSet
+from reachability.vocabulary import Protocol
+from wire.messages import Go
+
+SLOTS, ON = 20, 10  # enough patterns to tell a few busy flows from ours
+LEAST_SLOT_S = 0.15
+GROUP_COPIES, GROUP_PAUSE_S = 3, 0.25
+TAIL_S = 2.0
+
+
+def slots(key: bytes) -> tuple[int, ...]:
+    """Which of the slots are on: half of them, known to whoever holds the key."""
+    ranked = sorted(range(SLOTS), key=lambda index: hmac.digest(key, b"slots%d" % index, "sha256"))
+    return tuple(int(index in ranked[:ON]) for index in range(SLOTS))
+
+
+class FollowUps:
+    """Sends a challenge or the groups of a NoPorts round; answers do not matter, the witness decides."""
+
+    def __init__(self, station: Station, go: Go) -> None:
+        self._station = station
+        self._go = go
+        self._packets = 0
+        self._ways: dict[int, tuple[Route, ...]] = {}
+        self._ports: dict[tuple[Protocol, tuple[int, int]], int] = {}
+        self._datagrams = Datagrams()  # where packets cannot be sent raw: a token fits into a datagram, not into a SYN
+        self._sockets: dict[str, Way] = {}  # by source address
+
+    async def challenge(self) -> tuple[SourceReport, float]:
+        """Two copies per port in each on-slot, nothing in the off-slots, from one source port throughout; then the controls.
+
+        Without a good one after it, or where this host was too busy to keep time, it does not count as sent.
+        """
+        started = monotonic()
+        if not self._station.raw and any(target.protocol is not Protocol.UDP for target in self._go.targets):
+            return self._report(
+                started, (), 0.0, "a challenge takes raw sockets: a SYN of the kernel's carries no token"
+            ), 0.0
+        await self._prepare()
+        pattern = slots(self._go.key)
+        cells = [(t, port) for t in self._go.targets for port in _ports(t)]
+        slot_s = max(LEAST_SLOT_S, 1.5 * A_SLOT * len(cells) / self._station.bucket.rate)
+        late = 0.0
+        try:
+            for target, _ in cells:
+                await self._station.bound.take(target.protocol, max(1, len(self._ways[target.id])))
+            begin = monotonic() + 0.05
+            for index, on in enumerate(pattern):
+                await asyncio.sleep(max(0.0, begin + index * slot_s - monotonic()))
+                for copy in range(A_SLOT if on else 0):
+                    random.shuffle(cells)
+                    for target, port in cells:
+                        await self._send(target, port, copy, fresh=False)
+                late = max(late, monotonic() - begin - (index + 1) * slot_s)
+            await asyncio.sleep(max(0.0, begin + SLOTS * slot_s - monotonic()))
+            controls = await self._controls()
+        finally:
+            self._end()
+        if late > 0:
+            return self._report(started, (), 0.0, f"a challenge fell {late:.2f} s behind its pattern"), TAIL_S
+        return self._report(started, pattern, slot_s * 1000, controls=controls), TAIL_S
+
+    async def _controls(self) -> tuple[ControlResult, ...]:
+        """Whether packets still get out, and to the pair."""
+        if not self._station.raw:
+            return ()
+        controls, last = Controls(), monotonic()
+        sender = ControlSender(self._station, Job.source(self._go), controls)
+        try:
+            await sender.lay_out()
+            await sender.finish(last)
+            return controls.results(last)
+        finally:
+            self._packets += sender.packets
+            self._station.flows.release(sender)
+
+    async def noports(self) -> tuple[SourceReport, float]:
+        """Group after group, with a pause in which the host's counter comes to rest."""
+        started = monotonic()
+        await self._prepare()
+        by_id = {target.id: target for target in self._go.targets}
+        try:
+            for target_id, ports in self._go.groups:
+                for copy in range(GROUP_COPIES):
+                    for port in PortSet.parse(ports):
+                        if target_id in by_id:
+                            await self._send(by_id[target_id], port, copy, fresh=copy == 0)
+                await asyncio.sleep(GROUP_PAUSE_S)
+        finally:
+            self._end()
+        return self._report(started, (), 0.0), TAIL_S
+
+    def left(self, copy: int, packet: Packet) -> None:
+        """Nothing to do: what counts is what arrives."""
+
+    def answered(self, copy: int, packet: Packet) -> None:
+        """Nothing to do."""
+
+    def refused(self, copy: int, packet: Packet, quote: Packet) -> None:
+        """Nothing to do."""
+
+    def _end(self) -> None:
+        self._station.flows.release(self)
+        self._datagrams.close()
+
+    async def _prepare(self) -> None:
+        for target in self._go.targets:
+            found = await self._station.way(target.address, target.source)
+            self._ways[target.id] = () if isinstance(found, NoRoute) else found
+            if not self._station.raw:
+                for route in self._ways[target.id][:1]:
+                    if route.source not in self._sockets:
+                        self._sockets[route.source] = self._datagrams.open(route.source, EPHEMERAL)
+
+    async def _send(self, target: Target, port: int, copy: int, *, fresh: bool) -> None:
+        tok = token(self._go.key, target.address, target.protocol, port, copy)
+        if not self._station.raw:
+            await self._send_by_kernel(target, (target.address, port), tok, fresh=fresh)
+            return
+        for route in self._ways[target.id]:
+            local = self._source_port(target.protocol, port)
+            await self._station.send(route, target.address, target.protocol, local, port, tok, fresh=fresh)
+            self._packets += 1
+
+    def _source_port(self, protocol: Protocol, port: int) -> int:
+        within = sources_for(port)
+        if (protocol, within) not in self._ports:
+            self._ports[protocol, within] = self._station.flows.reserve(self, protocol, 0, within)
+        return self._ports[protocol, within]
+
+    async def _send_by_kernel(self, target: Target, to: tuple[str, int], tok: bytes, *, fresh: bool) -> None:
+        for route in self._ways[target.id][:1]:
+            if fresh:
+                await self._station.bound.take(Protocol.UDP)
+            await self._station.bucket.take()
+            self._datagrams.send(self._sockets[route.source], tok, to)
+            self._packets += 1
+
+    def _report(
+        self,
+        started: float,
+        pattern: tuple[int, ...],
+        slot_ms: float,
+        *problems: str,
+        controls: tuple[ControlResult, ...] = (),
+    ) -> SourceReport:
+        return SourceReport(
+            round=self._go.round,
+            agent=self._station.agent,
+            controls=controls,
+            slots=pattern,
+            slot_ms=slot_ms,
+            packets=self._packets,
+            duration_s=round(monotonic() - started, 3),
+            problems=problems,
+        )
+
+
+def _ports(target: Target) -> tuple[int, ...]:
+    return (0,) if target.protocol is Protocol.ICMP else tuple(PortSet.parse(target.ports))

@@ -1,0 +1,41 @@
+"""Controls of the pair under test itself: cells that answered, asked again and again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from probes.protocols import udp_payloads
+from probes.source.cell import CLOSED, OPEN, Cell, control_key
+from probes.source.controls import PAIR, Controls, Series
+from reachability.vocabulary import Protocol
+
+A_KIND = 2  # controls of a protocol and family
+
+
+def of_the_pair(settled: Iterable[Cell], controls: Controls, last_sent: float) -> tuple[list[Cell], list[Series]]:
+    """Of cells that answered, the best first: those to go on with in every pass, and new controls.
+
+    The former where no control of a kind answers: a witness that sees the last copies shows that the others got out as well.
+    """
+    good = {series.key[2] for series in controls.series if series.answered}
+    paced: Counter[str] = Counter()
+    taken: Counter[str] = Counter()
+    going_on, made = [], []
+    for cell in settled:
+        kind = control_key(cell.target.address, cell.target.protocol)
+        if cell.level >= CLOSED and kind not in good and paced[kind] < A_KIND:
+            paced[kind] += 1
+            going_on.append(cell)
+        if cell.level >= OPEN and cell.routes and taken[kind] < A_KIND:
+            taken[kind] += 1
+            # That it answered once counts: if it never does again, these two were banned from each other.
+            first = cell.sent[0] if cell.sent else last_sent
+            target = cell.target
+            control = Series(target.address, target.protocol, cell.port, PAIR, cell.routes[0])
+            control.sent, control.answered = [first], {0: first}
+            if target.protocol is Protocol.UDP and cell.hops is None:
+                # No keyed copy was answered, its own request was: asked by token it would look banned.
+                control.request = udp_payloads.REQUESTS.get(cell.port, b"")
+            made.append(control)
+    return going_on, made

@@ -1,0 +1,1 @@
+"""The source's side of a sweep: all ports of a target, in columns."""

@@ -1,0 +1,99 @@
+"""Whether the capture could have seen a packet: what other hosts were made to send, and what the kernel's counters say."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from probes.clock import monotonic
+from probes.host import counters
+from probes.host.counters import HostFacts
+from probes.packets.parse import Packet
+
+PROVE_EVERY_S = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessDeps:
+    """What the witness needs of the host, as functions, so that tests can do without one."""
+
+    facts: Callable[[], HostFacts]
+    local: Callable[[], frozenset[str]]  # this host's addresses
+    xdp: Callable[[], set[str]]  # interfaces with an XDP program
+    gateways: Callable[[], frozenset[str]]
+    provoke: Callable[[str], Awaitable[None]]  # make some other host send a packet to this address
+    drops: Callable[[], int]  # packets that the capture lost since its start
+    now: Callable[[], float] = monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    noports: Callable[[], Mapping[int, int]] = counters.noports
+
+
+class OffHost:
+    """Packets that other hosts sent to this one, counted for each address that is witnessed."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self.interfaces: dict[str, set[str]] = {}  # by which they came in
+        self.newest: dict[str, Packet] = {}
+
+    def watch(self, addresses: Iterable[str]) -> dict[str, int]:
+        """Count for these addresses from now on; how many there were so far."""
+        for address in addresses:
+            self.counts.setdefault(address, 0)
+            self.interfaces.setdefault(address, set())
+        return {address: self.counts[address] for address in addresses}
+
+    def count(self, packet: Packet) -> None:
+        """Take a packet from another host."""
+        address = packet.destination
+        if address in self.counts:
+            self.counts[address] += 1
+            self.interfaces[address].add(packet.interface)
+            self.newest[address] = packet
+
+    async def prove(self, deps: WitnessDeps, addresses: Iterable[str], within_s: float) -> set[str]:
+        """Provoke packets to each address until each was captured; the ones to which none came in time."""
+        base = self.watch(set(addresses))
+        dark = set(base)
+        until = deps.now() + within_s
+        while dark and deps.now() < until:
+            async with asyncio.TaskGroup() as group:
+                for address in sorted(dark):
+                    group.create_task(_provoke(deps, address), name=f"provoke a packet to {address}")
+            await deps.sleep(PROVE_EVERY_S)
+            dark = {address for address in dark if self.counts[address] == base[address]}
+        return dark
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """What is known of one address over a round."""
+
+    address: str
+    own: bool
+    at_start: bool
+    at_end: bool
+    lost_by_capture: int
+    link_down: str  # in words, "" for never
+    xdp: frozenset[str]
+
+    def why_not(self) -> str:
+        """Why a packet could have come in unseen, in words; "" when it could not."""
+        if not self.own:
+            return f"{self.address} is not an address of this host"
+        if not self.at_start:
+            return "no packet from another host was captured when it was armed"
+        if not self.at_end:
+            return "no packet from another host was captured at the end"
+        if self.lost_by_capture:
+            return f"the capture lost {self.lost_by_capture} packets"
+        if self.link_down:
+            return f"a link of this host went down: {self.link_down}"
+        if self.xdp:
+            return f"an XDP program is in front of {', '.join(sorted(self.xdp))}"
+        return ""
+
+
+async def _provoke(deps: WitnessDeps, address: str) -> None:
+    await deps.provoke(address)

@@ -1,0 +1,73 @@
+"""The sweeps that this host is the target of: their packets are taken many at a time, all others are passed over."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probes.packets.columns import Columns, split
+from probes.packets.rx_ring import Batch
+from probes.witness.arrivals import Arrivals
+from probes.witness.sweep_arrivals import SweepArrivals
+from reachability.vocabulary import Protocol
+
+
+class SweepReader:
+    """A reader of the capture. `took` hears of every lot of copies that was taken."""
+
+    def __init__(self, took: Callable[[Arrivals, SweepArrivals, Columns], None]) -> None:
+        self._took = took
+        self._loopback = socket.if_nametoindex("lo")
+        self._groups: list[tuple[Arrivals, list[SweepArrivals], bool]] = []
+
+    def watch(self, endpoints: Mapping[tuple[str, Protocol], Iterable[Arrivals]]) -> None:
+        """Which rounds listen at which endpoint, from now on."""
+        self._groups = []
+        for (address, protocol), listening in endpoints.items():
+            rounds = list(listening)
+            for arrivals in rounds:
+                # An agent with several addresses probes the same endpoint from each: the same tokens, several targets.
+                sweeps = [
+                    s for s in arrivals.sweeps.values() if (s.target.address, s.target.protocol) == (address, protocol)
+                ]
+                if sweeps:
+                    self._groups.append((arrivals, sweeps, len(rounds) == 1))
+
+    def read(self, batch: Batch) -> NDArray[np.bool_]:
+        """Which packets were used up."""
+        used = np.zeros(len(batch), bool)
+        if not self._groups:
+            return used
+        for columns in split(batch):
+            groups = [group for group in self._groups if group[1][0].fits(columns)]
+            if not groups:
+                continue
+            came = columns.take(columns.to_host & columns.opens & (columns.interface != self._loopback))
+            went = columns.take(columns.outgoing)
+            for arrivals, sweeps, alone in groups:
+                taken = _any([sweep.take(came) for sweep in sweeps])
+                if taken.any():
+                    used[came.rows[taken]] = True
+                    self._took(arrivals, sweeps[0], came.take(taken))
+                    came = came.take(~taken)
+                if not arrivals.closed:
+                    connects = sweeps[0].connectors.take(came)
+                    used[came.rows[connects]] = True
+                    came = came.take(~connects)
+                endpoint = (sweeps[0].target.address, sweeps[0].target.protocol)
+                if alone and endpoint in arrivals.crowded:  # so many strange packets that one more tells nothing
+                    strange = sweeps[0].concerns(came) & arrivals.crowded[endpoint][came.dport]
+                    used[came.rows[strange]] = True
+                    came = came.take(~strange)
+                answers = _any([*(sweep.answers(went) for sweep in sweeps), sweeps[0].connectors.answers(went)])
+                if answers.any():
+                    used[went.rows[answers]] = True
+                    went = went.take(~answers)
+        return used
+
+
+def _any(masks: list[NDArray[np.bool_]]) -> NDArray[np.bool_]:
+    return np.asarray(np.logical_or.reduce(masks))

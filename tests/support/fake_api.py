@@ -1,0 +1,140 @@
+"""The sample estate served as the coordinator serves it: HTTP over a Unix socket, in a thread of the test."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socketserver
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from coordinator.api import report, views
+from coordinator.api.explain import NothingToExplainError
+from tests.support.sample import AGENTS, NOW, Estate
+
+
+class FakeCoordinator:
+    """Answers the API of `estate`; `waits` is how many polls of a run find it unfinished."""
+
+    def __init__(self, estate: Estate, waits: int = 2) -> None:
+        self.estate = estate
+        self.waits = waits
+        self.posted: list[tuple[str, Any]] = []
+        self.trace: Any = None
+        self.error: str | None = None  # of a run
+        self.ended = False
+
+    def get(self, path: str, query: dict[str, str]) -> Any:
+        estate, cells = self.estate, self.estate.cells
+        match path.split("/"):
+            case ["status"]:
+                return views.status(estate.topology, AGENTS, cells, estate.book.findings, now=NOW.timestamp(), web=None)
+            case ["matrix"]:
+                return views.matrix(estate.topology, cells, with_cells="cells" in query)
+            case ["coverage"]:
+                return views.coverage_body(estate.topology, cells)
+            case ["findings"]:
+                return views.findings(estate.topology, estate.book.findings)
+            case ["findings", name, "packets"]:
+                found = estate.book.get(name)
+                if found is None:
+                    raise NothingToExplainError(f"there is no finding '{name}'; `segwatch findings` lists them")
+                return {"finding": found.id, "exchanges": estate.exchanges.of_finding(found)}
+            case ["history"]:
+                book = {finding.id: finding for finding in estate.book.findings}
+                return views.history(estate.events, estate.topology, book)
+            case ["report"]:
+                return report.report(estate.snapshot())
+            case ["explain"]:
+                return self._explain(query)
+            case ["runs", name]:
+                if self.waits:
+                    self.waits -= 1
+                    progress = {"done": 100, "cells": 1200} if self.waits == 0 else {}
+                    waiting = ["test-1"] if self.waits else []
+                    state = "waiting" if waiting else "running"
+                    return {"run": name, "state": state, "waiting_for": waiting, "progress": progress, "result": None}
+                if self.error:
+                    return {"run": name, "state": "finished", "error": self.error, "result": None}
+                return {**estate.run_body(with_cells="cells" in query), "ended": self.ended}
+        raise NothingToExplainError(f"no route {path}")
+
+    def _explain(self, query: dict[str, str]) -> Any:
+        if "finding" in query:
+            return self.estate.explain(finding=query["finding"])
+        return self.estate.explain(asked=(query["from"], query["to"], query["port"]))
+
+    def post(self, path: str, body: Any) -> Any:
+        self.posted.append((path, body))
+        match path.split("/"):
+            case ["verify"]:
+                return {"run": "run-1"}
+            case ["runs", _, "end"]:
+                self.waits, self.ended = 0, True
+                return {"ended": True}
+            case ["trace"]:
+                return {**self._explain(body), "trace": self.trace}
+            case ["findings", name, "ack"]:
+                event = self.estate.book.acknowledge(name, body["by"], body["reason"], NOW)
+                self.estate.events.append(event)
+                return {"id": name, "status": "acknowledged"}
+        raise NothingToExplainError(f"no route {path}")
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+    block_on_close = True
+
+
+@contextlib.contextmanager
+def served(fake: FakeCoordinator, state_dir: Path) -> Iterator[FakeCoordinator]:
+    """Serve it on `state_dir`/coordinator.sock."""
+    state_dir.mkdir(parents=True, exist_ok=True)
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            pass
+
+        def _answer(self, act: Callable[[], Any]) -> None:
+            try:
+                status, body = 200, act()
+            except LookupError as error:
+                status, body = 404, {"error": str(error.args[0])}
+            data = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def do_GET(self) -> None:
+            parts = urlsplit(self.path)
+            query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+            self._answer(lambda: fake.get(parts.path.removeprefix("/api/v1/"), query))
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self._answer(lambda: fake.post(self.path.removeprefix("/api/v1/"), body))
+
+        def address_string(self) -> str:
+            return "socket"
+
+    with _Server(str(state_dir / "coordinator.sock"), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield fake
+        finally:
+            server.shutdown()
+            thread.join()
+            (state_dir / "coordinator.sock").unlink()
+
+
+if __name__ == "__main__":
+    import sys
+
+    with served(FakeCoordinator(Estate(undecided=True)), Path(sys.argv[1])):
+        input()

@@ -1,0 +1,37 @@
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cli.commands.coordinator import command
+
+TOPOLOGY = """\
+version: 1
+environments:
+  dev: {networks: [10.10.0.0/24], agents: {dev-1: {}}}
+"""
+REST = "-f topology.yaml --pki pki --listen 127.0.0.1:8883 --state-dir state"
+
+
+@pytest.mark.parametrize(
+    ("line", "file", "words"),
+    [
+        (f"{REST} --broker mqtt://a", "", "'mqtt://a' is not mqtts://HOST:PORT"),
+        (f"{REST} --config c.yaml", "broker: 192.0.2.1", "'192.0.2.1' is not mqtts://HOST:PORT"),
+        (f"{REST} --config c.yaml --broker mqtts://a,", "broker: embedded", "'mqtts://a,' is not mqtts://HOST:PORT"),
+        (f"{REST} --config c.yaml", "brokers: mqtts://a", "c.yaml: unknown key 'brokers'; the keys are topology, pki, broker,"),
+        (f"{REST} --broker mqtts://a", "", "pki holds no ca.pem"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_about_its_broker_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, file: str, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        "coordinator.service._settle", lambda _: ()
+    )  # this process is the tests', who still need theirs
+    Path("topology.yaml").write_text(TOPOLOGY)
+    Path("c.yaml").write_text(file)
+    result = CliRunner().invoke(command, line.split())
+    assert result.exit_code == 2
+    assert words in result.output

@@ -1,0 +1,94 @@
+"""A stop as a person asks for it and sees it: the verb, `verify`, the dashboard."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from textual.widgets import Static
+
+from cli.commands.stop import command
+from cli.commands.verify import report
+from cli.dashboard.app import Dashboard
+from cli.show.render import Paint
+from tests.support.fake_api import FakeCoordinator, served
+from tests.support.sample import Estate
+
+STOPPED_AT = datetime(2026, 11, 25, 10, 2, tzinfo=UTC)
+
+
+class Stopped(FakeCoordinator):
+    """One that can be stopped, as `coordinator.daemon` does it."""
+
+    stopped: str | None = None
+
+    def get(self, path: str, query: dict[str, str]) -> Any:
+        body = super().get(path, query)
+        return {**body, "stopped": self.stopped, "stopped_at": "2026-11-25T10:02:00.000Z"} if path == "status" else body
+
+    def post(self, path: str, body: Any) -> Any:
+        self.posted.append((path, body))
+        self.stopped = (body["reason"] or "stopped") if path == "stop" else None
+        return {"stopped": self.stopped}
+
+
+def test_it_stops_and_resumes_and_says_so(tmp_path: Path) -> None:
+    with served(Stopped(Estate()), tmp_path) as fake:
+
+        def said(*arguments: str) -> str:
+            done = CliRunner().invoke(
+                command, [*arguments, "--by", "olga", "--state-dir", str(tmp_path)], catch_exceptions=False
+            )
+            return done.output
+
+        assert said("--resume") == "Nothing was stopped.\n"
+        assert (
+            said("--reason", "maintenance") == "All probing is stopped: maintenance. To go on: segwatch stop --resume\n"
+        )
+        assert said("--resume") == "Probing goes on.\n"
+    assert fake.posted == [
+        ("resume", {"by": "olga"}),
+        ("stop", {"reason": "maintenance", "by": "olga"}),
+        ("resume", {"by": "olga"}),
+    ]
+
+
+def test_a_verify_that_was_stopped_says_why() -> None:
+    body = json.loads(json.dumps({**Estate().run_body(with_cells=False), "stopped": "maint\x1b[31menance"}))
+    line = next(line for line in report(body, Paint(color=False)) if "stopped" in line)
+    assert line.startswith("! all probing was stopped meanwhile: maint")
+    assert line.endswith("enance. To go on: segwatch stop --resume")
+    assert "\x1b" not in line
+    del body["stopped"]
+    assert not [line for line in report(body, Paint(color=False)) if "stopped" in line]
+
+
+@pytest.mark.parametrize(
+    ("now", "since"),
+    [
+        (STOPPED_AT, "10:02:00"),
+        (STOPPED_AT + timedelta(days=2), "2026-11-25 10:02:00"),
+        (STOPPED_AT - timedelta(days=2), "2026-11-25 10:02:00"),
+    ],
+)
+def test_the_dashboard_shows_it_first(now: datetime, since: str) -> None:
+    fake = Stopped(Estate())
+    fake.stopped = "maintenance"
+
+    class Reading:
+        def get(self, path: str, **query: str | int | None) -> Any:
+            return fake.get(path, {name: str(value) for name, value in query.items()})
+
+    async def headline() -> str:
+        app = Dashboard(Reading(), every_s=0, now=lambda: now)
+        async with app.run_test() as pilot:
+            await app.workers.wait_for_complete()
+            await pilot.pause()
+            return str(app.query_one("#headline", Static).render())
+
+    assert asyncio.run(headline()).startswith(f"STOPPED since {since}: maintenance · ")

@@ -1,0 +1,118 @@
+"""Stopping all probing: what is still sent, what outlives a restart, and what a verify says."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from coordinator.api.verify import body_of
+from coordinator.rounds.verify_runs import Runs, Stopped
+from coordinator.store import Store
+from tests.support.rounds import World
+from tests.support.virtual import run
+from wire.messages import Arm, Go, Stop
+
+EVERYBODY = ["dev-1", "test-1", "prod-1"]
+
+
+def after_stop(world: World) -> list[str]:
+    """The orders that went down after the first stop."""
+    kinds = world.kinds()
+    return [kind for kind in kinds[kinds.index("Stop") :] if kind in {"Arm", "Go", "Resolve"}]
+
+
+@pytest.mark.parametrize("kind", [Arm, Go])
+def test_nothing_is_begun_after_the_stop_in_the_middle_of_a_round(store: Store, kind: type) -> None:
+    world = World(store)
+    post = world._post
+
+    async def stopping(agent: str, body: object) -> None:
+        await post(agent, body)  # type: ignore[arg-type]
+        if isinstance(body, kind) and not world.engine.stopped:
+            await world.engine.stop("now")
+
+    world.engine._post = stopping
+    run(world.engine.cycle("dev-1", ("prod", "test"), "cycle"))
+    assert after_stop(world) == []
+    assert [agent for agent, body in world.sent if isinstance(body, Stop)] == EVERYBODY
+    assert len(world.estate.matrix) == 0, "what was stopped is not judged"
+
+
+def test_an_agent_of_which_nothing_was_heard_is_told_when_it_comes(store: Store) -> None:
+    """It has given no challenge yet, and would refuse what repeats none."""
+    world = World(store)
+    world.estate.agents["prod-1"] = replace(world.estate.agents["prod-1"], last_seen=0.0)
+    run(world.engine.stop("now"))
+    assert [agent for agent, _ in world.sent] == ["dev-1", "test-1"]
+    world.online("prod-1")
+    run(world.engine.brake.remind())
+    assert [agent for agent, _ in world.sent[2:]] == EVERYBODY
+
+
+def test_it_outlives_a_restart_until_it_is_resumed(tmp_path: Path) -> None:
+    store = Store(tmp_path / "state")
+    run(World(store).engine.stop("maintenance", "olga"))
+    store.close()
+    again = Store(tmp_path / "state")
+    world = World(again)
+    assert world.engine.stopped == "maintenance"
+    run(world.engine.cycle("dev-1", ("prod",), "cycle"))
+    assert world.sent == []
+    world.engine.resume("otto")
+    assert [(e.what, e.text, e.by) for e in again.events()] == [
+        ("stopped", "maintenance", "olga"),
+        ("resumed", "", "otto"),
+    ]
+    again.close()
+    third = Store(tmp_path / "state")
+    assert World(third).engine.stopped == ""
+    third.close()
+
+
+def test_a_verify_neither_runs_nor_lifts_it(store: Store) -> None:
+    world = World(store)
+    runs = Runs(world.estate, world.engine)
+
+    async def scene() -> None:
+        waiting = runs.ask(sweep=False, source=None, destination=None)
+        await world.engine.stop("maintenance")
+        with pytest.raises(
+            Stopped, match="since 1970-01-12T13:46:40.000Z: maintenance. To go on: segwatch stop --resume"
+        ):
+            runs.ask(sweep=False, source=None, destination=None)
+        serving = asyncio.get_running_loop().create_task(runs.serve())
+        asked = runs.get(waiting)
+        assert asked is not None
+        while asked.state != "finished":  # noqa: ASYNC110 - a run tells nobody of its end
+            await asyncio.sleep(0.1)
+        serving.cancel()
+        body = body_of(asked)
+        assert body["stopped"] == "maintenance"
+        assert body["result"]["summary"]["pass"] == 0
+        assert body["result"]["summary"]["not_run"] > 0
+        assert world.engine.stopped == "maintenance"
+        assert [type(message) for _, message in world.sent] == [Stop] * 3
+
+    run(scene())
+
+
+def test_the_interruption_of_a_verify_leaves_a_stop_in_force(store: Store) -> None:
+    world = World(store)
+
+    async def scene() -> None:
+        await world.engine.brake.interrupt("the verify run was interrupted")
+        assert stopped()
+        world.engine.brake.go_on()
+        assert stopped() == ""
+        await world.engine.stop("maintenance")
+        await world.engine.brake.interrupt("the verify run was interrupted")
+        world.engine.brake.go_on()
+        assert stopped() == "maintenance"
+
+    def stopped() -> str:
+        return world.engine.stopped
+
+    run(scene())

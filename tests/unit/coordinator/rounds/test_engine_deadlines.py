@@ -1,0 +1,176 @@
+"""How long a round waits once its source goes, on virtual time: agents that are slow, late, gone, or say what is not so."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+import pytest
+
+from coordinator.rounds import requests
+from coordinator.store import Store
+from reachability.observation import SourceReport
+from reachability.vocabulary import Result
+from tests.support.rounds import World
+from tests.support.slow_agents import NEVER, TWO_WITNESSES, Slow, about, at
+from tests.support.virtual import now, run
+from wire.messages import Arm, Close, Done, Go
+
+
+@pytest.fixture
+def world(store: Store) -> Slow:
+    return Slow(store)
+
+
+# -- the source, and the tail -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tail_s", [0.5, 2.0, 3.2, 29.0])
+def test_the_witness_is_closed_the_tail_after_the_source_is_done(world: Slow, tail_s: float) -> None:
+    world.takes["dev-1", Go] = 7.0
+    world.tail_s = tail_s
+    world.cycle()
+    assert world.at(Close) == [about(7.0 + tail_s)]
+    assert world.results() == {Result.PASS}
+
+
+@pytest.mark.parametrize(
+    ("claimed_s", "tail_s"), [(1e9, 30.0), (math.inf, 30.0), (-1e9, 0.2), (-math.inf, 0.2), (math.nan, 0.2)]
+)
+def test_a_source_that_claims_huge_durations_does_not_hold_the_round(
+    world: Slow, claimed_s: float, tail_s: float
+) -> None:
+    world.tail_s = claimed_s
+    world.on_go = lambda: world.engine.report(
+        SourceReport(round=round_of(world), agent="dev-1", duration_s=claimed_s, slot_ms=claimed_s)
+    )
+    assert world.cycle() == about(tail_s)
+
+
+def round_of(world: World) -> str:
+    return next(message.round for _, message in world.sent if isinstance(message, Go))
+
+
+def test_a_source_that_is_never_done_ends_at_the_coordinators_deadline(world: Slow) -> None:
+    """And what its witness did not see proves nothing, though the source's report came in time."""
+    world.takes["dev-1", Go] = NEVER
+    world.on_message = lambda message: reports_and_goes_on(world) if isinstance(message, Go) else None
+    world.cycle()
+    (go,) = [message for _, message in world.sent if isinstance(message, Go)]
+    deadline_s = requests.patience_s(go, world.estate.agents["dev-1"], world.estate.topology.probing)
+    assert 40.0 <= deadline_s < 120.0
+    assert world.at(Close) == [about(deadline_s)]
+    assert world.results() == {Result.INCONCLUSIVE}
+
+
+def reports_and_goes_on(world: Slow) -> None:
+    """Its source does not say that it is done."""
+    go = next(message for _, message in world.sent if isinstance(message, Go))
+    answer, world.engine.answer = world.engine.answer, lambda *_: None  # type: ignore[method-assign]
+    World._answer(world, "dev-1", go)
+    world.engine.answer = answer  # type: ignore[method-assign]
+
+
+def test_a_source_that_is_gone_for_three_seconds_ends_its_round_and_the_rest_of_its_cycle(world: Slow) -> None:
+    world.takes["dev-1", Go] = NEVER
+    at(world, 1.0, lambda: world.online("dev-1", online=False))
+    world.cycle("dev-1", "prod", "test")
+    assert 4.0 <= world.at(Close)[0] <= 4.51, "it is looked at every half second"
+    assert world.pairs() == [("dev-1", "prod")]
+    assert len(world.estate.matrix) == 0
+
+
+def test_a_source_that_comes_back_soon_has_lost_nothing(world: Slow) -> None:
+    world.takes["dev-1", Go] = 8.0
+    for away_at in (1.0, 4.0):
+        at(world, away_at, lambda: world.online("dev-1", online=False))
+        at(world, away_at + 2.4, lambda: world.online("dev-1"))
+    world.cycle()
+    assert world.at(Close) == [about(10.0)]
+    assert world.results() == {Result.PASS}
+
+
+def test_done_is_believed_of_the_source_alone(world: Slow) -> None:
+    world.takes["dev-1", Go] = 4.0
+    lie = Done(round="", agent="prod-1", sequence=1, tail_s=0.0)
+    at(world, 1.0, lambda: world.engine.answer("prod-1", replaced(lie, round_of(world))))
+    world.cycle()
+    assert world.at(Close) == [about(6.0)]
+
+
+def replaced(done: Done, round_id: str) -> Done:
+    return Done(round=round_id, agent=done.agent, sequence=done.sequence, tail_s=done.tail_s)
+
+
+# -- reports ------------------------------------------------------------------------------------------------------
+
+
+def test_a_round_is_over_once_all_reports_are_in(world: Slow) -> None:
+    world.takes["prod-1", Close] = 9.0
+    assert world.cycle() == about(2.0 + 9.0)
+    assert world.results() == {Result.PASS}
+
+
+def test_a_report_that_comes_after_its_round_is_judged_then(world: Slow) -> None:
+    world.takes["prod-1", Close] = 11.0
+
+    async def scene() -> None:
+        await world.engine.cycle("dev-1", ("prod",), "cycle")
+        assert now() == about(2.0 + 10.0)
+        assert world.results() == {Result.INCONCLUSIVE}
+        await asyncio.sleep(1.1)
+        assert world.results() == {Result.PASS}
+
+    run(scene())
+
+
+def test_a_witness_that_dies_in_the_middle_ends_the_round_for_its_own_cells_only(store: Store) -> None:
+    world = Slow(store, TWO_WITNESSES)
+    world.takes["dev-1", Go] = 3.0
+    world.takes["prod-2", Close] = NEVER
+    at(world, 1.0, lambda: world.online("prod-2", online=False))
+    assert world.cycle() <= 5.01 + 10.0, "at the latest when all have had their time to report"
+    assert world.at(Go) == [about(0.0)]
+    assert world.at(Close) == [about(5.0)] * 2, "nobody waits for it"
+    assert (world.results("10.30.0.10"), world.results("10.30.0.11")) == ({Result.PASS}, {Result.INCONCLUSIVE})
+
+
+def test_nobody_waits_for_the_report_of_a_witness_that_is_gone(world: Slow) -> None:
+    world.takes["prod-1", Close] = NEVER
+    at(world, 1.0, lambda: world.online("prod-1", online=False))
+    assert world.cycle() == about(2.0)
+
+
+# -- stop ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_stop_ends_every_round_whatever_it_waits_for(world: Slow) -> None:
+    world.takes = {("prod-1", Arm): NEVER, ("prod-1", Go): NEVER, ("dev-1", Close): NEVER}
+    ended: dict[str, float] = {}
+
+    async def cycle(agent: str, destination: str) -> None:
+        await world.engine.cycle(agent, (destination,), "cycle")
+        ended[f"{agent} to {destination}"] = now()
+
+    async def scene() -> None:
+        async with asyncio.TaskGroup() as group:
+            for agent, destination in PAIRS:
+                group.create_task(cycle(agent, destination), name=agent)
+            await asyncio.sleep(3.2)
+            assert not ended
+            await world.engine.stop("by hand")
+
+    run(scene())
+    assert len(ended) == len(PAIRS)
+    assert max(ended.values()) <= 3.2 + 0.51, "it is looked at every half second"
+    after = [message for when, (_, message) in zip(world.times, world.sent, strict=True) if when > 3.2]
+    assert not [message for message in after if isinstance(message, Arm | Go)]
+    assert len(world.estate.matrix) == 0, "what was stopped is not judged"
+
+
+PAIRS = [
+    ("dev-1", "prod"),  # its witness is not armed
+    ("prod-1", "test"),  # the source is not done
+    ("test-1", "dev"),  # its witness has not reported
+    ("test-1", "prod"),  # others have its destination
+]

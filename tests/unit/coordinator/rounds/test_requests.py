@@ -1,0 +1,57 @@
+"""Who is asked to control a host from inside."""
+
+from __future__ import annotations
+
+from coordinator.rounds.requests import inside_agent, targets_of
+from coordinator.state.roster import AgentState
+from coordinator.topology.load import parse_topology
+from reachability.plan import PlanTarget, build_plan
+
+TOPOLOGY = parse_topology(
+    b"""version: 1
+environments:
+  dev:
+    networks: [10.10.0.0/24, "fd00:10::/64"]
+    agents: {dev-1: {addresses: [10.10.0.10, "fd00:10::10"]}}
+  prod:
+    networks: [10.30.0.0/24, "fd00:30::/64"]
+    agents:
+      four: {addresses: [10.30.0.10]}
+      both: {addresses: [10.30.0.11, "fd00:30::11"]}
+      last: {addresses: [10.30.0.12, "fd00:30::12"]}
+    services:
+      registry: {hosts: [10.30.0.21, "fd00:30::21"], ports: [tcp/5000]}
+""",
+    "topology.yaml",
+)
+PLAN = build_plan(TOPOLOGY, {}, {})
+
+
+def agents(**raw: bool) -> dict[str, AgentState]:
+    return {
+        name: AgentState(name=name, environment="prod", online=True, raw=sends_raw) for name, sends_raw in raw.items()
+    }
+
+
+def target(address: str) -> PlanTarget:
+    return next(t for t in PLAN if (t.agent, t.address, t.protocol) == ("dev-1", address, "tcp"))
+
+
+def test_it_is_one_that_has_an_address_of_the_hosts_family() -> None:
+    everybody = agents(four=True, both=True, last=True)
+    assert inside_agent(target("10.30.0.21"), everybody) == "four"
+    assert inside_agent(target("fd00:30::21"), everybody) == "both"
+    assert inside_agent(target("10.30.0.10"), everybody) == "both", "not the one on the host itself"
+
+
+def test_one_that_sends_raw_packets_is_preferred_and_one_that_is_away_is_not_asked() -> None:
+    assert inside_agent(target("10.30.0.21"), agents(four=False, both=False, last=True)) == "last"
+    assert inside_agent(target("10.30.0.21"), agents(both=False)) == "both"
+    assert inside_agent(target("fd00:30::21"), agents(four=True)) == ""
+
+
+def test_the_plan_names_the_one_that_is_asked_when_everybody_is_there() -> None:
+    there = {**agents(four=True, both=True, last=True), "dev-1": AgentState(name="dev-1", environment="dev")}
+    (asked,) = targets_of(TOPOLOGY, PLAN, "dev-1", "prod", "cycle", there)
+    planned = {(t.address, t.protocol): t.inside for t in PLAN if t.agent == "dev-1"}
+    assert {(t.address, t.protocol): t.inside for t in asked} == planned

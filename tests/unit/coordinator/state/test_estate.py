@@ -1,0 +1,78 @@
+"""What the coordinator does about what is old."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+from coordinator.store.retention import CELLS_S, EVENTS_S, RESOLVED_S, ROUNDS_S
+from coordinator.topology.load import parse_topology
+from reachability.compare import key_of
+from reachability.life import Event
+from reachability.observation import Lookup, SourceReport
+from reachability.ports import PortSet
+from reachability.vocabulary import State
+from tests.support.coordinator import NOW, TOPOLOGY, Coordinator
+from tests.support.sample import evidence, judged
+
+
+def test_what_is_old_goes_from_memory_and_store_alike(world: Coordinator, tmp_path: Path) -> None:
+    estate = world.estate
+    world.store.put_findings([], [Event(at=NOW - 2 * EVENTS_S, finding="F-0", what="opened")])
+    target = next(t for t in estate.plan if t.agent == "dev-1" and t.address == "10.30.0.10" and t.cycle)
+    planned, left = key_of(target), replace(key_of(target), source_address="10.10.0.99")
+    opened = judged(evidence(target, State.OPEN), "R1", run="", at=NOW)
+    closed = judged(evidence(target, State.FILTERED), "R2", run="", at=NOW)
+    for key, found in ((planned, opened), (left, closed)):
+        estate.matrix.update(key, PortSet.of([22]), found)
+        estate._unsaved[key] = None
+    [event] = estate.review()
+    estate.take_lookups("dev-1", [Lookup(name="db.prod.internal", addresses=("10.30.0.9",))])
+    estate.take_lookups("dev-1", [Lookup(name="gone.prod.internal", addresses=("10.30.0.8",))])
+    assert estate.standing() == {"R1", "R2"}
+    world.now += CELLS_S
+    estate.forget()
+    assert {key for key, _, _ in world.store.cells()} == {planned, left}
+    assert world.store.lookups() == {
+        "dev-1": {"db.prod.internal": Lookup(name="db.prod.internal", addresses=("10.30.0.9",))}
+    }
+    world.now += 1
+    estate.forget()
+    assert {key for key, _, _ in world.store.cells()} == set(estate.matrix) == {planned}, "it left the plan a week ago"
+    shut = judged(evidence(target, State.FILTERED), "R3", run="", at=world.now)
+    estate.matrix.update(planned, PortSet.of([22]), shut)
+    assert [e.what for e in estate.review()] == ["resolved"]
+    world.now += RESOLVED_S
+    estate.forget()
+    assert [finding.id for finding in world.store.findings()] == [event.finding]
+    world.now += 1
+    estate.forget()
+    assert world.store.findings() == list(estate.book.findings) == []
+    assert {each.finding for each in world.store.events()} == {event.finding}, "events stay a year"
+    estate.take_topology(parse_topology(TOPOLOGY.replace("dev-1", "dev-2").encode()))
+    estate.forget()
+    assert world.store.lookups() == {}
+
+
+def test_a_file_that_shrank_gives_its_room_back_to_the_disk(world: Coordinator, tmp_path: Path) -> None:
+    def pages() -> int:
+        with closing(sqlite3.connect(tmp_path / "store.sqlite")) as db:
+            return int(db.execute("PRAGMA page_count").fetchone()[0])
+
+    chance = random.Random(7)
+    for number in range(1, 9):  # noise does not compress well
+        reports = [
+            SourceReport(round=f"R{each}", agent="dev-1", problems=(chance.randbytes(12_000).hex(),))
+            for each in range(50)
+        ]
+        world.store.take("dev-1", "s", number, 1, reports, NOW)
+    peak = pages()
+    assert peak > 1000
+    world.now += ROUNDS_S + 1
+    world.estate.forget()
+    for _ in range(3):
+        world.estate.forget()
+    assert pages() < peak // 2

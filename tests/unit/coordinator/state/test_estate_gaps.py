@@ -1,0 +1,70 @@
+"""What the coordinator does about reports that an agent had to drop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.commands.coverage import listing
+from cli.show.render import Paint
+from coordinator.api import metrics, views
+from tests.support.coordinator import Coordinator, batch
+from wire.messages import Gap, Status
+
+GAP = Gap(first=2, last=4, reports=3, why="bytes", begun_age_s=60.0, ended_age_s=30.0)
+
+
+def test_a_gap_is_shown_wherever_a_person_looks_and_outlives_a_restart(world: Coordinator, tmp_path: Path) -> None:
+    assert world.hear(batch(1)) == [1]
+    assert world.hear(Status(name="dev-1", environment="dev", online=True, lost=3, untold=3)) == []
+    assert world.lost() == {"batches": 0, "reports": 0, "from": None, "to": None, "why": [], "untold": 3}
+    for _ in range(2):
+        assert world.hear(batch(4, GAP, reports=0)) == [4]
+    world.hear(Status(name="dev-1", environment="dev", online=True, lost=3))
+    shown = {
+        "batches": 3, "reports": 3, "from": "2024-01-01T08:59:00.000Z", "to": "2024-01-01T08:59:30.000Z", "why": ["bytes"]
+    }  # fmt: skip
+    assert world.lost() == {**shown, "untold": 0}
+    world.store.close()
+    again = Coordinator(tmp_path)
+    assert again.lost() == {**shown, "untold": 0}
+    estate = again.estate
+    [gap] = views.gaps_body(estate.topology, again.store.gaps())
+    assert gap == {
+        "agent": "dev-1", "environment": "dev", "spool": "5b1c", "first": 2, "last": 4, **shown,
+        "noticed": "2024-01-01T09:00:00.000Z",
+    }  # fmt: skip
+    coverage = views.coverage_body(estate.topology, estate.cells(), estate.losses)
+    assert coverage["lost"] == [{"agent": "dev-1", "environment": "dev", **shown}]
+    text = "\n".join(listing(coverage, Paint(color=False)))
+    assert "! dev-1: 3 reports lost, made 2024-01-01 08:59:00 to 2024-01-01 08:59:30 UTC (its spool was full)" in text
+    exposed = metrics.exposition(
+        estate.topology, estate.cells(), (), estate.agents.values(), again.engine.durations, losses=estate.losses
+    )
+    assert 'segwatch_agent_lost_reports_total{agent="dev-1",environment="dev"} 3.0' in exposed
+    assert 'segwatch_agent_lost_reports_total{agent="prod-1",environment="prod"} 0.0' in exposed
+    assert 'segwatch_agent_spooled_batches{agent="dev-1",environment="dev"} 0.0' in exposed
+    again.runner.close()
+    world.store = again.store
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"first": 0},
+        {"first": 5},
+        {"last": 2**63},
+        {"reports": -1},
+        {"reports": 2**60},
+        {"begun_age_s": float("nan")},
+        {"why": "x" * 1000},
+    ],
+)
+def test_a_gap_that_cannot_be_is_refused(world: Coordinator, bad: dict[str, Any]) -> None:
+    fields = {name: getattr(GAP, name) for name in GAP.__struct_fields__}
+    assert world.hear(batch(5, Gap(**{**fields, **bad}))) == []
+    assert world.store.gaps() == []
+    assert world.hear(batch(2**63)) == []
+    assert world.hear(batch(1)) == [1]
