@@ -15,7 +15,7 @@ from cli.show.render import Paint, clean, parse_time, plural, short_ports
 from coordinator.topology.baseline import BaselineErrors, baseline_text, load_baseline, parse_baseline
 from reachability.baseline import Baseline, Entry, Failing, Held, renewed
 from reachability.fold import Kind
-from reachability.ports import PortSet
+from reachability.ports import ICMP_CELL, PortSet
 from reachability.topology import PortSpec
 from reachability.vocabulary import Protocol
 
@@ -62,8 +62,7 @@ def fresh(baseline: Baseline, body: Body, *, owner: str, expires: datetime, reas
         held = baseline.hold(failing, now)
         if not (unknown := held.ended | held.new):
             continue
-        ports = "" if failing.ports is None else str(unknown)
-        alike = (cell["finding"] or "", failing.kind, failing.source, failing.destination, failing.protocol, ports)
+        alike = (cell["finding"] or "", failing.kind, failing.source, failing.destination, failing.protocol, unknown)
         groups.setdefault(alike, {}).setdefault(failing.agent, []).append(failing.address)
     return [
         Entry(
@@ -155,16 +154,16 @@ def _failing(cell: Mapping[str, Any]) -> Failing:
         destination=cell["destination"],
         address=cell["address"],
         protocol=Protocol(cell["protocol"]),
-        ports=None if cell["ports"] is None else PortSet.parse(cell["ports"]),
+        ports=ICMP_CELL if cell["ports"] is None else PortSet.parse(cell["ports"]),
     )
 
 
-def _spec(protocol: Protocol, ports: str) -> PortSpec:
+def _spec(protocol: Protocol, ports: PortSet) -> PortSpec:
     match protocol:
         case Protocol.TCP:
-            return PortSpec(tcp=PortSet.parse(ports))
+            return PortSpec(tcp=ports)
         case Protocol.UDP:
-            return PortSpec(udp=PortSet.parse(ports))
+            return PortSpec(udp=ports)
         case Protocol.ICMP:
             return PortSpec(icmp=True)
 

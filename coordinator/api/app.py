@@ -33,6 +33,7 @@ from coordinator.rounds.trace import NOT_PLANNED, CannotTraceError, trace
 from coordinator.rounds.verify_runs import Runs, Stopped
 from coordinator.state.estate import Estate
 from coordinator.tasks import costs, tasks
+from reachability.ports import text_of
 
 SOCKET = "coordinator.sock"
 MOST_BODY = 64 * 1024
@@ -210,7 +211,10 @@ class Api:
 
     async def _plan(self, _: web.Request) -> web.Response:
         estate = self._served.estate
-        by_agent = {agent: [asdict(task) for task in tasks(estate.plan, agent)] for agent in estate.topology.agents()}
+        by_agent = {
+            agent: [{**asdict(task), "ports": text_of(task.ports) or ""} for task in tasks(estate.plan, agent)]
+            for agent in estate.topology.agents()
+        }
         cost = [asdict(entry) for entry in costs(estate.topology, estate.plan)]
         return _json({"topology": estate.topology.digest, "agents": by_agent, "costs": cost})
 

@@ -15,6 +15,7 @@ from reachability.compare import Cell
 from reachability.coverage import Coverage, coverage, total
 from reachability.finding import Event, Finding, Kind, Status
 from reachability.impact import Impact, of_missing, of_unexpected
+from reachability.ports import text_of
 from reachability.topology import Topology
 from reachability.vocabulary import Result, Sensitivity
 from wire.certificates import ends_soon
@@ -60,7 +61,7 @@ def cell_body(cell: Cell) -> Body:
         "destination": cell.key.destination,
         "service": cell.service,
         "protocol": cell.key.protocol.value,
-        "ports": None if cell.ports is None else str(cell.ports),
+        "ports": text_of(cell.ports),
         "declared": cell.declared.value,
         "state": judged.evidence.state.value if judged else None,
         "reason": (judged.verdict.reason or judged.evidence.reason.value) if judged else None,
@@ -104,7 +105,7 @@ def finding_body(topology: Topology, finding: Finding) -> Body:
             "addresses": list(finding.addresses),
         },
         "protocol": finding.protocol.value,
-        "ports": None if finding.ports is None else str(finding.ports),
+        "ports": text_of(finding.ports),
         "declared": finding.declared.value,
         "reachability": finding.reachability.value,
         "proof": finding.proof.value,
