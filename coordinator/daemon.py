@@ -13,7 +13,6 @@ import structlog
 from coordinator.api.app import Api, Served
 from coordinator.api.status import status_of
 from coordinator.broker import pki
-from coordinator.broker.addresses import addresses_of
 from coordinator.broker.capabilities import BrokerCheck, Lack
 from coordinator.broker.external import broker_of
 from coordinator.broker.issuing import Ends, Renewals, Revocations
@@ -24,9 +23,8 @@ from coordinator.messaging.floods import CUT_S, Floods
 from coordinator.messaging.receiver import Receiver
 from coordinator.messaging.sender import Sender
 from coordinator.messaging.signers import Signers
-from coordinator.rounds.control_echo import Echo
+from coordinator.rounds.control_points import ControlPoints
 from coordinator.rounds.engine import Engine
-from coordinator.rounds.requests import Controls
 from coordinator.rounds.scheduler import Scheduler
 from coordinator.rounds.verify_runs import Runs
 from coordinator.settings import Settings
@@ -78,9 +76,10 @@ class Daemon:
         )
         self._watchdog = Watchdog(self.link, self.broker.restart, time.monotonic)
         self.post = Sender(self.link, key, self.store, self._environment, self._challenge, clock)
-        self._echo = Echo()
-        self._controls = Controls(addresses_of(settings.listen), settings.listen.port)
-        self.engine = Engine(self.estate, self.post, self._echo, lambda: self._controls, events=self._tell)
+        self._points = ControlPoints(settings.listen, settings.advertise, settings.broker)
+        self.engine = Engine(
+            self.estate, self.post, self._points.echo, lambda: self._points.controls, events=self._tell
+        )
         self.runs = Runs(self.estate, self.engine)
         self.watch = Watch(settings.topology, topology, self._take_topology, clock)
         self.floods = Floods(time.monotonic, self._cut)
@@ -125,11 +124,7 @@ class Daemon:
         """Serve until `stop`; StoreError, PkiError, BrokerError and OSError say why it cannot."""
         try:
             await self.broker.start()
-            listening = await self._echo.listen(self._controls.addresses, self._controls.port)
-            self._controls = replace(self._controls, echo=frozenset(listening))
-            # Where the embedded broker listens it answers itself.
-            taken = () if self._settings.broker else (self._settings.listen.dial,)
-            await self._echo.accept([a for a in self._controls.addresses if a not in taken], self._controls.port)
+            await self._points.open(self._settings.pki)
             async with self._api.serving(self._settings.state_dir, self._settings.web), self.link:
                 log.info(
                     "coordinator serves",
@@ -156,7 +151,7 @@ class Daemon:
                     for task in tasks:
                         task.cancel()
         finally:
-            self._echo.close()
+            self._points.close()
             await self.broker.stop()
             self.store.close()
         log.info("coordinator ended")

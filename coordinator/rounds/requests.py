@@ -17,6 +17,7 @@ from reachability.policy import Policy
 from reachability.ports import PortSet
 from reachability.topology import Network, Probing, Topology, is_address
 from reachability.vocabulary import Declared, Protocol, RoundKind, State
+from wire.dial import Endpoint
 from wire.messages import Arm, Go
 
 LEAST_ROUND, MOST_ROUND, ROUND_S = (
@@ -38,20 +39,19 @@ CYCLE_COPIES, SWEEP_COPIES = 4, 3  # at least; the measured loss may ask for mor
 
 @dataclass(frozen=True, slots=True)
 class Controls:
-    """Where the coordinator answers agents: its addresses, the broker's port (TCP) and its echo's (UDP, 0 for none)."""
+    """Where the coordinator answers agents over TCP and ICMP; of these addresses, the ones with an echo over UDP too."""
 
-    addresses: tuple[str, ...]
-    port: int
+    endpoints: tuple[Endpoint, ...]
     echo: frozenset[str] = frozenset()
 
     def targets(self) -> tuple[ControlTarget, ...]:
         """All of them as controls."""
         found = []
-        for address in self.addresses:
-            found.append(ControlTarget(address=address, protocol=Protocol.TCP, port=self.port))
+        for address, port in self.endpoints:
+            found.append(ControlTarget(address=address, protocol=Protocol.TCP, port=port))
             found.append(ControlTarget(address=address, protocol=Protocol.ICMP))
             if address in self.echo:
-                found.append(ControlTarget(address=address, protocol=Protocol.UDP, port=self.port))
+                found.append(ControlTarget(address=address, protocol=Protocol.UDP, port=port))
         return tuple(found)
 
 

@@ -99,8 +99,8 @@ MUTANTS = (
     Mutant(
         "the allow-list: what is denied is probed where it is allowed too",
         "agent/allow.py",
-        "if denied := next((network for network in self.deny if parsed in network), None):",
-        "if denied := next((network for network in self.deny if network not in self.allow and not self.allow), None):",
+        "denied = next((network for network in self.deny if parsed in network), None)",
+        "denied = next((network for network in self.deny if network not in self.allow and not self.allow), None)",
     ),
     Mutant(
         "the allow-list: what is allowed nowhere is probed",

@@ -41,7 +41,7 @@ class Coordinator:
         self.store = Store(directory)
         self.estate = Estate(parse_topology(TOPOLOGY.encode()), self.store, lambda: self.now)
         self.acknowledged: list[tuple[str, Ack]] = []
-        engine = Engine(self.estate, self._post, Echo(), lambda: Controls(("10.0.0.1",), 8883))
+        engine = Engine(self.estate, self._post, Echo(), lambda: Controls((("10.0.0.1", 8883),)))
         self.engine = engine
         believing = SimpleNamespace(open=lambda _, payload: unpack_up(payload))
         self.receiver = Receiver(self.estate, engine, self._post, believing, lambda _: None, lambda *_: None)  # type: ignore[arg-type]

@@ -37,6 +37,48 @@ def test_a_control_that_is_not_allowed_is_left_out_and_said() -> None:
     assert "control not allowed: 1.1.1.1" in desk.source_report().problems[0]
 
 
+BROKER = "203.0.113.5"
+AT_THE_BROKER = tuple(
+    ControlTarget(address=BROKER, protocol=protocol, port=port)
+    for protocol, port in ((Protocol.TCP, 18883), (Protocol.UDP, 18883), (Protocol.ICMP, 0))
+)
+
+
+def test_where_the_agent_is_connected_is_a_control_whatever_the_coordinator_knows_of_its_address() -> None:
+    desk = Desk()
+    desk.broker = (BROKER, 18883)
+    desk.rounds.obey(go(target(1), controls=[ControlTarget(address="10.0.0.10", protocol=Protocol.TCP, port=8883)]))
+    assert desk.child.told == [go(target(1), controls=AT_THE_BROKER)]
+    desk.rounds.heard(SourceDone(report=REPORT))
+    assert desk.source_report().problems == (
+        "control not allowed: 10.0.0.10 is in no network that this agent's configuration allows",
+    )
+
+
+@pytest.mark.parametrize(
+    ("deny", "broker", "own", "kind", "added"),
+    [
+        ((), BROKER, (), RoundKind.CHALLENGE, AT_THE_BROKER),
+        ((), BROKER, ("203.0.113.0/24",), RoundKind.NORMAL, ()),  # inside its own environment it shows nothing
+        ((BROKER + "/32",), BROKER, (), RoundKind.NORMAL, ()),
+        ((), BROKER, (), RoundKind.TRACE, ()),
+        ((), "10.30.0.1", (), RoundKind.NORMAL, ()),  # the coordinator asks for it already
+    ],
+)
+def test_when_the_broker_is_a_control(
+    deny: tuple[str, ...], broker: str, own: tuple[str, ...], kind: RoundKind, added: tuple[ControlTarget, ...]
+) -> None:
+    desk = Desk(deny=deny)
+    desk.broker = (broker, 18883)
+    given = (ControlTarget(address="10.30.0.1", protocol=Protocol.TCP, port=8883),)
+    order = Go(round="r", key=b"k" * 16, kind=kind, targets=(target(1),), networks=own, controls=given)
+    desk.rounds.obey(order)
+    (told,) = desk.child.told
+    assert isinstance(told, Go)
+    assert told.controls == (*given, *added)
+    assert desk.refused == []
+
+
 def test_a_round_of_nothing_allowed_never_starts_the_child() -> None:
     desk = Desk()
     desk.rounds.obey(go(target(1, "10.99.0.1")))

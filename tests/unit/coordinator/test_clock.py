@@ -241,7 +241,7 @@ async def test_a_verify_waits_for_agents_by_a_clock_that_cannot_be_set(store: St
         if time.steady == pytest.approx(52):
             time.wall += step_s
 
-    engine = Engine(estate, post, Echo(), lambda: Controls((), 1))
+    engine = Engine(estate, post, Echo(), lambda: Controls(()))
     runs = Runs(estate, engine, sleep=sleep, steady=lambda: time.steady)
     runs.ask(sweep=False, source=None, destination=None)
     await runs._carry_out(runs._queue.get_nowait())
