@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reachability.compare import Cell
-from reachability.vocabulary import Declared, Reachability, Result
+from reachability.vocabulary import Declared, Reachability, Result, Schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def advise(cell: Cell) -> Advice | None:
         case Result.PASS | Result.FAIL | Result.WAIVED:
             return None
         case Result.NOT_RUN:
-            return _NO_SWEEP if cell.schedule == "sweep" else _NO_ROUND
+            return _NO_SWEEP if cell.schedule is Schedule.SWEEP else _NO_ROUND
         case Result.STALE:
             return _STALE
         case Result.INCONCLUSIVE:

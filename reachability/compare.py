@@ -15,7 +15,7 @@ from reachability.policy import ICMP_CELL, Policy
 from reachability.ports import PortSet
 from reachability.topology import Path, Topology, Waiver
 from reachability.verdict import Evidence, Verdict
-from reachability.vocabulary import Arrival, Declared, Protocol, Reachability, Require, Result, State
+from reachability.vocabulary import Arrival, Declared, Protocol, Reachability, Require, Result, Schedule, State
 
 STALE_PERIODS = 3
 UNSCHEDULED_S = 86400.0  # sweeps that no schedule repeats are taken to be wanted once a day
@@ -35,7 +35,7 @@ class Cell:
     declared: Declared
     result: Result
     required: bool
-    schedule: str = "cycle"  # cycle | sweep: which of the two covers it
+    schedule: Schedule = Schedule.CYCLE  # cycle or sweep: which of the two covers it
     service: str | None = None
     path: Path | None = None
     waiver: Waiver | None = None
@@ -125,11 +125,12 @@ def compare(
         run: count only what this verify run observed; all else is not-run.
         since: count what anybody observed from then on, too (epoch seconds).
     """
-    policy, oldest = Policy(topology, now), {}
+    policy = Policy(topology, now)
+    oldest: dict[Schedule, float] = {}
     if run is None:
         probing, at = topology.probing, now.timestamp()
-        oldest["cycle"] = at - STALE_PERIODS * probing.every_s
-        oldest["sweep"] = at - STALE_PERIODS * (probing.sweep_every_s or UNSCHEDULED_S)
+        oldest[Schedule.CYCLE] = at - STALE_PERIODS * probing.every_s
+        oldest[Schedule.SWEEP] = at - STALE_PERIODS * (probing.sweep_every_s or UNSCHEDULED_S)
     return tuple(cell for target in plan for cell in _cells(policy, target, _rows(matrix, target, run, since), oldest))
 
 
@@ -164,7 +165,7 @@ def _rows(matrix: Matrix, target: PlanTarget, run: str | None, since: float) -> 
     return [row for row in rows if run is None or row[1].run == run or row[1].observed_at >= since]
 
 
-def _cells(policy: Policy, target: PlanTarget, rows: Sequence[Row], oldest: Mapping[str, float]) -> Iterator[Cell]:
+def _cells(policy: Policy, target: PlanTarget, rows: Sequence[Row], oldest: Mapping[Schedule, float]) -> Iterator[Cell]:
     """The cells of a target. What a schedule observed before `oldest` (epoch seconds) is stale; no entry: never."""
     icmp = target.protocol is Protocol.ICMP
     key = key_of(target)
@@ -178,7 +179,7 @@ def _cells(policy: Policy, target: PlanTarget, rows: Sequence[Row], oldest: Mapp
     for ports, (cycle, must, path, waiver, service, row) in overlay(whole, *layers):
         decision = policy.decision(path, waiver, service)
         judged = None if row is None else rows[row][1]
-        schedule = "cycle" if cycle else "sweep"
+        schedule = Schedule.CYCLE if cycle else Schedule.SWEEP
         result, grade = Result.NOT_RUN, ""
         if judged is not None:
             result = result_of(decision.declared, require, judged.evidence, judged.verdict)

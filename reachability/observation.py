@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from reachability.vocabulary import PacketRole, Protocol, Reason, RoundKind, State
+from reachability.vocabulary import PacketRole, Protocol, Reason, Role, RoundKind, Schedule, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +141,7 @@ class SourceReport:
 
     round: str
     agent: str
-    role: str = "source"  # source | inside
+    role: Role = Role.SOURCE
     observations: tuple[Observation, ...] = ()
     controls: tuple[ControlResult, ...] = ()
     canaries: tuple[CanaryResult, ...] = ()
@@ -269,7 +269,7 @@ class RoundSpec:
 
     round: str
     kind: RoundKind
-    schedule: str  # cycle | sweep | trace
+    schedule: Schedule
     source: str  # agent
     source_environment: str
     destination: str  # environment

@@ -138,3 +138,19 @@ class RoundKind(StrEnum):
     CHALLENGE = "challenge"  # keyed on and off slots: are the packets without a token ours?
     NOPORTS = "noports"  # UDP groups against the host's `Udp: NoPorts`
     TRACE = "trace"  # by which hops, and how far, the packets of one cell go: for people, no evidence of any cell
+
+
+class Schedule(StrEnum):
+    """What has a round run: one of the two schedules (a verify run goes by them too), or a person."""
+
+    CYCLE = "cycle"  # services' and catalogue ports
+    SWEEP = "sweep"  # the others
+    TRACE = "trace"
+    TRY = "try"  # `segwatch try`, which has no coordinator
+
+
+class Role(StrEnum):
+    """As what an agent sent the packets that a report is about."""
+
+    SOURCE = "source"
+    INSIDE = "inside"  # the control from inside the destination's environment

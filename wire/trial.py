@@ -22,7 +22,7 @@ from reachability.observation import MEETING, ControlTarget, RoundSpec, SourceRe
 from reachability.ports import PortSet
 from reachability.topology import is_address
 from reachability.verdict import Evidence
-from reachability.vocabulary import Protocol, RoundKind
+from reachability.vocabulary import Protocol, RoundKind, Schedule
 from wire.envelope import BadMessage, decode, seal, unseal
 from wire.messages import Go
 
@@ -94,7 +94,7 @@ class Line(msgspec.Struct, frozen=True, array_like=True):
         return RoundSpec(
             round=self.round,
             kind=RoundKind.NORMAL,
-            schedule="try",
+            schedule=Schedule.TRY,
             source=SOURCE,
             source_environment=SOURCE,
             destination=DESTINATION,

@@ -13,7 +13,7 @@ from reachability.finding import Finding
 from reachability.matrix import CellKey
 from reachability.observation import KeptPacket, RoundSpec, SourceReport, Target, WitnessReport
 from reachability.ports import PortSet
-from reachability.vocabulary import PacketRole
+from reachability.vocabulary import PacketRole, Role
 
 MOST_EXPORTED = 256  # exchanges of one finding
 _ICMP_PORT = PortSet(1)  # port 0, which no port set else has
@@ -78,7 +78,7 @@ class _Round:
         for report, received in reports:
             if isinstance(report, WitnessReport):
                 witnesses.append((report, received - report.listened_s))
-            elif report.role == SOURCE:
+            elif report.role is Role.SOURCE:
                 source, began = report, received - report.duration_s
         return cls(spec, source, began, witnesses)
 

@@ -16,7 +16,7 @@ from reachability.plan import PlanTarget
 from reachability.policy import Policy
 from reachability.ports import PortSet
 from reachability.topology import Network, Probing, Topology, is_address
-from reachability.vocabulary import Declared, Protocol, RoundKind, State
+from reachability.vocabulary import Declared, Protocol, RoundKind, Schedule, State
 from wire.messages import Arm, Go
 
 LEAST_ROUND, MOST_ROUND, ROUND_S = (
@@ -60,7 +60,7 @@ def targets_of(
     plan: Iterable[PlanTarget],
     agent: str,
     destination: str,
-    schedule: str,
+    schedule: Schedule,
     agents: Mapping[str, AgentState],
 ) -> list[tuple[Target, ...]]:
     """The targets of one pair, cut into rounds of a bounded number of cells; empty when there is nothing to do."""
@@ -74,8 +74,8 @@ def targets_of(
         if target.agent != agent or target.destination != destination:
             continue
         icmp = target.protocol is Protocol.ICMP
-        ports = target.cycle if schedule == "cycle" else target.sweep - target.cycle
-        if not ports and not (icmp and schedule == "cycle"):
+        ports = target.ports_in(schedule)
+        if not ports and not (icmp and schedule is Schedule.CYCLE):
             continue
         for part in _parts(ports, most) if ports else (ports,):
             if len(part) > room and rounds[-1]:
@@ -83,7 +83,7 @@ def targets_of(
                 room = most
             room -= len(part) or 1
             number += 1
-            rounds[-1].append(_target(topology, target, number, part, agents, first=schedule == "cycle"))
+            rounds[-1].append(_target(topology, target, number, part, agents, first=schedule is Schedule.CYCLE))
     return [tuple(targets) for targets in rounds if targets]
 
 
@@ -91,7 +91,7 @@ def by_need(plan: Iterable[PlanTarget], matrix: Matrix) -> list[PlanTarget]:
     """The order in which to sweep: what was not closed last time, then what was not looked at for the longest time."""
 
     def need(target: PlanTarget) -> tuple[bool, float]:
-        swept = [judged for _, judged in matrix.rows(key_of(target)) if judged.schedule == "sweep"]
+        swept = [judged for _, judged in matrix.rows(key_of(target)) if judged.schedule is Schedule.SWEEP]
         closed = all(judged.verdict.green for judged in swept)
         return closed, min((judged.observed_at for judged in swept), default=0.0)
 
@@ -167,7 +167,7 @@ def go(
     spec: RoundSpec, key: bytes, networks: Iterable[Network], controls: Iterable[ControlTarget], follow: FollowUp | None
 ) -> Go:
     """What the source is asked."""
-    copies = follow.copies if follow else SWEEP_COPIES if spec.schedule == "sweep" else CYCLE_COPIES
+    copies = follow.copies if follow else SWEEP_COPIES if spec.schedule is Schedule.SWEEP else CYCLE_COPIES
     return Go(
         round=spec.round,
         key=key,
@@ -282,7 +282,7 @@ def _parts(ports: PortSet, most: int) -> list[PortSet]:
 def sweep_overdue(plan: Iterable[PlanTarget], matrix: Matrix, agent: str, since: float) -> bool:
     """Whether something that was swept once was not again since then: a restart cut the last sweep off."""
     return any(
-        judged.schedule == "sweep" and judged.observed_at < since
+        judged.schedule is Schedule.SWEEP and judged.observed_at < since
         for target in plan
         if target.agent == agent
         for _, judged in matrix.rows(key_of(target))

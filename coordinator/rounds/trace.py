@@ -18,7 +18,7 @@ from reachability.observation import Observation, RoundSpec, SourceReport, Targe
 from reachability.ports import PortSet
 from reachability.topology import is_address
 from reachability.trace import Traced, follow
-from reachability.vocabulary import Reason, RoundKind, State
+from reachability.vocabulary import Reason, RoundKind, Schedule, State
 
 NOT_PLANNED = "there is nothing to trace: its cells are no longer in the plan"
 _ERRORS = {
@@ -66,7 +66,7 @@ async def trace(estate: Estate, engine: Engine, key: CellKey, ports: PortSet | N
     spec = RoundSpec(
         round=round_name(),
         kind=RoundKind.TRACE,
-        schedule="trace",
+        schedule=Schedule.TRACE,
         source=agent.name,
         source_environment=agent.environment,
         destination=target.environment,

@@ -22,10 +22,11 @@ from reachability.coverage import PROVEN
 from reachability.finding import Finding
 from reachability.plan import PlanTarget
 from reachability.topology import Topology
-from reachability.vocabulary import Result
+from reachability.vocabulary import Result, Schedule
 
 FRESH_S, LOST_S = 30.0, 10.0
 KEEP = 20
+SCHEDULES = (Schedule.CYCLE, Schedule.SWEEP)  # in the order that a run goes by them
 
 log = structlog.get_logger("verify")
 
@@ -160,19 +161,19 @@ class Runs:
         run.state = "running"
         run.started = self._estate.clock()
         wanted = self._wanted(run)
-        jobs: dict[str, dict[str, tuple[str, ...]]] = {}  # agent -> schedule -> destinations
+        jobs: dict[str, dict[Schedule, tuple[str, ...]]] = {}  # agent -> schedule -> destinations
         for agent, state in self._estate.agents.items():
             if run.ended or not state.online or run.source not in {None, state.environment}:
                 continue
             there = [d for d in destinations_for(self._estate, agent) if run.destination in {None, d}]
             jobs[agent] = {
                 schedule: tuple(d for d in there if (agent, d, schedule) in wanted)
-                for schedule in (("cycle", "sweep") if run.sweep else ("cycle",))
+                for schedule in (SCHEDULES if run.sweep else SCHEDULES[:1])
             }
         run.total = sum(
-            cells
+            len(t.ports_in(schedule)) or (1 if schedule is Schedule.CYCLE else 0)
             for t in self._planned(run)
-            for schedule, cells in (("cycle", len(t.cycle) or 1), ("sweep", len(t.sweep - t.cycle)))
+            for schedule in SCHEDULES
             if t.destination in jobs.get(t.agent, {}).get(schedule, ())
         )
         async with asyncio.TaskGroup() as group:
@@ -195,11 +196,11 @@ class Runs:
         )
         run.state = "finished"
 
-    def _wanted(self, run: Run) -> set[tuple[str, str, str]]:
+    def _wanted(self, run: Run) -> set[tuple[str, str, Schedule]]:
         """What has to be probed as (agent, destination, schedule): all, but what fresh results prove."""
         if run.max_age_s is None:
             planned = self._planned(run)
-            return {(t.agent, t.destination, schedule) for t in planned for schedule in ("cycle", "sweep")}
+            return {(t.agent, t.destination, schedule) for t in planned for schedule in SCHEDULES}
         return {
             (cell.key.agent, cell.key.destination, cell.schedule)
             for cell in self._estate.cells(self._planned(run), run=run.id, since=run.since)
@@ -209,7 +210,7 @@ class Runs:
     def _planned(self, run: Run) -> tuple[PlanTarget, ...]:
         return tuple(in_scope(self._estate.plan, sweep=run.sweep, source=run.source, destination=run.destination))
 
-    async def _source(self, run: Run, agent: str, by_schedule: Mapping[str, tuple[str, ...]]) -> None:
+    async def _source(self, run: Run, agent: str, by_schedule: Mapping[Schedule, tuple[str, ...]]) -> None:
         def step(cells: int) -> None:
             run.done += cells
 

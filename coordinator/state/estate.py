@@ -23,6 +23,7 @@ from reachability.observation import Lookup, RoundData, SourceReport
 from reachability.plan import PlanTarget, build_plan
 from reachability.topology import Topology
 from reachability.verdict import judge
+from reachability.vocabulary import Role
 from wire.messages import Status
 from wire.topics import UpTopic
 
@@ -195,7 +196,7 @@ class Estate:
         if not held:
             return ()
         sources = [
-            r for _, _, reports in held for r, _ in reports if isinstance(r, SourceReport) and r.role == "source"
+            r for _, _, reports in held for r, _ in reports if isinstance(r, SourceReport) and r.role is Role.SOURCE
         ]
         if not any(report.observations for report in sources):  # none: it was stopped, and tried nothing
             return ()

@@ -16,7 +16,7 @@ from reachability.observation import (
     WitnessReport,
 )
 from reachability.verdict import Evidence, Verdict, judge
-from reachability.vocabulary import Protocol, Reason, RoundKind, State
+from reachability.vocabulary import Protocol, Reason, RoundKind, Schedule, State
 
 PROD = "10.30.0.10"
 DEV = "10.10.0.10"
@@ -41,7 +41,7 @@ def silence(target: Target = TCP, **changes: Any) -> Observation:
 
 def spec(*targets: Target, kind: RoundKind = RoundKind.NORMAL) -> RoundSpec:
     return RoundSpec(
-        round="R1", kind=kind, schedule="cycle", source="dev-1", source_environment="dev", destination="prod",
+        round="R1", kind=kind, schedule=Schedule.CYCLE, source="dev-1", source_environment="dev", destination="prod",
         targets=targets,
     )  # fmt: skip
 

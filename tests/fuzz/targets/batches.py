@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reachability.observation import CanaryResult, SourceReport, Untokened, WitnessReport
-from reachability.vocabulary import Reason, State
+from reachability.vocabulary import Reason, Role, State
 from tests.fuzz.targets.rows import (
     ARRIVALS,
     CHALLENGE,
@@ -53,7 +53,7 @@ _CHALLENGED = tuple(
     )
     for port in (90, 91, 95)
 )
-INSIDE = SourceReport(round="r", agent="prod-2", role="inside", observations=OBSERVATIONS[:2])
+INSIDE = SourceReport(round="r", agent="prod-2", role=Role.INSIDE, observations=OBSERVATIONS[:2])
 BATCHES = (
     batch(source(NORMAL)),
     batch(witness(NORMAL)),

@@ -22,7 +22,7 @@ from reachability.observation import (
     WitnessHealth,
     WitnessReport,
 )
-from reachability.vocabulary import PacketRole, Protocol, Reason, RoundKind, State
+from reachability.vocabulary import PacketRole, Protocol, Reason, RoundKind, Schedule, State
 
 TCP, UDP, ICMP = Protocol.TCP, Protocol.UDP, Protocol.ICMP
 HERE, THERE, SIX = "10.10.0.10", "10.30.0.21", "fd00:30::21"
@@ -61,7 +61,7 @@ def spec(kind: RoundKind) -> RoundSpec:
     return RoundSpec(
         round=NAMES[kind],
         kind=kind,
-        schedule="cycle",
+        schedule=Schedule.CYCLE,
         source="dev-1",
         source_environment="dev",
         destination="prod",

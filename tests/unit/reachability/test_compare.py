@@ -15,7 +15,7 @@ from reachability.plan import PlanTarget, build_plan
 from reachability.ports import ALL_PORTS, PortSet
 from reachability.topology import PortSpec, Probing, Selector, Topology, Waiver
 from reachability.verdict import Evidence, Verdict
-from reachability.vocabulary import Arrival, Declared, Proof, Protocol, Reachability, Require, Result, State
+from reachability.vocabulary import Arrival, Declared, Proof, Protocol, Reachability, Require, Result, Schedule, State
 from tests.support.sample import NOW, judged, observe, topology
 
 R, D = Reachability, Declared
@@ -121,7 +121,7 @@ def test_a_sweep_is_stale_by_its_own_period() -> None:
     matrix = observe(plan, at=NOW.timestamp())
     for target in plan:
         if target.sweep:
-            row = judged(Evidence(protocol=Protocol.TCP), at=NOW.timestamp(), schedule="sweep")
+            row = judged(Evidence(protocol=Protocol.TCP), at=NOW.timestamp(), schedule=Schedule.SWEEP)
             matrix.update(key_of(target), target.sweep - target.cycle, row)
     swept = [c for c in compare(declared, plan, matrix, NOW + timedelta(hours=3)) if c.schedule == "sweep"]
     assert {c.result for c in swept} == {OPEN_END}

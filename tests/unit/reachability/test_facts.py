@@ -20,7 +20,7 @@ from reachability.observation import (
 )
 from reachability.overlay import overlay
 from reachability.ports import ALL_PORTS, PortSet
-from reachability.vocabulary import Arrival, Protocol, Reason, RoundKind, State
+from reachability.vocabulary import Arrival, Protocol, Reason, RoundKind, Schedule, State
 
 THERE, TCP = "10.30.0.21", Protocol.TCP
 SLOTS = (1, 0, 0, 1, 1, 0, 1, 0, 0, 1, 0, 1, 1, 0, 0, 1, 0, 1, 1, 0)
@@ -35,7 +35,7 @@ def spec() -> RoundSpec:
     return RoundSpec(
         round="r",
         kind=RoundKind.NORMAL,
-        schedule="sweep",
+        schedule=Schedule.SWEEP,
         source="dev-1",
         source_environment="dev",
         destination="prod",

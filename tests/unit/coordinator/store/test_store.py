@@ -15,13 +15,13 @@ from coordinator.store.spools import TooManyHolesError
 from reachability.finding import Region
 from reachability.observation import KeptPacket, Lookup, RoundSpec, SourceReport, WitnessReport
 from reachability.ports import PortSet
-from reachability.vocabulary import PacketRole, RoundKind
+from reachability.vocabulary import PacketRole, RoundKind, Schedule
 from tests.support.sample import Estate
 
 SPEC = RoundSpec(
     round="R1",
     kind=RoundKind.NORMAL,
-    schedule="cycle",
+    schedule=Schedule.CYCLE,
     source="dev-1",
     source_environment="dev",
     destination="prod",
