@@ -9,7 +9,7 @@ from reachability.facts import ICMP_CELL, PairFacts
 from reachability.observation import RoundData, SourceReport, Target
 from reachability.ports import PortSet
 from reachability.topology import family
-from reachability.vocabulary import Protocol, RoundKind
+from reachability.vocabulary import ControlKind, Protocol, RoundKind
 
 SEEN_ANSWERED = "seen-answered"  # by the host: only the answer was lost
 
@@ -55,8 +55,8 @@ def _would_show(challenge: SourceReport, pair: PairFacts, target: Target) -> boo
         for c in challenge.controls
         if c.answered and family(c.address) == family(target.address) and target.source in {"", c.source_address}
     ]
-    banned = any(c.kind == "pair" and not c.ended_good for c in mine)
-    out = any(c.kind != "pair" and c.ended_good and c.protocol is target.protocol for c in mine)
+    banned = any(c.kind == ControlKind.PAIR and not c.ended_good for c in mine)
+    out = any(c.kind != ControlKind.PAIR and c.ended_good and c.protocol is target.protocol for c in mine)
     return out and not banned and not is_hidden_by(pair.loss_to_witness, sum(challenge.slots))
 
 

@@ -19,7 +19,7 @@ from reachability.observation import ArrivalRow, Observation, RoundData, Target
 from reachability.overlay import overlay
 from reachability.ports import PortSet
 from reachability.verdict import Evidence, is_refusal
-from reachability.vocabulary import Arrival, Protocol, Reason, RoundKind, State
+from reachability.vocabulary import Arrival, KernelAnswer, Protocol, Reason, RoundKind, SentBy, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,9 +178,9 @@ def _merge(observations: Sequence[Observation]) -> Observation:
 def _evidence(o: Observation, pair: PairFacts, host: HostFacts, target: Target) -> Evidence:
     control = pair.control(o, target)
     problem = host.problem
-    if o.kernel == "not-sent" or o.reason is Reason.LOCAL_FILTER:
+    if o.kernel == KernelAnswer.NOT_SENT or o.reason is Reason.LOCAL_FILTER:
         problem = Reason.LOCAL_FILTER.value
-    elif o.way == "connect":
+    elif o.way == SentBy.CONNECT:
         problem = problem or Reason.NO_PERMISSION.value
     return Evidence(
         protocol=target.protocol,

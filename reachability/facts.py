@@ -9,7 +9,7 @@ from reachability.loss import lower_bound, missed_before_capture, upper_bound, w
 from reachability.observation import ControlResult, KernelFlow, Observation, RoundData, Target, Untokened, WitnessHealth
 from reachability.ports import ALL_PORTS, PortSet
 from reachability.topology import family, is_address
-from reachability.vocabulary import Canary, Protocol, RoundKind, State
+from reachability.vocabulary import Canary, ControlKind, Protocol, RoundKind, State
 
 LEAST_PPS = 1000
 ICMP_CELL = PortSet.of([1])  # stands for the one cell of an ICMP target while ranges are laid over each other
@@ -69,7 +69,7 @@ class PairFacts:
             if (
                 control.protocol is target.protocol
                 and control.answered
-                and control.kind != "pair"
+                and control.kind != ControlKind.PAIR
                 and control.source_address == o.source_address
                 and control.via == o.via
                 and family(control.address) == ip
@@ -87,8 +87,8 @@ def gather(rounds: Sequence[RoundData]) -> PairFacts:
     """Facts of a round and its follow-ups together."""
     controls = tuple(c for data in rounds if data.source for c in data.source.controls)
     back = [c for c in controls if c.answered]
-    ways = [(c.sent, c.sent - c.answered) for c in back if c.kind != "pair"]
-    pair = [(c.sent, c.sent - c.answered) for c in back if c.kind == "pair"]
+    ways = [(c.sent, c.sent - c.answered) for c in back if c.kind != ControlKind.PAIR]
+    pair = [(c.sent, c.sent - c.answered) for c in back if c.kind == ControlKind.PAIR]
     groups = [(sum(sent for sent, _ in group), sum(lost for _, lost in group)) for group in (ways, pair)]
     copies, arrived_copies = _partial(rounds)
     return PairFacts(

@@ -9,7 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from reachability.vocabulary import PacketRole, Protocol, Reason, Role, RoundKind, Schedule, State
+from reachability.vocabulary import (
+    Altered,
+    ControlKind,
+    KernelAnswer,
+    PacketRole,
+    Protocol,
+    Reason,
+    Role,
+    RoundKind,
+    Schedule,
+    SentBy,
+    State,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +41,6 @@ class Target:
     canary: int = 0  # port from 49152 up that nobody serves; 0: none
 
 
-MEETING, OUTSIDE = "meeting", "outside"  # kinds of a try's controls: the destination's own, and what a person names
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlTarget:
     """An endpoint outside the source's environment that is expected to answer (or be witnessed): shows that packets get out."""
@@ -39,7 +48,7 @@ class ControlTarget:
     address: str
     protocol: Protocol
     port: int = 0
-    kind: str = "coordinator"  # coordinator | declared | pair | meeting | outside
+    kind: str = ControlKind.COORDINATOR  # a `ControlKind`
     source: str = ""  # the source address that it holds for; "": each
 
 
@@ -57,8 +66,8 @@ class Observation:
     kind: str = ""  # probe kind
     name: str = ""
     refused_by: str = ""  # who sent the ICMP error
-    way: str = ""  # raw | connect | raw+connect
-    kernel: str = ""  # what the kernel's own way got: "" not tried, open, closed, silent, refused, not-sent
+    way: str = SentBy.NOTHING  # a `SentBy`
+    kernel: str = KernelAnswer.NOT_TRIED  # a `KernelAnswer`
     via: str = ""  # "interface next-hop": "eth0 10.10.0.1", "eth0 direct"
     sent: int = 0  # copies that the source's own capture saw leave
     covered: int = 0  # of these, the ones sent before the last good source control of the protocol and family
@@ -76,7 +85,7 @@ class ControlResult:
 
     address: str
     protocol: Protocol
-    kind: str
+    kind: str  # the control's
     port: int = 0
     source_address: str = ""
     via: str = ""
@@ -177,7 +186,7 @@ class ArrivalRow:
     hops: int | None = None
     dscp: int = 0
     mss: int = 0  # of a SYN; 0: not read
-    altered: str = ""  # sequence | timestamp: the TCP field that somebody on the way rewrote
+    altered: str = Altered.NOTHING  # an `Altered`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

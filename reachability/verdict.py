@@ -20,8 +20,8 @@ class Evidence:
     reason: Reason = Reason.LOCAL_ERROR
     refused_by: str = ""
     endpoint_refused: bool = False  # the refusal came from the endpoint's own address
-    way: str = ""
-    kernel: str = ""
+    way: str = ""  # a `SentBy`
+    kernel: str = ""  # a `KernelAnswer`
     via: str = ""
     sent: int = 0
     covered: int = 0  # copies before the last good source control
@@ -39,7 +39,7 @@ class Evidence:
     came_hops: int | None = None
     dscp: int = 0  # as it arrived; sent as 0
     mss: int = 0  # as it arrived; 0: not read
-    altered: str = ""  # sequence | timestamp: what somebody on the way rewrote
+    altered: str = ""  # an `Altered`
     answered: bool = False
     bound: bool = False
     noports_still: bool | None = None

@@ -154,3 +154,46 @@ class Role(StrEnum):
 
     SOURCE = "source"
     INSIDE = "inside"  # the control from inside the destination's environment
+
+
+# -- words that another host fills in -------------------------------------------------------------------------------
+# Their fields are texts: one word that a newer version adds must not cost the report, or the order, that it is in.
+
+
+class SentBy(StrEnum):
+    """How the packets of an observation were sent: its `way`."""
+
+    NOTHING = ""  # none was sent
+    RAW = "raw"
+    RING = "ring"  # raw too, through a packet ring
+    CONNECT = "connect"  # through the kernel alone
+    RAW_AND_CONNECT = "raw+connect"
+
+
+class KernelAnswer(StrEnum):
+    """What the kernel's own try of a port got."""
+
+    NOT_TRIED = ""
+    OPEN = "open"
+    SILENT = "silent"
+    REFUSED = "refused"
+    NOT_SENT = "not-sent"  # it did not leave this host
+    ERROR = "error"
+
+
+class ControlKind(StrEnum):
+    """Why a source control is expected to answer. A kind that is not known is one like `declared`."""
+
+    COORDINATOR = "coordinator"
+    DECLARED = "declared"  # a path that the topology declares leads to it
+    PAIR = "pair"  # of the pair under test: it has just answered
+    MEETING = "meeting"  # of a try: the destination's own
+    OUTSIDE = "outside"  # of a try: a person names it
+
+
+class Altered(StrEnum):
+    """The half of a TCP packet's token that somebody on the way rewrote."""
+
+    NOTHING = ""
+    SEQUENCE = "sequence"
+    TIMESTAMP = "timestamp"

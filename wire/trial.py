@@ -18,11 +18,11 @@ import msgspec
 from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 
-from reachability.observation import MEETING, ControlTarget, RoundSpec, SourceReport, Target
+from reachability.observation import ControlTarget, RoundSpec, SourceReport, Target
 from reachability.ports import PortSet
 from reachability.topology import is_address
 from reachability.verdict import Evidence
-from reachability.vocabulary import Protocol, RoundKind, Schedule
+from reachability.vocabulary import ControlKind, Protocol, RoundKind, Schedule
 from wire.envelope import BadMessage, decode, seal, unseal
 from wire.messages import Go
 
@@ -83,7 +83,7 @@ class Line(msgspec.Struct, frozen=True, array_like=True):
     def controls(self) -> tuple[ControlTarget, ...]:
         """What the destination answers for the try: where it is let through, it shows that the source's packets get out."""
         return tuple(
-            ControlTarget(address=asked.address, protocol=protocol, port=self.meet, kind=MEETING)
+            ControlTarget(address=asked.address, protocol=protocol, port=self.meet, kind=ControlKind.MEETING)
             for asked in self.asked
             for protocol, ports in ((Protocol.TCP, asked.tcp), (Protocol.UDP, asked.udp))
             if ports

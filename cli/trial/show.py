@@ -12,10 +12,10 @@ from cli.trial.child import Outcome
 from reachability.advice import ADVICE, ROWS, Advice
 from reachability.compare import NO_PACKET as GRADE_NO_PACKET
 from reachability.compare import grade_of, result_of
-from reachability.observation import MEETING, OUTSIDE, ArrivalRow
+from reachability.observation import ArrivalRow
 from reachability.ports import PortSet
 from reachability.verdict import Evidence, Verdict, judge
-from reachability.vocabulary import Arrival, Declared, Protocol, Require, Result, State
+from reachability.vocabulary import Arrival, ControlKind, Declared, Protocol, Require, Result, State
 from wire.trial import DESTINATION, TrialCell
 
 Body = dict[str, Any]
@@ -178,7 +178,9 @@ def _facts(e: Evidence, source: str, *, complete: bool) -> list[str]:
     )
     facts = [sent, _came_back(e), _witness(e, complete=complete)]
     if e.control_by and e.arrival is not Arrival.SEEN:
-        by = e.control_by.removeprefix(f"{OUTSIDE} ").replace(f"{MEETING} ", "the meeting port of ")
+        by = e.control_by.removeprefix(f"{ControlKind.OUTSIDE} ").replace(
+            f"{ControlKind.MEETING} ", "the meeting port of "
+        )
         facts.append(f"control: {by}")
     if e.loss is not None:
         facts.append(f"loss at most {e.loss * 100:.2g}%")

@@ -16,7 +16,7 @@ from reachability.plan import PlanTarget
 from reachability.policy import Policy
 from reachability.ports import PortSet
 from reachability.topology import Network, Probing, Topology, is_address
-from reachability.vocabulary import Declared, Protocol, RoundKind, Schedule, State
+from reachability.vocabulary import ControlKind, Declared, Protocol, RoundKind, Schedule, State
 from wire.messages import Arm, Go
 
 LEAST_ROUND, MOST_ROUND, ROUND_S = (
@@ -197,7 +197,9 @@ def declared_controls(
             named = (ports & target.service_ports) if ports is not None else PortSet()
             if decision.declared is not Declared.DENIED and named:
                 found.append(
-                    ControlTarget(address=target.address, protocol=target.protocol, port=named.first, kind="declared")
+                    ControlTarget(
+                        address=target.address, protocol=target.protocol, port=named.first, kind=ControlKind.DECLARED
+                    )
                 )
     return tuple(found[:DECLARED_CONTROLS])
 
@@ -218,7 +220,7 @@ def answered_controls(
                         address=target.address,
                         protocol=target.protocol,
                         port=port,
-                        kind="pair",
+                        kind=ControlKind.PAIR,
                         source=target.source_address,
                     )
                 )

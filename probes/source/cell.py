@@ -13,7 +13,7 @@ from probes.packets.token import tcp_fields, token
 from reachability.observation import Observation, Target
 from reachability.ports import PortSet
 from reachability.verdict import is_refusal
-from reachability.vocabulary import Protocol, Reason, State
+from reachability.vocabulary import KernelAnswer, Protocol, Reason, SentBy, State
 
 ERROR, SILENT, REFUSED, CLOSED, OPEN = range(-1, 4)
 THREE_FLOWS = 3  # fewer refusals may be one leg of several
@@ -43,7 +43,7 @@ class Cell:
     left: int = 0  # copies that its own capture saw leave
     newest: tuple[int, float] = (-1, 0.0)  # the last of them, and when
     refused: int = 0
-    kernel: str = ""
+    kernel: KernelAnswer = KernelAnswer.NOT_TRIED
     kind: str = ""  # probe kind, where it is not the protocol itself
     said: str = ""
     note: str = ""
@@ -193,7 +193,6 @@ def observations(cells: Iterable[Cell], covers: Callable[[Cell, float], bool], *
 def _observation(cell: Cell, covers: Callable[[Cell, float], bool], *, raw: bool) -> Observation:
     left = cell.left.bit_count()
     covered = sum(1 for copy, at in enumerate(cell.sent) if cell.left >> copy & 1 and covers(cell, at))
-    ways = [way for way, used in (("raw", raw and cell.sent), ("connect", cell.kernel)) if used]
     return Observation(
         target=cell.target.id,
         source_address=cell.source,
@@ -204,7 +203,7 @@ def _observation(cell: Cell, covers: Callable[[Cell, float], bool], *, raw: bool
         state=cell.state,
         reason=cell.reason,
         refused_by=cell.refused_by,
-        way="+".join(ways),
+        way=_sent_by(cell, raw=raw),
         kernel=cell.kernel,
         via=cell.via,
         sent=left,
@@ -215,6 +214,12 @@ def _observation(cell: Cell, covers: Callable[[Cell, float], bool], *, raw: bool
         said=cell.said,
         note=cell.note,
     )
+
+
+def _sent_by(cell: Cell, *, raw: bool) -> SentBy:
+    if raw and cell.sent:
+        return SentBy.RAW_AND_CONNECT if cell.kernel else SentBy.RAW
+    return SentBy.CONNECT if cell.kernel else SentBy.NOTHING
 
 
 def control_key(address: str, protocol: Protocol) -> str:

@@ -18,9 +18,8 @@ from probes.packets.route import Route
 from probes.source.cell import control_key
 from reachability.loss import upper_bound, worst
 from reachability.observation import ControlResult
-from reachability.vocabulary import Protocol, State
+from reachability.vocabulary import ControlKind, Protocol, State
 
-PAIR = "pair"
 FINAL_TRIES = 20
 SAME_LOSS = 0.001  # so improbable that loss alone explains a row of misses, it must be taken for a ban
 LEAST_ROW, LONG_ROW = 4, 10
@@ -42,7 +41,7 @@ class Series:
     address: str
     protocol: Protocol
     port: int
-    kind: str
+    kind: str  # a `ControlKind`, or a word that only who asked knows
     route: Route
     expect: State = State.OPEN
     request: bytes = b""
@@ -177,7 +176,7 @@ class Controls:
         groups: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
         for series in self.series:
             if series.answered:
-                groups[series.kind == PAIR].append(self._counts(series, row, now))
+                groups[series.kind == ControlKind.PAIR].append(self._counts(series, row, now))
         return worst(
             (sum(sent for sent, _ in group), sum(sent - answered for sent, answered in group))
             for group in groups.values()
@@ -207,7 +206,7 @@ class Coverage:
             if not each.answered:
                 continue
             gaps = each.gaps(row, now, self._void)
-            if each.kind == PAIR:
+            if each.kind == ControlKind.PAIR:
                 self._pair.setdefault((each.route.via, each.key[2][-1]), []).append((each, gaps))
             else:
                 self._good.setdefault(each.key, []).append((each.last_good, gaps))

@@ -24,7 +24,7 @@ from reachability.observation import Hop, Observation, SourceReport
 from reachability.ports import PortSet
 from reachability.topology import is_address
 from reachability.trace import MOST_TTL, TRIES, copy_of, ends_the_way, ttl_of
-from reachability.vocabulary import Protocol, Reason, State
+from reachability.vocabulary import Protocol, Reason, SentBy, State
 from wire.messages import Go
 
 TRY_S = 1.1  # a Linux router sends a peer six ICMP errors, then one a second
@@ -172,7 +172,7 @@ class Trace:
             reason=reason,
             ports=str(PortSet.of([self._port])) if self._port else "",
             kind="trace",
-            way="" if error else "raw",
+            way=SentBy.NOTHING if error else SentBy.RAW,
             via=route.via if route.interface else "",
             sent=len(self._left),
             flows=len(self._left),

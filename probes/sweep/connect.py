@@ -29,7 +29,7 @@ from probes.source.cycle import LAST_ANSWER_S, MOST_SECONDS
 from probes.sweep.raw import SweepSource
 from probes.sweep.target import NO_HOPS, Block
 from reachability.observation import KeptPacket, KernelFlow
-from reachability.vocabulary import Protocol, Reason, State
+from reachability.vocabulary import Protocol, Reason, SentBy, State
 
 if TYPE_CHECKING:
     from probes.context import Station
@@ -46,7 +46,7 @@ _FULL = {errno.EAGAIN, errno.ENOBUFS}
 class ConnectSource(SweepSource):
     """One job of TCP and UDP targets without ports that go first, where packets cannot be sent raw."""
 
-    _way = "connect"
+    _way = SentBy.CONNECT
 
     def __init__(self, station: Station, job: Job) -> None:
         super().__init__(station, job)

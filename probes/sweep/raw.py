@@ -32,7 +32,7 @@ from probes.sweep.passes import Passes
 from probes.sweep.target import Block
 from reachability.observation import KeptPacket, Observation, Target
 from reachability.ports import PortSet
-from reachability.vocabulary import Protocol, Reason, State
+from reachability.vocabulary import Protocol, Reason, SentBy, State
 
 LEAST_CELLS = 256  # below that, columns gain nothing
 BATCH = 2048
@@ -56,7 +56,7 @@ class Lane:
 class SweepSource(Source):
     """One job of TCP and UDP targets without ports that go first."""
 
-    _way = "raw"
+    _way = SentBy.RAW
 
     def __init__(self, station: Station, job: Job) -> None:
         super().__init__(station, job)
