@@ -19,7 +19,7 @@ from reachability.observation import ArrivalRow, Observation, RoundData, Target
 from reachability.overlay import overlay
 from reachability.ports import PortSet
 from reachability.verdict import Evidence, is_refusal
-from reachability.vocabulary import Arrival, KernelAnswer, Protocol, Reason, RoundKind, SentBy, State
+from reachability.vocabulary import Arrival, KernelAnswer, Protocol, Reason, RoundKind, SentBy, State, Unproven
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,11 +177,11 @@ def _merge(observations: Sequence[Observation]) -> Observation:
 
 def _evidence(o: Observation, pair: PairFacts, host: HostFacts, target: Target) -> Evidence:
     control = pair.control(o, target)
-    problem = host.problem
+    problem: Reason | None = None
     if o.kernel == KernelAnswer.NOT_SENT or o.reason is Reason.LOCAL_FILTER:
-        problem = Reason.LOCAL_FILTER.value
+        problem = Reason.LOCAL_FILTER
     elif o.way == SentBy.CONNECT:
-        problem = problem or Reason.NO_PERMISSION.value
+        problem = Reason.NO_PERMISSION
     return Evidence(
         protocol=target.protocol,
         state=o.state,
@@ -204,7 +204,7 @@ def _evidence(o: Observation, pair: PairFacts, host: HostFacts, target: Target) 
         host_hops=host.hops,
         control=control.good,
         control_by=control.by,
-        problem=problem,
+        problem=problem or "",
     )
 
 
@@ -228,7 +228,9 @@ def _with_arrival(
         answered = bool(kernel) or challenge == SEEN_ANSWERED or e.state in {State.OPEN, State.CLOSED}
         return replace(e, arrival=Arrival.SEEN, arrived=1, answered=answered)
     if challenge == UNDECIDED:
-        return replace(e, arrival=Arrival.NO_WITNESS, no_witness_why="undecided", problem=e.problem or "undecided")
+        return replace(
+            e, arrival=Arrival.NO_WITNESS, no_witness_why=Unproven.UNDECIDED, problem=e.problem or Unproven.UNDECIDED
+        )
     if host.healthy:
         return replace(e, arrival=Arrival.NOT_SEEN)
     return replace(e, arrival=Arrival.NO_WITNESS, no_witness_why=host.why)
@@ -254,9 +256,9 @@ def _with_loss(
         if needed is None or e.covered < needed:
             if now.control and not now.problem:
                 more = max(more, (needed or 0) - e.covered)
-            problem = "loss" if e.covered == e.sent > 0 else "no-source-control"
+            problem = Unproven.LOSS if e.covered == e.sent > 0 else Unproven.NO_SOURCE_CONTROL
             if e.covered < e.sent and pair.has_answered(key.protocol, key.address):
-                problem = "controls-stopped"
+                problem = Unproven.CONTROLS_STOPPED
             now = replace(now, problem=now.problem or problem)
         result.append((key, target, ports, now))
     return result, more

@@ -21,7 +21,6 @@ class HostFacts:
 
     healthy: bool
     why: str
-    problem: str = ""
     bound: PortSet = PortSet()
     drops_still: bool | None = None
     noports: tuple[tuple[PortSet, bool | None], ...] = ()  # True: the counter stood still while copies arrived

@@ -9,7 +9,7 @@ from reachability.matrix import CellKey
 from reachability.observation import RoundData, Target
 from reachability.ports import PortSet
 from reachability.verdict import Evidence
-from reachability.vocabulary import Protocol, RoundKind
+from reachability.vocabulary import Protocol, RoundKind, Unproven
 
 MOST_CHALLENGED = 256
 NOPORTS_GROUPS = 16
@@ -60,7 +60,7 @@ def follow_ups(
     if copies > 0 and sum(data.spec.kind is RoundKind.NORMAL for data in rounds) <= MOST_REPEATS:
         lacking: dict[int, PortSet] = {}
         for _, target, ports, e in cells:
-            if e.problem == "loss":
+            if e.problem == Unproven.LOSS:
                 lacking[target.id] = lacking.get(target.id, PortSet()) | ports
         targets = tuple(_narrow(t, lacking[t.id]) for t in rounds[0].spec.targets if t.id in lacking)
         followups.append(FollowUp(kind=RoundKind.NORMAL, targets=targets, copies=copies, rate_pps=rate_pps))

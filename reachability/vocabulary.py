@@ -85,6 +85,34 @@ class Proof(StrEnum):
     NONE = "none"
 
 
+class Unproven(StrEnum):
+    """Why nothing is proven of a cell, where it is not the `Reason` of an error; `reachability.advice` has the sentences."""
+
+    SILENT_INSIDE = "silent-inside"
+    NO_INSIDE_CONTROL = "no-inside-control"
+    CLOSED_INSIDE = "closed-inside"
+    NO_SOURCE_CONTROL = "no-source-control"
+    CONTROLS_STOPPED = "controls-stopped"
+    HEARD_IN_PART = "heard-in-part"
+    LOSS = "loss"
+    UNDECIDED = "undecided"
+    ANSWERS_FOR_ALL = "answers-for-all"
+    ANSWERED_ELSEWHERE = "answered-elsewhere"
+    NO_CANARY = "no-canary"
+    REFUSED_BY_SOMEONE = "refused-by-someone"
+    WHO_CLOSED_IT = "who-closed-it"
+    REFUSED_BY_ENDPOINT = "refused-by-endpoint"
+    NOT_SENT = "not-sent"
+
+
+class Unanswered(StrEnum):
+    """What is known of a packet that arrived, and to which the source had no answer."""
+
+    ANSWER_LOST = "answer-lost"  # its host sent one
+    HOST_SILENT = "host-silent"  # its host stopped it, or has nothing there
+    NO_ANSWER = "no-answer"
+
+
 class Declared(StrEnum):
     """What the topology says of a cell."""
 
