@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import StrEnum
 from typing import assert_never
 
 from reachability.matrix import CellKey, Judged, Matrix, Row
@@ -19,7 +20,13 @@ from reachability.vocabulary import Arrival, Declared, Protocol, Reachability, R
 
 STALE_PERIODS = 3
 UNSCHEDULED_S = 86400.0  # sweeps that no schedule repeats are taken to be wanted once a day
-NO_PACKET, NO_SESSION = "no packet", "no session"
+
+
+class Grade(StrEnum):
+    """What a green denied cell has shown."""
+
+    NO_PACKET = "no packet"  # that none arrives
+    NO_SESSION = "no session"  # that none can be made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +47,7 @@ class Cell:
     path: Path | None = None
     waiver: Waiver | None = None
     judged: Judged | None = None
-    grade: str = ""  # of a green: no packet | no session
+    grade: Grade | None = None  # of a green
 
     @property
     def count(self) -> int:
@@ -99,11 +106,11 @@ def _required(evidence: Evidence, found: Reachability) -> Result:
             assert_never(found)
 
 
-def grade_of(declared: Declared, result: Result, found: Reachability) -> str:
-    """What a green denied cell has shown: that no packet arrives, or that no session can be made."""
+def grade_of(declared: Declared, result: Result, found: Reachability) -> Grade | None:
+    """What a green denied cell has shown; None of any other."""
     if declared is not Declared.DENIED or result is not Result.PASS:
-        return ""
-    return NO_PACKET if found is Reachability.BLOCKED else NO_SESSION
+        return None
+    return Grade.NO_PACKET if found is Reachability.BLOCKED else Grade.NO_SESSION
 
 
 def compare(
@@ -180,7 +187,8 @@ def _cells(policy: Policy, target: PlanTarget, rows: Sequence[Row], oldest: Mapp
         decision = policy.decision(path, waiver, service)
         judged = None if row is None else rows[row][1]
         schedule = Schedule.CYCLE if cycle else Schedule.SWEEP
-        result, grade = Result.NOT_RUN, ""
+        result: Result = Result.NOT_RUN
+        grade: Grade | None = None
         if judged is not None:
             result = result_of(decision.declared, require, judged.evidence, judged.verdict)
             if judged.observed_at < oldest.get(schedule, judged.observed_at):

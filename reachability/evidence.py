@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reachability.challenge import SEEN, UNDECIDED
-from reachability.challenged import SEEN_ANSWERED, challenged
+from reachability.challenge import Challenged
+from reachability.challenged import challenged
 from reachability.facts import ICMP_CELL, HostFacts, PairFacts, gather
 from reachability.followups import FollowUp, OpenEnds, follow_ups
 from reachability.loss import copies_needed
@@ -89,7 +89,7 @@ def _target(
         if control is not None:
             same = bool(base.said) and base.said == control.said
             evidence = replace(evidence, inside=control.state, inside_by=target.inside, inside_same=same)
-        if challenge == UNDECIDED:
+        if challenge is Challenged.UNDECIDED:
             undecided |= ports
         if (
             target.protocol is Protocol.UDP
@@ -209,7 +209,7 @@ def _evidence(o: Observation, pair: PairFacts, host: HostFacts, target: Target) 
 
 
 def _with_arrival(
-    e: Evidence, host: HostFacts, row: ArrivalRow | None, kernel: bool | None, challenge: str | None
+    e: Evidence, host: HostFacts, row: ArrivalRow | None, kernel: bool | None, challenge: Challenged | None
 ) -> Evidence:
     if row is not None:
         return replace(
@@ -224,16 +224,23 @@ def _with_arrival(
             altered=row.altered,
             answered=row.answered,
         )
-    if kernel is not None or challenge in {SEEN, SEEN_ANSWERED}:
-        answered = bool(kernel) or challenge == SEEN_ANSWERED or e.state in {State.OPEN, State.CLOSED}
-        return replace(e, arrival=Arrival.SEEN, arrived=1, answered=answered)
-    if challenge == UNDECIDED:
-        return replace(
-            e, arrival=Arrival.NO_WITNESS, no_witness_why=Unproven.UNDECIDED, problem=e.problem or Unproven.UNDECIDED
-        )
-    if host.healthy:
-        return replace(e, arrival=Arrival.NOT_SEEN)
-    return replace(e, arrival=Arrival.NO_WITNESS, no_witness_why=host.why)
+    if kernel is not None:
+        return _came(e, answered=kernel or challenge is Challenged.SEEN_ANSWERED)
+    match challenge:
+        case Challenged.SEEN | Challenged.SEEN_ANSWERED:
+            return _came(e, answered=challenge is Challenged.SEEN_ANSWERED)
+        case Challenged.UNDECIDED:
+            why = Unproven.UNDECIDED
+            return replace(e, arrival=Arrival.NO_WITNESS, no_witness_why=why, problem=e.problem or why)
+        case Challenged.NOT_SEEN | None:
+            if host.healthy:
+                return replace(e, arrival=Arrival.NOT_SEEN)
+            return replace(e, arrival=Arrival.NO_WITNESS, no_witness_why=host.why)
+
+
+def _came(e: Evidence, *, answered: bool) -> Evidence:
+    """Something of the cell arrived without a token."""
+    return replace(e, arrival=Arrival.SEEN, arrived=1, answered=answered or e.state in {State.OPEN, State.CLOSED})
 
 
 def _with_loss(

@@ -10,8 +10,7 @@ from typing import Any
 from cli.show.render import GLYPHS, NO_PACKET, NO_SESSION, Paint, clean, labelled, plural, short_ports
 from cli.trial.child import Outcome
 from reachability.advice import ADVICE, ROWS, Advice
-from reachability.compare import NO_PACKET as GRADE_NO_PACKET
-from reachability.compare import grade_of, result_of
+from reachability.compare import Grade, grade_of, result_of
 from reachability.observation import ArrivalRow
 from reachability.ports import PortSet
 from reachability.verdict import Evidence, Verdict, judge
@@ -109,7 +108,7 @@ def _sentence(body: Body, style: Paint) -> str:
 def _verdict(cell: Body, style: Paint) -> list[str]:
     glyph, tone = GLYPHS[cell["result"]]
     if cell["grade"]:
-        glyph = NO_PACKET if cell["grade"] == GRADE_NO_PACKET else NO_SESSION
+        glyph = NO_PACKET if cell["grade"] == Grade.NO_PACKET else NO_SESSION
     where = f"{cell['address']} {short_ports(cell['ports'], cell['protocol'])}"
     proof = f"proof: {cell['proof']}" if cell["proof"] != "none" else cell["reason"]
     head = f"{style(glyph, tone)} {style(where, 'bold')}  {cell['reachability']}, {proof} (table row {cell['row']})"
@@ -143,7 +142,7 @@ def _cell(cell: TrialCell, *, complete: bool) -> Body:
         "proof": verdict.proof.value,
         "row": verdict.row,
         "result": result.value,
-        "grade": grade_of(Declared.DENIED, result, verdict.reachability) or None,
+        "grade": grade_of(Declared.DENIED, result, verdict.reachability),
         "said": _row(verdict, e),
         "facts": _facts(e, cell.source_address, complete=complete),
         "means": advice.means if advice else None,

@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import structlog
 
@@ -50,6 +51,14 @@ class Held:
     losses: Mapping[str, Losses]
 
 
+class RunState(StrEnum):
+    """How far a run is."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    FINISHED = "finished"
+
+
 @dataclass(slots=True)
 class Run:
     """One verify run."""
@@ -60,7 +69,7 @@ class Run:
     destination: str | None
     max_age_s: float | None = None  # what is not older, and proven, is not probed again
     since: float = math.inf  # epoch seconds: what was observed from then on counts too
-    state: str = "waiting"  # waiting | running | finished
+    state: RunState = RunState.WAITING
     waiting_for: list[str] = field(default_factory=list)
     started: float = 0.0
     finished: float = 0.0
@@ -94,7 +103,7 @@ class Runs:
     @property
     def active(self) -> bool:
         """Whether a run is waiting or under way: the schedule holds back meanwhile."""
-        return any(run.state != "finished" for run in self._runs.values())
+        return any(run.state is not RunState.FINISHED for run in self._runs.values())
 
     def ask(self, *, sweep: bool, source: str | None, destination: str | None, max_age_s: float | None = None) -> str:
         """Ask for a run; its id. ValueError for an environment that is not declared, `Stopped` while all probing is."""
@@ -121,12 +130,12 @@ class Runs:
     async def end(self, run_id: str) -> bool:
         """Cut a run off: what it has not tried is not run. False for one that is unknown or over."""
         run = self._runs.get(run_id)
-        if run is None or run.state == "finished" or run.ended:
+        if run is None or run.state is RunState.FINISHED or run.ended:
             return False
         run.ended = True
         if run is not self._current:
             self._conclude(run)  # after another, which may take long
-        elif run.state == "running":
+        elif run.state is RunState.RUNNING:
             await self._engine.brake.interrupt("the verify run was interrupted")
         return True
 
@@ -134,7 +143,7 @@ class Runs:
         """Carry runs out as they are asked for."""
         while True:
             run = await self._queue.get()
-            if run.state == "finished":
+            if run.state is RunState.FINISHED:
                 continue
             self._current = run
             try:
@@ -150,7 +159,7 @@ class Runs:
                 if run.ended:
                     self._engine.brake.go_on()
                 run.finished = run.finished or self._estate.clock()
-                run.state = "finished"
+                run.state = RunState.FINISHED
 
     async def _carry_out(self, run: Run) -> None:
         if self._wanted(run):
@@ -158,7 +167,7 @@ class Runs:
         self._engine.exclusive = run.id
         if not run.ended:
             self._engine.brake.go_on()
-        run.state = "running"
+        run.state = RunState.RUNNING
         run.started = self._estate.clock()
         wanted = self._wanted(run)
         jobs: dict[str, dict[Schedule, tuple[str, ...]]] = {}  # agent -> schedule -> destinations
@@ -194,7 +203,7 @@ class Runs:
             agents=tuple(estate.agents.values()),
             losses=dict(estate.losses),
         )
-        run.state = "finished"
+        run.state = RunState.FINISHED
 
     def _wanted(self, run: Run) -> set[tuple[str, str, Schedule]]:
         """What has to be probed as (agent, destination, schedule): all, but what fresh results prove."""

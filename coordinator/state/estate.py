@@ -17,7 +17,7 @@ from coordinator.store.retention import CELLS_S, RESOLVED_S
 from coordinator.store.spools import added
 from reachability.compare import Cell, compare, key_of
 from reachability.evidence import Conclusion, conclude
-from reachability.finding import Event, FindingBook
+from reachability.finding import Event, EventKind, FindingBook
 from reachability.matrix import CellKey, Judged, Matrix
 from reachability.observation import Lookup, RoundData, SourceReport
 from reachability.plan import PlanTarget, build_plan
@@ -101,11 +101,11 @@ class Estate:
         if new:
             self.save(lambda: self.store.put("generations", self._generations))
         text = "every certificate that it had is refused; a new bundle lets it in again"
-        return tuple(self.note("revoked", text, agent=name) for name in new)
+        return tuple(self.note(EventKind.REVOKED, text, agent=name) for name in new)
 
     def renewed(self, agent: str, until: datetime) -> tuple[Event, ...]:
         """An agent got a new certificate over its own channel."""
-        return (self.note("renewed", f"it got a certificate until {until:%Y-%m-%d %H:%M} UTC", agent=agent),)
+        return (self.note(EventKind.RENEWED, f"it got a certificate until {until:%Y-%m-%d %H:%M} UTC", agent=agent),)
 
     # -- who is there ---------------------------------------------------------------------------------------------
 
@@ -219,7 +219,7 @@ class Estate:
             raise StoreError(self.problem)
         return event
 
-    def note(self, what: str, text: str, by: str = "", agent: str = "") -> Event:
+    def note(self, what: EventKind, text: str, by: str = "", agent: str = "") -> Event:
         """Put something into the history that belongs to no finding."""
         event = Event(at=self.clock(), finding="", what=what, text=text, by=by, agent=agent)
         self._untold.append(event)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from enum import Enum, auto
 from functools import lru_cache
 from ipaddress import ip_network
 
@@ -37,7 +38,14 @@ MOST_FLOWS, MOST_OF_CELL = 2000, 16
 MOST_CHALLENGED_FLOWS = 65536  # that traffic of others makes in the seconds of a challenge
 MOST_SOURCES = 4096
 PEERS = 8  # newest copies of a cell that an answer is looked for
-OURS, INSIDE, NOT_OURS = "ours", "inside", ""
+
+
+class Token(Enum):
+    """Whose token a packet carries."""
+
+    SOURCE = auto()
+    INSIDE = auto()  # the inside control's
+    NONE = auto()
 
 
 class Watched:
@@ -102,14 +110,14 @@ class Arrivals:
         """Whether the cell is in the round."""
         return any(cell[2] in watched for watched in self._watched.get(cell[:2], ()))
 
-    def take(self, cell: CellId, packet: Packet) -> str:
-        """Take a packet to a cell of the round: `ours` with its token, `inside` with the inside control's, "" with neither."""
+    def take(self, cell: CellId, packet: Packet) -> Token:
+        """Take a packet to a cell of the round; whose token it carries."""
         local = not self._is_outside(packet.source)
         if local and self._inside.copy_of(cell, packet) is not None:
-            return INSIDE
+            return Token.INSIDE
         copy = self._ours.copy_of(cell, packet)
         if copy is None:
-            return INSIDE if not local and self._inside.copy_of(cell, packet) is not None else NOT_OURS
+            return Token.INSIDE if not local and self._inside.copy_of(cell, packet) is not None else Token.NONE
         came = look(packet, token(self.arm.key, *cell, copy))
         for target in self._probed_by(cell, packet.source):
             if copy < CELL_COPIES or copy == KERNEL_COPY:
@@ -124,7 +132,7 @@ class Arrivals:
                 if not seen.answered:
                     seen.peers.append((packet.source, packet.sport or packet.icmp_id))
                     del seen.peers[:-PEERS]
-        return OURS
+        return Token.SOURCE
 
     def by_kernel(self, cell: CellId, port: int) -> bool:
         """Whether a packet without a token came from a source port that the round's own kernel packets to the cell take."""

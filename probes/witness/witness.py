@@ -13,7 +13,7 @@ from probes.packets.columns import Columns
 from probes.packets.parse import ACK, ICMP, ICMP6, RST, SYN, TCP, UDP, Packet
 from probes.packets.token_index import CellId
 from probes.witness.armed import Round
-from probes.witness.arrivals import NOT_OURS, OURS, Arrivals
+from probes.witness.arrivals import Arrivals, Token
 from probes.witness.health import OffHost, WitnessDeps
 from probes.witness.initiator import HOST_SPOKE_FIRST, Talks
 from probes.witness.noports import Groups, Reading
@@ -206,9 +206,9 @@ class Witness:
             if not round_.arrivals.listens_for(cell):
                 continue
             taken = round_.arrivals.take(cell, packet)
-            if taken == OURS:
+            if taken is Token.SOURCE:
                 self._note(round_, cell, packet.at)
-            if taken != NOT_OURS:
+            if taken is not Token.NONE:
                 return
             if not round_.arrivals.closed:
                 listening.append(round_.arrivals)

@@ -23,7 +23,7 @@ from coordinator.store import Gap, Store
 from coordinator.store.care import check
 from coordinator.store.retention import ROUNDS_S
 from coordinator.store.store import Report
-from reachability.life import Event, Finding
+from reachability.life import Event, EventKind, Finding
 from reachability.matrix import CellKey, Judged
 from reachability.observation import KeptPacket, RoundSpec, SourceReport, Target, WitnessReport
 from reachability.ports import PortSet
@@ -125,7 +125,7 @@ class Year:
         events = [
             Event(at=self.now, finding=finding.id, what=what, text="dev → prod 10.30.0.21 tcp/5000")
             for finding in book
-            for what in ("opened", "confirmed", "resolved")
+            for what in (EventKind.OPENED, EventKind.CONFIRMED, EventKind.RESOLVED)
         ]
         self.store.put_findings(self.held, events)
         for environment in ENVIRONMENTS:

@@ -132,6 +132,12 @@ BATCHES = (
             ON_TIMES[:9] + (3500, 4000),
         )
     ),
+    batch(
+        source(NORMAL),
+        witness(NORMAL, untokened=_CHALLENGED),
+        source(CHALLENGE, slots=PATTERN, slot_ms=150.0),
+        witness(CHALLENGE, untokened=tuple(replace(one, flows=3, largest=20, count=60) for one in _CHALLENGED)),
+    ),
     *(
         batch(
             source(NORMAL),

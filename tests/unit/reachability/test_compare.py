@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reachability.compare import NO_PACKET, NO_SESSION, Cell, compare, grade_of, in_scope, key_of, result_of
+from reachability.compare import Cell, Grade, compare, grade_of, in_scope, key_of, result_of
 from reachability.matrix import CellKey, Judged, Matrix
 from reachability.plan import PlanTarget, build_plan
 from reachability.ports import ALL_PORTS, PortSet
@@ -66,10 +66,10 @@ def test_required(evidence: Evidence, found: Reachability, result: Result) -> No
 
 
 def test_grades() -> None:
-    assert grade_of(D.DENIED, PASS, R.BLOCKED) == NO_PACKET
-    assert grade_of(D.DENIED, PASS, R.BLOCKED_AT_HOST) == NO_SESSION
-    assert grade_of(D.DENIED, FAIL, R.BLOCKED_AT_HOST) == ""
-    assert grade_of(D.REQUIRED, PASS, R.REACHABLE) == ""
+    assert grade_of(D.DENIED, PASS, R.BLOCKED) is Grade.NO_PACKET
+    assert grade_of(D.DENIED, PASS, R.BLOCKED_AT_HOST) is Grade.NO_SESSION
+    assert grade_of(D.DENIED, FAIL, R.BLOCKED_AT_HOST) is None
+    assert grade_of(D.REQUIRED, PASS, R.REACHABLE) is None
 
 
 def results(cells: Iterable[Cell], **wanted: str | Protocol) -> set[Result]:

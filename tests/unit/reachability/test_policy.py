@@ -135,7 +135,7 @@ def test_each_port_is_judged_by_its_line(
             if seen is None:
                 assert cell.result is Result.NOT_RUN
             elif NOW.timestamp() - seen.observed_at > (180 if port <= 20 else 1800):
-                assert (cell.result, cell.grade) == (Result.STALE, "")
+                assert (cell.result, cell.grade) == (Result.STALE, None)
             else:
                 result = result_of(said, Require.NO_SESSION, evidence, seen.verdict)
                 waived = result is Result.FAIL and waiver is not None
