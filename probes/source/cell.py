@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from probes import classify
 from probes.classify import Outcome
@@ -26,6 +27,20 @@ _LEVEL = {
 }
 
 
+class Departure(NamedTuple):
+    """A copy that left, and when (monotonic seconds)."""
+
+    copy: int
+    at: float
+
+
+class ControlKey(NamedTuple):
+    """What a control is good for: one protocol in one family."""
+
+    protocol: Protocol
+    family: int
+
+
 @dataclass(slots=True)
 class Cell:
     """One endpoint in a round. Bit n of `left` and `refused` is copy n."""
@@ -41,7 +56,7 @@ class Cell:
     timed: bool = False  # by the capture; else by a call that waits for the event loop
     sent: list[float] = field(default_factory=list)  # when each copy was handed to the kernel
     left: int = 0  # copies that its own capture saw leave
-    newest: tuple[int, float] = (-1, 0.0)  # the last of them, and when
+    newest: Departure = Departure(-1, 0.0)  # of the last of them
     refused: int = 0
     kernel: KernelAnswer = KernelAnswer.NOT_TRIED
     kind: str = ""  # probe kind, where it is not the protocol itself
@@ -127,12 +142,12 @@ class Cell:
     def saw_leave(self, copy: int, at: float) -> None:
         """Its own capture saw a copy leave."""
         self.left |= 1 << copy
-        self.newest = copy, at
+        self.newest = Departure(copy, at)
 
     def _time(self, copy: int, at: float) -> None:
         """From the capture's view of both: what waited for the rate before it left was not on its way."""
-        if copy == self.newest[0]:
-            self.rtt_ms, self.timed = round((at - self.newest[1]) * 1000, 3), True
+        if copy == self.newest.copy:
+            self.rtt_ms, self.timed = round((at - self.newest.at) * 1000, 3), True
 
 
 def new_cell(target: Target, port: int, routes: tuple[Route, ...]) -> Cell:
@@ -151,14 +166,14 @@ def verify(key: bytes, address: str, protocol: Protocol, port: int, copy: int, p
             if packet.ack != (sequence + 1) & 0xFFFFFFFF and packet.ts_ecr != stamp:
                 return None
             if packet.flags & RST:
-                return State.CLOSED, Reason.RESET
-            return (State.OPEN, Reason.SYN_ACK) if packet.flags & SYN else None
+                return Outcome(State.CLOSED, Reason.RESET)
+            return Outcome(State.OPEN, Reason.SYN_ACK) if packet.flags & SYN else None
         case Protocol.UDP:
-            return State.OPEN, Reason.UDP_RESPONSE
+            return Outcome(State.OPEN, Reason.UDP_RESPONSE)
         case Protocol.ICMP:
             if packet.payload[:8] != token(key, address, protocol, port, copy):
                 return None
-            return State.OPEN, Reason.ECHO_REPLY
+            return Outcome(State.OPEN, Reason.ECHO_REPLY)
 
 
 def quotes(key: bytes, address: str, protocol: Protocol, port: int, copy: int, quote: Packet) -> bool:
@@ -222,6 +237,6 @@ def _sent_by(cell: Cell, *, raw: bool) -> SentBy:
     return SentBy.CONNECT if cell.kernel else SentBy.NOTHING
 
 
-def control_key(address: str, protocol: Protocol) -> str:
-    """What a control is good for: one protocol in one family."""
-    return f"{protocol.value}{6 if ':' in address else 4}"
+def control_key(address: str, protocol: Protocol) -> ControlKey:
+    """What a control at an address is good for."""
+    return ControlKey(protocol, 6 if ":" in address else 4)

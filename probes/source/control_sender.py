@@ -110,7 +110,7 @@ class ControlSender:
             good = packet.payload == echo_reply(self._job.key, self._echo(series, number))
         else:
             found = verify(self._job.key, series.address, series.protocol, series.port, number, packet)
-            good = found is not None and found[0] is series.expect
+            good = found is not None and found.state is series.expect
         if good:
             series.answered.setdefault(index, packet.at)
 

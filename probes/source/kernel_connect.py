@@ -63,7 +63,7 @@ class KernelWay:
         except TimeoutError:
             return State.FILTERED
         except OSError as error:
-            return classify.from_errno(error.errno)[0]
+            return classify.from_errno(error.errno).state
 
     def close(self) -> None:
         """Give up the ports."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from probes.protocols import udp_payloads
-from probes.source.cell import CLOSED, OPEN, Cell, control_key
+from probes.source.cell import CLOSED, OPEN, Cell, ControlKey, control_key
 from probes.source.controls import Controls, Series
 from reachability.vocabulary import ControlKind, Protocol
 
@@ -18,9 +18,9 @@ def of_the_pair(settled: Iterable[Cell], controls: Controls, last_sent: float) -
 
     The former where no control of a kind answers: a witness that sees the last copies shows that the others got out as well.
     """
-    good = {series.key[2] for series in controls.series if series.answered}
-    paced: Counter[str] = Counter()
-    taken: Counter[str] = Counter()
+    good = {series.key.kind for series in controls.series if series.answered}
+    paced: Counter[ControlKey] = Counter()
+    taken: Counter[ControlKey] = Counter()
     going_on, made = [], []
     for cell in settled:
         kind = control_key(cell.target.address, cell.target.protocol)

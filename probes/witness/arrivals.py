@@ -25,7 +25,7 @@ from probes.packets.token import (
     kernel_ports,
     token,
 )
-from probes.packets.token_index import CellId, Keyring
+from probes.packets.token_index import CellId, Endpoint, Keyring
 from probes.witness.arrival_rows import MOST_TIMES, Flow, Peer, Seen, seen_rows, strange_rows
 from probes.witness.sweep_arrivals import LEAST_PORTS, SweepArrivals
 from reachability.observation import ArrivalRow, Crowded, Target, Untokened
@@ -79,7 +79,7 @@ class Arrivals:
         self._late: dict[tuple[int, int], Seen] = {}
         self._flows: dict[tuple[CellId, Peer], Flow] = {}
         self._flows_of: Counter[CellId] = Counter()
-        self.crowded: dict[tuple[str, Protocol], NDArray[np.bool_]] = {}  # by port: more came than was kept
+        self.crowded: dict[Endpoint, NDArray[np.bool_]] = {}  # by port: more came than was kept
         self._gateways = gateways
         self._networks: tuple[Network, ...] = tuple(ip_network(text, strict=False) for text in arm.networks)
         self._outside: dict[str, bool] = {}
@@ -89,16 +89,16 @@ class Arrivals:
             if arm.kind is RoundKind.NORMAL and len(PortSet.parse(target.ports)) >= LEAST_PORTS
         }
         self._targets = {target.id: target for target in arm.targets}
-        self._watched: dict[tuple[str, Protocol], list[Watched]] = {}
+        self._watched: dict[Endpoint, list[Watched]] = {}
         for target in arm.targets:
-            self._watched.setdefault((target.address, target.protocol), []).append(Watched(target))
+            self._watched.setdefault(Endpoint(target.address, target.protocol), []).append(Watched(target))
         self._keys = (arm.key, inside_key(arm.key))
         self._ours = Keyring(arm.key)
         self._inside = Keyring(self._keys[1])
 
     @property
-    def endpoints(self) -> set[tuple[str, Protocol]]:
-        """The (address, protocol) pairs that are listened for."""
+    def endpoints(self) -> set[Endpoint]:
+        """What is listened for."""
         return set(self._watched)
 
     @property
@@ -108,7 +108,7 @@ class Arrivals:
 
     def listens_for(self, cell: CellId) -> bool:
         """Whether the cell is in the round."""
-        return any(cell[2] in watched for watched in self._watched.get(cell[:2], ()))
+        return any(cell.port in watched for watched in self._watched.get(cell.endpoint, ()))
 
     def take(self, cell: CellId, packet: Packet) -> Token:
         """Take a packet to a cell of the round; whose token it carries."""
@@ -121,12 +121,12 @@ class Arrivals:
         came = look(packet, token(self.arm.key, *cell, copy))
         for target in self._probed_by(cell, packet.source):
             if copy < CELL_COPIES or copy == KERNEL_COPY:
-                self.kept.arrived((target.id, cell[2]), packet, copy if copy < CELL_COPIES else None)
+                self.kept.arrived((target.id, cell.port), packet, copy if copy < CELL_COPIES else None)
             sweep = self.sweeps.get(target.id)
             if sweep is not None:
-                sweep.note(cell[2], copy, packet.source, packet.sport, hops(packet.ttl), came)
+                sweep.note(cell.port, copy, packet.source, packet.sport, hops(packet.ttl), came)
                 continue
-            seen = self._note((target.id, cell[2]), packet, came)
+            seen = self._note((target.id, cell.port), packet, came)
             if seen is not None:
                 seen.copies |= 1 << copy
                 if not seen.answered:
@@ -146,7 +146,7 @@ class Arrivals:
         flow = self._flows.get(key)
         if flow is None:
             if self._is_full(cell) and not self.by_kernel(cell, packet.sport):
-                self.crowded.setdefault(cell[:2], np.zeros(65536, bool))[cell[2]] = True
+                self.crowded.setdefault(cell.endpoint, np.zeros(65536, bool))[cell.port] = True
                 return
             flow = self._flows[key] = Flow(packet.interface)
             self._flows_of[cell] += 1
@@ -155,19 +155,19 @@ class Arrivals:
         flow.count += 1
         if flow.count <= CELL_PACKETS:
             for target in self._probed_by(cell, packet.source):
-                self.kept.note(target.id, cell[2], PacketRole.STRANGE, packet, ours=False)
+                self.kept.note(target.id, cell.port, PacketRole.STRANGE, packet, ours=False)
         if self.arm.kind is RoundKind.CHALLENGE and len(flow.times_ms) < MOST_TIMES:
             flow.times_ms.append(int((packet.at - self.since) * 1000))
 
     def answer(self, cell: CellId, peer: Peer, packet: Packet) -> None:
         """The host sent an answer from a cell to a peer."""
         flow = self._flows.get((cell, peer))
-        for watched in self._watched.get(cell[:2], ()):
-            key = (watched.target.id, cell[2])
+        for watched in self._watched.get(cell.endpoint, ()):
+            key = (watched.target.id, cell.port)
             self.kept.answered(key, peer, packet, foreign=flow is not None and not flow.answered)
             sweep = self.sweeps.get(watched.target.id)
             if sweep is not None:
-                sweep.answer(cell[2], *peer)
+                sweep.answer(cell.port, *peer)
                 continue
             seen = self._seen.get(key) or self._late.get(key)
             if seen is not None and peer in seen.peers:
@@ -178,8 +178,8 @@ class Arrivals:
 
     def refusal(self, cell: CellId, peer: Peer, packet: Packet) -> None:
         """An ICMP error went out about what came from a peer: no answer, but part of the exchange."""
-        for watched in self._watched.get(cell[:2], ()):
-            self.kept.answered((watched.target.id, cell[2]), peer, packet)
+        for watched in self._watched.get(cell.endpoint, ()):
+            self.kept.answered((watched.target.id, cell.port), peer, packet)
 
     def rows(self) -> tuple[ArrivalRow, ...]:
         """Runs of ports at which the same was seen."""
@@ -213,7 +213,7 @@ class Arrivals:
 
     def targets_of(self, cell: CellId) -> list[Target]:
         """The targets that the cell belongs to."""
-        return [watched.target for watched in self._watched.get(cell[:2], ()) if cell[2] in watched]
+        return [watched.target for watched in self._watched.get(cell.endpoint, ()) if cell.port in watched]
 
     def _is_full(self, cell: CellId) -> bool:
         if self.arm.kind is RoundKind.CHALLENGE:

@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.packets.route import Route
-from probes.source.controls import IN_FLIGHT_S, Controls, Series
+from probes.source.cell import ControlKey
+from probes.source.controls import IN_FLIGHT_S, Controls, Key, Series
 from reachability.vocabulary import ControlKind, Protocol
 
 ROUTE = Route("eth0", "10.10.0.1", "10.10.0.10", b"")
-KEY = ("10.10.0.10", "eth0 10.10.0.1", "tcp4")
+KEY = Key("10.10.0.10", "eth0 10.10.0.1", ControlKey(Protocol.TCP, 4))
 END = 1000.0
 
 
@@ -78,7 +79,12 @@ def test_a_pair_that_answers_shows_no_more_than_that_there_is_no_ban() -> None:
 def test_a_control_of_another_way_or_protocol_says_nothing() -> None:
     covers = controls(series("+" * 40)).coverage().covers
     assert covers(KEY, "10.30.0.21", 5.0)
-    for other in (("10.10.0.11", *KEY[1:]), (KEY[0], "eth1 10.10.0.2", KEY[2]), (*KEY[:2], "udp4"), (*KEY[:2], "tcp6")):
+    for other in (
+        KEY._replace(source_address="10.10.0.11"),
+        KEY._replace(via="eth1 10.10.0.2"),
+        KEY._replace(kind=ControlKey(Protocol.UDP, 4)),
+        KEY._replace(kind=ControlKey(Protocol.TCP, 6)),
+    ):
         assert not covers(other, "10.30.0.21", 5.0)
 
 

@@ -17,6 +17,7 @@ from probes.packets.flow_budget import FlowBound
 from probes.packets.parse import ACK, ICMP, IPV4, PACKET_OUTGOING, SYN, TCP, Packet, parse
 from probes.packets.raw_socket import Bucket, Flows
 from probes.packets.route import Route
+from probes.packets.rx_ring import Counts
 from probes.source.cycle import Source
 from probes.source.job import Job
 from probes.sweep.raw import SweepSource
@@ -41,8 +42,8 @@ class Net:
         self.readers: list[object] = []
         self.station: Station
 
-    def counts(self) -> tuple[int, int]:
-        return 0, 0
+    def counts(self) -> Counts:
+        return Counts(0, 0)
 
     def read(self) -> None:
         """All is handed out when it comes."""
