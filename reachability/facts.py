@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from reachability.loss import lower_bound, missed_before_capture, upper_bound, worst
 from reachability.observation import ControlResult, KernelFlow, Observation, RoundData, Target, Untokened, WitnessHealth
@@ -40,13 +41,22 @@ class ControlFacts:
     by: str = ""
 
 
+class Sending(NamedTuple):
+    """What packets share that a control can speak for."""
+
+    protocol: Protocol
+    family: int
+    source_address: str
+    via: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairFacts:
     """What holds for the pair in this round."""
 
     hosts: Mapping[int, HostFacts]
     controls: tuple[ControlResult, ...]
-    arrived: Mapping[tuple[Protocol, int, str, str], int]  # (protocol, family, source address, via) -> last copy
+    arrived: Mapping[Sending, int]  # to the last copy that a witness saw
     loss_and_back: float | None
     loss_to_witness: float | None
     slower_pps: (
@@ -75,7 +85,7 @@ class PairFacts:
                 and o.covered
             ):
                 return ControlFacts(good=True, covered=o.covered, by=f"{control.kind} {control.address} answered")
-        last = self.arrived.get((target.protocol, ip, o.source_address, o.via))
+        last = self.arrived.get(Sending(target.protocol, ip, o.source_address, o.via))
         if last:
             # Only the passes before the last one of which something arrived are known to have got out whole.
             return ControlFacts(good=True, covered=min(o.sent, last), by="a witness saw copies of other ports")
@@ -267,8 +277,8 @@ def _by_target(rows: Iterable[tuple[int, int, str]]) -> dict[int, dict[int, Port
     return found
 
 
-def _last_copies(rounds: Sequence[RoundData]) -> dict[tuple[Protocol, int, str, str], int]:
-    last: dict[tuple[Protocol, int, str, str], int] = {}
+def _last_copies(rounds: Sequence[RoundData]) -> dict[Sending, int]:
+    last: dict[Sending, int] = {}
     for data in rounds:
         if data.source is None:
             continue
@@ -276,6 +286,6 @@ def _last_copies(rounds: Sequence[RoundData]) -> dict[tuple[Protocol, int, str, 
         for w in data.witnesses:
             for row in w.arrivals:
                 if row.target in sent_from:
-                    key = (row.protocol, family(row.address), *sent_from[row.target])
+                    key = Sending(row.protocol, family(row.address), *sent_from[row.target])
                     last[key] = max(last.get(key, 0), row.last_copy)
     return last

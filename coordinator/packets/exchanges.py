@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from coordinator.json_types import Body
 from coordinator.packets.timeline import SOURCE, WITNESS, Side, stamp, timeline
-from coordinator.store import Report
+from coordinator.store import HeldRound, Report
 from reachability.compare import Cell
 from reachability.finding import Finding
 from reachability.matrix import CellKey
@@ -18,13 +18,11 @@ from reachability.vocabulary import PacketRole, Role
 MOST_EXPORTED = 256  # exchanges of one finding
 _ICMP_PORT = PortSet(1)  # port 0, which no port set else has
 
-Held = Sequence[tuple[RoundSpec, dict[str, bool], Sequence[tuple[Report, float]]]]
-
 
 class Exchanges:
     """Finds exchanges. `held` gives a round with its follow-ups as the store has it; empty for one that is forgotten."""
 
-    def __init__(self, held: Callable[[str], Held]) -> None:
+    def __init__(self, held: Callable[[str], Sequence[HeldRound]]) -> None:
         self._held = held
 
     def of_cell(self, cell: Cell, ports: PortSet | None) -> Body | None:
@@ -60,7 +58,7 @@ class Exchanges:
 
     def _round(self, name: str) -> _Round | None:
         held = self._held(name)
-        return _Round.of(held[0][0], held[0][2]) if held else None
+        return _Round.of(held[0].spec, held[0].reports) if held else None
 
 
 @dataclass(frozen=True, slots=True)
