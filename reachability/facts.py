@@ -59,9 +59,7 @@ class PairFacts:
     arrived: Mapping[Sending, int]  # to the last copy that a witness saw
     loss_and_back: float | None
     loss_to_witness: float | None
-    slower_pps: (
-        int  # at which further copies may do better, where witnesses miss more than the controls tell; 0: at any
-    )
+    slower_pps: int | None  # at which further copies may do better: witnesses miss more than the controls tell
 
     def has_answered(self, protocol: Protocol, address: str) -> bool:
         """Whether a control of the protocol and the address's family was answered at all."""
@@ -106,7 +104,7 @@ def gather(rounds: Sequence[RoundData]) -> PairFacts:
         arrived=_last_copies(rounds),
         loss_and_back=_at_least(worst(groups), _uncaptured(rounds)),
         loss_to_witness=_at_least(worst([*groups, (copies, copies - arrived_copies)]), missed_before_capture(rounds)),
-        slower_pps=_slower(rounds) if lower_bound(copies, copies - arrived_copies) > (worst(groups) or 0.0) else 0,
+        slower_pps=_slower(rounds) if lower_bound(copies, copies - arrived_copies) > (worst(groups) or 0.0) else None,
     )
 
 

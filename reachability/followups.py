@@ -24,7 +24,7 @@ class FollowUp:
     targets: tuple[Target, ...]
     copies: int = 4
     groups: tuple[tuple[int, str], ...] = ()
-    rate_pps: int = 0  # at most; 0: the source's own
+    rate_pps: int | None = None  # at most; None: the source's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,11 @@ def follow_ups(
     open_ends: Sequence[OpenEnds],
     cells: Sequence[tuple[CellKey, Target, PortSet, Evidence]],
     copies: int,
-    rate_pps: int,
+    rate_pps: int | None,
 ) -> tuple[FollowUp, ...]:
     """What would settle what a round left open: a keyed challenge, more copies, groups for the NoPorts counter.
 
-    `rate_pps`: what the copies may go at, 0 for any.
+    `rate_pps`: what the copies may go at, None for any.
     """
     followups = []
     budget, challenge = MOST_CHALLENGED, []

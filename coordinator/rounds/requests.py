@@ -178,7 +178,7 @@ def go(
         copies=copies,
         most_copies=max(48, copies),
         groups=follow.groups if follow else (),
-        rate_pps=follow.rate_pps if follow else 0,
+        rate_pps=(follow.rate_pps or 0) if follow else 0,
     )
 
 

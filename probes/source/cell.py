@@ -56,7 +56,7 @@ class Cell:
     timed: bool = False  # by the capture; else by a call that waits for the event loop
     sent: list[float] = field(default_factory=list)  # when each copy was handed to the kernel
     left: int = 0  # copies that its own capture saw leave
-    newest: Departure = Departure(-1, 0.0)  # of the last of them
+    newest: Departure | None = None  # of the last of them
     refused: int = 0
     kernel: KernelAnswer = KernelAnswer.NOT_TRIED
     kind: str = ""  # probe kind, where it is not the protocol itself
@@ -146,7 +146,7 @@ class Cell:
 
     def _time(self, copy: int, at: float) -> None:
         """From the capture's view of both: what waited for the rate before it left was not on its way."""
-        if copy == self.newest.copy:
+        if self.newest is not None and copy == self.newest.copy:
             self.rtt_ms, self.timed = round((at - self.newest.at) * 1000, 3), True
 
 

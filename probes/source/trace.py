@@ -59,7 +59,7 @@ class Trace:
         started = monotonic()
         found = await self._way()
         if isinstance(found, Reason):
-            return self._report(started, Route("", "", self._target.source, b""), found), 0.0
+            return self._report(started, None, found), 0.0
         self._source = found.source
         last = started
         try:
@@ -158,14 +158,14 @@ class Trace:
         tok = token(self._go.key, target.address, target.protocol, self._port, copy)
         await self._station.send(route, target.address, target.protocol, local, self._port, tok, ttl=ttl)
 
-    def _report(self, started: float, route: Route, error: Reason | None) -> SourceReport:
+    def _report(self, started: float, route: Route | None, error: Reason | None) -> SourceReport:
         target, hops = self._target, self.hops()
         end = next((hop for hop in hops if ends_the_way(hop.reason)), None)
         silent = (State.FILTERED, Reason.NO_RESPONSE)
         state, reason = (State.ERROR, error) if error else (end.state, end.reason) if end else silent
         seen = Observation(
             target=target.id,
-            source_address=route.source,
+            source_address=route.source if route else target.source,
             address=target.address,
             protocol=target.protocol,
             state=state,
@@ -173,7 +173,7 @@ class Trace:
             ports=str(PortSet.of([self._port])) if self._port else "",
             kind="trace",
             way=SentBy.NOTHING if error else SentBy.RAW,
-            via=route.via if route.interface else "",
+            via=route.via if route else "",
             sent=len(self._left),
             flows=len(self._left),
         )
