@@ -17,7 +17,7 @@ from probes.child.protocol import ChildArmed, SourceDone, ToChild, WitnessDone
 from reachability.observation import ControlTarget, Observation, SourceReport, Target, WitnessHealth, WitnessReport
 from reachability.topology import in_networks, is_address
 from reachability.vocabulary import Protocol as IpProtocol
-from reachability.vocabulary import Reason, RoundKind, State
+from reachability.vocabulary import Reason, Role, RoundKind, State
 from wire.dial import Endpoint
 from wire.messages import Arm, Armed, Close, Done, Go, Stop, Up
 
@@ -137,7 +137,7 @@ class Rounds:
         refused, problems = self._refusals(order.inside)
         kept = _kept(order.inside, refused)
         if refused and not kept:
-            self._spool(SourceReport(round=order.round, agent=self._agent, role="inside", observations=refused))
+            self._spool(SourceReport(round=order.round, agent=self._agent, role=Role.INSIDE, observations=refused))
         if not kept and not order.targets:
             self._answer(Armed(round=order.round, agent=self._agent, ok=False, problems=problems))
             return
@@ -212,7 +212,7 @@ class Rounds:
     def _source_done(self, message: SourceDone) -> None:
         report = message.report
         current = self._open.get(report.round)
-        if report.role != "source":
+        if report.role is not Role.SOURCE:
             refused = current.refused if current else ()
             self._spool(replace(report, observations=(*report.observations, *refused)))
             return

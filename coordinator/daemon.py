@@ -31,7 +31,7 @@ from coordinator.settings import Settings
 from coordinator.state.estate import Estate
 from coordinator.store import Store
 from coordinator.topology.reload import Watch
-from reachability.life import Event
+from reachability.life import Event, EventKind
 from reachability.topology import Topology
 from wire.keyfiles import check_directory
 from wire.messages import VERSION, Plan, Stop
@@ -205,7 +205,7 @@ class Daemon:
         """Keep a flooding agent out for a while: the broker hangs up on it."""
         text = f"{agent} sends more than an agent may: it is cut off for {CUT_S:.0f} s"
         log.error("flood", agent=agent, text=text)
-        self.estate.note("cut", text)
+        self.estate.note(EventKind.CUT, text)
         if state := self.estate.agents.get(agent):
             self.estate.agents[agent] = replace(state, online=False)  # its last will is not read either
         self._cut_wanted.set()
@@ -224,7 +224,7 @@ class Daemon:
             for agent in again:
                 text = f"{agent} is let in again; {self.floods.dropped[agent]} of its messages were dropped so far"
                 log.warning("flood", agent=agent, text=text)
-                self.estate.note("let in", text)
+                self.estate.note(EventKind.LET_IN, text)
             if again or self._cut_wanted.is_set():
                 self._cut_wanted.clear()
                 await self._let_in()
@@ -289,7 +289,7 @@ class Daemon:
     def _tell(self, events: Iterable[Event]) -> None:
         for event in events:
             if event.agent:
-                say = log.warning if event.what == "revoked" else log.info
+                say = log.warning if event.what is EventKind.REVOKED else log.info
                 say("certificate", agent=event.agent, what=event.what, text=event.text)
             else:
                 log.info("finding", id=event.finding, what=event.what, text=event.text)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import StrEnum
 from typing import assert_never
 
 from reachability.matrix import CellKey, Judged, Matrix, Row
@@ -15,11 +16,17 @@ from reachability.policy import Policy
 from reachability.ports import PortSet
 from reachability.topology import Path, Topology, Waiver
 from reachability.verdict import Evidence, Verdict
-from reachability.vocabulary import Arrival, Declared, Protocol, Reachability, Require, Result, State
+from reachability.vocabulary import Arrival, Declared, Protocol, Reachability, Require, Result, Schedule, State
 
 STALE_PERIODS = 3
 UNSCHEDULED_S = 86400.0  # sweeps that no schedule repeats are taken to be wanted once a day
-NO_PACKET, NO_SESSION = "no packet", "no session"
+
+
+class Grade(StrEnum):
+    """What a green denied cell has shown."""
+
+    NO_PACKET = "no packet"  # that none arrives
+    NO_SESSION = "no session"  # that none can be made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +42,12 @@ class Cell:
     declared: Declared
     result: Result
     required: bool
-    schedule: str = "cycle"  # cycle | sweep: which of the two covers it
+    schedule: Schedule = Schedule.CYCLE  # cycle or sweep: which of the two covers it
     service: str | None = None
     path: Path | None = None
     waiver: Waiver | None = None
     judged: Judged | None = None
-    grade: str = ""  # of a green: no packet | no session
+    grade: Grade | None = None  # of a green
 
     @property
     def count(self) -> int:
@@ -99,11 +106,11 @@ def _required(evidence: Evidence, found: Reachability) -> Result:
             assert_never(found)
 
 
-def grade_of(declared: Declared, result: Result, found: Reachability) -> str:
-    """What a green denied cell has shown: that no packet arrives, or that no session can be made."""
+def grade_of(declared: Declared, result: Result, found: Reachability) -> Grade | None:
+    """What a green denied cell has shown; None of any other."""
     if declared is not Declared.DENIED or result is not Result.PASS:
-        return ""
-    return NO_PACKET if found is Reachability.BLOCKED else NO_SESSION
+        return None
+    return Grade.NO_PACKET if found is Reachability.BLOCKED else Grade.NO_SESSION
 
 
 def compare(
@@ -125,11 +132,12 @@ def compare(
         run: count only what this verify run observed; all else is not-run.
         since: count what anybody observed from then on, too (epoch seconds).
     """
-    policy, oldest = Policy(topology, now), {}
+    policy = Policy(topology, now)
+    oldest: dict[Schedule, float] = {}
     if run is None:
         probing, at = topology.probing, now.timestamp()
-        oldest["cycle"] = at - STALE_PERIODS * probing.every_s
-        oldest["sweep"] = at - STALE_PERIODS * (probing.sweep_every_s or UNSCHEDULED_S)
+        oldest[Schedule.CYCLE] = at - STALE_PERIODS * probing.every_s
+        oldest[Schedule.SWEEP] = at - STALE_PERIODS * (probing.sweep_every_s or UNSCHEDULED_S)
     return tuple(cell for target in plan for cell in _cells(policy, target, _rows(matrix, target, run, since), oldest))
 
 
@@ -164,7 +172,7 @@ def _rows(matrix: Matrix, target: PlanTarget, run: str | None, since: float) -> 
     return [row for row in rows if run is None or row[1].run == run or row[1].observed_at >= since]
 
 
-def _cells(policy: Policy, target: PlanTarget, rows: Sequence[Row], oldest: Mapping[str, float]) -> Iterator[Cell]:
+def _cells(policy: Policy, target: PlanTarget, rows: Sequence[Row], oldest: Mapping[Schedule, float]) -> Iterator[Cell]:
     """The cells of a target. What a schedule observed before `oldest` (epoch seconds) is stale; no entry: never."""
     key = key_of(target)
     in_cycle = [(target.cycle, True)]
@@ -176,8 +184,9 @@ def _cells(policy: Policy, target: PlanTarget, rows: Sequence[Row], oldest: Mapp
     for ports, (cycle, must, path, waiver, service, row) in overlay(target.ports, *layers):
         decision = policy.decision(path, waiver, service)
         judged = None if row is None else rows[row][1]
-        schedule = "cycle" if cycle else "sweep"
-        result, grade = Result.NOT_RUN, ""
+        schedule = Schedule.CYCLE if cycle else Schedule.SWEEP
+        result: Result = Result.NOT_RUN
+        grade: Grade | None = None
         if judged is not None:
             result = result_of(decision.declared, require, judged.evidence, judged.verdict)
             if judged.observed_at < oldest.get(schedule, judged.observed_at):

@@ -9,17 +9,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reachability.challenge import SEEN, UNDECIDED
-from reachability.challenged import SEEN_ANSWERED, challenged
+from reachability.challenge import Challenged
+from reachability.challenged import challenged
 from reachability.facts import HostFacts, PairFacts, gather
 from reachability.followups import FollowUp, OpenEnds, follow_ups
 from reachability.loss import copies_needed
 from reachability.matrix import CellKey
-from reachability.observation import ArrivalRow, Observation, RoundData, Target
+from reachability.observation import ArrivalRow, Observation, Target
 from reachability.overlay import overlay
 from reachability.ports import PortSet
+from reachability.round_data import RoundData
 from reachability.verdict import Evidence, is_refusal
-from reachability.vocabulary import Arrival, Protocol, Reason, RoundKind, State
+from reachability.vocabulary import Arrival, KernelAnswer, Protocol, Reason, RoundKind, SentBy, State, Unproven
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +84,7 @@ def _target(
         if control is not None:
             same = bool(base.said) and base.said == control.said
             evidence = replace(evidence, inside=control.state, inside_by=target.inside, inside_same=same)
-        if challenge == UNDECIDED:
+        if challenge is Challenged.UNDECIDED:
             undecided |= ports
         if (
             target.protocol is Protocol.UDP
@@ -167,11 +168,11 @@ def _merge(observations: Sequence[Observation]) -> Observation:
 
 def _evidence(o: Observation, pair: PairFacts, host: HostFacts, target: Target) -> Evidence:
     control = pair.control(o, target)
-    problem = host.problem
-    if o.kernel == "not-sent" or o.reason is Reason.LOCAL_FILTER:
-        problem = Reason.LOCAL_FILTER.value
-    elif o.way == "connect":
-        problem = problem or Reason.NO_PERMISSION.value
+    problem: Reason | None = None
+    if o.kernel == KernelAnswer.NOT_SENT or o.reason is Reason.LOCAL_FILTER:
+        problem = Reason.LOCAL_FILTER
+    elif o.way == SentBy.CONNECT:
+        problem = Reason.NO_PERMISSION
     return Evidence(
         protocol=target.protocol,
         state=o.state,
@@ -194,12 +195,12 @@ def _evidence(o: Observation, pair: PairFacts, host: HostFacts, target: Target) 
         host_hops=host.hops,
         control=control.good,
         control_by=control.by,
-        problem=problem,
+        problem=problem or "",
     )
 
 
 def _with_arrival(
-    e: Evidence, host: HostFacts, row: ArrivalRow | None, kernel: bool | None, challenge: str | None
+    e: Evidence, host: HostFacts, row: ArrivalRow | None, kernel: bool | None, challenge: Challenged | None
 ) -> Evidence:
     if row is not None:
         return replace(
@@ -214,14 +215,23 @@ def _with_arrival(
             altered=row.altered,
             answered=row.answered,
         )
-    if kernel is not None or challenge in {SEEN, SEEN_ANSWERED}:
-        answered = bool(kernel) or challenge == SEEN_ANSWERED or e.state in {State.OPEN, State.CLOSED}
-        return replace(e, arrival=Arrival.SEEN, arrived=1, answered=answered)
-    if challenge == UNDECIDED:
-        return replace(e, arrival=Arrival.NO_WITNESS, no_witness_why="undecided", problem=e.problem or "undecided")
-    if host.healthy:
-        return replace(e, arrival=Arrival.NOT_SEEN)
-    return replace(e, arrival=Arrival.NO_WITNESS, no_witness_why=host.why)
+    if kernel is not None:
+        return _came(e, answered=kernel or challenge is Challenged.SEEN_ANSWERED)
+    match challenge:
+        case Challenged.SEEN | Challenged.SEEN_ANSWERED:
+            return _came(e, answered=challenge is Challenged.SEEN_ANSWERED)
+        case Challenged.UNDECIDED:
+            why = Unproven.UNDECIDED
+            return replace(e, arrival=Arrival.NO_WITNESS, no_witness_why=why, problem=e.problem or why)
+        case Challenged.NOT_SEEN | None:
+            if host.healthy:
+                return replace(e, arrival=Arrival.NOT_SEEN)
+            return replace(e, arrival=Arrival.NO_WITNESS, no_witness_why=host.why)
+
+
+def _came(e: Evidence, *, answered: bool) -> Evidence:
+    """Something of the cell arrived without a token."""
+    return replace(e, arrival=Arrival.SEEN, arrived=1, answered=answered or e.state in {State.OPEN, State.CLOSED})
 
 
 def _with_loss(
@@ -244,9 +254,9 @@ def _with_loss(
         if needed is None or e.covered < needed:
             if now.control and not now.problem:
                 more = max(more, (needed or 0) - e.covered)
-            problem = "loss" if e.covered == e.sent > 0 else "no-source-control"
+            problem = Unproven.LOSS if e.covered == e.sent > 0 else Unproven.NO_SOURCE_CONTROL
             if e.covered < e.sent and pair.has_answered(key.protocol, key.address):
-                problem = "controls-stopped"
+                problem = Unproven.CONTROLS_STOPPED
             now = replace(now, problem=now.problem or problem)
         result.append((key, target, ports, now))
     return result, more

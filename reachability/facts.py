@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from reachability.loss import lower_bound, missed_before_capture, upper_bound, worst
-from reachability.observation import ControlResult, KernelFlow, Observation, RoundData, Target, Untokened, WitnessHealth
+from reachability.observation import ControlResult, KernelFlow, Observation, Target, Untokened, WitnessHealth
 from reachability.ports import ALL_PORTS, PortSet
+from reachability.round_data import RoundData
 from reachability.topology import family, is_address
-from reachability.vocabulary import Canary, Protocol, RoundKind, State
+from reachability.vocabulary import Canary, ControlKind, Protocol, RoundKind, State
 
 LEAST_PPS = 1000
 
@@ -20,7 +22,6 @@ class HostFacts:
 
     healthy: bool
     why: str
-    problem: str = ""
     bound: PortSet = PortSet()
     drops_still: bool | None = None
     noports: tuple[tuple[PortSet, bool | None], ...] = ()  # True: the counter stood still while copies arrived
@@ -40,18 +41,25 @@ class ControlFacts:
     by: str = ""
 
 
+class Sending(NamedTuple):
+    """What packets share that a control can speak for."""
+
+    protocol: Protocol
+    family: int
+    source_address: str
+    via: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairFacts:
     """What holds for the pair in this round."""
 
     hosts: Mapping[int, HostFacts]
     controls: tuple[ControlResult, ...]
-    arrived: Mapping[tuple[Protocol, int, str, str], int]  # (protocol, family, source address, via) -> last copy
+    arrived: Mapping[Sending, int]  # to the last copy that a witness saw
     loss_and_back: float | None
     loss_to_witness: float | None
-    slower_pps: (
-        int  # at which further copies may do better, where witnesses miss more than the controls tell; 0: at any
-    )
+    slower_pps: int | None  # at which further copies may do better: witnesses miss more than the controls tell
 
     def has_answered(self, protocol: Protocol, address: str) -> bool:
         """Whether a control of the protocol and the address's family was answered at all."""
@@ -68,14 +76,14 @@ class PairFacts:
             if (
                 control.protocol is target.protocol
                 and control.answered
-                and control.kind != "pair"
+                and control.kind != ControlKind.PAIR
                 and control.source_address == o.source_address
                 and control.via == o.via
                 and family(control.address) == ip
                 and o.covered
             ):
                 return ControlFacts(good=True, covered=o.covered, by=f"{control.kind} {control.address} answered")
-        last = self.arrived.get((target.protocol, ip, o.source_address, o.via))
+        last = self.arrived.get(Sending(target.protocol, ip, o.source_address, o.via))
         if last:
             # Only the passes before the last one of which something arrived are known to have got out whole.
             return ControlFacts(good=True, covered=min(o.sent, last), by="a witness saw copies of other ports")
@@ -86,8 +94,8 @@ def gather(rounds: Sequence[RoundData]) -> PairFacts:
     """Facts of a round and its follow-ups together."""
     controls = tuple(c for data in rounds if data.source for c in data.source.controls)
     back = [c for c in controls if c.answered]
-    ways = [(c.sent, c.sent - c.answered) for c in back if c.kind != "pair"]
-    pair = [(c.sent, c.sent - c.answered) for c in back if c.kind == "pair"]
+    ways = [(c.sent, c.sent - c.answered) for c in back if c.kind != ControlKind.PAIR]
+    pair = [(c.sent, c.sent - c.answered) for c in back if c.kind == ControlKind.PAIR]
     groups = [(sum(sent for sent, _ in group), sum(lost for _, lost in group)) for group in (ways, pair)]
     copies, arrived_copies = _partial(rounds)
     return PairFacts(
@@ -96,7 +104,7 @@ def gather(rounds: Sequence[RoundData]) -> PairFacts:
         arrived=_last_copies(rounds),
         loss_and_back=_at_least(worst(groups), _uncaptured(rounds)),
         loss_to_witness=_at_least(worst([*groups, (copies, copies - arrived_copies)]), missed_before_capture(rounds)),
-        slower_pps=_slower(rounds) if lower_bound(copies, copies - arrived_copies) > (worst(groups) or 0.0) else 0,
+        slower_pps=_slower(rounds) if lower_bound(copies, copies - arrived_copies) > (worst(groups) or 0.0) else None,
     )
 
 
@@ -265,8 +273,8 @@ def _by_target(rows: Iterable[tuple[int, int, PortSet]]) -> dict[int, dict[int, 
     return found
 
 
-def _last_copies(rounds: Sequence[RoundData]) -> dict[tuple[Protocol, int, str, str], int]:
-    last: dict[tuple[Protocol, int, str, str], int] = {}
+def _last_copies(rounds: Sequence[RoundData]) -> dict[Sending, int]:
+    last: dict[Sending, int] = {}
     for data in rounds:
         if data.source is None:
             continue
@@ -274,6 +282,6 @@ def _last_copies(rounds: Sequence[RoundData]) -> dict[tuple[Protocol, int, str, 
         for w in data.witnesses:
             for row in w.arrivals:
                 if row.target in sent_from:
-                    key = (row.protocol, family(row.address), *sent_from[row.target])
+                    key = Sending(row.protocol, family(row.address), *sent_from[row.target])
                     last[key] = max(last.get(key, 0), row.last_copy)
     return last

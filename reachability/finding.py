@@ -10,12 +10,12 @@ from datetime import datetime
 
 from reachability.compare import Cell
 from reachability.fold import Fold, Kind, Region, fold_findings
-from reachability.life import TRANSITIONS, Event, Finding, Happening, Status, Step, advanced, receded
+from reachability.life import TRANSITIONS, Event, EventKind, Finding, Happening, Status, Step, advanced, receded
 from reachability.matrix import CellKey
 from reachability.ports import PortSet
 from reachability.vocabulary import Result
 
-__all__ = ["Event", "Finding", "FindingBook", "Fold", "Kind", "Region", "Status", "fold_findings"]
+__all__ = ["Event", "EventKind", "Finding", "FindingBook", "Fold", "Kind", "Region", "Status", "fold_findings"]
 
 REOPEN_S = 7 * 86400.0  # a finding that comes back within this time after it was resolved is the same one
 
@@ -104,7 +104,7 @@ class FindingBook:
         if status is None:
             raise ValueError(f"{finding.id} is {finding.status} and cannot be acknowledged")
         self._all[finding.id] = replace(finding, status=status, acknowledged_by=by, acknowledged_reason=reason)
-        return Event(at=now.timestamp(), finding=finding.id, what="acknowledged", text=reason, by=by)
+        return Event(at=now.timestamp(), finding=finding.id, what=EventKind.ACKNOWLEDGED, text=reason, by=by)
 
     def forget(self, before: float) -> bool:
         """Let go of findings that were resolved before (epoch seconds), and of those that they took over; whether any went."""
@@ -154,7 +154,7 @@ class FindingBook:
                 older = claimed[mine[0]].id
                 self._all[finding.id] = replace(finding, merged_into=older)
                 if finding.live:
-                    events.append(Event(at=at, finding=finding.id, what="merged", text=f"is part of {older}"))
+                    events.append(Event(at=at, finding=finding.id, what=EventKind.MERGED, text=f"is part of {older}"))
         return claimed
 
 

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from reachability.matrix import CellKey
-from reachability.observation import RoundData, Target
+from reachability.observation import Target
 from reachability.ports import PortSet
+from reachability.round_data import RoundData
 from reachability.verdict import Evidence
-from reachability.vocabulary import RoundKind
+from reachability.vocabulary import RoundKind, Unproven
 
 MOST_CHALLENGED = 256
 NOPORTS_GROUPS = 16
@@ -24,7 +25,7 @@ class FollowUp:
     targets: tuple[Target, ...]
     copies: int = 4
     groups: tuple[tuple[int, PortSet], ...] = ()
-    rate_pps: int = 0  # at most; 0: the source's own
+    rate_pps: int | None = None  # at most; None: the source's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +43,11 @@ def follow_ups(
     open_ends: Sequence[OpenEnds],
     cells: Sequence[tuple[CellKey, Target, PortSet, Evidence]],
     copies: int,
-    rate_pps: int,
+    rate_pps: int | None,
 ) -> tuple[FollowUp, ...]:
     """What would settle what a round left open: a keyed challenge, more copies, groups for the NoPorts counter.
 
-    `rate_pps`: what the copies may go at, 0 for any.
+    `rate_pps`: what the copies may go at, None for any.
     """
     followups = []
     budget, challenge = MOST_CHALLENGED, []
@@ -60,7 +61,7 @@ def follow_ups(
     if copies > 0 and sum(data.spec.kind is RoundKind.NORMAL for data in rounds) <= MOST_REPEATS:
         lacking: dict[int, PortSet] = {}
         for _, target, ports, e in cells:
-            if e.problem == "loss":
+            if e.problem == Unproven.LOSS:
                 lacking[target.id] = lacking.get(target.id, PortSet()) | ports
         targets = tuple(_narrow(t, lacking[t.id]) for t in rounds[0].spec.targets if t.id in lacking)
         followups.append(FollowUp(kind=RoundKind.NORMAL, targets=targets, copies=copies, rate_pps=rate_pps))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from reachability.ports import ICMP_CELL, PortSet
 from reachability.verdict import Evidence, Verdict
-from reachability.vocabulary import Protocol
+from reachability.vocabulary import Protocol, Schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class Judged:
     verdict: Verdict
     round: str
     run: str = ""  # the verify run, "" for the schedule's own
-    schedule: str = "cycle"  # cycle | sweep
+    schedule: Schedule = Schedule.CYCLE
     observed_at: float = 0.0
 
 

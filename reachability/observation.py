@@ -6,11 +6,20 @@ Every class here travels on the wire as it stands (msgspec encodes dataclasses),
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from reachability.ports import ICMP_CELL, PortSet
-from reachability.vocabulary import PacketRole, Protocol, Reason, RoundKind, State
+from reachability.vocabulary import (
+    Altered,
+    ControlKind,
+    KernelAnswer,
+    PacketRole,
+    Protocol,
+    Reason,
+    Role,
+    SentBy,
+    State,
+)
 
 
 class _HasPorts:
@@ -42,9 +51,6 @@ class Target(_HasPorts):
     canary: int = 0  # port from 49152 up that nobody serves; 0: none
 
 
-MEETING, OUTSIDE = "meeting", "outside"  # kinds of a try's controls: the destination's own, and what a person names
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlTarget:
     """An endpoint outside the source's environment that is expected to answer (or be witnessed): shows that packets get out."""
@@ -52,7 +58,7 @@ class ControlTarget:
     address: str
     protocol: Protocol
     port: int = 0
-    kind: str = "coordinator"  # coordinator | declared | pair | meeting | outside
+    kind: str = ControlKind.COORDINATOR  # a `ControlKind`
     source: str = ""  # the source address that it holds for; "": each
 
 
@@ -70,8 +76,8 @@ class Observation(_HasPorts):
     kind: str = ""  # probe kind
     name: str = ""
     refused_by: str = ""  # who sent the ICMP error
-    way: str = ""  # raw | connect | raw+connect
-    kernel: str = ""  # what the kernel's own way got: "" not tried, open, closed, silent, refused, not-sent
+    way: str = SentBy.NOTHING  # a `SentBy`
+    kernel: str = KernelAnswer.NOT_TRIED  # a `KernelAnswer`
     via: str = ""  # "interface next-hop": "eth0 10.10.0.1", "eth0 direct"
     sent: int = 0  # copies that the source's own capture saw leave
     covered: int = 0  # of these, the ones sent before the last good source control of the protocol and family
@@ -89,7 +95,7 @@ class ControlResult:
 
     address: str
     protocol: Protocol
-    kind: str
+    kind: str  # the control's
     port: int = 0
     source_address: str = ""
     via: str = ""
@@ -154,7 +160,7 @@ class SourceReport:
 
     round: str
     agent: str
-    role: str = "source"  # source | inside
+    role: Role = Role.SOURCE
     observations: tuple[Observation, ...] = ()
     controls: tuple[ControlResult, ...] = ()
     canaries: tuple[CanaryResult, ...] = ()
@@ -188,7 +194,7 @@ class ArrivalRow(_HasPorts):
     hops: int | None = None
     dscp: int = 0
     mss: int = 0  # of a SYN; 0: not read
-    altered: str = ""  # sequence | timestamp: the TCP field that somebody on the way rewrote
+    altered: str = Altered.NOTHING  # an `Altered`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,28 +278,3 @@ class Lookup:
     name: str
     addresses: tuple[str, ...] = ()
     problem: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoundSpec:
-    """What the coordinator asked for: enough to conclude a round from its reports, later too."""
-
-    round: str
-    kind: RoundKind
-    schedule: str  # cycle | sweep | trace
-    source: str  # agent
-    source_environment: str
-    destination: str  # environment
-    targets: tuple[Target, ...]
-    run: str = ""  # the verify run it belongs to
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoundData:
-    """A round with all the reports that have come in so far. `armed`: agent -> it said that it is ready."""
-
-    spec: RoundSpec
-    source: SourceReport | None = None
-    witnesses: tuple[WitnessReport, ...] = ()
-    insides: tuple[SourceReport, ...] = ()
-    armed: Mapping[str, bool] = field(default_factory=dict)

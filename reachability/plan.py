@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from reachability import catalogue
 from reachability.ports import ICMP_CELL, PortSet
 from reachability.topology import Environment, PortSpec, Service, Topology, family, is_address
-from reachability.vocabulary import Protocol
+from reachability.vocabulary import Protocol, Schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,18 @@ class PlanTarget:
     def ports(self) -> PortSet:
         """Every port of the target: the cycle's and the sweep's."""
         return self.cycle | self.sweep
+
+    def ports_in(self, schedule: Schedule) -> PortSet:
+        """The ports that one schedule covers: what is in both is the cycle's."""
+        match schedule:
+            case Schedule.CYCLE:
+                return self.cycle
+            case Schedule.SWEEP:
+                return self.sweep - self.cycle
+            case Schedule.TRACE | Schedule.TRY:  # a person names what they probe
+                return PortSet()
+            case _:
+                assert_never(schedule)
 
 
 @dataclass(slots=True)

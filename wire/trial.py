@@ -18,11 +18,12 @@ import msgspec
 from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 
-from reachability.observation import MEETING, ControlTarget, RoundSpec, SourceReport, Target
+from reachability.observation import ControlTarget, SourceReport, Target
 from reachability.ports import ICMP_CELL, PortSet
+from reachability.round_data import RoundSpec
 from reachability.topology import is_address
 from reachability.verdict import Evidence
-from reachability.vocabulary import Protocol, RoundKind
+from reachability.vocabulary import ControlKind, Protocol, RoundKind, Schedule
 from wire.codec import decoder, encode
 from wire.envelope import BadMessage, decode, seal, unseal
 from wire.messages import Go
@@ -88,7 +89,7 @@ class Line(msgspec.Struct, frozen=True, array_like=True):
     def controls(self) -> tuple[ControlTarget, ...]:
         """What the destination answers for the try: where it is let through, it shows that the source's packets get out."""
         return tuple(
-            ControlTarget(address=asked.address, protocol=protocol, port=self.meet, kind=MEETING)
+            ControlTarget(address=asked.address, protocol=protocol, port=self.meet, kind=ControlKind.MEETING)
             for asked in self.asked
             for protocol, ports in ((Protocol.TCP, asked.tcp), (Protocol.UDP, asked.udp))
             if ports
@@ -99,7 +100,7 @@ class Line(msgspec.Struct, frozen=True, array_like=True):
         return RoundSpec(
             round=self.round,
             kind=RoundKind.NORMAL,
-            schedule="try",
+            schedule=Schedule.TRY,
             source=SOURCE,
             source_environment=SOURCE,
             destination=DESTINATION,

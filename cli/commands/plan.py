@@ -13,6 +13,7 @@ from cli.show.render import labelled, paint, plural, short_ports, show, table
 from coordinator.tasks import Task, costs, tasks
 from reachability.plan import build_plan
 from reachability.ports import text_of
+from reachability.vocabulary import Schedule
 
 
 @click.command("plan", epilog="Example: segwatch plan -f topology.yaml")
@@ -50,7 +51,7 @@ def command(topology: Path, agent: str | None, output: str) -> None:
         click.echo(json.dumps(body, indent=2))
         return
     style = paint()
-    cycle = [c for c in cost if c.schedule == "cycle"]
+    cycle = [c for c in cost if c.schedule is Schedule.CYCLE]
     total = f"{plural(sum(c.cells for c in cycle), 'cell')} a cycle from {plural(len(cycle), 'agent')}"
     every = f"every {loaded.probing.every_s:g} s, at most {loaded.probing.rate_pps:,} packets a second each"
     lines = [f"{total}, {every}. Nothing is sent now.", ""]

@@ -14,9 +14,10 @@ from cli.trial.meeting import Caller, dial
 from coordinator.rounds.requests import go
 from probes.protocols.udp_payloads import REQUESTS
 from reachability.evidence import conclude
-from reachability.observation import OUTSIDE, ControlTarget, RoundData, SourceReport
+from reachability.observation import ControlTarget, SourceReport
+from reachability.round_data import RoundData
 from reachability.topology import is_address
-from reachability.vocabulary import Protocol
+from reachability.vocabulary import ControlKind, Protocol
 from wire.envelope import BadMessage
 from wire.messages import Go
 from wire.trial import SENT, SOURCE, TOLD, Concluded, Line, Seal, Sent, digest, from_text, to_text
@@ -118,7 +119,9 @@ def outside(host: str, port: int) -> tuple[ControlTarget, ...]:
     """Controls at something beyond the source's gateway: TCP, ICMP, and UDP where the port's usual service is known."""
     protocols = [Protocol.TCP, Protocol.ICMP] + ([Protocol.UDP] if port in REQUESTS else [])
     return tuple(
-        ControlTarget(address=address, protocol=protocol, port=0 if protocol is Protocol.ICMP else port, kind=OUTSIDE)
+        ControlTarget(
+            address=address, protocol=protocol, port=0 if protocol is Protocol.ICMP else port, kind=ControlKind.OUTSIDE
+        )
         for address in ([host] if is_address(host) else resolve(host))
         for protocol in protocols
     )

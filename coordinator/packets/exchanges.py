@@ -7,23 +7,22 @@ from dataclasses import dataclass
 
 from coordinator.json_types import Body
 from coordinator.packets.timeline import SOURCE, WITNESS, Side, stamp, timeline
-from coordinator.store import Report
+from coordinator.store import HeldRound, Report
 from reachability.compare import Cell
 from reachability.finding import Finding
 from reachability.matrix import CellKey
-from reachability.observation import KeptPacket, RoundSpec, SourceReport, Target, WitnessReport
+from reachability.observation import KeptPacket, SourceReport, Target, WitnessReport
 from reachability.ports import PortSet
-from reachability.vocabulary import PacketRole
+from reachability.round_data import RoundSpec
+from reachability.vocabulary import PacketRole, Role
 
 MOST_EXPORTED = 256  # exchanges of one finding
-
-Held = Sequence[tuple[RoundSpec, dict[str, bool], Sequence[tuple[Report, float]]]]
 
 
 class Exchanges:
     """Finds exchanges. `held` gives a round with its follow-ups as the store has it; empty for one that is forgotten."""
 
-    def __init__(self, held: Callable[[str], Held]) -> None:
+    def __init__(self, held: Callable[[str], Sequence[HeldRound]]) -> None:
         self._held = held
 
     def of_cell(self, cell: Cell, ports: PortSet) -> Body | None:
@@ -56,7 +55,7 @@ class Exchanges:
 
     def _round(self, name: str) -> _Round | None:
         held = self._held(name)
-        return _Round.of(held[0][0], held[0][2]) if held else None
+        return _Round.of(held[0].spec, held[0].reports) if held else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ class _Round:
         for report, received in reports:
             if isinstance(report, WitnessReport):
                 witnesses.append((report, received - report.listened_s))
-            elif report.role == SOURCE:
+            elif report.role is Role.SOURCE:
                 source, began = report, received - report.duration_s
         return cls(spec, source, began, witnesses)
 

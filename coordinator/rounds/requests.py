@@ -11,12 +11,13 @@ from coordinator.state.roster import AgentState
 from reachability.compare import key_of
 from reachability.followups import FollowUp
 from reachability.matrix import Matrix
-from reachability.observation import ControlTarget, RoundSpec, Target
+from reachability.observation import ControlTarget, Target
 from reachability.plan import PlanTarget
 from reachability.policy import Policy
 from reachability.ports import PortSet
+from reachability.round_data import RoundSpec
 from reachability.topology import Network, Probing, Topology, is_address
-from reachability.vocabulary import Declared, Protocol, RoundKind, State
+from reachability.vocabulary import ControlKind, Declared, Protocol, RoundKind, Schedule, State
 from wire.dial import Endpoint
 from wire.messages import Arm, Go
 
@@ -60,7 +61,7 @@ def targets_of(
     plan: Iterable[PlanTarget],
     agent: str,
     destination: str,
-    schedule: str,
+    schedule: Schedule,
     agents: Mapping[str, AgentState],
 ) -> list[tuple[Target, ...]]:
     """The targets of one pair, cut into rounds of a bounded number of cells; empty when there is nothing to do."""
@@ -73,14 +74,14 @@ def targets_of(
     for target in plan:
         if target.agent != agent or target.destination != destination:
             continue
-        ports = target.cycle if schedule == "cycle" else target.sweep - target.cycle
+        ports = target.ports_in(schedule)
         for part in _parts(ports, most) if ports else ():
             if len(part) > room and rounds[-1]:
                 rounds.append([])
                 room = most
             room -= len(part)
             number += 1
-            rounds[-1].append(_target(topology, target, number, part, agents, first=schedule == "cycle"))
+            rounds[-1].append(_target(topology, target, number, part, agents, first=schedule is Schedule.CYCLE))
     return [tuple(targets) for targets in rounds if targets]
 
 
@@ -88,7 +89,7 @@ def by_need(plan: Iterable[PlanTarget], matrix: Matrix) -> list[PlanTarget]:
     """The order in which to sweep: what was not closed last time, then what was not looked at for the longest time."""
 
     def need(target: PlanTarget) -> tuple[bool, float]:
-        swept = [judged for _, judged in matrix.rows(key_of(target)) if judged.schedule == "sweep"]
+        swept = [judged for _, judged in matrix.rows(key_of(target)) if judged.schedule is Schedule.SWEEP]
         closed = all(judged.verdict.green for judged in swept)
         return closed, min((judged.observed_at for judged in swept), default=0.0)
 
@@ -164,7 +165,7 @@ def go(
     spec: RoundSpec, key: bytes, networks: Iterable[Network], controls: Iterable[ControlTarget], follow: FollowUp | None
 ) -> Go:
     """What the source is asked."""
-    copies = follow.copies if follow else SWEEP_COPIES if spec.schedule == "sweep" else CYCLE_COPIES
+    copies = follow.copies if follow else SWEEP_COPIES if spec.schedule is Schedule.SWEEP else CYCLE_COPIES
     return Go(
         round=spec.round,
         key=key,
@@ -175,7 +176,7 @@ def go(
         copies=copies,
         most_copies=max(48, copies),
         groups=follow.groups if follow else (),
-        rate_pps=follow.rate_pps if follow else 0,
+        rate_pps=(follow.rate_pps or 0) if follow else 0,
     )
 
 
@@ -194,7 +195,9 @@ def declared_controls(
             named = ports & target.service_ports
             if decision.declared is not Declared.DENIED and named:
                 found.append(
-                    ControlTarget(address=target.address, protocol=target.protocol, port=named.first, kind="declared")
+                    ControlTarget(
+                        address=target.address, protocol=target.protocol, port=named.first, kind=ControlKind.DECLARED
+                    )
                 )
     return tuple(found[:DECLARED_CONTROLS])
 
@@ -214,7 +217,7 @@ def answered_controls(
                         address=target.address,
                         protocol=target.protocol,
                         port=ports.first,
-                        kind="pair",
+                        kind=ControlKind.PAIR,
                         source=target.source_address,
                     )
                 )
@@ -278,7 +281,7 @@ def _parts(ports: PortSet, most: int) -> list[PortSet]:
 def sweep_overdue(plan: Iterable[PlanTarget], matrix: Matrix, agent: str, since: float) -> bool:
     """Whether something that was swept once was not again since then: a restart cut the last sweep off."""
     return any(
-        judged.schedule == "sweep" and judged.observed_at < since
+        judged.schedule is Schedule.SWEEP and judged.observed_at < since
         for target in plan
         if target.agent == agent
         for _, judged in matrix.rows(key_of(target))

@@ -14,11 +14,12 @@ from coordinator.rounds.in_flight import Live, round_name
 from coordinator.state.estate import Estate
 from coordinator.state.roster import AgentState
 from reachability.matrix import CellKey
-from reachability.observation import Observation, RoundSpec, SourceReport, Target, WitnessReport
+from reachability.observation import Observation, SourceReport, Target, WitnessReport
 from reachability.ports import PortSet
+from reachability.round_data import RoundSpec
 from reachability.topology import is_address
 from reachability.trace import Traced, follow
-from reachability.vocabulary import Reason, RoundKind, State
+from reachability.vocabulary import Reason, RoundKind, Schedule, State
 
 NOT_PLANNED = "there is nothing to trace: its cells are no longer in the plan"
 _ERRORS = {
@@ -66,7 +67,7 @@ async def trace(estate: Estate, engine: Engine, key: CellKey, ports: PortSet, wi
     spec = RoundSpec(
         round=round_name(),
         kind=RoundKind.TRACE,
-        schedule="trace",
+        schedule=Schedule.TRACE,
         source=agent.name,
         source_environment=agent.environment,
         destination=target.environment,

@@ -6,6 +6,6 @@ the rest, `retention` what is forgotten when, `care` checks, backs up and restor
 
 from coordinator.store.file import StoreError
 from coordinator.store.spools import Gap, Losses, Taken
-from coordinator.store.store import Report, Store
+from coordinator.store.store import HeldRound, Report, Store
 
-__all__ = ["Gap", "Losses", "Report", "Store", "StoreError", "Taken"]
+__all__ = ["Gap", "HeldRound", "Losses", "Report", "Store", "StoreError", "Taken"]

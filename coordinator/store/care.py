@@ -24,7 +24,8 @@ from coordinator.store.file import BUSY_S, STORE, StoreError, lock
 from coordinator.store.schema import SCHEMA, version_of
 from reachability.life import Event, Finding
 from reachability.matrix import Judged
-from reachability.observation import KeptPacket, Lookup, RoundSpec, SourceReport, WitnessReport
+from reachability.observation import KeptPacket, Lookup, SourceReport, WitnessReport
+from reachability.round_data import RoundSpec
 
 MOST_PROBLEMS = 20
 # table -> what its bodies are; of reports, by their kind

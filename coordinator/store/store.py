@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -17,11 +17,20 @@ from coordinator.store.retention import Forgotten
 from coordinator.store.spools import Gap, Losses, Spools, Taken
 from reachability.life import Event, Finding
 from reachability.matrix import CellKey, Judged
-from reachability.observation import KeptPacket, Lookup, RoundSpec, SourceReport, WitnessReport
+from reachability.observation import KeptPacket, Lookup, SourceReport, WitnessReport
 from reachability.ports import ICMP_CELL, PortSet, text_of
+from reachability.round_data import RoundSpec
 
 Report = SourceReport | WitnessReport
 _T = TypeVar("_T")
+
+
+class HeldRound(NamedTuple):
+    """A round as it is held: what was asked, who was ready, and the reports, each with when it came (epoch seconds)."""
+
+    spec: RoundSpec
+    armed: dict[str, bool]
+    reports: list[tuple[Report, float]]
 
 
 class Store:
@@ -110,8 +119,8 @@ class Store:
         with self._file.writing():
             self._db.execute("UPDATE rounds SET started = 0 WHERE started > ?", (after,))
 
-    def group_of(self, round_id: str) -> list[tuple[RoundSpec, dict[str, bool], list[tuple[Report, float]]]]:
-        """A round with its follow-ups, the main one first: what was asked, who was ready, the reports with their times."""
+    def group_of(self, round_id: str) -> list[HeldRound]:
+        """A round with its follow-ups, the main one first."""
         row = self._db.execute("SELECT main FROM rounds WHERE round = ?", (round_id,)).fetchone()
         if row is None:
             return []
@@ -119,11 +128,7 @@ class Store:
             "SELECT round, spec, armed FROM rounds WHERE main = ? ORDER BY round != main, started", row
         ).fetchall()
         return [
-            (
-                decode(spec, RoundSpec),
-                decode(armed, dict[str, bool]),
-                self._reports_of(name),
-            )
+            HeldRound(decode(spec, RoundSpec), decode(armed, dict[str, bool]), self._reports_of(name))
             for name, spec, armed in rounds
         ]
 

@@ -16,7 +16,7 @@ from probes.kinds.single import ProbeRequest, ProbeResult, failed
 from probes.protocols.dns import query_server, resolve
 from reachability.observation import Observation
 from reachability.ports import PortSet
-from reachability.vocabulary import Protocol, Reason, State
+from reachability.vocabulary import Protocol, Reason, SentBy, State
 
 
 async def probe(ask: ProbeRequest) -> ProbeResult:
@@ -47,7 +47,7 @@ async def probe(ask: ProbeRequest) -> ProbeResult:
         ports=PortSet.of([53] if ask.server else []),
         state=state,
         reason=reason,
-        way="connect",
+        way=SentBy.CONNECT,
         note=words,
         rtt_ms=round((time.monotonic() - started) * 1000, 3),
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from reachability.observation import Observation, Target
 from reachability.ports import PortSet
 from reachability.topology import is_address
-from reachability.vocabulary import Protocol, Reason, State
+from reachability.vocabulary import Protocol, Reason, Role, State
 
 if TYPE_CHECKING:  # it needs scapy
     from probes.context import Station
@@ -69,7 +69,7 @@ def failed(ask: ProbeRequest, protocol: Protocol, kind: str, reason: Reason, not
 async def packets(ask: ProbeRequest, protocol: Protocol) -> ProbeResult:
     """Probe one endpoint with the packet engine of an agent: raw where that is allowed, and through the kernel."""
     from probes.source.cycle import Source  # noqa: PLC0415
-    from probes.source.job import INSIDE, Job  # noqa: PLC0415 - scapy, for this command alone
+    from probes.source.job import Job  # noqa: PLC0415 - scapy, for this command alone
 
     station, lacks = _station()
     try:
@@ -84,7 +84,7 @@ async def packets(ask: ProbeRequest, protocol: Protocol) -> ProbeResult:
             round="probe",
             key=secrets.token_bytes(16),
             targets=(target,),
-            role=INSIDE,
+            role=Role.INSIDE,
             copies=ask.copies,
             most_copies=ask.copies,
         )

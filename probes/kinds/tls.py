@@ -19,7 +19,7 @@ from probes.kinds.single import ProbeRequest, ProbeResult
 from probes.protocols.tls import describe, fingerprint, handshake
 from reachability.observation import Observation
 from reachability.ports import PortSet
-from reachability.vocabulary import Protocol, Reason, State
+from reachability.vocabulary import Protocol, Reason, SentBy, State
 
 CONNECT_S = 3.0
 
@@ -58,7 +58,7 @@ def _observation(
         ports=PortSet.of([ask.port]),
         state=state,
         reason=reason,
-        way="connect",
+        way=SentBy.CONNECT,
         kernel="open" if state is State.OPEN else "",
         said=said,
         note=note,

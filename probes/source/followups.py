@@ -9,7 +9,8 @@ import random
 from probes.clock import monotonic
 from probes.context import Station
 from probes.host.routes import NoRoute
-from probes.kernel.datagrams import Datagrams, Way
+from probes.kernel.datagrams import Datagrams
+from probes.kernel.way import Way
 from probes.packets.parse import Packet
 from probes.packets.port_arrays import sources_for
 from probes.packets.raw_socket import EPHEMERAL

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import TypeVar
@@ -27,8 +27,8 @@ async def run(job: Job, source_of: Callable[[Job], Source]) -> tuple[SourceRepor
                 await source.sent.wait()
     except ExceptionGroup as failed:
         raise failed.exceptions[0] from None  # what it was, for the report
-    reports = [task.result()[0] for task in running]
-    return merged(reports), running[-1].result()[1]
+    reports, tails_s = zip(*(task.result() for task in running), strict=True)
+    return merged(reports), tails_s[-1]
 
 
 def cut(job: Job) -> Iterator[Job]:
@@ -45,7 +45,7 @@ def cut(job: Job) -> Iterator[Job]:
     yield replace(job, targets=tuple(part))
 
 
-def merged(reports: list[SourceReport]) -> SourceReport:
+def merged(reports: Sequence[SourceReport]) -> SourceReport:
     """One report of all parts."""
     if len(reports) == 1:
         return reports[0]

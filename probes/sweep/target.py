@@ -16,7 +16,7 @@ from probes.packets.route import Route
 from probes.packets.token import CELL_COPIES, token, tokens
 from probes.source.cell import CLOSED, ERROR, OPEN, REFUSED, SILENT, THREE_FLOWS, Cell, new_cell
 from reachability.observation import Observation, Target
-from reachability.vocabulary import Protocol, Reason, State
+from reachability.vocabulary import Protocol, Reason, SentBy, State
 
 NO_HOPS = -1
 KEPT_TOKENS = 2  # copies of which tokens are kept; answers to older ones are checked one by one
@@ -36,7 +36,7 @@ Flight = tuple[str, Protocol, int, int]  # source address, protocol, copy, windo
 class Block:
     """One target. `sent` counts copies, bit n of `left` and `refused` is copy n; `when` has seconds since the round began."""
 
-    def __init__(self, target: Target, routes: tuple[Route, ...], key: bytes, way: str = "raw") -> None:
+    def __init__(self, target: Target, routes: tuple[Route, ...], key: bytes, way: SentBy = SentBy.RAW) -> None:
         """`way`: as an observation names it."""
         self.target = target
         self.way = way

@@ -83,9 +83,9 @@ def strange_rows(flows: Mapping[tuple[CellId, Peer], Flow], *, fold: bool) -> li
 
 def _untokened(cell: CellId, source: str, port: int, flows: Sequence[Flow]) -> Untokened:
     return Untokened(
-        address=cell[0],
-        protocol=cell[1],
-        port=cell[2],
+        address=cell.address,
+        protocol=cell.protocol,
+        port=cell.port,
         came_from=source,
         source_port=port,
         count=sum(flow.count for flow in flows),

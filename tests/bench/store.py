@@ -22,11 +22,12 @@ from coordinator.store import Gap, Store
 from coordinator.store.care import check
 from coordinator.store.retention import ROUNDS_S
 from coordinator.store.store import Report
-from reachability.life import Event, Finding
+from reachability.life import Event, EventKind, Finding
 from reachability.matrix import CellKey, Judged
-from reachability.observation import KeptPacket, RoundSpec, SourceReport, Target, WitnessReport
+from reachability.observation import KeptPacket, SourceReport, Target, WitnessReport
 from reachability.ports import ICMP_CELL, PortSet
-from reachability.vocabulary import PacketRole, Protocol, RoundKind
+from reachability.round_data import RoundSpec
+from reachability.vocabulary import PacketRole, Protocol, Role, RoundKind, Schedule
 from tests.support.paths import ROOT
 from tests.support.sample import Estate
 from wire.codec import encode
@@ -67,12 +68,12 @@ class Year:
         [finding] = recorded.findings()
         group = recorded.group_of(finding.shown[0])
         reports = [report for _, _, held in group for report, _ in held]
-        self.source = max((r for r in reports if isinstance(r, SourceReport) and r.role == "source"), key=_size)
-        self.inside = max((r for r in reports if isinstance(r, SourceReport) and r.role == "inside"), key=_size)
+        self.source = max((r for r in reports if isinstance(r, SourceReport) and r.role is Role.SOURCE), key=_size)
+        self.inside = max((r for r in reports if isinstance(r, SourceReport) and r.role is Role.INSIDE), key=_size)
         self.witness = max((r for r in reports if isinstance(r, WitnessReport)), key=_size)
         recorded.close()
 
-    def minute(self, schedule: str = "cycle", sources: Sequence[str] = ENVIRONMENTS) -> None:
+    def minute(self, schedule: Schedule = Schedule.CYCLE, sources: Sequence[str] = ENVIRONMENTS) -> None:
         """Every agent's cycle, and the minute's forgetting."""
         for environment in sources:
             for agent in agents(environment):
@@ -82,7 +83,7 @@ class Year:
         self.now += 60.0
         self.store.forget(self.now, self.newest.values())
 
-    def round(self, agent: str, environment: str, other: str, schedule: str) -> None:
+    def round(self, agent: str, environment: str, other: str, schedule: Schedule) -> None:
         """One round: what was asked, its reports from each of its agents, its cells."""
         self.rounds += 1
         name = f"{self.rounds:011X}{self.chance.getrandbits(32):08X}"
@@ -125,7 +126,7 @@ class Year:
         events = [
             Event(at=self.now, finding=finding.id, what=what, text="dev → prod 10.30.0.21 tcp/5000")
             for finding in book
-            for what in ("opened", "confirmed", "resolved")
+            for what in (EventKind.OPENED, EventKind.CONFIRMED, EventKind.RESOLVED)
         ]
         self.store.put_findings(self.held, events)
         for environment in ENVIRONMENTS:
@@ -209,7 +210,7 @@ def store(minutes: int = MINUTES, days: int = 365) -> None:
             year.mib()
             if day in {1, 30, 90, days}:
                 line(f"day {day}")
-        year.minute("sweep")
+        year.minute(Schedule.SWEEP)
         for _ in range(minutes):
             year.minute()
             year.mib()

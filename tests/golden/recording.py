@@ -17,8 +17,8 @@ from reachability.compare import compare, in_scope
 from reachability.evidence import conclude
 from reachability.finding import FindingBook
 from reachability.matrix import Judged, Matrix
-from reachability.observation import RoundData
 from reachability.plan import build_plan
+from reachability.round_data import RoundData
 from reachability.verdict import judge
 from wire.codec import dec_hook, enc_hook
 

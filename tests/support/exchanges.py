@@ -10,10 +10,11 @@ from probes.packets.build import Template
 from probes.packets.token import token
 from reachability.compare import Cell
 from reachability.matrix import CellKey
-from reachability.observation import KeptPacket, RoundSpec, SourceReport, Target, WitnessHealth, WitnessReport
+from reachability.observation import KeptPacket, SourceReport, Target, WitnessHealth, WitnessReport
 from reachability.ports import ICMP_CELL, PortSet
+from reachability.round_data import RoundSpec
 from reachability.verdict import Evidence
-from reachability.vocabulary import Declared, PacketRole, Protocol, Result, RoundKind
+from reachability.vocabulary import Declared, PacketRole, Protocol, Result, Role, RoundKind, Schedule
 from tests.support.sample import judged
 
 HERE, THERE, KEY = "10.10.0.10", "10.30.0.10", bytes(16)
@@ -21,7 +22,7 @@ CELL = CellKey(agent="dev-1", source_address=HERE, destination="prod", address=T
 SPEC = RoundSpec(
     round="R1",
     kind=RoundKind.NORMAL,
-    schedule="sweep",
+    schedule=Schedule.SWEEP,
     source="dev-1",
     source_environment="dev",
     destination="prod",
@@ -87,7 +88,7 @@ def put(
     health = (WitnessHealth(address=THERE, healthy=True, off_host=12),)
     reports: list[Report] = [
         WitnessReport(round=name, agent="prod-1", health=health, armed_ms=41.0, listened_s=5.0, kept=witness),
-        SourceReport(round=name, agent="prod-2", role="inside"),
+        SourceReport(round=name, agent="prod-2", role=Role.INSIDE),
         SourceReport(round=name, agent="dev-1", duration_s=2.0, kept=source),
     ]
     store.take("dev-1", "s", int(name[1:]), 1, reports, BEGAN + 4.5)

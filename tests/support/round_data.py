@@ -8,16 +8,15 @@ from reachability.observation import (
     ArrivalRow,
     ControlResult,
     Observation,
-    RoundData,
-    RoundSpec,
     SourceReport,
     Target,
     WitnessHealth,
     WitnessReport,
 )
 from reachability.ports import PortSet
+from reachability.round_data import RoundData, RoundSpec
 from reachability.verdict import Evidence, Verdict, judge
-from reachability.vocabulary import Protocol, Reason, RoundKind, State
+from reachability.vocabulary import Protocol, Reason, RoundKind, Schedule, State
 
 PROD = "10.30.0.10"
 DEV = "10.10.0.10"
@@ -44,7 +43,7 @@ def silence(target: Target = TCP, ports: str | None = None, **changes: Any) -> O
 
 def spec(*targets: Target, kind: RoundKind = RoundKind.NORMAL) -> RoundSpec:
     return RoundSpec(
-        round="R1", kind=kind, schedule="cycle", source="dev-1", source_environment="dev", destination="prod",
+        round="R1", kind=kind, schedule=Schedule.CYCLE, source="dev-1", source_environment="dev", destination="prod",
         targets=targets,
     )  # fmt: skip
 

@@ -23,12 +23,12 @@ from coordinator.packets.pcapng import pcapng
 from coordinator.state.estate import Estate
 from coordinator.state.reports import round_data
 from coordinator.state.roster import AgentState
-from coordinator.store import Report, Store
+from coordinator.store import HeldRound, Report, Store
 from reachability import trace
 from reachability.evidence import conclude
 from reachability.matrix import CellKey
-from reachability.observation import RoundData, RoundSpec
 from reachability.ports import PortSet
+from reachability.round_data import RoundData
 from reachability.verdict import judge
 from tests.fuzz.target import Fault, Shape, Target
 from tests.fuzz.targets import identity, rows, samples
@@ -64,8 +64,9 @@ def conclusion(data: bytes) -> None:
         judge(evidence)
         assert not covered.get(key, PortSet()) & ports, "a cell is in one piece"
         covered[key] = covered.get(key, PortSet()) | ports
-    held: list[tuple[RoundSpec, dict[str, bool], list[tuple[Report, float]]]] = [
-        (one.spec, {}, [(report, samples_at) for report in reports if report.round == one.spec.round]) for one in rounds
+    held = [
+        HeldRound(one.spec, {}, [(report, samples_at) for report in reports if report.round == one.spec.round])
+        for one in rounds
     ]
     exchanges = Exchanges(lambda _: held)
     found = exchanges._round("r")
@@ -242,7 +243,7 @@ TARGETS = (
             Fault("coordinator.messaging.signers:Signers._check", "        if self._clock() > signer.ends.timestamp():", "        if False:"),
             Fault("coordinator.messaging.signers:Signers._signer", "        except _NO_CERTIFICATE as error:", "        except InvalidSignature as error:"),
             Fault("coordinator.messaging.signers:Signers._signer", "            certificate.verify_directly_issued_by(self._ca)\n", ""),
-            Fault("coordinator.store.spools:Spools.take", "        key = (agent, spool)", "        key = ('prod-1', spool)"),
+            Fault("coordinator.store.spools:Spools.take", "        key = _Key(agent, spool)", "        key = _Key('prod-1', spool)"),
             Fault("coordinator.store.spools:Spools.take", "        new = any(self._missing(key, acknowledged, sequence, sequence))", "        new = True"),
             Fault("wire.bounds:_checked", "if not (-most if name in _SIGNED else 0) <= value <= most:", "if False:"),
             Fault("coordinator.state.estate:Estate.take_status", "if (status.name, status.environment) != (topic.agent, topic.environment) or declared != topic.environment:", "if False:"),

@@ -15,7 +15,6 @@ from reachability.observation import (
     KernelFlow,
     NoPortsGroup,
     Observation,
-    RoundSpec,
     SourceReport,
     Target,
     Untokened,
@@ -23,7 +22,8 @@ from reachability.observation import (
     WitnessReport,
 )
 from reachability.ports import PortSet
-from reachability.vocabulary import PacketRole, Protocol, Reason, RoundKind, State
+from reachability.round_data import RoundSpec
+from reachability.vocabulary import PacketRole, Protocol, Reason, RoundKind, Schedule, State
 
 TCP, UDP, ICMP = Protocol.TCP, Protocol.UDP, Protocol.ICMP
 HERE, THERE, SIX = "10.10.0.10", "10.30.0.21", "fd00:30::21"
@@ -62,7 +62,7 @@ def spec(kind: RoundKind) -> RoundSpec:
     return RoundSpec(
         round=NAMES[kind],
         kind=kind,
-        schedule="cycle",
+        schedule=Schedule.CYCLE,
         source="dev-1",
         source_environment="dev",
         destination="prod",

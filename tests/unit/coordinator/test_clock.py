@@ -15,10 +15,11 @@ from coordinator.state.estate import Estate
 from coordinator.store import Store
 from coordinator.topology.load import parse_topology
 from reachability.compare import key_of
-from reachability.observation import Observation, RoundSpec, SourceReport, Target
+from reachability.observation import Observation, SourceReport, Target
 from reachability.plan import PlanTarget
 from reachability.ports import ICMP_CELL
-from reachability.vocabulary import Protocol, Reason, Result, RoundKind, State
+from reachability.round_data import RoundSpec
+from reachability.vocabulary import Protocol, Reason, Result, RoundKind, Schedule, State
 from tests.support.sample import evidence, judged
 from wire.messages import Status
 from wire.topics import UpChannel, UpTopic
@@ -169,7 +170,7 @@ def test_a_report_that_was_held_back_makes_nothing_fresh(store: Store, step_s: f
     spec = RoundSpec(
         round="R1",
         kind=RoundKind.NORMAL,
-        schedule="cycle",
+        schedule=Schedule.CYCLE,
         source="dev-1",
         source_environment="dev",
         destination="prod",

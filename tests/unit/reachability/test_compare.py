@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reachability.compare import NO_PACKET, NO_SESSION, Cell, compare, grade_of, in_scope, key_of, result_of
+from reachability.compare import Cell, Grade, compare, grade_of, in_scope, key_of, result_of
 from reachability.matrix import CellKey, Judged, Matrix
 from reachability.plan import PlanTarget, build_plan
 from reachability.ports import ALL_PORTS, ICMP_CELL, PortSet
 from reachability.topology import PortSpec, Probing, Selector, Topology, Waiver
 from reachability.verdict import Evidence, Verdict
-from reachability.vocabulary import Arrival, Declared, Proof, Protocol, Reachability, Require, Result, State
+from reachability.vocabulary import Arrival, Declared, Proof, Protocol, Reachability, Require, Result, Schedule, State
 from tests.support.sample import NOW, judged, observe, topology
 
 R, D = Reachability, Declared
@@ -66,10 +66,10 @@ def test_required(evidence: Evidence, found: Reachability, result: Result) -> No
 
 
 def test_grades() -> None:
-    assert grade_of(D.DENIED, PASS, R.BLOCKED) == NO_PACKET
-    assert grade_of(D.DENIED, PASS, R.BLOCKED_AT_HOST) == NO_SESSION
-    assert grade_of(D.DENIED, FAIL, R.BLOCKED_AT_HOST) == ""
-    assert grade_of(D.REQUIRED, PASS, R.REACHABLE) == ""
+    assert grade_of(D.DENIED, PASS, R.BLOCKED) is Grade.NO_PACKET
+    assert grade_of(D.DENIED, PASS, R.BLOCKED_AT_HOST) is Grade.NO_SESSION
+    assert grade_of(D.DENIED, FAIL, R.BLOCKED_AT_HOST) is None
+    assert grade_of(D.REQUIRED, PASS, R.REACHABLE) is None
 
 
 def results(cells: Iterable[Cell], **wanted: str | Protocol) -> set[Result]:
@@ -121,7 +121,7 @@ def test_a_sweep_is_stale_by_its_own_period() -> None:
     matrix = observe(plan, at=NOW.timestamp())
     for target in plan:
         if target.sweep:
-            row = judged(Evidence(protocol=Protocol.TCP), at=NOW.timestamp(), schedule="sweep")
+            row = judged(Evidence(protocol=Protocol.TCP), at=NOW.timestamp(), schedule=Schedule.SWEEP)
             matrix.update(key_of(target), target.sweep - target.cycle, row)
     swept = [c for c in compare(declared, plan, matrix, NOW + timedelta(hours=3)) if c.schedule == "sweep"]
     assert {c.result for c in swept} == {OPEN_END}

@@ -41,7 +41,7 @@ def test_one_cell_of_millions_keeps_it_below_all() -> None:
 
 def test_beyond_proof_is_apart() -> None:
     cell = next(c for c in sample() if c.key.protocol is Protocol.UDP)
-    silent = replace(cell, required=False, result=Result.INCONCLUSIVE, grade="", ports=PortSet.parse("1-100"))
+    silent = replace(cell, required=False, result=Result.INCONCLUSIVE, grade=None, ports=PortSet.parse("1-100"))
     entry = total([silent])
     assert (entry.beyond_proof, entry.required, entry.ratio, entry.cells) == (100, 0, 1.0, 100)
 

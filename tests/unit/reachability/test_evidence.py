@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 from reachability.evidence import conclude
-from reachability.observation import ArrivalRow, CanaryResult, NoPortsGroup, RoundData, SourceReport, WitnessReport
+from reachability.observation import ArrivalRow, CanaryResult, NoPortsGroup, SourceReport, WitnessReport
 from reachability.ports import ICMP_CELL, PortSet
+from reachability.round_data import RoundData
 from reachability.verdict import judge
-from reachability.vocabulary import Protocol, Reachability, Reason, RoundKind, State
+from reachability.vocabulary import Protocol, Reachability, Reason, Role, RoundKind, State
 from tests.support.round_data import (
     CONTROL,
     DEV,
@@ -116,7 +117,9 @@ def test_an_open_port_without_witness_needs_a_clear_canary() -> None:
         canary = CanaryResult(target=1, address=PROD, port=50917, before=State.FILTERED, after=after)
         (_, _, evidence), *_ = conclude([data(target, src=source(seen, canaries=(canary,)))]).cells
         assert judge(evidence).reachability is reachability
-    inside = SourceReport(round="R1", agent="prod-1", role="inside", observations=(replace(seen, source_address="x"),))
+    inside = SourceReport(
+        round="R1", agent="prod-1", role=Role.INSIDE, observations=(replace(seen, source_address="x"),)
+    )
     canary = CanaryResult(target=1, address=PROD, port=50917, before=State.OPEN, after=State.OPEN)
     round_ = data(target, src=source(seen, canaries=(canary,)), insides=(inside,))
     (_, _, evidence), *_ = conclude([round_]).cells

@@ -6,7 +6,7 @@ from reachability.evidence import conclude
 from reachability.observation import ArrivalRow, SourceReport
 from reachability.ports import PortSet
 from reachability.verdict import Verdict, judge
-from reachability.vocabulary import Protocol, Reachability, Reason, RoundKind, State
+from reachability.vocabulary import Protocol, Reachability, Reason, Role, RoundKind, State
 from tests.support.round_data import CONTROL, HEALTHY, PROD, TCP, data, silence, source, verdicts, witness
 
 
@@ -46,7 +46,7 @@ def test_what_the_sources_own_capture_lost_is_loss() -> None:
     """An answer may have been among it: without a witness silence then needs more copies."""
     alone = replace(TCP, witness="", inside="prod-2")
     answers = (silence(alone, source_address=PROD, state=State.CLOSED, reason=Reason.RESET),)
-    inside = SourceReport(round="R1", agent="prod-2", role="inside", observations=answers)
+    inside = SourceReport(round="R1", agent="prod-2", role=Role.INSIDE, observations=answers)
 
     def judged(lost: int) -> Verdict:
         src = source(silence(alone), captured=1000, uncaptured=lost)

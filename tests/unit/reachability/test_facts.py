@@ -5,22 +5,14 @@ from dataclasses import replace
 import pytest
 
 from reachability import overlay as overlays
-from reachability.challenge import MOST_GROUPS, UNDECIDED, ours
+from reachability.challenge import MOST_GROUPS, Challenged, ours
 from reachability.evidence import conclude
 from reachability.facts import _partial
-from reachability.observation import (
-    ArrivalRow,
-    Observation,
-    RoundData,
-    RoundSpec,
-    SourceReport,
-    Target,
-    Untokened,
-    WitnessReport,
-)
+from reachability.observation import ArrivalRow, Observation, SourceReport, Target, Untokened, WitnessReport
 from reachability.overlay import overlay
 from reachability.ports import ALL_PORTS, PortSet
-from reachability.vocabulary import Arrival, Protocol, Reason, RoundKind, State
+from reachability.round_data import RoundData, RoundSpec
+from reachability.vocabulary import Arrival, Protocol, Reason, RoundKind, Schedule, State
 
 THERE, TCP = "10.30.0.21", Protocol.TCP
 SLOTS = (1, 0, 0, 1, 1, 0, 1, 0, 0, 1, 0, 1, 1, 0, 0, 1, 0, 1, 1, 0)
@@ -37,7 +29,7 @@ def spec() -> RoundSpec:
     return RoundSpec(
         round="r",
         kind=RoundKind.NORMAL,
-        schedule="sweep",
+        schedule=Schedule.SWEEP,
         source="dev-1",
         source_environment="dev",
         destination="prod",
@@ -62,12 +54,12 @@ def observed(ports: str, **more: object) -> Observation:
 
 
 def test_packets_that_lie_years_apart_are_not_laid_out_in_memory() -> None:
-    assert ours(SLOTS, 150.0, [replace(FLOW, times_ms=(*ON[:9], 2**53 - 1))]) == UNDECIDED
+    assert ours(SLOTS, 150.0, [replace(FLOW, times_ms=(*ON[:9], 2**53 - 1))]) is Challenged.UNDECIDED
 
 
 def test_more_flows_than_could_be_ours_decide_nothing() -> None:
     flows = [replace(FLOW, source_port=n, times_ms=tuple(at + n for at in ON)) for n in range(MOST_GROUPS + 1)]
-    assert ours(SLOTS, 150.0, flows) == UNDECIDED
+    assert ours(SLOTS, 150.0, flows) is Challenged.UNDECIDED
 
 
 def test_a_flow_without_a_port_says_nothing() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from reachability.finding import REOPEN_S, Finding, FindingBook, Kind, Status
-from reachability.life import MOST_SHOWN, TRANSITIONS, Happening
+from reachability.life import CAME_TO, MOST_SHOWN, TRANSITIONS, Happening
 from reachability.vocabulary import Declared, Result
 from tests.support.finding_cells import PATH, WAIVER, apply, cell
 from tests.support.sample import NOW
@@ -37,6 +37,7 @@ def test_every_transition_of_the_table_leads_somewhere_else() -> None:
     assert all(before is not after for (before, _), after in TRANSITIONS.items())
     assert {status for status, _ in TRANSITIONS} | set(TRANSITIONS.values()) == set(Status)
     assert {happening for _, happening in TRANSITIONS} == set(Happening)
+    assert set(TRANSITIONS.values()) == set(CAME_TO)
 
 
 def test_confirm_asks_for_distinct_rounds_in_a_row() -> None:

@@ -14,7 +14,7 @@ from reachability.policy import Policy
 from reachability.ports import PortSet
 from reachability.topology import Path, PortSpec, Probing, Selector, Topology, Waiver
 from reachability.verdict import Evidence, Verdict
-from reachability.vocabulary import Declared, Protocol, Reachability, Require, Result
+from reachability.vocabulary import Declared, Protocol, Reachability, Require, Result, Schedule
 from tests.support.sample import NOW, topology
 
 MOST = 60  # ports; each of them is looked at by itself
@@ -131,11 +131,11 @@ def test_each_port_is_judged_by_its_line(
             waiver = next((w for w in declared.waivers if w.expires > NOW and names(declared, w, target, port)), None)
             said = path.expect if path else Declared.DENIED
             assert (cell.path, cell.waiver, cell.declared, cell.judged) == (path, waiver, said, seen)
-            assert (cell.required, cell.schedule) == (port >= 5, "cycle" if port <= 20 else "sweep")
+            assert (cell.required, cell.schedule) == (port >= 5, Schedule.CYCLE if port <= 20 else Schedule.SWEEP)
             if seen is None:
                 assert cell.result is Result.NOT_RUN
             elif NOW.timestamp() - seen.observed_at > (180 if port <= 20 else 1800):
-                assert (cell.result, cell.grade) == (Result.STALE, "")
+                assert (cell.result, cell.grade) == (Result.STALE, None)
             else:
                 result = result_of(said, Require.NO_SESSION, evidence, seen.verdict)
                 waived = result is Result.FAIL and waiver is not None

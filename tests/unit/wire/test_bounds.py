@@ -8,9 +8,17 @@ import msgspec
 import pytest
 from nacl.signing import SigningKey
 
-from reachability.observation import SourceReport, Target, WitnessHealth, WitnessReport
+from reachability.observation import (
+    ArrivalRow,
+    ControlResult,
+    Observation,
+    SourceReport,
+    Target,
+    WitnessHealth,
+    WitnessReport,
+)
 from reachability.ports import PortSet
-from reachability.vocabulary import Protocol, RoundKind
+from reachability.vocabulary import Protocol, Reason, RoundKind, State
 from wire.bounds import MOST_AGE_S, MOST_TEXT
 from wire.columns import MOST_ROWS
 from wire.envelope import MOST_BYTES, BadMessage, pack_up, seal, unpack_up
@@ -123,6 +131,25 @@ def test_columns_make_no_gigabyte_of_objects(cells: bytes) -> None:
         assert tracemalloc.get_traced_memory()[1] < 4 * MOST_BYTES
     finally:
         tracemalloc.stop()
+
+
+def test_a_word_that_a_newer_agent_adds_does_not_cost_its_report() -> None:
+    seen = Observation(
+        target=1, source_address="::1", address="::2", protocol=Protocol.TCP, state=State.OPEN, reason=Reason.SYN_ACK,
+        ports=PortSet.parse("22"), way="xdp", kernel="reset",
+    )  # fmt: skip
+    control = ControlResult(address="::3", protocol=Protocol.TCP, kind="neighbour")
+    row = ArrivalRow(
+        target=1, address="::2", protocol=Protocol.TCP, copies=1, ports=PortSet.parse("22"), altered="window"
+    )
+    batch = Batch(
+        spool="s",
+        sequence=1,
+        age_s=0.0,
+        sources=(SourceReport(round="r", agent="a", observations=(seen,), controls=(control,)),),
+        witnesses=(WitnessReport(round="r", agent="b", arrivals=(row,)),),
+    )
+    assert unpack_up(pack_up(batch)) == batch
 
 
 def test_rows_and_what_stands_beside_them_come_through() -> None:

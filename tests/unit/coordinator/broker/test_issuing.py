@@ -20,7 +20,7 @@ from coordinator.rounds.durations import Durations
 from coordinator.state.estate import Estate
 from coordinator.state.roster import AgentState
 from coordinator.store import Store
-from reachability.life import Event
+from reachability.life import Event, EventKind
 from reachability.topology import DeclaredAgent, Environment, Topology
 from tests.support.certificate_requests import GOOD
 from tests.support.waiting import HANG_S
@@ -241,9 +241,9 @@ async def test_one_agent_gets_no_more_than_one_a_minute(directory: Path) -> None
 
 def test_an_event_of_before_agents_had_any_reads(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.put_findings((), [Event(at=1.0, finding="F-1", what="opened")])
+    store.put_findings((), [Event(at=1.0, finding="F-1", what=EventKind.OPENED)])
     store._db.execute(
         "UPDATE events SET body = ?", (b"\x83\xa2at\xcb?\xf0\0\0\0\0\0\0\xa7finding\xa3F-1\xa4what\xa6opened",)
     )
-    assert store.events() == [Event(at=1.0, finding="F-1", what="opened")]
+    assert store.events() == [Event(at=1.0, finding="F-1", what=EventKind.OPENED)]
     store.close()

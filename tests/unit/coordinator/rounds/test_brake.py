@@ -11,6 +11,7 @@ import pytest
 from coordinator.api.verify import body_of
 from coordinator.rounds.verify_runs import Runs, Stopped
 from coordinator.store import Store
+from reachability.vocabulary import Schedule
 from tests.support.rounds import World
 from tests.support.virtual import run
 from wire.messages import Arm, Go, Stop
@@ -35,7 +36,7 @@ def test_nothing_is_begun_after_the_stop_in_the_middle_of_a_round(store: Store, 
             await world.engine.stop("now")
 
     world.engine._post = stopping
-    run(world.engine.cycle("dev-1", ("prod", "test"), "cycle"))
+    run(world.engine.cycle("dev-1", ("prod", "test"), Schedule.CYCLE))
     assert after_stop(world) == []
     assert [agent for agent, body in world.sent if isinstance(body, Stop)] == EVERYBODY
     assert len(world.estate.matrix) == 0, "what was stopped is not judged"
@@ -59,7 +60,7 @@ def test_it_outlives_a_restart_until_it_is_resumed(tmp_path: Path) -> None:
     again = Store(tmp_path / "state")
     world = World(again)
     assert world.engine.stopped == "maintenance"
-    run(world.engine.cycle("dev-1", ("prod",), "cycle"))
+    run(world.engine.cycle("dev-1", ("prod",), Schedule.CYCLE))
     assert world.sent == []
     world.engine.resume("otto")
     assert [(e.what, e.text, e.by) for e in again.events()] == [

@@ -9,9 +9,10 @@ import pytest
 
 from coordinator.state.reports import round_data
 from coordinator.store import Report, Store, Taken
-from reachability.observation import RoundSpec, SourceReport, Target, WitnessReport
+from reachability.observation import SourceReport, Target, WitnessReport
 from reachability.ports import PortSet
-from reachability.vocabulary import Protocol, RoundKind
+from reachability.round_data import RoundSpec
+from reachability.vocabulary import Protocol, Role, RoundKind, Schedule
 
 TARGET = Target(
     id=1,
@@ -25,7 +26,7 @@ TARGET = Target(
 SPEC = RoundSpec(
     round="R1",
     kind=RoundKind.NORMAL,
-    schedule="cycle",
+    schedule=Schedule.CYCLE,
     source="dev-1",
     source_environment="dev",
     destination="prod",
@@ -36,7 +37,7 @@ SPEC = RoundSpec(
 def test_reports_of_those_who_were_not_asked_count_for_nothing() -> None:
     witness = WitnessReport(round="R1", agent="prod-1")
     source = SourceReport(round="R1", agent="dev-1")
-    inside = replace(source, agent="prod-2", role="inside")
+    inside = replace(source, agent="prod-2", role=Role.INSIDE)
     strangers: list[Report] = [replace(witness, agent="test-1"), replace(inside, agent="test-1")]
     strangers.append(replace(source, agent="prod-3"))
     data = round_data(SPEC, {}, [*strangers, witness, source, inside, *strangers])

@@ -19,7 +19,7 @@ from reachability.compare import key_of
 from reachability.observation import Target
 from reachability.plan import PlanTarget
 from reachability.ports import PortSet
-from reachability.vocabulary import Protocol, State
+from reachability.vocabulary import Protocol, Schedule, State
 from tests.support.sample import evidence, judged
 from wire.messages import Status
 from wire.topics import UpChannel, UpTopic
@@ -175,7 +175,7 @@ def swept(made: Estate, agent: str, at: float, state: State = State.FILTERED) ->
     """Say that all that the agent sweeps was swept then; the targets."""
     targets = [t for t in made.plan if t.agent == agent and t.protocol is Protocol.TCP]
     for target in targets:
-        seen = judged(evidence(target, state), "R1", "", at, schedule="sweep")
+        seen = judged(evidence(target, state), "R1", "", at, schedule=Schedule.SWEEP)
         made.matrix.update(key_of(target), target.sweep, seen)
     return targets
 

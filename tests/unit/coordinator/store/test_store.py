@@ -13,15 +13,16 @@ from coordinator.store import Gap, Losses, Store, StoreError, Taken
 from coordinator.store.retention import PACKETS_S, ROUNDS_S
 from coordinator.store.spools import TooManyHolesError
 from reachability.finding import Region
-from reachability.observation import KeptPacket, Lookup, RoundSpec, SourceReport, WitnessReport
+from reachability.observation import KeptPacket, Lookup, SourceReport, WitnessReport
 from reachability.ports import ICMP_CELL, PortSet
-from reachability.vocabulary import PacketRole, RoundKind
+from reachability.round_data import RoundSpec
+from reachability.vocabulary import PacketRole, RoundKind, Schedule
 from tests.support.sample import Estate
 
 SPEC = RoundSpec(
     round="R1",
     kind=RoundKind.NORMAL,
-    schedule="cycle",
+    schedule=Schedule.CYCLE,
     source="dev-1",
     source_environment="dev",
     destination="prod",

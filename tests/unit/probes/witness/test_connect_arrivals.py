@@ -10,6 +10,7 @@ from probes.packets.columns import Columns
 from probes.packets.parse import PACKET_OUTGOING
 from probes.packets.port_arrays import WINDOWS, window_of
 from probes.packets.token import CONNECT_COPIES, connect_ports
+from probes.packets.token_index import CellId, Endpoint
 from probes.witness.arrivals import Arrivals
 from probes.witness.connect_arrivals import MOST
 from probes.witness.sweep_reader import SweepReader
@@ -48,7 +49,7 @@ def armed(family: int, protocol: Protocol = Protocol.TCP) -> tuple[Arrivals, Swe
     )  # fmt: skip
     arrivals = Arrivals(arm, 0.0, frozenset())
     reader = SweepReader(lambda *_: None)
-    reader.watch({(ENDS[family][1], protocol): [arrivals]})
+    reader.watch({Endpoint(ENDS[family][1], protocol): [arrivals]})
     return arrivals, reader
 
 
@@ -126,7 +127,7 @@ def test_after_its_report_a_round_takes_no_more(after: str) -> None:
 
 def test_all_source_ports_are_the_rounds_own() -> None:
     arrivals, _ = armed(4)
-    cell = (ENDS[4][1], Protocol.TCP, 1)
+    cell = CellId(ENDS[4][1], Protocol.TCP, 1)
     assert all(arrivals.by_kernel(cell, keyed(port, copy)) for port in (1, 61500) for copy in range(CONNECT_COPIES))
     other = Arrivals(replace_key(arrivals.arm), 0.0, frozenset())
     assert not all(other.by_kernel(cell, keyed(1, copy)) for copy in range(CONNECT_COPIES))
