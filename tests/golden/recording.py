@@ -20,6 +20,7 @@ from reachability.matrix import Judged, Matrix
 from reachability.observation import RoundData
 from reachability.plan import build_plan
 from reachability.verdict import judge
+from tests.support.answers import json_of
 
 HERE = Path(__file__).parent
 TOPOLOGY, OBSERVATIONS, FINDINGS = "topology.yaml", "observations.json", "findings.json"
@@ -58,9 +59,9 @@ def judged(folder: Path) -> dict[str, Any]:
     cells = compare(topology, plan, matrix, NOW)
     book.apply(cells, NOW, topology.probing.confirm)
     return {
-        "coverage": coverage_body(topology, cells)["coverage"],
-        "findings": [_plain(finding) for finding in findings(topology, book.findings)],
-        "cells": [_plain(cell_body(cell)) for cell in cells],
+        "coverage": json_of(coverage_body(topology, cells))["coverage"],
+        "findings": [_plain(finding) for finding in json_of(findings(topology, book.findings))],
+        "cells": [_plain(json_of(cell_body(cell))) for cell in cells],
     }
 
 

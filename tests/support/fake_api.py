@@ -13,8 +13,10 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from coordinator.api import report, views
-from coordinator.api.explain import NothingToExplainError
-from tests.support.sample import AGENTS, NOW, Estate
+from coordinator.api.errors import encoded
+from coordinator.api.explain import NothingToExplainError, exchange_of
+from coordinator.api.responses.packets import Packets
+from tests.support.sample import NOW, Estate
 
 
 class FakeCoordinator:
@@ -32,7 +34,7 @@ class FakeCoordinator:
         estate, cells = self.estate, self.estate.cells
         match path.split("/"):
             case ["status"]:
-                return views.status(estate.topology, AGENTS, cells, estate.book.findings, now=NOW.timestamp(), web=None)
+                return estate.status()
             case ["matrix"]:
                 return views.matrix(estate.topology, cells, with_cells="cells" in query)
             case ["coverage"]:
@@ -43,7 +45,8 @@ class FakeCoordinator:
                 found = estate.book.get(name)
                 if found is None:
                     raise NothingToExplainError(f"there is no finding '{name}'; `segwatch findings` lists them")
-                return {"finding": found.id, "exchanges": estate.exchanges.of_finding(found)}
+                kept = estate.exchanges.of_finding(found)
+                return Packets(finding=found.id, exchanges=tuple(map(exchange_of, kept)))
             case ["history"]:
                 book = {finding.id: finding for finding in estate.book.findings}
                 return views.history(estate.events, estate.topology, book)
@@ -104,7 +107,7 @@ def served(fake: FakeCoordinator, state_dir: Path) -> Iterator[FakeCoordinator]:
                 status, body = 200, act()
             except LookupError as error:
                 status, body = 404, {"error": str(error.args[0])}
-            data = json.dumps(body).encode()
+            data = json.dumps(body).encode() if isinstance(body, dict) else encoded(body)
             self.send_response(status)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()

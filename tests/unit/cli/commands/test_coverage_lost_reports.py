@@ -12,8 +12,9 @@ from cli.commands.verify import report
 from cli.dashboard.app import Dashboard, Picture
 from cli.show.losses import lost_line
 from cli.show.render import Paint
-from coordinator.api import views
+from coordinator.api import agents, views
 from coordinator.store import Losses
+from tests.support.answers import json_of
 from tests.support.sample import AGENTS, NOW, STARTED, Estate
 
 
@@ -27,17 +28,17 @@ from tests.support.sample import AGENTS, NOW, STARTED, Estate
     ],
 )
 def test_why_is_said_in_words(why: str, said: str) -> None:
-    body = views.losses_body(Losses(1, 1, 1_700_000_000.0, 1_700_000_000.0, why))
+    body = json_of(agents.losses_body(Losses(1, 1, 1_700_000_000.0, 1_700_000_000.0, why)))
     assert lost_line("dev-1", body) == f"dev-1: 1 report lost, made 2023-11-14 22:13:20 UTC ({said})"
 
 
-def agents(losses: Mapping[str, Losses]) -> list[dict[str, Any]]:
-    return views.agents_body(AGENTS, NOW.timestamp(), losses)
+def roster(losses: Mapping[str, Losses]) -> Any:
+    return json_of(agents.agents_body(AGENTS, NOW.timestamp(), losses))
 
 
 def test_verify_says_what_was_lost_during_its_run_alone() -> None:
     body = Estate().run_body()
-    body["result"]["agents"] = agents({
+    body["result"]["agents"] = roster({
         "dev-1": Losses(9, 9, STARTED - 100, STARTED - 1, "bytes"),
         "prod-1": Losses(2, 2, STARTED - 100, STARTED + 1, "disk"),
     })  # fmt: skip
@@ -53,16 +54,9 @@ async def test_the_dashboard_counts_them_on_the_agents_line() -> None:
     class Reader:
         def get(self, path: str, **_: object) -> Any:
             body = {
-                "status": views.status(
-                    estate.topology,
-                    AGENTS,
-                    estate.cells,
-                    (),
-                    now=NOW.timestamp(),
-                    losses={"dev-1": Losses(5, 7, 1.0, 2.0, "age")},
-                ),
-                "matrix": views.matrix(estate.topology, estate.cells),
-                "coverage": views.coverage_body(estate.topology, estate.cells),
+                "status": json_of(estate.status(losses={"dev-1": Losses(5, 7, 1.0, 2.0, "age")})),
+                "matrix": json_of(views.matrix(estate.topology, estate.cells)),
+                "coverage": json_of(views.coverage_body(estate.topology, estate.cells)),
                 "findings": [],
             }
             return body[path]

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 from textual.widgets import Static
@@ -16,6 +17,7 @@ from cli.commands.stop import command
 from cli.commands.verify import report
 from cli.dashboard.app import Dashboard
 from cli.show.render import Paint
+from tests.support.answers import json_of
 from tests.support.fake_api import FakeCoordinator, served
 from tests.support.sample import Estate
 
@@ -29,7 +31,9 @@ class Stopped(FakeCoordinator):
 
     def get(self, path: str, query: dict[str, str]) -> Any:
         body = super().get(path, query)
-        return {**body, "stopped": self.stopped, "stopped_at": "2026-11-25T10:02:00.000Z"} if path == "status" else body
+        if path != "status":
+            return body
+        return msgspec.structs.replace(body, stopped=self.stopped, stopped_at="2026-11-25T10:02:00.000Z")
 
     def post(self, path: str, body: Any) -> Any:
         self.posted.append((path, body))
@@ -82,7 +86,7 @@ def test_the_dashboard_shows_it_first(now: datetime, since: str) -> None:
 
     class Reading:
         def get(self, path: str, **query: str | int | None) -> Any:
-            return fake.get(path, {name: str(value) for name, value in query.items()})
+            return json_of(fake.get(path, {name: str(value) for name, value in query.items()}))
 
     async def headline() -> str:
         app = Dashboard(Reading(), every_s=0, now=lambda: now)

@@ -9,8 +9,8 @@ import pytest
 from textual.widgets import Static
 
 from cli.dashboard.app import Dashboard
-from coordinator.api import views
 from coordinator.state.roster import AgentState
+from tests.support.answers import json_of
 from tests.support.fake_api import FakeCoordinator
 from tests.support.sample import AGENTS, NOW, Estate
 
@@ -24,8 +24,9 @@ class Reader:
         self._fake, self._agents = FakeCoordinator(Estate()), agents
 
     def get(self, path: str, **query: str | int | None) -> Any:
-        body = self._fake.get(path, {name: str(value) for name, value in query.items()})
-        return {**body, "agents": views.agents_body(self._agents, NOW.timestamp())} if path == "status" else body
+        if path == "status":
+            return json_of(self._fake.estate.status(self._agents))
+        return json_of(self._fake.get(path, {name: str(value) for name, value in query.items()}))
 
 
 @pytest.mark.asyncio

@@ -13,6 +13,7 @@ from cli.report.csv import rows
 from cli.report.markdown import markdown
 from cli.report.page import page
 from coordinator.api import report
+from tests.support.answers import json_of
 from tests.support.report_body import EVIL, body_of, tree
 from tests.support.sample import Estate
 
@@ -51,7 +52,7 @@ def test_the_page_is_whole_by_itself_and_fit_for_paper() -> None:
 
 def test_an_estate_of_which_nothing_is_known_has_a_page_too() -> None:
     taken = Estate().snapshot()
-    body = report.report(replace(taken, cells=(), findings=(), events=(), agents=()))
+    body = json_of(report.report(replace(taken, cells=(), findings=(), events=(), agents=())))
     text = " ".join("".join(tree(page(body)).itertext()).split())
     assert "UNPROVEN no finding stands" in text
     assert "dev → prod: not a single cell" in text

@@ -9,14 +9,15 @@ import pytest
 from agent.offset import record, recorded
 from cli.agent.check import _clock
 from cli.show.roster import apart, notes
-from coordinator.api.views import agents_body
+from coordinator.api.agents import agents_body
 from coordinator.state.roster import AgentState
+from tests.support.answers import json_of
 
 AGENT = AgentState(name="dev-1", environment="dev", online=True, clock_skew_s=0.2)
 
 
 def said(**more: object) -> list[str]:
-    (body,) = agents_body([replace(AGENT, **more)], 0.0)  # type: ignore[arg-type]
+    (body,) = json_of(agents_body([replace(AGENT, **more)], 0.0))  # type: ignore[arg-type]
     return notes(body)
 
 
