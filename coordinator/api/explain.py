@@ -94,16 +94,20 @@ def explain_finding(
     topology: Topology, finding: Finding, shown: Shown | None, events: Iterable[Event], exchanges: Exchanges
 ) -> proof.Explanation:
     """Why a finding stands, shown on the cell of it that says most."""
-    return _with_packets(explained(topology, finding, shown, events), shown, exchanges)
+    about = explained(topology, finding, shown, events)
+    exchange = None if shown is None else _exchange(shown, exchanges)
+    return proof.Explanation(**msgspec.structs.asdict(about), exchange=exchange)
 
 
 def explain_cell(topology: Topology, shown: Shown, exchanges: Exchanges) -> proof.Explanation:
     """Why one cell has its result."""
-    about = proof.Explained(finding=None, history=(), **_cell(topology, shown))
-    return _with_packets(about, shown, exchanges)
+    exchange = _exchange(shown, exchanges)
+    return proof.Explanation(finding=None, history=(), **_cell(topology, shown), exchange=exchange)
 
 
-def explained(topology: Topology, finding: Finding, shown: Shown | None, events: Iterable[Event]) -> proof.Explained:
+def explained(
+    topology: Topology, finding: Finding, shown: Shown | None, events: Iterable[Event]
+) -> proof.Explained[estate.Finding]:
     """Why a finding stands, without packets."""
     taken = None
     if finding.acknowledged_by:
@@ -182,10 +186,9 @@ def _shown(plan: Iterable[PlanTarget], cell: Cell, ports: PortSet | None) -> Sho
     return Shown(cell, ports, next((target for target in plan if key_of(target) == cell.key), None))
 
 
-def _with_packets(about: proof.Explained, shown: Shown | None, exchanges: Exchanges) -> proof.Explanation:
-    kept = None if shown is None else exchanges.of_cell(shown.cell, shown.ports)
-    exchange = None if kept is None else exchange_of(kept)
-    return proof.Explanation(**msgspec.structs.asdict(about), exchange=exchange)
+def _exchange(shown: Shown, exchanges: Exchanges) -> packets.Exchange | None:
+    kept = exchanges.of_cell(shown.cell, shown.ports)
+    return None if kept is None else exchange_of(kept)
 
 
 def _cell(topology: Topology, shown: Shown) -> _About:

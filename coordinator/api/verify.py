@@ -112,7 +112,7 @@ def of_run(cells: Sequence[Cell], found: Iterable[Finding]) -> list[Finding]:
     return [finding for finding in found if explains(finding)]
 
 
-def body_of(run: Run, *, with_cells: bool = False) -> runs.Run:
+def body_of(run: Run, *, with_cells: bool = False) -> runs.Run | runs.FinishedRun:
     """`GET /api/v1/runs/{id}` of a run as the coordinator knows it; its `result` is null until it is over."""
     told = runs.Run(
         run=run.id,
@@ -149,7 +149,7 @@ def concluded(
     cells: Sequence[Cell],
     found: Sequence[Finding] = (),
     plan: Iterable[PlanTarget] = (),
-) -> runs.Run:
+) -> runs.FinishedRun:
     """A run that is over, with its result and what explains that.
 
     Args:
@@ -161,9 +161,8 @@ def concluded(
         plan: the whole plan.
     """
     mine = of_run(cells, found)
-    return msgspec.structs.replace(
-        run,
-        result=verified,
+    return runs.FinishedRun(
+        **{**msgspec.structs.asdict(run), "result": verified},
         checks=checks(topology, cells, found),
         coverage=coverage_body(topology, cells),
         unproven=unproven(cells),

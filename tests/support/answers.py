@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from coordinator.api.errors import encoded
-from coordinator.api.responses import status
+from coordinator.api.responses import runs, status
+
+T = TypeVar("T")
 
 
 def json_of(body: msgspec.Struct | tuple[msgspec.Struct, ...] | None) -> Any:
@@ -33,3 +35,21 @@ def status_of(stands: status.Standing, **more: Any) -> status.Status:
         "web": None,
     }
     return status.Status(**msgspec.structs.asdict(stands), **{**usual, **more})
+
+
+def unfinished(name: str = "run-1", **more: Any) -> runs.Run:
+    """A verify run that has no result; `more` says what is not as usual."""
+    usual = {
+        "state": "running",
+        "waiting_for": (),
+        "progress": runs.Progress(cells=0, done=0),
+        "error": None,
+        "stopped": None,
+        "ended": False,
+    }
+    return runs.Run(run=name, result=None, **{**usual, **more})
+
+
+def as_struct(body: Any, kind: type[T]) -> T:
+    """JSON that a test has changed, as the command line reads it."""
+    return msgspec.convert(body, kind)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 from xml.etree import ElementTree as ET
 
 from coordinator.api import report
+from coordinator.api.responses.report import Report
 from reachability.ports import PortSet
 from reachability.topology import PortSpec, Selector, Waiver
-from tests.support.answers import json_of
+from tests.support.answers import as_struct, json_of
 from tests.support.sample import NOW, Estate
 
 EVIL = (
@@ -19,7 +19,7 @@ EVIL = (
 )
 
 
-def body_of(said: str = "an HTTP answer", **estate: bool) -> Any:
+def body_of(said: str = "an HTTP answer", **estate: bool) -> Report:
     """A report in which all that others may say is `said`."""
     ends = (Selector("dev", environment="dev"), Selector("prod.feature-store", "prod", service="feature-store"))
     made = Estate(undecided=True, waivers=(waiver(said, ends),), **estate)
@@ -34,7 +34,7 @@ def body_of(said: str = "an HTTP answer", **estate: bool) -> Any:
     entry["finding"]["identified"] = entry["evidence"]["note"] = said
     entry["finding"]["reason"] = entry["evidence"]["control_by"] = entry["evidence"]["no_witness_why"] = said
     entry["evidence"]["refused_by"] = entry["evidence"]["via"] = said
-    return body
+    return as_struct(body, Report)
 
 
 def waiver(said: str, ends: tuple[Selector, Selector]) -> Waiver:

@@ -11,6 +11,7 @@ from typing import Any
 from coordinator.api import explain, verify
 from coordinator.api.report import Snapshot
 from coordinator.api.responses import runs
+from coordinator.api.responses.proof import Explanation
 from coordinator.api.responses.status import Status
 from coordinator.api.status import standing
 from coordinator.packets.exchanges import Exchanges
@@ -34,7 +35,7 @@ from reachability.topology import (
 )
 from reachability.verdict import Evidence, judge
 from reachability.vocabulary import Arrival, Canary, Declared, Protocol, Reason, Require, Sensitivity, State
-from tests.support.answers import json_of, status_of
+from tests.support.answers import status_of
 
 NOW = datetime(2026, 11, 23, 12, 6, 7, tzinfo=UTC)
 STARTED = NOW.timestamp() - 4.2
@@ -187,7 +188,7 @@ class Estate:
             agents=AGENTS,
         )
 
-    def run_body(self, *, with_cells: bool = False, sweep: bool = False) -> Any:
+    def run_body(self, *, with_cells: bool = False, sweep: bool = False) -> runs.FinishedRun:
         cells = compare(self.topology, in_scope(self.plan, sweep=sweep), self.matrix, NOW, run="run-1")
         verified = verify.verify(
             self.topology,
@@ -208,14 +209,14 @@ class Estate:
             ended=False,
             result=None,
         )
-        return json_of(verify.concluded(run, verified, self.topology, cells, self.book.findings, self.plan))
+        return verify.concluded(run, verified, self.topology, cells, self.book.findings, self.plan)
 
-    def explain(self, *, finding: str = "", asked: tuple[str, str, str] = ("", "", "")) -> Any:
+    def explain(self, *, finding: str = "", asked: tuple[str, str, str] = ("", "", "")) -> Explanation:
         if finding:
             found = self.book.get(finding)
             if found is None:
                 raise explain.NothingToExplainError(f"no finding {finding}")
             shown = explain.of_finding(self.plan, self.cells, found)
-            return json_of(explain.explain_finding(self.topology, found, shown, self.events, self.exchanges))
+            return explain.explain_finding(self.topology, found, shown, self.events, self.exchanges)
         shown = explain.find_cell(self.plan, self.cells, asked)
-        return json_of(explain.explain_cell(self.topology, shown, self.exchanges))
+        return explain.explain_cell(self.topology, shown, self.exchanges)

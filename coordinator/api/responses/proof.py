@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Generic, TypeVar
+
 import msgspec
 
 from coordinator.api.responses.estate import Cell, Finding
@@ -136,7 +138,10 @@ class Happened(msgspec.Struct, frozen=True, kw_only=True):
     by: str | None
 
 
-class Explained(msgspec.Struct, frozen=True, kw_only=True):
+F = TypeVar("F", bound=Finding | None)
+
+
+class Explained(msgspec.Struct, Generic[F], frozen=True, kw_only=True):
     """Why a cell, or the cell of a finding that says most, has its result.
 
     `finding` is null for a cell that was asked for, and `first_seen`, `rounds` (that saw it) and `acknowledged` (null: by
@@ -145,7 +150,7 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
     is proven; `inside` where no agent could ask inside.
     """
 
-    finding: Finding | None
+    finding: F
     first_seen: Time | Unset | None = msgspec.UNSET
     rounds: int | Unset = msgspec.UNSET
     acknowledged: Acknowledged | Unset | None = msgspec.UNSET
@@ -163,7 +168,7 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
     row: Row | None
 
 
-class Explanation(Explained, frozen=True, kw_only=True):
+class Explanation(Explained[Finding | None], frozen=True, kw_only=True):
     """The same with its packets, null where none is kept; `trace` is there when it was asked for."""
 
     exchange: Exchange | None

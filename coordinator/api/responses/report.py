@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from coordinator.api.responses.estate import Counts, Coverage, Matrix
+from coordinator.api.responses.estate import Counts, Coverage, Finding, Matrix
 from coordinator.api.responses.proof import Explained
 from coordinator.api.responses.runs import Unproven, Untested
 from coordinator.api.responses.status import Agent, TopologyFile
@@ -130,7 +130,7 @@ class DeclaredWaiver(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[str, ...]
 
 
-class ReportedFinding(Explained, frozen=True, kw_only=True):
+class ReportedFinding(Explained[Finding], frozen=True, kw_only=True):
     """A finding as `explain` has it, without packets; by id and name the waiver and path that it is about, null for none.
 
     `shown` has the rounds that showed it last.

@@ -138,11 +138,10 @@ class Decision(Declaration, frozen=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """A verify run: waiting (for the agents of `waiting_for`), running or finished.
+    """A verify run: waiting (for the agents of `waiting_for`), running or finished. `result` is null until it has one.
 
     `error` says why it failed, `stopped` why all probing was stopped when it ended, null for neither; `ended`: it was cut
-    off. `result` is null until it is over; until then what comes after it is left out. `environments` has the line of each,
-    `decided` an entry for each finding that a line decides.
+    off.
     """
 
     run: str
@@ -153,9 +152,15 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     stopped: str | None
     ended: bool
     result: Verified | None
-    checks: tuple[Check, ...] | Unset = msgspec.UNSET
-    coverage: Coverage | Unset = msgspec.UNSET
-    unproven: tuple[Unproven, ...] | Unset = msgspec.UNSET
-    failing: tuple[FailingCells, ...] | Unset = msgspec.UNSET
-    environments: dict[str, int] | Unset = msgspec.UNSET
-    decided: dict[str, Decision] | Unset = msgspec.UNSET
+
+
+class FinishedRun(Run, frozen=True, kw_only=True):
+    """A run with its result. `environments` has the line of each, `decided` an entry for each finding that a line decides."""
+
+    result: Verified
+    checks: tuple[Check, ...]
+    coverage: Coverage
+    unproven: tuple[Unproven, ...]
+    failing: tuple[FailingCells, ...]
+    environments: dict[str, int]
+    decided: dict[str, Decision]

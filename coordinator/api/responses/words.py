@@ -22,7 +22,8 @@ def _one_of(kind: type[StrEnum]) -> msgspec.Meta:
 Time = Annotated[
     str,
     msgspec.Meta(
-        description="ISO 8601 in UTC, with milliseconds: 2026-11-23T12:04:07.123Z.",
+        pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$",
+        description="ISO 8601 in UTC, with milliseconds (packets: microseconds): 2026-11-23T12:04:07.123Z.",
         extra_json_schema={"format": "date-time"},
     ),
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from cli.commands.stop import command
 from cli.commands.verify import report
 from cli.dashboard.app import Dashboard
 from cli.show.render import Paint
-from tests.support.answers import json_of
+from coordinator.api.responses.runs import Stopped as Answered
 from tests.support.fake_api import FakeCoordinator, served
 from tests.support.sample import Estate
 
@@ -38,7 +37,7 @@ class Stopped(FakeCoordinator):
     def post(self, path: str, body: Any) -> Any:
         self.posted.append((path, body))
         self.stopped = (body["reason"] or "stopped") if path == "stop" else None
-        return {"stopped": self.stopped}
+        return Answered(stopped=self.stopped)
 
 
 def test_it_stops_and_resumes_and_says_so(tmp_path: Path) -> None:
@@ -63,12 +62,12 @@ def test_it_stops_and_resumes_and_says_so(tmp_path: Path) -> None:
 
 
 def test_a_verify_that_was_stopped_says_why() -> None:
-    body = json.loads(json.dumps({**Estate().run_body(with_cells=False), "stopped": "maint\x1b[31menance"}))
+    body = msgspec.structs.replace(Estate().run_body(), stopped="maint\x1b[31menance")
     line = next(line for line in report(body, Paint(color=False)) if "stopped" in line)
     assert line.startswith("! all probing was stopped meanwhile: maint")
     assert line.endswith("enance. To go on: segwatch stop --resume")
     assert "\x1b" not in line
-    del body["stopped"]
+    body = msgspec.structs.replace(body, stopped=None)
     assert not [line for line in report(body, Paint(color=False)) if "stopped" in line]
 
 
@@ -85,8 +84,8 @@ def test_the_dashboard_shows_it_first(now: datetime, since: str) -> None:
     fake.stopped = "maintenance"
 
     class Reading:
-        def get(self, path: str, **query: str | int | None) -> Any:
-            return json_of(fake.get(path, {name: str(value) for name, value in query.items()}))
+        def get(self, path: str, _: object, /, **query: str | int | None) -> Any:
+            return fake.get(path, {name: str(value) for name, value in query.items()})
 
     async def headline() -> str:
         app = Dashboard(Reading(), every_s=0, now=lambda: now)

@@ -10,7 +10,6 @@ from textual.widgets import Static
 
 from cli.dashboard.app import Dashboard
 from coordinator.state.roster import AgentState
-from tests.support.answers import json_of
 from tests.support.fake_api import FakeCoordinator
 from tests.support.sample import AGENTS, NOW, Estate
 
@@ -23,10 +22,10 @@ class Reader:
     def __init__(self, agents: tuple[AgentState, ...]) -> None:
         self._fake, self._agents = FakeCoordinator(Estate()), agents
 
-    def get(self, path: str, **query: str | int | None) -> Any:
+    def get(self, path: str, _: object, /, **query: str | int | None) -> Any:
         if path == "status":
-            return json_of(self._fake.estate.status(self._agents))
-        return json_of(self._fake.get(path, {name: str(value) for name, value in query.items()}))
+            return self._fake.estate.status(self._agents)
+        return self._fake.get(path, {name: str(value) for name, value in query.items()})
 
 
 @pytest.mark.asyncio

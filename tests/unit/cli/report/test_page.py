@@ -13,7 +13,6 @@ from cli.report.csv import rows
 from cli.report.markdown import markdown
 from cli.report.page import page
 from coordinator.api import report
-from tests.support.answers import json_of
 from tests.support.report_body import EVIL, body_of, tree
 from tests.support.sample import Estate
 
@@ -52,7 +51,7 @@ def test_the_page_is_whole_by_itself_and_fit_for_paper() -> None:
 
 def test_an_estate_of_which_nothing_is_known_has_a_page_too() -> None:
     taken = Estate().snapshot()
-    body = json_of(report.report(replace(taken, cells=(), findings=(), events=(), agents=())))
+    body = report.report(replace(taken, cells=(), findings=(), events=(), agents=()))
     text = " ".join("".join(tree(page(body)).itertext()).split())
     assert "UNPROVEN no finding stands" in text
     assert "dev → prod: not a single cell" in text
@@ -84,9 +83,9 @@ def test_no_text_changes_the_shape_of_the_page(said: str) -> None:
 
 def test_a_finding_is_told_with_its_life_and_its_evidence() -> None:
     body = body_of("said by others")
-    [finding] = [entry["finding"] for entry in body["findings"]]
+    [finding] = [entry.finding for entry in body.findings]
     [article] = list(tree(page(body)).iter("article"))
-    assert article.get("id") == finding["id"]
+    assert article.get("id") == finding.id
     text = " ".join(" ".join(article.itertext()).split())
     for part in (
         "dev can reach prod's model registry critical · CWE-653, CWE-668 · acknowledged",

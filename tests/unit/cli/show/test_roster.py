@@ -11,13 +11,12 @@ from cli.agent.check import _clock
 from cli.show.roster import apart, notes
 from coordinator.api.agents import agents_body
 from coordinator.state.roster import AgentState
-from tests.support.answers import json_of
 
 AGENT = AgentState(name="dev-1", environment="dev", online=True, clock_skew_s=0.2)
 
 
 def said(**more: object) -> list[str]:
-    (body,) = json_of(agents_body([replace(AGENT, **more)], 0.0))  # type: ignore[arg-type]
+    (body,) = agents_body([replace(AGENT, **more)], 0.0)  # type: ignore[arg-type]
     return notes(body)
 
 

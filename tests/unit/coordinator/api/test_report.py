@@ -90,7 +90,7 @@ def test_a_finding_has_its_life_and_its_evidence() -> None:
     [finding] = estate.book.findings
     estate.events.append(estate.book.acknowledge(finding.id, "ada", "closing it today", NOW))
     [entry] = json_of(report.report(estate.snapshot()))["findings"]
-    explained = estate.explain(finding=finding.id)
+    explained = json_of(estate.explain(finding=finding.id))
     assert explained.pop("exchange") is None
     assert entry == {**explained, "waiver": None, "path": None, "shown": ["01JDA"]}
     assert entry["acknowledged"] == {"by": "ada", "reason": "closing it today"}
@@ -130,11 +130,12 @@ def test_a_declared_path_says_what_it_came_to() -> None:
 def test_lost_reports_are_told_as_coverage_tells_them() -> None:
     estate = Estate()
     losses = {"dev-1": Losses(batches=2, reports=12, since=NOW.timestamp() - 60, until=NOW.timestamp(), why="bytes")}
-    body = json_of(report.report(replace(estate.snapshot(), losses=losses)))
+    made = report.report(replace(estate.snapshot(), losses=losses))
+    body = json_of(made)
     assert body["coverage"] == json_of(views.coverage_body(estate.topology, estate.cells, losses))
     assert body["coverage"]["lost"][0]["reports"] == 12
     said = "dev-1: 12 reports lost, made 2026-11-23 12:05:07 to 2026-11-23 12:06:07 UTC (its spool was full)"
-    assert lost(body) == [said]
+    assert lost(made) == [said]
 
 
 def test_a_suspicion_is_counted_and_not_listed() -> None:

@@ -74,7 +74,7 @@ def views_plan(declared: Topology) -> tuple[PlanTarget, ...]:
 
 
 def test_verify() -> None:
-    body = Estate().run_body(with_cells=True)["result"]
+    body = json_of(Estate().run_body(with_cells=True))["result"]
     keys = ["result", "started", "finished", "summary", "coverage", "findings", "agents", "untested", "cells"]
     assert list(body) == keys
     assert set(body["summary"]) == SUMMARY
@@ -91,7 +91,7 @@ def test_verify() -> None:
     [({}, "fail"), ({"leak": False}, "pass"), ({"leak": False, "undecided": True}, "inconclusive")],
 )
 def test_outcome(estate: dict[str, bool], result: str) -> None:
-    assert Estate(**estate).run_body()["result"]["result"] == result
+    assert Estate(**estate).run_body().result.result == result
 
 
 def test_a_pair_without_a_cell_is_no_pass() -> None:
@@ -117,7 +117,7 @@ def test_what_need_not_be_proven_gives_no_exit_code() -> None:
 
 
 def test_checks_do_not_hang_on_the_outcome() -> None:
-    leaking, tight = Estate().run_body(), Estate(leak=False).run_body()
+    leaking, tight = json_of(Estate().run_body()), json_of(Estate(leak=False).run_body())
     names = [(check["source"], check["destination"], check["path"]) for check in leaking["checks"]]
     assert names == [(check["source"], check["destination"], check["path"]) for check in tight["checks"]]
     assert len(names) == 13
@@ -131,7 +131,7 @@ def test_checks_do_not_hang_on_the_outcome() -> None:
 
 
 def test_what_is_unproven_says_what_would_settle_it() -> None:
-    [entry] = Estate(undecided=True).run_body()["unproven"]
+    [entry] = json_of(Estate(undecided=True).run_body())["unproven"]
     assert (entry["source"], entry["address"], entry["ports"], entry["reason"]) == (
         "test",
         "10.30.0.21",
@@ -206,7 +206,7 @@ def test_an_agent_that_never_came_is_missing() -> None:
 
 def test_explain_a_finding() -> None:
     estate = Estate()
-    body = estate.explain(finding=estate.book.findings[0].id)
+    body = json_of(estate.explain(finding=estate.book.findings[0].id))
     assert body["declared"]["at"] == "topology.yaml:41-46"
     assert body["declared"]["nearest"]["path"] == "ci-promotes-models"
     assert (body["row"]["number"], body["round"]["id"], body["cell"]["ports"]) == (2, "01JDA", "5000")
@@ -225,7 +225,7 @@ def test_explain_a_finding() -> None:
     ],
 )
 def test_explain_a_cell(asked: tuple[str, str, str], result: str, text: str) -> None:
-    body = Estate(undecided=True).explain(asked=asked)
+    body = json_of(Estate(undecided=True).explain(asked=asked))
     assert body["result"] == result
     assert body["declared"]["text"].startswith(text)
     assert bool(body["settle"]) is (result == "inconclusive")
@@ -251,7 +251,7 @@ def test_a_finding_whose_cells_left_the_plan_is_still_explained() -> None:
     estate = Estate()
     name = estate.book.findings[0].id
     estate.plan = tuple(target for target in estate.plan if target.destination != "prod")
-    body = estate.explain(finding=name)
+    body = json_of(estate.explain(finding=name))
     assert (body["cell"], body["evidence"], body["row"]) == (None, None, None)
     assert "no longer in the plan" in body["declared"]["text"]
 
@@ -269,4 +269,4 @@ def test_a_required_path_that_is_shut_is_missing() -> None:
     estate.book.apply(estate.cells, NOW, 1)
     [body] = json_of(views.findings(estate.topology, estate.book.findings))
     assert (body["kind"], body["cwe"], body["impact"]) == ("missing-path", [], ["operational disruption"])
-    assert estate.explain(finding=body["id"])["settle"][0].startswith("let 10.20.0.10 reach")
+    assert estate.explain(finding=body["id"]).settle[0].startswith("let 10.20.0.10 reach")
