@@ -20,7 +20,7 @@ from coordinator.api.responses.runs import Check, FailingCells, FinishedRun, Ver
 from coordinator.topology.baseline import BaselineErrors, baseline_text, load_baseline, parse_baseline
 from reachability.baseline import Baseline, Entry, Failing, Held, renewed
 from reachability.fold import Kind
-from reachability.ports import PortSet
+from reachability.ports import ICMP_CELL, PortSet
 from reachability.topology import PortSpec
 from reachability.vocabulary import Protocol
 
@@ -65,8 +65,7 @@ def fresh(baseline: Baseline, run: FinishedRun, *, owner: str, expires: datetime
         held = baseline.hold(failing, now)
         if not (unknown := held.ended | held.new):
             continue
-        ports = "" if failing.ports is None else str(unknown)
-        alike = (cell.finding or "", failing.kind, failing.source, failing.destination, failing.protocol, ports)
+        alike = (cell.finding or "", failing.kind, failing.source, failing.destination, failing.protocol, unknown)
         groups.setdefault(alike, {}).setdefault(failing.agent, []).append(failing.address)
     return [
         Entry(
@@ -162,7 +161,7 @@ def day(text: str) -> str:
 def _failing(cell: FailingCells) -> Failing:
     try:
         kind, protocol = Kind(cell.kind), Protocol(cell.protocol)
-        ports = None if cell.ports is None else PortSet.parse(cell.ports)
+        ports = ICMP_CELL if cell.ports is None else PortSet.parse(cell.ports)
     except ValueError as error:
         raise Problem(
             f"the run has a failing cell that no baseline of this version can hold: {error}",
@@ -179,12 +178,12 @@ def _failing(cell: FailingCells) -> Failing:
     )
 
 
-def _spec(protocol: Protocol, ports: str) -> PortSpec:
+def _spec(protocol: Protocol, ports: PortSet) -> PortSpec:
     match protocol:
         case Protocol.TCP:
-            return PortSpec(tcp=PortSet.parse(ports))
+            return PortSpec(tcp=ports)
         case Protocol.UDP:
-            return PortSpec(udp=PortSet.parse(ports))
+            return PortSpec(udp=ports)
         case Protocol.ICMP:
             return PortSpec(icmp=True)
 

@@ -26,7 +26,7 @@ class Task:
     environment: str
     host: str
     protocol: Protocol
-    ports: str
+    ports: PortSet
     schedule: str
     witness: str
     inside: str
@@ -43,8 +43,6 @@ def tasks(plan: Iterable[PlanTarget], agent: str) -> Iterator[Task]:
             lines += (
                 [("dns", Protocol.UDP, PortSet(), "cycle")] if target.names or not is_address(target.address) else []
             )
-        if target.protocol is Protocol.ICMP:
-            lines.append(("icmp", target.protocol, PortSet(), "cycle"))
         if target.cycle:
             lines.append((target.protocol.value, target.protocol, target.cycle, "cycle"))
         encrypted = target.service_ports & TLS_PORTS
@@ -60,7 +58,7 @@ def tasks(plan: Iterable[PlanTarget], agent: str) -> Iterator[Task]:
                 environment=target.destination,
                 host=(target.name or target.address) if kind == "dns" else target.address,
                 protocol=protocol,
-                ports=str(ports),
+                ports=ports,
                 schedule=schedule,
                 witness=target.witness,
                 inside=target.inside,
@@ -85,8 +83,7 @@ def costs(topology: Topology, plan: Iterable[PlanTarget]) -> list[Cost]:
     """The cost of every agent's cycle and sweep."""
     found: dict[tuple[str, str], list[tuple[PlanTarget, int]]] = {}
     for target in plan:
-        icmp = target.protocol is Protocol.ICMP
-        found.setdefault((target.agent, "cycle"), []).append((target, 1 if icmp else len(target.cycle)))
+        found.setdefault((target.agent, "cycle"), []).append((target, len(target.cycle)))
         sweep = len(target.sweep - target.cycle)
         if sweep:
             found.setdefault((target.agent, "sweep"), []).append((target, sweep))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reachability.challenge import NOT_SEEN, SEEN, UNDECIDED, is_hidden_by, ours
-from reachability.facts import ICMP_CELL, PairFacts
+from reachability.facts import PairFacts
 from reachability.observation import RoundData, SourceReport, Target
 from reachability.ports import PortSet
 from reachability.topology import family
-from reachability.vocabulary import Protocol, RoundKind
+from reachability.vocabulary import RoundKind
 
 SEEN_ANSWERED = "seen-answered"  # by the host: only the answer was lost
 
@@ -26,15 +26,13 @@ def challenged(
         for data in rounds:
             if data.spec.kind is not RoundKind.CHALLENGE or data.source is None or not data.source.slots:
                 continue
-            if not any(t.id == target.id and port in _ports(t) for t in data.spec.targets):
+            if not any(t.id == target.id and port in t.ports for t in data.spec.targets):
                 continue
             flows = tuple(
                 flow
                 for w in data.witnesses
                 for flow in w.untokened
-                if flow.address == target.address
-                and flow.protocol is target.protocol
-                and (flow.port == port or target.protocol is Protocol.ICMP)
+                if flow.address == target.address and flow.protocol is target.protocol and flow.port == port
             )
             listened = any(h.address == target.address and h.healthy for w in data.witnesses for h in w.health)
             if listened and not _is_crowded(data, target, port):
@@ -62,13 +60,4 @@ def _would_show(challenge: SourceReport, pair: PairFacts, target: Target) -> boo
 
 def _is_crowded(data: RoundData, target: Target, port: int) -> bool:
     rows = (row for w in data.witnesses for row in w.crowded)
-    return any(
-        row.address == target.address
-        and row.protocol is target.protocol
-        and (target.protocol is Protocol.ICMP or port in PortSet.parse(row.ports))
-        for row in rows
-    )
-
-
-def _ports(target: Target) -> PortSet:
-    return ICMP_CELL if target.protocol is Protocol.ICMP else PortSet.parse(target.ports)
+    return any(row.address == target.address and row.protocol is target.protocol and port in row.ports for row in rows)

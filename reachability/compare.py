@@ -11,7 +11,7 @@ from typing import assert_never
 from reachability.matrix import CellKey, Judged, Matrix, Row
 from reachability.overlay import overlay
 from reachability.plan import PlanTarget
-from reachability.policy import ICMP_CELL, Policy
+from reachability.policy import Policy
 from reachability.ports import PortSet
 from reachability.topology import Path, Topology, Waiver
 from reachability.verdict import Evidence, Verdict
@@ -24,14 +24,14 @@ NO_PACKET, NO_SESSION = "no packet", "no session"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """Cells of one key that share declaration, observation and result. `ports` is None for ICMP, else never empty.
+    """Cells of one key that share declaration, observation and result. `ports` is never empty.
 
     `judged` is None where nothing was observed (or, in a run, not by that run).
     """
 
     key: CellKey
     source_environment: str
-    ports: PortSet | None
+    ports: PortSet
     declared: Declared
     result: Result
     required: bool
@@ -45,7 +45,7 @@ class Cell:
     @property
     def count(self) -> int:
         """How many cells it stands for."""
-        return 1 if self.ports is None else len(self.ports)
+        return len(self.ports)
 
     @property
     def pair(self) -> tuple[str, str]:
@@ -141,7 +141,7 @@ def in_scope(
     for target in plan:
         if source not in {None, target.source_environment} or destination not in {None, target.destination}:
             continue
-        if sweep or target.protocol is Protocol.ICMP:
+        if sweep:
             scoped.append(target)
         elif target.cycle:
             scoped.append(replace(target, sweep=PortSet(), required=target.required & target.cycle))
@@ -166,16 +166,14 @@ def _rows(matrix: Matrix, target: PlanTarget, run: str | None, since: float) -> 
 
 def _cells(policy: Policy, target: PlanTarget, rows: Sequence[Row], oldest: Mapping[str, float]) -> Iterator[Cell]:
     """The cells of a target. What a schedule observed before `oldest` (epoch seconds) is stale; no entry: never."""
-    icmp = target.protocol is Protocol.ICMP
     key = key_of(target)
-    whole = ICMP_CELL if icmp else target.ports
-    in_cycle = [(whole if icmp else target.cycle, True)]
-    required = [((whole if target.icmp_required else PortSet()) if icmp else target.required, True)]
+    in_cycle = [(target.cycle, True)]
+    required = [(target.required, True)]
     # Numbers stand for paths, waivers and judgements: hashing those costs more than all else here.
-    observed = [(whole if ports is None else ports, number) for number, (ports, _) in enumerate(rows)]
+    observed = [(ports, number) for number, (ports, _) in enumerate(rows)]
     require = policy.topology.environments[target.destination].require
     layers = (in_cycle, required, *policy.layers(target), observed)
-    for ports, (cycle, must, path, waiver, service, row) in overlay(whole, *layers):
+    for ports, (cycle, must, path, waiver, service, row) in overlay(target.ports, *layers):
         decision = policy.decision(path, waiver, service)
         judged = None if row is None else rows[row][1]
         schedule = "cycle" if cycle else "sweep"
@@ -190,7 +188,7 @@ def _cells(policy: Policy, target: PlanTarget, rows: Sequence[Row], oldest: Mapp
         yield Cell(
             key=key,
             source_environment=target.source_environment,
-            ports=None if icmp else ports,
+            ports=ports,
             declared=decision.declared,
             result=result,
             required=bool(must),

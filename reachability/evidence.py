@@ -11,7 +11,7 @@ from typing import Any
 
 from reachability.challenge import SEEN, UNDECIDED
 from reachability.challenged import SEEN_ANSWERED, challenged
-from reachability.facts import ICMP_CELL, HostFacts, PairFacts, gather
+from reachability.facts import HostFacts, PairFacts, gather
 from reachability.followups import FollowUp, OpenEnds, follow_ups
 from reachability.loss import copies_needed
 from reachability.matrix import CellKey
@@ -24,9 +24,9 @@ from reachability.vocabulary import Arrival, Protocol, Reason, RoundKind, State
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conclusion:
-    """The evidence of every cell that was tried; ports are None for ICMP."""
+    """The evidence of every cell that was tried."""
 
-    cells: tuple[tuple[CellKey, PortSet | None, Evidence], ...]
+    cells: tuple[tuple[CellKey, PortSet, Evidence], ...]
     followups: tuple[FollowUp, ...] = ()
 
 
@@ -43,7 +43,7 @@ def conclude(rounds: Sequence[RoundData]) -> Conclusion:
     cells, copies = _with_loss(cells, pair)
     followups = follow_ups(rounds, open_ends, cells, copies, pair.slower_pps)
     return Conclusion(
-        cells=tuple((key, None if key.protocol is Protocol.ICMP else ports, e) for key, _, ports, e in cells),
+        cells=tuple((key, ports, e) for key, _, ports, e in cells),
         followups=followups,
     )
 
@@ -52,19 +52,13 @@ def _target(
     rounds: Sequence[RoundData], pair: PairFacts, target: Target
 ) -> tuple[list[tuple[CellKey, Target, PortSet, Evidence]], OpenEnds]:
     host = pair.hosts[target.id]
-    whole = ICMP_CELL if target.protocol is Protocol.ICMP else PortSet.parse(target.ports)
-    seen = [
-        (_ports(row), row) for data in rounds for w in data.witnesses for row in w.arrivals if _is(row, data, target)
-    ]
+    whole = target.ports
+    seen = [row for data in rounds for w in data.witnesses for row in w.arrivals if _is(row, data, target)]
     tried = [_observed(data, target) for data in rounds if data.spec.kind is not RoundKind.NOPORTS]
     inside = [
-        (_ports(o), o)
-        for data in rounds
-        for report in data.insides
-        for o in report.observations
-        if o.target == target.id
+        (o.ports, o) for data in rounds for report in data.insides for o in report.observations if o.target == target.id
     ]
-    tokened = PortSet.union(ports for ports, _ in seen)
+    tokened = PortSet.union(row.ports for row in seen)
     unexplained = (host.untokened & whole) - tokened - host.kernel_seen
     by_challenge = challenged(rounds, pair, target, unexplained)
     layers: tuple[Any, ...] = (
@@ -113,28 +107,24 @@ def _target(
 def _observed(data: RoundData, target: Target) -> list[tuple[PortSet, Observation]]:
     if data.source is None:
         return []
-    return [(_ports(o), o) for o in data.source.observations if o.target == target.id]
+    return [(o.ports, o) for o in data.source.observations if o.target == target.id]
 
 
 def _is(row: ArrivalRow, data: RoundData, target: Target) -> bool:
     return row.target == target.id and any(t.id == target.id for t in data.spec.targets)
 
 
-def _ports(row: Observation | ArrivalRow) -> PortSet:
-    return ICMP_CELL if row.protocol is Protocol.ICMP else PortSet.parse(row.ports)
-
-
-def _sum_arrivals(seen: Sequence[tuple[PortSet, ArrivalRow]]) -> list[tuple[PortSet, ArrivalRow]]:
+def _sum_arrivals(seen: Sequence[ArrivalRow]) -> list[tuple[PortSet, ArrivalRow]]:
     """Rows of several rounds and late corrections added up, so that every port has one row."""
     layers: list[list[tuple[PortSet, ArrivalRow]]] = []
     taken: list[PortSet] = []  # rows that share no port are one layer: a host may make each of its ports look different
-    for ports, row in seen:
-        place = next((n for n, whole in enumerate(taken) if not whole & ports), len(layers))
+    for row in seen:
+        place = next((n for n, whole in enumerate(taken) if not whole & row.ports), len(layers))
         if place == len(layers):
             layers.append([])
             taken.append(PortSet())
-        layers[place].append((ports, row))
-        taken[place] |= ports
+        layers[place].append((row.ports, row))
+        taken[place] |= row.ports
     summed = []
     for ports, values in overlay(PortSet.union(taken), *layers):
         rows = [row for row in values if row is not None]
@@ -143,7 +133,7 @@ def _sum_arrivals(seen: Sequence[tuple[PortSet, ArrivalRow]]) -> list[tuple[Port
                 ports,
                 replace(
                     rows[0],
-                    ports=str(ports),
+                    ports=ports,
                     copies=sum(row.copies for row in rows),
                     last_copy=max(row.last_copy for row in rows),
                     answered=any(row.answered for row in rows),

@@ -12,7 +12,6 @@ from reachability.topology import family, is_address
 from reachability.vocabulary import Canary, Protocol, RoundKind, State
 
 LEAST_PPS = 1000
-ICMP_CELL = PortSet.of([1])  # stands for the one cell of an ICMP target while ranges are laid over each other
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +123,7 @@ def _host(rounds: Sequence[RoundData], target: Target) -> HostFacts:
     bound = PortSet()
     if target.protocol is not Protocol.ICMP:
         for h in health:
-            bound |= PortSet.parse(h.bound_tcp if target.protocol is Protocol.TCP else h.bound_udp)
+            bound |= h.bound_tcp if target.protocol is Protocol.TCP else h.bound_udp
     flows = [
         flow
         for data in rounds
@@ -175,8 +174,6 @@ def _kernel_flows(
                 sent[by] = sent.get(by, PortSet()) | _ports_of(flow)
     ours, answered, foreign = PortSet(), PortSet(), PortSet()
     for arrived in flows:
-        if target.protocol is Protocol.ICMP:
-            return ours, answered, ICMP_CELL
         ports = _ports_of(arrived)
         mine = ports & sent.get((arrived.source_port, arrived.came_from), PortSet())
         foreign |= ports - mine
@@ -187,7 +184,7 @@ def _kernel_flows(
 
 
 def _ports_of(row: KernelFlow | Untokened) -> PortSet:
-    return PortSet.parse(row.ports) if row.ports else PortSet.of([row.port] if row.port else [])
+    return row.ports or PortSet.of([row.port])
 
 
 def _crowded(rounds: Sequence[RoundData], target: Target) -> PortSet:
@@ -196,7 +193,7 @@ def _crowded(rounds: Sequence[RoundData], target: Target) -> PortSet:
     for data in rounds:
         for row in (row for w in data.witnesses for row in w.crowded):
             if row.address == target.address and row.protocol is target.protocol and data.spec.kind is RoundKind.NORMAL:
-                found |= PortSet.parse(row.ports) if target.protocol is not Protocol.ICMP else ICMP_CELL
+                found |= row.ports
     return found
 
 
@@ -213,8 +210,8 @@ def _noports(
         known.append((ALL_PORTS, True))
     elif main.udp_unbound and main.noports >= main.udp_unbound:
         known.append((ALL_PORTS, False))
-    known.extend((PortSet.parse(g.ports), True) for g in groups if not g.moved)
-    known.extend((PortSet.parse(g.ports), False) for g in groups if g.moved >= g.arrived)
+    known.extend((g.ports, True) for g in groups if not g.moved)
+    known.extend((g.ports, False) for g in groups if g.moved >= g.arrived)
     return tuple(known)
 
 
@@ -259,12 +256,12 @@ def _partial(rounds: Sequence[RoundData]) -> tuple[int, int]:
     return sent, arrived
 
 
-def _by_target(rows: Iterable[tuple[int, int, str]]) -> dict[int, dict[int, PortSet]]:
+def _by_target(rows: Iterable[tuple[int, int, PortSet]]) -> dict[int, dict[int, PortSet]]:
     """Target to a number of copies to the ports that had this many."""
     found: dict[int, dict[int, PortSet]] = {}
-    for target, copies, text in rows:
+    for target, copies, ports in rows:
         by_copies = found.setdefault(target, {})
-        by_copies[copies] = by_copies.get(copies, PortSet()) | (PortSet.parse(text) if text else ICMP_CELL)
+        by_copies[copies] = by_copies.get(copies, PortSet()) | ports
     return found
 
 

@@ -9,7 +9,7 @@ from reachability.matrix import CellKey
 from reachability.observation import RoundData, Target
 from reachability.ports import PortSet
 from reachability.verdict import Evidence
-from reachability.vocabulary import Protocol, RoundKind
+from reachability.vocabulary import RoundKind
 
 MOST_CHALLENGED = 256
 NOPORTS_GROUPS = 16
@@ -23,7 +23,7 @@ class FollowUp:
     kind: RoundKind
     targets: tuple[Target, ...]
     copies: int = 4
-    groups: tuple[tuple[int, str], ...] = ()
+    groups: tuple[tuple[int, PortSet], ...] = ()
     rate_pps: int = 0  # at most; 0: the source's own
 
 
@@ -73,19 +73,17 @@ def follow_ups(
     return tuple(followups)
 
 
-def _noports_groups(open_ends: Sequence[OpenEnds], level: int) -> tuple[tuple[int, str], ...]:
+def _noports_groups(open_ends: Sequence[OpenEnds], level: int) -> tuple[tuple[int, PortSet], ...]:
     """UDP ports by groups for the host's NoPorts counter: a few groups first, then the mixed ones port by port."""
     if level > 1:
         return ()
-    groups: list[tuple[int, str]] = []
+    groups: list[tuple[int, PortSet]] = []
     for left in open_ends:
         ports = list(left.noports)
         size = max(1, -(-len(ports) // NOPORTS_GROUPS)) if level == 0 else 1
-        groups.extend((left.target.id, str(PortSet.of(ports[i : i + size]))) for i in range(0, len(ports), size))
+        groups.extend((left.target.id, PortSet.of(ports[i : i + size])) for i in range(0, len(ports), size))
     return tuple(groups[: 4 * NOPORTS_GROUPS])
 
 
 def _narrow(target: Target, ports: PortSet) -> Target:
-    if target.protocol is Protocol.ICMP:
-        return target
-    return replace(target, ports=str(ports), first=str(PortSet.parse(target.first) & ports))
+    return replace(target, ports=ports, first=target.first & ports)

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from reachability.compare import Cell
 from reachability.fold import Fold, Kind, Region
-from reachability.ports import PortSet
+from reachability.ports import PortSet, text_of
 from reachability.vocabulary import Declared, Proof, Protocol, Reachability, Reason, State
 
 MOST_SHOWN = 16  # rounds, the newest, of a finding that many agents see
@@ -74,7 +74,7 @@ class Finding:
     source_addresses: tuple[str, ...]
     addresses: tuple[str, ...]
     protocol: Protocol
-    ports: PortSet | None
+    ports: PortSet
     declared: Declared
     services: tuple[str, ...]
     regions: tuple[Region, ...]  # what must pass before it resolves
@@ -204,8 +204,9 @@ _PAST = {Status.OPEN: "opened"}
 
 
 def _what(finding: Finding) -> str:
-    ports = "icmp" if finding.ports is None else f"{finding.protocol}/{finding.ports}"
-    return f"{finding.source} → {finding.destination} {', '.join(finding.addresses)} {ports}"
+    ports = text_of(finding.ports)
+    where = f"{finding.protocol}/{ports}" if ports else finding.protocol.value
+    return f"{finding.source} → {finding.destination} {', '.join(finding.addresses)} {where}"
 
 
 def _why_over(cells: Sequence[Cell], redeclared: bool) -> str:

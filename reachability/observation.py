@@ -1,7 +1,7 @@
 """What agents saw in a round: runs of ports seen alike by source, witness and inside control. Facts, no judgement.
 
 Every class here travels on the wire as it stands (msgspec encodes dataclasses), so a field that is added needs a default.
-`ports` is the text form of a `PortSet`, "" for ICMP. Addresses are bare; the wire, not the name, carries IPv6.
+`ports` of ICMP is `ICMP_CELL`, which need not be given. Addresses are bare; the wire, not the name, carries IPv6.
 """
 
 from __future__ import annotations
@@ -9,19 +9,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from reachability.ports import ICMP_CELL, PortSet
 from reachability.vocabulary import PacketRole, Protocol, Reason, RoundKind, State
 
 
+class _HasPorts:
+    """ICMP has one cell, which goes without saying; on the wire it is left out."""
+
+    __slots__ = ()
+    protocol: Protocol
+    ports: PortSet
+
+    def __post_init__(self) -> None:
+        if self.protocol is Protocol.ICMP:
+            object.__setattr__(self, "ports", ICMP_CELL)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class Target(_HasPorts):
     """What a round probes at one address with one protocol."""
 
     id: int
     environment: str  # the destination's
     address: str
     protocol: Protocol
-    ports: str = ""
-    first: str = ""  # services' and catalogue ports: sent first, slowly, and through the kernel too
+    ports: PortSet = PortSet()
+    first: PortSet = PortSet()  # services' and catalogue ports: sent first, slowly, and through the kernel too
     source: str = ""  # the source address to send from; "": the kernel's choice
     name: str = ""  # the DNS name that resolved to the address
     witness: str = ""  # agent on the host that owns the address
@@ -44,7 +57,7 @@ class ControlTarget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
+class Observation(_HasPorts):
     """A run of ports of one target that the source (or the inside control) saw alike."""
 
     target: int
@@ -53,7 +66,7 @@ class Observation:
     protocol: Protocol
     state: State
     reason: Reason
-    ports: str = ""
+    ports: PortSet = PortSet()
     kind: str = ""  # probe kind
     name: str = ""
     refused_by: str = ""  # who sent the ICMP error
@@ -106,7 +119,7 @@ class KernelFlow:
     port: int
     source_address: str
     source_port: int
-    ports: str = ""  # in place of `port`: all that a sweep by connect tried from the source port
+    ports: PortSet = PortSet()  # in place of `port`: all that a sweep by connect tried from the source port
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,9 +159,7 @@ class SourceReport:
     controls: tuple[ControlResult, ...] = ()
     canaries: tuple[CanaryResult, ...] = ()
     kernel_flows: tuple[KernelFlow, ...] = ()
-    host_hops: dict[str, int] = field(
-        default_factory=dict
-    )  # address -> hops of the host's own replies (echo, open port)
+    host_hops: dict[str, int] = field(default_factory=dict)  # address -> hops of the host's own replies
     slots: tuple[int, ...] = ()  # challenge: 1 for an on-slot, 0 for an off-slot
     slot_ms: float = 0.0
     trace: tuple[Hop, ...] = ()  # by rising TTL; where a hop has several addresses, a row each
@@ -162,14 +173,14 @@ class SourceReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArrivalRow:
+class ArrivalRow(_HasPorts):
     """A run of ports of one target at which copies with a known token of the round arrived."""
 
     target: int
     address: str
     protocol: Protocol
     copies: int  # the fewest of the run
-    ports: str = ""
+    ports: PortSet = PortSet()
     last_copy: int = 0  # highest copy number that arrived (copies count from 0)
     first_copy: int | None = None  # lowest; in a trace it tells the lowest TTL that was enough
     answered: bool = False  # the host sent an answer: SYN-ACK, RST, UDP datagram, ICMP
@@ -198,16 +209,16 @@ class Untokened:
     times_ms: tuple[int, ...] = ()  # in a challenge: since the witness was armed
     flows: int = 1
     largest: int = 0
-    ports: str = ""  # in place of `port`
+    ports: PortSet = PortSet()  # in place of `port`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Crowded:
+class Crowded(_HasPorts):
     """Ports to which more came without a token than could be kept: nothing is known of what is not among the flows."""
 
     address: str
     protocol: Protocol
-    ports: str = ""
+    ports: PortSet = PortSet()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,8 +229,8 @@ class WitnessHealth:
     healthy: bool
     why: str = ""  # what is wrong, in words
     off_host: int = 0  # packets from other hosts to this very address that the capture saw
-    bound_tcp: str = ""  # ports with a listening socket that this address reaches
-    bound_udp: str = ""
+    bound_tcp: PortSet = PortSet()  # ports with a listening socket that this address reaches
+    bound_udp: PortSet = PortSet()
     noports: int = 0  # how far `Udp: NoPorts` of this family moved
     udp_unbound: int = 0  # UDP datagrams captured to ports of this address without a socket, tokened or not
     drops_still: bool = True  # ListenOverflows, ListenDrops, reverse-path and MD5 counters stood still
@@ -231,7 +242,7 @@ class NoPortsGroup:
     """One group of UDP ports of a NoPorts round: copies that arrived and how far the counter moved meanwhile."""
 
     target: int
-    ports: str
+    ports: PortSet
     arrived: int
     moved: int
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from reachability import catalogue
-from reachability.ports import PortSet
+from reachability.ports import ICMP_CELL, PortSet
 from reachability.topology import Environment, PortSpec, Service, Topology, family, is_address
 from reachability.vocabulary import Protocol
 
@@ -29,7 +29,6 @@ class PlanTarget:
     cycle: PortSet = PortSet()
     sweep: PortSet = PortSet()
     required: PortSet = PortSet()
-    icmp_required: bool = False
     witness: str = ""
     insides: tuple[str, ...] = ()  # agents that could control the host from inside, the one to be preferred first
     service_ports: PortSet = PortSet()
@@ -154,9 +153,10 @@ def _targets(
     sources = _of_family(owned[agent], host.address) if known else [""]
     insides = _insides(destination, host, owned)
     for protocol in Protocol:
-        services = tuple((service.name, service.ports.of(protocol)) for service in host.services)
+        icmp = protocol is Protocol.ICMP  # of the host, not of a service; every cycle tries it
+        services = () if icmp else tuple((service.name, service.ports.of(protocol)) for service in host.services)
         mine = PortSet.union(ports for _, ports in services)
-        cycle, sweep = (spec.of(protocol) for spec in spread)
+        cycle, sweep = (ICMP_CELL, PortSet()) if icmp else (spec.of(protocol) for spec in spread)
         # What a UDP service leaves unanswered nobody but an agent on its host can tell from what was dropped.
         required = mine if protocol is Protocol.UDP and not host.owner else cycle | sweep
         for address in sources:
@@ -171,7 +171,6 @@ def _targets(
                 cycle=cycle,
                 sweep=sweep,
                 required=required,
-                icmp_required=protocol is Protocol.ICMP,
                 witness=host.owner,
                 insides=insides,
                 service_ports=mine,

@@ -104,9 +104,9 @@ def explain(file: Path, source: str, destination: str, port: str, output: str) -
     bodies: list[dict[str, Any]] = []
     policy = Policy(topology, datetime.now(UTC))
     for target in targets:
-        wanted = PortSet.of([number]) if number else PortSet()
+        wanted = PortSet.of([number])
         for ports, decision in policy.decide(_with_port(target, wanted)):
-            if ports is None or ports & wanted:
+            if ports & wanted:
                 bodies.append(_body(topology, target, port, decision, file))
     unique = list({json.dumps(body, sort_keys=True): body for body in bodies}.values())
     if output == "json":

@@ -13,7 +13,7 @@ from reachability.advice import ADVICE, ROWS, Advice
 from reachability.compare import NO_PACKET as GRADE_NO_PACKET
 from reachability.compare import grade_of, result_of
 from reachability.observation import MEETING, OUTSIDE, ArrivalRow
-from reachability.ports import PortSet
+from reachability.ports import text_of
 from reachability.verdict import Evidence, Verdict, judge
 from reachability.vocabulary import Arrival, Declared, Protocol, Require, Result, State
 from wire.trial import DESTINATION, TrialCell
@@ -135,8 +135,8 @@ def _cell(cell: TrialCell, *, complete: bool) -> Body:
         "source_address": cell.source_address or None,
         "address": cell.address,
         "protocol": cell.protocol.value,
-        "ports": cell.ports or None,
-        "count": len(PortSet.parse(cell.ports)) or 1,
+        "ports": text_of(cell.ports),
+        "count": len(cell.ports),
         "state": e.state.value,
         "reason": verdict.reason,
         "reachability": verdict.reachability.value,
@@ -216,7 +216,7 @@ def _arrival(row: ArrivalRow) -> Body:
     return {
         "address": row.address,
         "protocol": row.protocol.value,
-        "ports": row.ports or None,
+        "ports": text_of(row.ports),
         "copies": row.copies,
         "came_from": row.came_from,
         "answered": row.answered,

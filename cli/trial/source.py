@@ -15,7 +15,6 @@ from coordinator.rounds.requests import go
 from probes.protocols.udp_payloads import REQUESTS
 from reachability.evidence import conclude
 from reachability.observation import OUTSIDE, ControlTarget, RoundData, SourceReport
-from reachability.ports import PortSet
 from reachability.topology import is_address
 from reachability.vocabulary import Protocol
 from wire.envelope import BadMessage
@@ -81,11 +80,11 @@ class Source:
 
     def _checked(self, order: Go) -> Go:
         """A further round goes where the line says, and nowhere else."""
-        known = {(t.address, t.protocol): PortSet.parse(t.ports) for t in self._line.targets()}
+        known = {(t.address, t.protocol): t.ports for t in self._line.targets()}
         addresses = {asked.address for asked in self._line.asked}
         for target in order.targets:
             ports = known.get((target.address, target.protocol))
-            if ports is None or PortSet.parse(target.ports) - ports:
+            if ports is None or target.ports - ports:
                 raise BadMessage("the destination asks for ports that its line does not name")
         if any(control.address not in addresses for control in order.controls):
             raise BadMessage("the destination names a control that its line does not")

@@ -6,7 +6,7 @@ from coordinator.api.responses.proof import Declaration, NearestPath, WaiverLine
 from coordinator.json_types import iso
 from reachability.compare import Cell
 from reachability.plan import PlanTarget
-from reachability.policy import ICMP_CELL, matches, nearest_paths, ports_of
+from reachability.policy import matches, nearest_paths, ports_of
 from reachability.topology import Topology, Waiver
 from reachability.vocabulary import Declared, Result
 
@@ -90,13 +90,12 @@ def _ended(topology: Topology, cell: Cell, target: PlanTarget | None) -> Waiver 
     """The waiver that a failing cell would have if it had not ended: one in force would have been given to it."""
     if target is None or cell.result is not Result.FAIL:
         return None
-    mine = ICMP_CELL if cell.ports is None else cell.ports
     return next(
         (
             waiver
             for waiver in topology.waivers
             if matches(topology, waiver.source, waiver.destination, target)
-            and mine & ports_of(topology, waiver, target)
+            and cell.ports & ports_of(topology, waiver, target)
         ),
         None,
     )

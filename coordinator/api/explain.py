@@ -18,7 +18,7 @@ from reachability.compare import Cell, key_of
 from reachability.finding import Event, Finding
 from reachability.matrix import Judged
 from reachability.plan import PlanTarget
-from reachability.ports import PortSet
+from reachability.ports import PortSet, text_of
 from reachability.topology import Topology
 from reachability.verdict import Evidence
 from reachability.vocabulary import Protocol
@@ -30,26 +30,21 @@ class NothingToExplainError(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The cell that an explanation is about. `ports`: those of it that were asked for; None for ICMP, and for all of them."""
+    """The cell that an explanation is about. `ports`: those of it that were asked for."""
 
     cell: Cell
-    ports: PortSet | None
+    ports: PortSet
     target: PlanTarget | None  # None when it has left the plan meanwhile
 
 
 def of_finding(plan: Iterable[PlanTarget], cells: Iterable[Cell], finding: Finding) -> Shown | None:
     """The cell of a finding that says most; None when none of it is in the plan any more."""
     regions = {region.key: region.ports for region in finding.regions}
-    mine = [
-        cell
-        for cell in cells
-        if cell.key in regions and (cell.ports is None or bool(cell.ports & (regions[cell.key] or PortSet())))
-    ]
+    mine = [cell for cell in cells if cell.key in regions and cell.ports & regions[cell.key]]
     if not mine:
         return None
     cell = min(mine, key=says_most)
-    ports = None if cell.ports is None else cell.ports & (regions[cell.key] or PortSet())
-    return _shown(plan, cell, ports)
+    return _shown(plan, cell, cell.ports & regions[cell.key])
 
 
 def find_cell(plan: Sequence[PlanTarget], cells: Sequence[Cell], asked: tuple[str, str, str]) -> Shown:
@@ -66,7 +61,7 @@ def find_cell(plan: Sequence[PlanTarget], cells: Sequence[Cell], asked: tuple[st
     """
     source, destination, port = asked
     protocol, number = parse_port(port)
-    cell_ports = PortSet.of([number]) if number else None
+    ports = PortSet.of([number])
     names = {(t.agent, t.address): t.name for t in plan if t.name}
     here = [cell for cell in cells if source in _sources(cell)]
     if not here:
@@ -76,18 +71,13 @@ def find_cell(plan: Sequence[PlanTarget], cells: Sequence[Cell], asked: tuple[st
     if not there:
         known = ", ".join(dict.fromkeys(f"{cell.key.destination} {cell.key.address}" for cell in here))
         raise NothingToExplainError(f"{source} does not probe '{destination}'; it probes: {known}")
-    found = [
-        cell
-        for cell in there
-        if cell.key.protocol is protocol
-        and (cell_ports is None or (cell.ports is not None and cell.ports & cell_ports))
-    ]
+    found = [cell for cell in there if cell.key.protocol is protocol and cell.ports & ports]
     if not found:
         raise NothingToExplainError(
             f"{port} of {destination} is in no cycle and no sweep of {source}: declare a service there, "
             "or add it to probing.sweep.ports"
         )
-    return _shown(plan, min(found, key=says_most), cell_ports)
+    return _shown(plan, min(found, key=says_most), ports)
 
 
 def explain_finding(
@@ -182,7 +172,7 @@ def _nothing(finding: Finding) -> _About:
     }
 
 
-def _shown(plan: Iterable[PlanTarget], cell: Cell, ports: PortSet | None) -> Shown:
+def _shown(plan: Iterable[PlanTarget], cell: Cell, ports: PortSet) -> Shown:
     return Shown(cell, ports, next((target for target in plan if key_of(target) == cell.key), None))
 
 
@@ -194,7 +184,7 @@ def _exchange(shown: Shown, exchanges: Exchanges) -> packets.Exchange | None:
 def _cell(topology: Topology, shown: Shown) -> _About:
     cell, ports, target, judged = shown.cell, shown.ports, shown.target, shown.cell.judged
     advice = advise(cell)
-    said = None if ports is None else str(ports)
+    said = text_of(ports)
     return {
         "cell": msgspec.structs.replace(cell_body(cell), ports=said),
         "result": cell.result.value,

@@ -13,7 +13,7 @@ from reachability.finding import Finding
 from reachability.fold import kind_of
 from reachability.matrix import CellKey
 from reachability.plan import PlanTarget
-from reachability.ports import PortSet
+from reachability.ports import PortSet, text_of
 from reachability.topology import Topology
 from reachability.vocabulary import Result
 
@@ -26,7 +26,7 @@ def failing(cells: Iterable[Cell], found: Sequence[Finding], rest: str) -> tuple
         found: the findings of the run.
         rest: the name of the check of what no path names.
     """
-    regions: dict[CellKey, list[tuple[Finding, PortSet | None]]] = {}
+    regions: dict[CellKey, list[tuple[Finding, PortSet]]] = {}
     for finding in found:
         for region in finding.regions:
             regions.setdefault(region.key, []).append((finding, region.ports))
@@ -38,19 +38,15 @@ def failing(cells: Iterable[Cell], found: Sequence[Finding], rest: str) -> tuple
         for finding, ports in regions.get(cell.key, ()):
             if finding.kind is not kind_of(cell.declared):
                 continue
-            if left is None or ports is None:
-                bodies.append(_body(cell, None, finding.id, rest))
-                break
             if left & ports:
                 bodies.append(_body(cell, left & ports, finding.id, rest))
                 left -= ports
-        else:
-            if left is None or left:
-                bodies.append(_body(cell, left, None, rest))
+        if left:
+            bodies.append(_body(cell, left, None, rest))
     return tuple(bodies)
 
 
-def _body(cell: Cell, ports: PortSet | None, finding: str | None, rest: str) -> FailingCells:
+def _body(cell: Cell, ports: PortSet, finding: str | None, rest: str) -> FailingCells:
     return FailingCells(
         finding=finding,
         kind=kind_of(cell.declared).value,
@@ -60,7 +56,7 @@ def _body(cell: Cell, ports: PortSet | None, finding: str | None, rest: str) -> 
         address=cell.key.address,
         service=cell.service,
         protocol=cell.key.protocol.value,
-        ports=None if ports is None else str(ports),
+        ports=text_of(ports),
         path=cell.path.name if cell.path is not None else rest,
     )
 
@@ -76,17 +72,17 @@ def decisions(
             by_key.setdefault(cell.key, []).append(cell)
     bodies: dict[str, Decision] = {}
     for finding in found:
-        mine: list[tuple[Cell, PortSet | None]] = [
-            (cell, None if cell.ports is None or region.ports is None else cell.ports & region.ports)
+        mine = [
+            (cell, cell.ports & region.ports)
             for region in finding.regions
             for cell in by_key.get(region.key, ())
             if finding.kind is kind_of(cell.declared)
-            if cell.ports is None or region.ports is None or cell.ports & region.ports
+            if cell.ports & region.ports
         ]
         if not mine:
             continue
         cell, ports = min(mine, key=lambda one: says_most(one[0]))
-        shown = None if ports is None else str(ports)
+        shown = text_of(ports)
         decides = msgspec.structs.asdict(declared(topology, cell, targets.get(cell.key), shown))
         bodies[finding.id] = Decision(**decides, file=topology.file, next=remedy(topology, cell, shown))
     return bodies

@@ -18,7 +18,7 @@ def trace_body(made: Trace) -> packets.Trace:
         source_address=seen.source_address,
         address=seen.address,
         protocol=seen.protocol.value,
-        port=int(seen.ports) if seen.ports else None,
+        port=seen.ports.first or None,
         via=seen.via or None,
         packets=report.packets,
         seconds=report.duration_s,

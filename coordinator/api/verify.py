@@ -22,9 +22,9 @@ from reachability.coverage import PROVEN, total, untested
 from reachability.finding import Finding
 from reachability.matrix import CellKey
 from reachability.plan import PlanTarget
-from reachability.ports import PortSet
+from reachability.ports import PortSet, text_of
 from reachability.topology import Topology
-from reachability.vocabulary import Protocol, Result
+from reachability.vocabulary import Result
 
 _WORST = (Result.FAIL, Result.INCONCLUSIVE, Result.STALE, Result.NOT_RUN, Result.WAIVED, Result.PASS)
 REST = "everything else denied"  # the check of a pair that no path of the topology names
@@ -101,12 +101,11 @@ def of_run(cells: Sequence[Cell], found: Iterable[Finding]) -> list[Finding]:
     bad: dict[CellKey, PortSet] = {}
     for cell in cells:
         if cell.result in {Result.FAIL, Result.WAIVED}:
-            bad[cell.key] = bad.get(cell.key, PortSet()) | (cell.ports or PortSet())
+            bad[cell.key] = bad.get(cell.key, PortSet()) | cell.ports
 
     def explains(finding: Finding) -> bool:
         return not finding.merged_into and any(
-            region.key in bad and (region.ports is None or bool(region.ports & bad[region.key]))
-            for region in finding.regions
+            region.key in bad and region.ports & bad[region.key] for region in finding.regions
         )
 
     return [finding for finding in found if explains(finding)]
@@ -228,10 +227,8 @@ def _line(cells: Sequence[Cell]) -> str:
 
 
 def _ports(cells: Sequence[Cell]) -> str:
-    if cells[0].key.protocol is Protocol.ICMP:
-        return "icmp"
-    ports = PortSet.union(cell.ports for cell in cells if cell.ports is not None)
-    return f"{cells[0].key.protocol}/{ports}"
+    ports = text_of(PortSet.union(cell.ports for cell in cells))
+    return f"{cells[0].key.protocol}/{ports}" if ports else cells[0].key.protocol.value
 
 
 def unproven(cells: Iterable[Cell]) -> tuple[runs.Unproven, ...]:
@@ -251,7 +248,7 @@ def unproven(cells: Iterable[Cell]) -> tuple[runs.Unproven, ...]:
             address=group[0].key.address,
             service=group[0].service,
             protocol=group[0].key.protocol.value,
-            ports=None if group[0].ports is None else _ports(group).partition("/")[2],
+            ports=text_of(PortSet.union(cell.ports for cell in group)),
             cells=sum(cell.count for cell in group),
             required=group[0].required,
             result=group[0].result.value,

@@ -20,6 +20,7 @@ from reachability.coverage import Coverage, coverage, total
 from reachability.finding import Event, Finding, Kind, Status
 from reachability.impact import Impact, of_missing, of_unexpected
 from reachability.plan import PlanTarget
+from reachability.ports import text_of
 from reachability.topology import Topology
 from reachability.vocabulary import Result, Sensitivity
 
@@ -70,7 +71,7 @@ def cell_body(cell: Cell) -> estate.Cell:
         destination=cell.key.destination,
         service=cell.service,
         protocol=cell.key.protocol.value,
-        ports=None if cell.ports is None else str(cell.ports),
+        ports=text_of(cell.ports),
         declared=cell.declared.value,
         state=judged.evidence.state.value if judged else None,
         reason=(judged.verdict.reason or judged.evidence.reason.value) if judged else None,
@@ -114,7 +115,7 @@ def finding_body(topology: Topology, finding: Finding) -> estate.Finding:
             addresses=tuple(finding.addresses),
         ),
         protocol=finding.protocol.value,
-        ports=None if finding.ports is None else str(finding.ports),
+        ports=text_of(finding.ports),
         declared=finding.declared.value,
         reachability=finding.reachability.value,
         proof=finding.proof.value,
@@ -247,7 +248,7 @@ def _task(task: Task) -> estate.Task:
         environment=task.environment,
         host=task.host,
         protocol=task.protocol.value,
-        ports=str(task.ports),
+        ports=text_of(task.ports) or "",
         schedule=task.schedule,
         witness=task.witness,
         inside=task.inside,

@@ -16,7 +16,6 @@ from reachability.ports import PortSet
 from reachability.vocabulary import PacketRole
 
 MOST_EXPORTED = 256  # exchanges of one finding
-_ICMP_PORT = PortSet(1)  # port 0, which no port set else has
 
 Held = Sequence[tuple[RoundSpec, dict[str, bool], Sequence[tuple[Report, float]]]]
 
@@ -27,20 +26,18 @@ class Exchanges:
     def __init__(self, held: Callable[[str], Held]) -> None:
         self._held = held
 
-    def of_cell(self, cell: Cell, ports: PortSet | None) -> Body | None:
+    def of_cell(self, cell: Cell, ports: PortSet) -> Body | None:
         """The exchange of one of these ports of the cell; else of the nearest port that looked alike. None: none is kept."""
         found = self._round(cell.judged.round) if cell.judged is not None else None
         if found is None:
             return None
         kept = found.cells(cell.key)
-        run = _ICMP_PORT if cell.ports is None else cell.ports
-        asked = run if ports is None else ports
-        exact = [port for port in kept if port in asked]
+        exact = [port for port in kept if port in ports]
         if exact:
             port = max(exact, key=lambda port: (found.was_seen(kept[port], port), -port))
             return found.exchange(cell.key, kept[port], port, exact=True)
-        first = next(iter(asked))
-        alike = sorted((port for port in kept if port in run), key=lambda port: abs(port - first))
+        first = ports.first
+        alike = sorted((port for port in kept if port in cell.ports), key=lambda port: abs(port - first))
         return found.exchange(cell.key, kept[alike[0]], alike[0], exact=False) if alike else None
 
     def of_finding(self, finding: Finding) -> list[Body]:
@@ -48,10 +45,9 @@ class Exchanges:
         rounds = [found for name in reversed(finding.shown) if (found := self._round(name)) is not None]
         places: dict[tuple[CellKey, int], tuple[_Round, Target]] = {}
         for region in finding.regions:
-            ports = _ICMP_PORT if region.ports is None else region.ports
             for found in rounds:
                 for port, target in found.cells(region.key).items():
-                    if port in ports:
+                    if port in region.ports:
                         places.setdefault((region.key, port), (found, target))
         every = list(places.items())
         if len(every) > MOST_EXPORTED:

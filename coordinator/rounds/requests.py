@@ -73,15 +73,12 @@ def targets_of(
     for target in plan:
         if target.agent != agent or target.destination != destination:
             continue
-        icmp = target.protocol is Protocol.ICMP
         ports = target.cycle if schedule == "cycle" else target.sweep - target.cycle
-        if not ports and not (icmp and schedule == "cycle"):
-            continue
-        for part in _parts(ports, most) if ports else (ports,):
+        for part in _parts(ports, most) if ports else ():
             if len(part) > room and rounds[-1]:
                 rounds.append([])
                 room = most
-            room -= len(part) or 1
+            room -= len(part)
             number += 1
             rounds[-1].append(_target(topology, target, number, part, agents, first=schedule == "cycle"))
     return [tuple(targets) for targets in rounds if targets]
@@ -113,8 +110,8 @@ def _target(
         environment=target.destination,
         address=target.address,
         protocol=target.protocol,
-        ports=str(ports),
-        first=str(ports) if first else "",
+        ports=ports,
+        first=ports if first and target.protocol is not Protocol.ICMP else PortSet(),
         source=target.source_address,
         name=target.name,
         witness=target.witness,
@@ -143,8 +140,8 @@ def arms(
             listen.setdefault(target.witness, []).append(target)
         if spec.kind is RoundKind.NORMAL and target.inside and is_address(target.address):
             # Where there is a witness, the inside control is for services: row 13 of the table asks for it.
-            ports = target.ports if not target.witness else target.first
-            if ports or target.protocol is Protocol.ICMP:
+            ports = target.first if target.witness and target.protocol is not Protocol.ICMP else target.ports
+            if ports:
                 inside.setdefault(target.inside, []).append(replace(target, ports=ports))
     return {
         agent: Arm(
@@ -194,7 +191,7 @@ def declared_controls(
         if target.protocol is not Protocol.TCP:
             continue
         for ports, decision in policy.decide(target):
-            named = (ports & target.service_ports) if ports is not None else PortSet()
+            named = ports & target.service_ports
             if decision.declared is not Declared.DENIED and named:
                 found.append(
                     ControlTarget(address=target.address, protocol=target.protocol, port=named.first, kind="declared")
@@ -212,12 +209,11 @@ def answered_controls(
             continue
         for ports, judged in matrix.rows(key_of(target)):
             if judged.evidence.state is State.OPEN and judged.observed_at >= since:
-                port = ports.first if ports is not None else 0
                 found.append(
                     ControlTarget(
                         address=target.address,
                         protocol=target.protocol,
-                        port=port,
+                        port=ports.first,
                         kind="pair",
                         source=target.source_address,
                     )
@@ -231,8 +227,8 @@ def narrowed(spec: RoundSpec, follow: FollowUp, round_id: str) -> RoundSpec:
 
 
 def cells_of(targets: Iterable[Target]) -> int:
-    """How many cells targets have; an ICMP target is one."""
-    return sum(len(PortSet.parse(target.ports)) or 1 for target in targets)
+    """How many cells targets have."""
+    return sum(len(target.ports) for target in targets)
 
 
 def patience_s(order: Go, own: AgentState, probing: Probing) -> float:

@@ -42,7 +42,7 @@ class Trace:
     shows: Traced
 
 
-async def trace(estate: Estate, engine: Engine, key: CellKey, ports: PortSet | None, witness: str) -> Trace:
+async def trace(estate: Estate, engine: Engine, key: CellKey, ports: PortSet, witness: str) -> Trace:
     """Trace the first of these ports of a cell; takes some 3 to 10 s.
 
     Raises:
@@ -56,7 +56,7 @@ async def trace(estate: Estate, engine: Engine, key: CellKey, ports: PortSet | N
         environment=key.destination,
         address=key.address,
         protocol=key.protocol,
-        ports=str(PortSet.of([ports.ranges[0][0]])) if ports else "",
+        ports=PortSet.of([ports.first]),
         source=key.source_address,
         witness=witness,
     )

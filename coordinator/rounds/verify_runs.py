@@ -172,7 +172,7 @@ class Runs:
         run.total = sum(
             cells
             for t in self._planned(run)
-            for schedule, cells in (("cycle", len(t.cycle) or 1), ("sweep", len(t.sweep - t.cycle)))
+            for schedule, cells in (("cycle", len(t.cycle)), ("sweep", len(t.sweep - t.cycle)))
             if t.destination in jobs.get(t.agent, {}).get(schedule, ())
         )
         async with asyncio.TaskGroup() as group:

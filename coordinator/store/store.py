@@ -18,7 +18,7 @@ from coordinator.store.spools import Gap, Losses, Spools, Taken
 from reachability.life import Event, Finding
 from reachability.matrix import CellKey, Judged
 from reachability.observation import KeptPacket, Lookup, RoundSpec, SourceReport, WitnessReport
-from reachability.ports import PortSet
+from reachability.ports import ICMP_CELL, PortSet, text_of
 
 Report = SourceReport | WitnessReport
 _T = TypeVar("_T")
@@ -150,16 +150,16 @@ class Store:
 
     # -- cells, findings, the rest --------------------------------------------------------------------------------
 
-    def cells(self) -> list[tuple[CellKey, PortSet | None, Judged]]:
+    def cells(self) -> list[tuple[CellKey, PortSet, Judged]]:
         """Every current cell."""
         result = []
         for *key, ports, judged in self._db.execute("SELECT * FROM cells"):
             names = ("agent", "source_address", "destination", "address", "protocol")
             cell = msgspec.convert(dict(zip(names, key, strict=True)), CellKey)
-            result.append((cell, PortSet.parse(ports) if ports else None, decode(judged, Judged)))
+            result.append((cell, PortSet.parse(ports) if ports else ICMP_CELL, decode(judged, Judged)))
         return result
 
-    def put_cells(self, rows: Iterable[tuple[CellKey, Sequence[tuple[PortSet | None, Judged]]]]) -> None:
+    def put_cells(self, rows: Iterable[tuple[CellKey, Sequence[tuple[PortSet, Judged]]]]) -> None:
         """Replace all rows of each key; a key without entries is gone."""
         with self._file.writing():
             for key, entries in rows:
@@ -171,7 +171,7 @@ class Store:
                 )
                 self._db.executemany(
                     "INSERT INTO cells VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    [(*values, "" if ports is None else str(ports), encode(judged)) for ports, judged in entries],
+                    [(*values, text_of(ports) or "", encode(judged)) for ports, judged in entries],
                 )
 
     def findings(self) -> list[Finding]:

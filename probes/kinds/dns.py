@@ -15,6 +15,7 @@ from probes import classify
 from probes.kinds.single import ProbeRequest, ProbeResult, failed
 from probes.protocols.dns import query_server, resolve
 from reachability.observation import Observation
+from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, Reason, State
 
 
@@ -43,7 +44,7 @@ async def probe(ask: ProbeRequest) -> ProbeResult:
         protocol=Protocol.UDP,
         kind="dns",
         name=ask.host,
-        ports="53" if ask.server else "",
+        ports=PortSet.of([53] if ask.server else []),
         state=state,
         reason=reason,
         way="connect",

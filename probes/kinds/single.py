@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reachability.observation import Observation, Target
+from reachability.ports import PortSet
 from reachability.topology import is_address
 from reachability.vocabulary import Protocol, Reason, State
 
@@ -57,7 +58,7 @@ def failed(ask: ProbeRequest, protocol: Protocol, kind: str, reason: Reason, not
             protocol=protocol,
             kind=kind,
             name=ask.name,
-            ports="" if protocol is Protocol.ICMP else str(ask.port),
+            ports=PortSet.of([ask.port]),
             state=State.ERROR,
             reason=reason,
             note=note,
@@ -75,7 +76,7 @@ async def packets(ask: ProbeRequest, protocol: Protocol) -> ProbeResult:
         station.listen()
         if protocol is Protocol.ICMP and not station.raw:
             return failed(ask, protocol, "icmp", Reason.NO_PERMISSION, lacks)
-        ports = "" if protocol is Protocol.ICMP else str(ask.port)
+        ports = PortSet.of([ask.port])
         target = Target(
             id=1, environment="", address=ask.address, protocol=protocol, ports=ports, first=ports, name=ask.name
         )

@@ -18,6 +18,7 @@ from probes import classify
 from probes.kinds.single import ProbeRequest, ProbeResult
 from probes.protocols.tls import describe, fingerprint, handshake
 from reachability.observation import Observation
+from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, Reason, State
 
 CONNECT_S = 3.0
@@ -54,7 +55,7 @@ def _observation(
         protocol=Protocol.TCP,
         kind="tls",
         name=ask.name,
-        ports=str(ask.port),
+        ports=PortSet.of([ask.port]),
         state=state,
         reason=reason,
         way="connect",

@@ -185,7 +185,7 @@ def observations(cells: Iterable[Cell], covers: Callable[[Cell, float], bool], *
     result = []
     for alike, members in runs.items():
         rtts = [cell.rtt_ms for cell in members if cell.rtt_ms is not None]
-        ports = "" if alike.protocol is Protocol.ICMP else str(PortSet.of(cell.port for cell in members))
+        ports = PortSet.of(cell.port for cell in members).compact()
         result.append(replace(alike, ports=ports, rtt_ms=min(rtts) if rtts else None))
     return tuple(result)
 

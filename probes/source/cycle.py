@@ -28,7 +28,6 @@ from probes.source.kernel_connect import KernelWay
 from probes.source.pair import of_the_pair
 from reachability.loss import copies_needed, upper_bound
 from reachability.observation import KeptPacket, Observation, SourceReport, Target
-from reachability.ports import PortSet
 from reachability.topology import in_networks, is_address
 from reachability.vocabulary import Protocol, Reason
 
@@ -56,7 +55,7 @@ class Source:
         self._control_sender = ControlSender(station, job, self._controls)
         self._host_hops: dict[str, int] = {}
         self._problems: list[str] = []
-        self._early = {target.id: frozenset(PortSet.parse(target.first)) for target in job.targets}
+        self._early = {target.id: frozenset(target.first) for target in job.targets}
         self._pacers: list[Cell] = []
         self._last_sent = 0.0
         self._packets = 0
@@ -127,7 +126,7 @@ class Source:
 
     def _lay(self, target: Target, routes: tuple[Route, ...], error: Reason | None) -> None:
         """Lay out the cells of a target; with an error none of them is sent to."""
-        for port in (0,) if target.protocol is Protocol.ICMP else PortSet.parse(target.ports):
+        for port in target.ports:
             cell = new_cell(target, port, routes)
             if error is not None:
                 cell.fail(error)

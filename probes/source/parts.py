@@ -11,7 +11,6 @@ from typing import TypeVar
 from probes.source.cycle import Source
 from probes.source.job import Job
 from reachability.observation import SourceReport, Target
-from reachability.ports import PortSet
 
 MOST_CELLS = 262_144
 T = TypeVar("T")
@@ -37,7 +36,7 @@ def cut(job: Job) -> Iterator[Job]:
     part: list[Target] = []
     room = MOST_CELLS
     for target in job.targets:
-        cells = len(PortSet.parse(target.ports)) or 1
+        cells = len(target.ports)
         if part and cells > room:
             yield replace(job, targets=tuple(part))
             part, room = [], MOST_CELLS

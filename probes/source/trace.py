@@ -48,8 +48,7 @@ class Trace:
         self._station = station
         self._go = go
         self._target = go.targets[0]
-        icmp = self._target.protocol is Protocol.ICMP
-        self._port = 0 if icmp else PortSet.parse(self._target.ports).ranges[0][0]
+        self._port = self._target.ports.first
         self._source = ""
         self._left: dict[int, float] = {}  # copy -> when its own capture saw it leave
         self._got: dict[int, Got] = {}
@@ -170,7 +169,7 @@ class Trace:
             protocol=target.protocol,
             state=state,
             reason=reason,
-            ports=str(PortSet.of([self._port])) if self._port else "",
+            ports=PortSet.of([self._port]),
             kind="trace",
             way="" if error else "raw",
             via=route.via if route.interface else "",

@@ -276,7 +276,7 @@ def _flow(block: Block, places: Places, way: Way) -> KernelFlow:
         address=block.target.address,
         protocol=block.target.protocol,
         port=0,
-        ports=str(port_set(block.numbers[places])),
+        ports=port_set(block.numbers[places]),
         source_address=way[0],
         source_port=way[1],
     )

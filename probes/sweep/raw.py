@@ -31,7 +31,6 @@ from probes.sweep.flights import Flights
 from probes.sweep.passes import Passes
 from probes.sweep.target import Block
 from reachability.observation import KeptPacket, Observation, Target
-from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, Reason, State
 
 LEAST_CELLS = 256  # below that, columns gain nothing
@@ -74,7 +73,7 @@ class SweepSource(Source):
     def fits(job: Job) -> bool:
         """Whether columns are what the job wants."""
         plain = all(t.protocol is not Protocol.ICMP and not t.first for t in job.targets)
-        return plain and sum(len(PortSet.parse(t.ports)) for t in job.targets) >= LEAST_CELLS
+        return plain and sum(len(t.ports) for t in job.targets) >= LEAST_CELLS
 
     # -- what a source does ---------------------------------------------------------------------------------------
 

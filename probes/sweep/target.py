@@ -16,7 +16,6 @@ from probes.packets.route import Route
 from probes.packets.token import CELL_COPIES, token, tokens
 from probes.source.cell import CLOSED, ERROR, OPEN, REFUSED, SILENT, THREE_FLOWS, Cell, new_cell
 from reachability.observation import Observation, Target
-from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, Reason, State
 
 NO_HOPS = -1
@@ -42,7 +41,7 @@ class Block:
         self.target = target
         self.way = way
         self.routes = routes
-        self.ports = PortSet.parse(target.ports)
+        self.ports = target.ports
         count = len(self.ports)
         self.numbers, self.place = place_of(self.ports)
         self.left: NDArray[Any]
@@ -202,7 +201,7 @@ class Block:
                 protocol=self.target.protocol,
                 state=State.OPEN_FILTERED if silent else _STATES[level],
                 reason=REASONS[self.reason[first]],
-                ports=str(port_set(self.numbers[which == number])),
+                ports=port_set(self.numbers[which == number]),
                 kind=self.target.protocol.value,
                 name=self.target.name,
                 refused_by=self.refusers[self.by[first]],

@@ -47,7 +47,7 @@ class Watched:
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        ranges = PortSet.parse(target.ports).ranges if target.protocol is not Protocol.ICMP else ((0, 0),)
+        ranges = target.ports.ranges
         self._lows = [low for low, _ in ranges]
         self._highs = [high for _, high in ranges]
 
@@ -78,7 +78,7 @@ class Arrivals:
         self.sweeps = {
             target.id: SweepArrivals(target, arm.key, self.kept, _rivals(target, arm.targets))
             for target in arm.targets
-            if arm.kind is RoundKind.NORMAL and len(PortSet.parse(target.ports)) >= LEAST_PORTS
+            if arm.kind is RoundKind.NORMAL and len(target.ports) >= LEAST_PORTS
         }
         self._targets = {target.id: target for target in arm.targets}
         self._watched: dict[tuple[str, Protocol], list[Watched]] = {}
@@ -192,7 +192,7 @@ class Arrivals:
     def crowded_rows(self) -> tuple[Crowded, ...]:
         """The ports of which not all flows were kept."""
         return tuple(
-            Crowded(address=address, protocol=protocol, ports=str(PortSet.of(map(int, np.flatnonzero(ports[1:]) + 1))))
+            Crowded(address=address, protocol=protocol, ports=PortSet.of(map(int, np.flatnonzero(ports[1:]) + 1)))
             for (address, protocol), ports in self.crowded.items()
         )
 

@@ -16,7 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
-import msgspec
 import zstandard
 
 from coordinator.store import Gap, Store
@@ -26,10 +25,11 @@ from coordinator.store.store import Report
 from reachability.life import Event, Finding
 from reachability.matrix import CellKey, Judged
 from reachability.observation import KeptPacket, RoundSpec, SourceReport, Target, WitnessReport
-from reachability.ports import PortSet
+from reachability.ports import ICMP_CELL, PortSet
 from reachability.vocabulary import PacketRole, Protocol, RoundKind
 from tests.support.paths import ROOT
 from tests.support.sample import Estate
+from wire.codec import encode
 
 ENVIRONMENTS, AGENTS_EACH = ("dev", "test", "staging", "prod", "lab"), 10
 STATED_MIB = 1280
@@ -148,7 +148,7 @@ class Year:
 
 
 def _size(report: Report) -> int:
-    return len(msgspec.msgpack.encode(report))
+    return len(encode(report))
 
 
 def agents(environment: str) -> Iterator[str]:
@@ -164,7 +164,7 @@ def targets(environment: str) -> Iterator[Target]:
             number += 1
             yield Target(
                 id=number, environment=environment, address=f"10.{10 * ENVIRONMENTS.index(environment) + 10}.0.{host}",
-                protocol=protocol, ports="22,53,80,443,445,2375,2379,3389,5000,5432,6006,6379,8080,8265,8443,8786,8888,9000",
+                protocol=protocol, ports=PortSet.parse("22,53,80,443,445,2375,2379,3389,5000,5432,6006,6379,8080,8265,8443,8786,8888,9000"),
                 witness=agent, inside=agent, canary=50_000 + host,
             )  # fmt: skip
 
@@ -178,10 +178,10 @@ def keys(agent: str, environment: str, other: str) -> Iterator[CellKey]:
         )
 
 
-def rows(key: CellKey, judged: Judged) -> list[tuple[PortSet | None, Judged]]:
+def rows(key: CellKey, judged: Judged) -> list[tuple[PortSet, Judged]]:
     """Two runs of ports; ICMP has one row."""
     if key.protocol is Protocol.ICMP:
-        return [(None, judged)]
+        return [(ICMP_CELL, judged)]
     return [(PortSet.of([5000]), judged), (PortSet.parse("22,53,80,443,8080"), judged)]
 
 

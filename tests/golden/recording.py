@@ -21,6 +21,7 @@ from reachability.observation import RoundData
 from reachability.plan import build_plan
 from reachability.verdict import judge
 from tests.support.answers import json_of
+from wire.codec import dec_hook, enc_hook
 
 HERE = Path(__file__).parent
 TOPOLOGY, OBSERVATIONS, FINDINGS = "topology.yaml", "observations.json", "findings.json"
@@ -32,7 +33,7 @@ _TIMES = {"id", "first_seen", "last_seen", "observed_at"}
 
 def read(folder: Path) -> list[Group]:
     """The observations of a scenario."""
-    return msgspec.json.decode((folder / OBSERVATIONS).read_bytes(), type=list[Group])
+    return msgspec.json.decode((folder / OBSERVATIONS).read_bytes(), type=list[Group], dec_hook=dec_hook)
 
 
 def write(folder: Path, topology: str, groups: Sequence[Group]) -> None:
@@ -79,7 +80,7 @@ def _plain(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _group(group: Group) -> str:
-    return "[\n" + ",\n".join(msgspec.json.encode(_told(data)).decode() for data in group) + "\n]"
+    return "[\n" + ",\n".join(msgspec.json.encode(_told(data), enc_hook=enc_hook).decode() for data in group) + "\n]"
 
 
 def _told(value: Any) -> Any:

@@ -68,7 +68,7 @@ def echo() -> Iterator[tuple[int, list[bytes]]]:
 
 
 def job(protocol: Protocol, key: bytes = b"", ports: str = PORTS) -> Job:
-    target = Target(id=1, environment="prod", address=THERE, protocol=protocol, ports=ports, source=HERE)
+    target = Target(id=1, environment="prod", address=THERE, protocol=protocol, ports=PortSet.parse(ports), source=HERE)
     return Job(round="r", key=key or secrets.token_bytes(16), targets=(target,), copies=2, most_copies=6)
 
 
@@ -81,7 +81,7 @@ def swept(job: Job) -> SourceReport:
 
 
 def ports(report: SourceReport, state: State) -> PortSet:
-    return PortSet.union(PortSet.parse(o.ports) for o in report.observations if o.state is state)
+    return PortSet.union(o.ports for o in report.observations if o.state is state)
 
 
 def sockets() -> set[str]:
@@ -110,12 +110,12 @@ def test_open_and_closed_ports(served: PortSet) -> None:
 def test_it_says_from_which_source_ports(served: PortSet) -> None:
     tried = job(Protocol.TCP)
     flows = swept(tried).kernel_flows
-    assert PortSet.union(PortSet.parse(flow.ports) for flow in flows) == PortSet.parse(PORTS)
+    assert PortSet.union(flow.ports for flow in flows) == PortSet.parse(PORTS)
     windows = {(61000, 62499): (20000, 20999), (62500, 63999): (61100, 61110), (64000, 65499): (62600, 62600)}
     for flow in flows:
         [window] = [w for w in windows if w[0] <= flow.source_port <= w[1]]
         assert flow.source_port in connect_ports(tried.key, 0, window)
-        assert PortSet.parse(flow.ports) == PortSet.from_ranges([windows[window]])
+        assert flow.ports == PortSet.from_ranges([windows[window]])
         assert (flow.address, flow.source_address, flow.port) == (THERE, HERE, 0)
 
 

@@ -6,6 +6,7 @@ from agent.allow import AllowList
 from agent.rounds import Rounds
 from probes.child.protocol import ToChild
 from reachability.observation import ControlTarget, Observation, SourceReport, Target, WitnessReport
+from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, Reason, RoundKind, State
 from wire.messages import Arm, Go, Up
 
@@ -59,7 +60,12 @@ class Desk:
 
 def target(number: int, address: str = "10.30.0.21") -> Target:
     return Target(
-        id=number, environment="prod", address=address, protocol=Protocol.TCP, ports="22", source="10.10.0.10"
+        id=number,
+        environment="prod",
+        address=address,
+        protocol=Protocol.TCP,
+        ports=PortSet.parse("22"),
+        source="10.10.0.10",
     )
 
 
@@ -80,6 +86,6 @@ SEEN = Observation(
     protocol=Protocol.TCP,
     state=State.OPEN,
     reason=Reason.SYN_ACK,
-    ports="22",
+    ports=PortSet.parse("22"),
 )
 REPORT = SourceReport(round="r", agent="dev-1", observations=(SEEN,))

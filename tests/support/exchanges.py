@@ -11,7 +11,7 @@ from probes.packets.token import token
 from reachability.compare import Cell
 from reachability.matrix import CellKey
 from reachability.observation import KeptPacket, RoundSpec, SourceReport, Target, WitnessHealth, WitnessReport
-from reachability.ports import PortSet
+from reachability.ports import ICMP_CELL, PortSet
 from reachability.verdict import Evidence
 from reachability.vocabulary import Declared, PacketRole, Protocol, Result, RoundKind
 from tests.support.sample import judged
@@ -27,10 +27,23 @@ SPEC = RoundSpec(
     destination="prod",
     targets=(
         Target(
-            id=1, environment="prod", address=THERE, protocol=Protocol.TCP, ports="1-100", source=HERE, witness="prod-1"
+            id=1,
+            environment="prod",
+            address=THERE,
+            protocol=Protocol.TCP,
+            ports=PortSet.parse("1-100"),
+            source=HERE,
+            witness="prod-1",
         ),
         Target(id=2, environment="prod", address=THERE, protocol=Protocol.ICMP, source=HERE, witness="prod-1"),
-        Target(id=3, environment="prod", address=THERE, protocol=Protocol.TCP, ports="1-100", source="10.10.0.11"),
+        Target(
+            id=3,
+            environment="prod",
+            address=THERE,
+            protocol=Protocol.TCP,
+            ports=PortSet.parse("1-100"),
+            source="10.10.0.11",
+        ),
     ),
 )
 BEGAN = 1_000_000.0
@@ -58,7 +71,7 @@ def cell(ports: str | None = "1-100", protocol: Protocol = Protocol.TCP) -> Cell
     return Cell(
         key=replace(CELL, protocol=protocol),
         source_environment="dev",
-        ports=None if ports is None else PortSet.parse(ports),
+        ports=ICMP_CELL if ports is None else PortSet.parse(ports),
         declared=Declared.DENIED,
         result=Result.FAIL,
         required=True,

@@ -130,9 +130,8 @@ def observe(
     matrix, when = Matrix(), NOW.timestamp() - 1 if at is None else at
     for target in plan:
         key, silent = key_of(target), evidence(target, State.FILTERED)
-        whole = None if target.protocol is Protocol.ICMP else target.cycle
-        if whole is None or whole:
-            matrix.update(key, whole, judged(silent, name, at=when))
+        if target.cycle:
+            matrix.update(key, target.cycle, judged(silent, name, at=when))
         registry = target.address == "10.30.0.21" and target.protocol is TCP
         if registry and (target.source_environment == "staging" or (leak and target.source_environment == "dev")):
             matrix.update(key, PortSet.of([5000]), judged(evidence(target, State.OPEN), name, at=when))

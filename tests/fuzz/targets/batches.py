@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reachability.observation import CanaryResult, SourceReport, Untokened, WitnessReport
+from reachability.ports import PortSet
 from reachability.vocabulary import Reason, State
 from tests.fuzz.targets.rows import (
     ARRIVALS,
@@ -67,7 +68,7 @@ BATCHES = (
     ),
     batch(
         source(NORMAL, canaries=(), observations=OBSERVATIONS[:1]),
-        witness(NORMAL, health=(replace(HEALTH, noports=2, bound_udp=""),)),
+        witness(NORMAL, health=(replace(HEALTH, noports=2, bound_udp=PortSet()),)),
         witness(NORMAL, late=True, arrivals=ARRIVALS[:1]),
     ),
     batch(

@@ -35,6 +35,7 @@ from tests.fuzz.targets import identity, rows, samples
 from tests.fuzz.targets.batches import batch
 from tests.fuzz.targets.messages import assert_readable
 from tests.support import sample
+from wire.codec import encode
 from wire.columns import encode_batch
 from wire.envelope import BadMessage, unpack_up
 from wire.messages import SCHEMA, Batch, Gap, Status
@@ -61,9 +62,8 @@ def conclusion(data: bytes) -> None:
     for key, ports, evidence in conclude(rounds).cells:
         json.dumps(evidence.note, allow_nan=False)
         judge(evidence)
-        if ports is not None:
-            assert not covered.get(key, PortSet()) & ports, "a cell is in one piece"
-            covered[key] = covered.get(key, PortSet()) | ports
+        assert not covered.get(key, PortSet()) & ports, "a cell is in one piece"
+        covered[key] = covered.get(key, PortSet()) | ports
     held: list[tuple[RoundSpec, dict[str, bool], list[tuple[Report, float]]]] = [
         (one.spec, {}, [(report, samples_at) for report in reports if report.round == one.spec.round]) for one in rounds
     ]
@@ -196,8 +196,7 @@ def _sent_by_dev() -> list[bytes]:
         ),
     ]
     bodies: list[dict[str, Any]] = [
-        msgspec.msgpack.decode(encode_batch(one) if isinstance(one, Batch) else msgspec.msgpack.encode(one))
-        for one in mine
+        msgspec.msgpack.decode(encode_batch(one) if isinstance(one, Batch) else encode(one)) for one in mine
     ]
     made = [("segwatch/v1/dev/dev-1/up/status", retained, body) for body in bodies for retained in (True, False)]
     changes: list[dict[str, Any]] = [
@@ -227,7 +226,7 @@ TARGETS = (
             Fault("reachability.challenge:ours", "    if any(pattern.is_beyond(times) for times in by_address.values()):", "    if False:"),
             Fault("wire.bounds:_text", '(name == "address" and kind in _HAVE_ADDRESS)', "False"),
             Fault("wire.bounds:_checked", "if not -most_time <= value <= most_time:", "if False:"),
-            Fault("reachability.facts:_ports_of", "[row.port] if row.port else []", "[row.port]"),
+            Fault("reachability.facts:_ports_of", "PortSet.of([row.port])", "PortSet.parse(str(row.port))"),
             Fault("reachability.overlay:overlay", "rest ^= both", "rest ^= 0"),
         ),
         Shape.MSGPACK,

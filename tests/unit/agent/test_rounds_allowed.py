@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from agent.allow import AllowList
 from probes.child.protocol import SourceDone
 from reachability.observation import ControlTarget
+from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, Reason, RoundKind, State
 from tests.support.desk import REPORT, SEEN, Desk, arm, go, target
 from wire.messages import Arm, Done, Go
@@ -22,7 +23,7 @@ def test_a_target_that_is_not_allowed_is_an_error_and_the_others_go_on() -> None
     seen, refused = desk.source_report().observations
     assert seen == SEEN
     assert (refused.target, refused.state, refused.reason) == (2, State.ERROR, Reason.NOT_ALLOWED)
-    assert (refused.ports, refused.source_address) == ("22", "10.10.0.10")
+    assert (str(refused.ports), refused.source_address) == ("22", "10.10.0.10")
     assert "10.99.0.1 is in no network" in refused.note
     assert desk.refused == [refused.note]
 
@@ -66,7 +67,9 @@ def test_a_name_that_leads_outside_the_allow_list_is_refused_in_every_kind_of_ro
     desk = Desk()
     rebound = replace(target(1, "169.254.169.254"), name="features.prod.internal", canary=50_000)
     control = ControlTarget(address="192.0.2.7", protocol=Protocol.TCP, port=22, kind="pair")
-    order = Go(round="r", key=b"k" * 16, kind=kind, targets=(rebound,), controls=(control,), groups=((1, "53"),))
+    order = Go(
+        round="r", key=b"k" * 16, kind=kind, targets=(rebound,), controls=(control,), groups=((1, PortSet.parse("53")),)
+    )
     desk.rounds.obey(order)
     desk.rounds.obey(arm(inside=[rebound]))
     assert desk.child.told == []

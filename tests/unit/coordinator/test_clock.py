@@ -17,6 +17,7 @@ from coordinator.topology.load import parse_topology
 from reachability.compare import key_of
 from reachability.observation import Observation, RoundSpec, SourceReport, Target
 from reachability.plan import PlanTarget
+from reachability.ports import ICMP_CELL
 from reachability.vocabulary import Protocol, Reason, Result, RoundKind, State
 from tests.support.answers import json_of
 from tests.support.sample import evidence, judged
@@ -70,7 +71,7 @@ def first_target(estate: Estate) -> PlanTarget:
 
 def observe(estate: Estate, name: str, state: State = State.FILTERED) -> None:
     target = first_target(estate)
-    estate.matrix.update(key_of(target), None, judged(evidence(target, state), name, "", estate.clock()))
+    estate.matrix.update(key_of(target), ICMP_CELL, judged(evidence(target, state), name, "", estate.clock()))
 
 
 def held(estate: Estate) -> tuple[str, float]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reachability.compare import NO_PACKET, NO_SESSION, Cell, compare, grade_of, in_scope, key_of, result_of
 from reachability.matrix import CellKey, Judged, Matrix
 from reachability.plan import PlanTarget, build_plan
-from reachability.ports import ALL_PORTS, PortSet
+from reachability.ports import ALL_PORTS, ICMP_CELL, PortSet
 from reachability.topology import PortSpec, Probing, Selector, Topology, Waiver
 from reachability.verdict import Evidence, Verdict
 from reachability.vocabulary import Arrival, Declared, Proof, Protocol, Reachability, Require, Result, State
@@ -192,7 +192,7 @@ def test_the_cells_partition_the_plan(
             matrix.update(key_of(target), ports, one)
     cells = compare(declared, (target,), matrix, NOW)
     assert all(cell.ports for cell in cells)
-    told = [(cell, cell.ports) for cell in cells if cell.ports is not None]
+    told = [(cell, cell.ports) for cell in cells]
     assert sum(cell.count for cell in cells) == len(cycle | sweep)
     assert PortSet.from_ranges(span for _, ports in told for span in ports.ranges) == cycle | sweep
     assert {p for cell, ports in told if cell.required for p in ports} == set(required & (cycle | sweep))
@@ -205,7 +205,7 @@ def test_an_icmp_target_has_one_cell() -> None:
     plan = tuple(target for target in build_plan(declared, {}, {}) if target.protocol is Protocol.ICMP)
     cells = compare(declared, plan, observe(plan), NOW)
     assert len(cells) == len(plan)
-    assert {(cell.ports, cell.count) for cell in cells} == {(None, 1)}
+    assert {(cell.ports, cell.count) for cell in cells} == {(ICMP_CELL, 1)}
 
 
 def test_a_whole_sweep_is_a_handful_of_rows() -> None:
@@ -221,7 +221,7 @@ def test_a_whole_sweep_is_a_handful_of_rows() -> None:
     for target in plan:
         blocked = Verdict(reachability=R.BLOCKED, proof=Proof.WITNESSED, row=15)
         one = Judged(evidence=TCP, verdict=blocked, round="r", observed_at=NOW.timestamp())
-        matrix.update(key_of(target), None if target.protocol is Protocol.ICMP else ALL_PORTS, one)
+        matrix.update(key_of(target), ICMP_CELL if target.protocol is Protocol.ICMP else ALL_PORTS, one)
     cells, calls = counted(lambda: compare(declared, plan, matrix, NOW))
     assert sum(cell.count for cell in cells) == 16 * (2 * 65535 + 1)
     assert len(cells) < 16 * 8

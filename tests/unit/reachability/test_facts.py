@@ -31,7 +31,9 @@ FLOW = Untokened(
 
 
 def spec() -> RoundSpec:
-    target = Target(id=1, environment="prod", address=THERE, protocol=TCP, ports="1-65535", witness="prod-1")
+    target = Target(
+        id=1, environment="prod", address=THERE, protocol=TCP, ports=PortSet.parse("1-65535"), witness="prod-1"
+    )
     return RoundSpec(
         round="r",
         kind=RoundKind.NORMAL,
@@ -51,7 +53,7 @@ def observed(ports: str, **more: object) -> Observation:
         protocol=TCP,
         state=State.OPEN,
         reason=Reason.SYN_ACK,
-        ports=ports,
+        ports=PortSet.parse(ports),
         sent=4,
         covered=4,
         via="eth0 direct",
@@ -78,7 +80,9 @@ def test_a_flow_without_a_port_says_nothing() -> None:
 def test_every_port_may_look_different_on_both_sides() -> None:
     ports = range(1, 6001)
     source = SourceReport(round="r", agent="dev-1", observations=tuple(observed(str(n), note=f"{n}") for n in ports))
-    rows = tuple(ArrivalRow(target=1, address=THERE, protocol=TCP, copies=2, ports=str(n), mss=n) for n in ports)
+    rows = tuple(
+        ArrivalRow(target=1, address=THERE, protocol=TCP, copies=2, ports=PortSet.of([n]), mss=n) for n in ports
+    )
     late = WitnessReport(round="r", agent="prod-1", arrivals=rows[:10], late=True)
     data = RoundData(
         spec=spec(), source=source, witnesses=(WitnessReport(round="r", agent="prod-1", arrivals=rows), late)
@@ -114,8 +118,8 @@ def test_copies_that_came_are_counted_as_before() -> None:
         round="r", agent="dev-1", observations=(observed("1-10"), observed("11-20", covered=0, sent=3))
     )
     rows = (
-        ArrivalRow(target=1, address=THERE, protocol=TCP, copies=2, ports="1-5"),
-        ArrivalRow(target=1, address=THERE, protocol=TCP, copies=9, ports="6-12"),
+        ArrivalRow(target=1, address=THERE, protocol=TCP, copies=2, ports=PortSet.parse("1-5")),
+        ArrivalRow(target=1, address=THERE, protocol=TCP, copies=9, ports=PortSet.parse("6-12")),
     )
     assert _partial(
         [RoundData(spec=spec(), source=source, witnesses=(WitnessReport(round="r", agent="prod-1", arrivals=rows),))]

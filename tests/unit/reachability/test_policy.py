@@ -124,7 +124,7 @@ def test_each_port_is_judged_by_its_line(
     for target in TARGETS:
         cells = compare(declared, [target], matrix, NOW)
         assert sum(cell.count for cell in cells) == MOST
-        by_port = {port: cell for cell in cells for port in cell.ports or ()}
+        by_port = {port: cell for cell in cells for port in cell.ports}
         for port in range(1, MOST + 1):
             cell, seen = by_port[port], newest.get(port)
             path = first(declared.paths, declared, target, port)

@@ -7,11 +7,14 @@ from dataclasses import replace
 import pytest
 
 from reachability.observation import ArrivalRow, Hop, Target, WitnessHealth, WitnessReport
+from reachability.ports import PortSet
 from reachability.trace import MOST_TTL, TRIES, copy_of, ends_the_way, follow, ttl_of
 from reachability.vocabulary import Protocol, Reason, State
 
 END, NEAR, FAR = "10.30.0.10", "10.10.0.1", "10.40.0.2"
-SEEN_BY = Target(id=1, environment="prod", address=END, protocol=Protocol.TCP, ports="80", witness="prod-1")
+SEEN_BY = Target(
+    id=1, environment="prod", address=END, protocol=Protocol.TCP, ports=PortSet.parse("80"), witness="prod-1"
+)
 NOBODY = replace(SEEN_BY, witness="")
 STATES = {Reason.SYN_ACK: State.OPEN, Reason.RESET: State.CLOSED}
 

@@ -96,7 +96,7 @@ class Kept(Exchanges):
     def __init__(self, exchanges: Exchanges) -> None:
         self._body = exchanges.of_cell(cell(), PortSet.of([22]))
 
-    def of_cell(self, asked: Cell, ports: PortSet | None) -> dict[str, Any] | None:
+    def of_cell(self, asked: Cell, ports: PortSet) -> dict[str, Any] | None:
         return self._body if asked.key.protocol is Protocol.TCP else None
 
     def of_finding(self, finding: Finding) -> list[dict[str, Any]]:

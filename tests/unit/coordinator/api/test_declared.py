@@ -62,7 +62,7 @@ def observed(text: str, **states: State) -> tuple[Topology, tuple[PlanTarget, ..
 
 def decided(text: str, address: str, port: int, **states: State) -> Any:
     topology, plan, cells = observed(text, **states)
-    cell = next(c for c in cells if c.key.address == address and c.ports is not None and c.ports & PortSet.of([port]))
+    cell = next(c for c in cells if c.key.address == address and c.ports & PortSet.of([port]))
     assert cell.result is Result.FAIL
     target = next(t for t in plan if key_of(t) == cell.key)
     return json_of(declared(topology, replace(cell, ports=PortSet.of([port])), target, str(port)))

@@ -43,7 +43,7 @@ def test_strange_packets_at_a_probed_port_are_challenged_once(store: Store) -> N
     run(world.engine.cycle("dev-1", ("prod",), "cycle"))
     gone = [m for _, m in world.sent if isinstance(m, Go)]
     assert [m.kind for m in gone] == [RoundKind.NORMAL, RoundKind.CHALLENGE]
-    assert [(t.address, t.ports) for t in gone[1].targets] == [("10.30.0.10", "22")]
+    assert [(t.address, str(t.ports)) for t in gone[1].targets] == [("10.30.0.10", "22")]
 
 
 def test_the_rounds_that_cells_and_findings_stand_on_are_held(store: Store) -> None:

@@ -10,10 +10,17 @@ import pytest
 from coordinator.state.reports import round_data
 from coordinator.store import Report, Store, Taken
 from reachability.observation import RoundSpec, SourceReport, Target, WitnessReport
+from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, RoundKind
 
 TARGET = Target(
-    id=1, environment="prod", address="10.30.0.10", protocol=Protocol.TCP, ports="22", witness="prod-1", inside="prod-2"
+    id=1,
+    environment="prod",
+    address="10.30.0.10",
+    protocol=Protocol.TCP,
+    ports=PortSet.parse("22"),
+    witness="prod-1",
+    inside="prod-2",
 )
 SPEC = RoundSpec(
     round="R1",

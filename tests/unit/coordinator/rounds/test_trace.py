@@ -85,7 +85,7 @@ def test_a_trace_is_a_round_of_one_cell_with_its_witness(world: Traced) -> None:
     assert isinstance(arm, Arm)
     assert isinstance(go, Go)
     assert (arm.kind, go.kind) == (RoundKind.NORMAL, RoundKind.TRACE), "an older witness can tell what arrives"
-    assert [(t.address, t.ports, t.source) for t in go.targets] == [("10.30.0.10", "22", "10.10.0.10")]
+    assert [(t.address, str(t.ports), t.source) for t in go.targets] == [("10.30.0.10", "22", "10.10.0.10")]
     assert (go.controls, arm.inside) == ((), ())
     assert (body["port"], body["reached"], body["stops_after"], body["packets"]) == (22, True, None, 16)
     assert [(hop["ttl"], hop["address"], hop["reason"]) for hop in body["hops"]] == [

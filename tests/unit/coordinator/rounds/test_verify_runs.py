@@ -16,7 +16,7 @@ from coordinator.state.estate import Estate
 from coordinator.store import Store
 from coordinator.topology.load import parse_topology
 from reachability.compare import key_of
-from reachability.vocabulary import Protocol, State
+from reachability.vocabulary import State
 from tests.support.answers import json_of
 from tests.support.sample import evidence, judged
 from wire.messages import Status
@@ -52,12 +52,11 @@ class Probing:
         for target in self.estate.plan:
             if (target.agent, target.destination in destinations) != (agent, True):
                 continue
-            icmp = target.protocol is Protocol.ICMP
-            ports = None if icmp else (target.sweep - target.cycle if schedule == "sweep" else target.cycle)
+            ports = target.sweep - target.cycle if schedule == "sweep" else target.cycle
             found = evidence(target, State.FILTERED)
             if not self.proves:
                 found = evidence(target, State.FILTERED, control=False)
-            if ports is None or ports:
+            if ports:
                 name, at = f"R{len(self.asked)}{agent}", self.estate.clock()
                 self.estate.matrix.update(key_of(target), ports, judged(found, name, run, at, schedule=schedule))
         step(1)

@@ -32,7 +32,7 @@ SPEC = RoundSpec(
 )  # fmt: skip
 
 
-Rows = Iterator[tuple[CellKey, Sequence[tuple[PortSet | None, Judged]]]]
+Rows = Iterator[tuple[CellKey, Sequence[tuple[PortSet, Judged]]]]
 
 
 def write_for_ever(directory: Path, first: int, told: int) -> None:

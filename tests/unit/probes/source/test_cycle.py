@@ -21,6 +21,7 @@ from probes.source.cycle import Source
 from probes.source.job import INSIDE, SOURCE, Job
 from probes.sweep.raw import SweepSource
 from reachability.observation import SourceReport, Target
+from reachability.ports import PortSet, text_of
 from reachability.vocabulary import Protocol, State
 from tests.support.virtual import now, run
 
@@ -97,7 +98,7 @@ class Ran:
         return [at for at, packet in self.sent if packet.dport == port]
 
     def states(self) -> dict[str, State]:
-        return {o.ports: o.state for o in self.report.observations}
+        return {text_of(o.ports) or "": o.state for o in self.report.observations}
 
 
 def play(
@@ -129,7 +130,9 @@ def play(
 
 
 def target(ports: str, number: int = 1, address: str = END, protocol: Protocol = Protocol.TCP) -> Target:
-    return Target(id=number, environment="prod", address=address, protocol=protocol, ports=ports, source=OWN)
+    return Target(
+        id=number, environment="prod", address=address, protocol=protocol, ports=PortSet.parse(ports), source=OWN
+    )
 
 
 def about(seconds: float) -> object:

@@ -53,7 +53,7 @@ def armed(family: int, protocol: Protocol = Protocol.TCP) -> tuple[Arrivals, Swe
 
 
 def union(rows: list[Untokened]) -> PortSet:
-    return PortSet.union(PortSet.parse(row.ports) for row in rows)
+    return PortSet.union(row.ports for row in rows)
 
 
 @FAMILIES
@@ -63,7 +63,7 @@ def test_what_arrives_is_a_row_a_source_port(family: int) -> None:
     assert reader.read(batch(family, syns(family, ports))).all()
     reader.read(answered(family, [5, 6, 1000]).batch)
     rows = arrivals.untokened()
-    assert {(row.ports, row.answered, row.source_port) for row in rows} == {
+    assert {(str(row.ports), row.answered, row.source_port) for row in rows} == {
         ("1-4,7-300,65535", False, keyed(1)),
         ("5-6,1000", True, keyed(1)),
         ("61500", False, keyed(61500)),
@@ -93,7 +93,7 @@ def test_a_token_counts_before_a_source_port() -> None:
     arrivals, reader = armed(4)
     assert reader.read(batch(4, copies(4, Protocol.TCP, [1, 2], 0, sport=keyed(1)))).all()
     assert not arrivals.untokened()
-    assert [row.ports for row in arrivals.rows()] == ["1-2"]
+    assert [str(row.ports) for row in arrivals.rows()] == ["1-2"]
 
 
 def test_datagrams_are_known_by_their_token_alone() -> None:
