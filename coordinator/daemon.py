@@ -11,6 +11,7 @@ from dataclasses import replace
 import structlog
 
 from coordinator.api.app import Api, Served
+from coordinator.api.responses.status import Status
 from coordinator.api.status import status_of
 from coordinator.broker import pki
 from coordinator.broker.capabilities import BrokerCheck, Lack
@@ -18,7 +19,7 @@ from coordinator.broker.external import broker_of
 from coordinator.broker.issuing import Ends, Renewals, Revocations
 from coordinator.broker.watchdog import Watchdog
 from coordinator.clock import WatchedClock
-from coordinator.json_types import Body, iso
+from coordinator.json_types import iso
 from coordinator.messaging.floods import CUT_S, Floods
 from coordinator.messaging.receiver import Receiver
 from coordinator.messaging.sender import Sender
@@ -111,7 +112,7 @@ class Daemon:
                 runs=self.runs,
                 floods=self.floods,
                 connected=lambda: self.link.connected,
-                status=self.more_status,
+                status=self.status,
                 certificates=self.own_certificates,
             )
         )
@@ -156,12 +157,11 @@ class Daemon:
             self.store.close()
         log.info("coordinator ended")
 
-    def more_status(self) -> Body:
-        """What only the daemon knows, for the API's status."""
+    def status(self) -> Status:
+        """The API's status: what stands, and what only the daemon knows."""
         return status_of(
+            self.estate,
             self._settings,
-            started=self.estate.started,
-            problem=self.estate.problem,
             watch=self.watch,
             link=self.link,
             lacks=self._lacks,

@@ -99,6 +99,11 @@ def plural(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+def glyph_of(result: str) -> tuple[str, str]:
+    """Glyph and style of a result; of one that a newer coordinator has, those of what is not known."""
+    return GLYPHS.get(result, ("?", "warn"))
+
+
 def percent(ratio: float) -> str:
     """A share, rounded down: 100% is all of it, nothing less."""
     if ratio >= 1.0:

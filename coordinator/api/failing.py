@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from coordinator.api.declared import declared, remedy, says_most
-from coordinator.json_types import Body
+from coordinator.api.responses.runs import Decision, FailingCells
 from reachability.compare import Cell, key_of
 from reachability.finding import Finding
 from reachability.fold import kind_of
@@ -16,7 +18,7 @@ from reachability.topology import Topology
 from reachability.vocabulary import Result
 
 
-def failing(cells: Iterable[Cell], found: Sequence[Finding], rest: str) -> list[Body]:
+def failing(cells: Iterable[Cell], found: Sequence[Finding], rest: str) -> tuple[FailingCells, ...]:
     """The cells that fail, each with its check and its finding; a range of two findings is two entries.
 
     Args:
@@ -28,7 +30,7 @@ def failing(cells: Iterable[Cell], found: Sequence[Finding], rest: str) -> list[
     for finding in found:
         for region in finding.regions:
             regions.setdefault(region.key, []).append((finding, region.ports))
-    bodies: list[Body] = []
+    bodies: list[FailingCells] = []
     for cell in cells:
         if cell.result is not Result.FAIL:
             continue
@@ -41,34 +43,34 @@ def failing(cells: Iterable[Cell], found: Sequence[Finding], rest: str) -> list[
                 left -= ports
         if left:
             bodies.append(_body(cell, left, None, rest))
-    return bodies
+    return tuple(bodies)
 
 
-def _body(cell: Cell, ports: PortSet, finding: str | None, rest: str) -> Body:
-    return {
-        "finding": finding,
-        "kind": kind_of(cell.declared).value,
-        "source": cell.source_environment,
-        "agent": cell.key.agent,
-        "destination": cell.key.destination,
-        "address": cell.key.address,
-        "service": cell.service,
-        "protocol": cell.key.protocol.value,
-        "ports": text_of(ports),
-        "path": cell.path.name if cell.path is not None else rest,
-    }
+def _body(cell: Cell, ports: PortSet, finding: str | None, rest: str) -> FailingCells:
+    return FailingCells(
+        finding=finding,
+        kind=kind_of(cell.declared).value,
+        source=cell.source_environment,
+        agent=cell.key.agent,
+        destination=cell.key.destination,
+        address=cell.key.address,
+        service=cell.service,
+        protocol=cell.key.protocol.value,
+        ports=text_of(ports),
+        path=cell.path.name if cell.path is not None else rest,
+    )
 
 
 def decisions(
     topology: Topology, plan: Iterable[PlanTarget], cells: Sequence[Cell], found: Iterable[Finding]
-) -> dict[str, Body]:
+) -> dict[str, Decision]:
     """By finding: the file, which lines of it decide, what they say, and what to do (`next`)."""
     targets = {key_of(target): target for target in plan}
     by_key: dict[CellKey, list[Cell]] = {}
     for cell in cells:
         if cell.result in {Result.FAIL, Result.WAIVED}:
             by_key.setdefault(cell.key, []).append(cell)
-    bodies: dict[str, Body] = {}
+    bodies: dict[str, Decision] = {}
     for finding in found:
         mine = [
             (cell, cell.ports & region.ports)
@@ -81,9 +83,6 @@ def decisions(
             continue
         cell, ports = min(mine, key=lambda one: says_most(one[0]))
         shown = text_of(ports)
-        bodies[finding.id] = {
-            "file": topology.file,
-            **declared(topology, cell, targets.get(cell.key), shown),
-            "next": remedy(topology, cell, shown),
-        }
+        decides = msgspec.structs.asdict(declared(topology, cell, targets.get(cell.key), shown))
+        bodies[finding.id] = Decision(**decides, file=topology.file, next=remedy(topology, cell, shown))
     return bodies

@@ -30,9 +30,8 @@ from reachability.round_data import RoundData, RoundSpec
 from reachability.vocabulary import RoundKind, Schedule
 from wire.messages import Arm, Armed, Close, Done, Resolved
 
-ARM_S, REPORT_S, GONE_S = 5.0, 10.0, 3.0
+ARM_S, REPORT_S, GONE_S, BUSY_S = 5.0, 10.0, 3.0, 10.0
 COLD_S = 15.0  # longer, once, for an agent whose packet child has to start where there is little to start it with: decision 029
-BUSY_S = 10.0
 MOST_FOLLOWUPS = 4
 LEAST_TAIL_S, MOST_TAIL_S = 0.2, 30.0
 RECENT_S = 120.0

@@ -64,9 +64,8 @@ class Estate:
         """The clock was set by this much: ages stay what they are. What is stored follows as it is concluded anew."""
         self.started += seconds
         self.matrix.shift(seconds)
-        self.save(
-            lambda: self.store.shift_rounds(seconds)
-        )  # or a report that was held back would look younger than it is
+        # Or a report that was held back would look younger than it is.
+        self.save(lambda: self.store.shift_rounds(seconds))
         for name, agent in self.agents.items():
             self.agents[name] = shifted(agent, seconds)
 

@@ -20,6 +20,7 @@ from reachability.matrix import Judged, Matrix
 from reachability.plan import build_plan
 from reachability.round_data import RoundData
 from reachability.verdict import judge
+from tests.support.answers import json_of
 from wire.codec import dec_hook, enc_hook
 
 HERE = Path(__file__).parent
@@ -59,9 +60,9 @@ def judged(folder: Path) -> dict[str, Any]:
     cells = compare(topology, plan, matrix, NOW)
     book.apply(cells, NOW, topology.probing.confirm)
     return {
-        "coverage": coverage_body(topology, cells)["coverage"],
-        "findings": [_plain(finding) for finding in findings(topology, book.findings)],
-        "cells": [_plain(cell_body(cell)) for cell in cells],
+        "coverage": json_of(coverage_body(topology, cells))["coverage"],
+        "findings": [_plain(finding) for finding in json_of(findings(topology, book.findings))],
+        "cells": [_plain(json_of(cell_body(cell))) for cell in cells],
     }
 
 

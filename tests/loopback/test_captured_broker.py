@@ -213,9 +213,9 @@ async def test_what_agents_say_is_neither_forged_nor_lost_nor_counted_twice(tmp_
             for payload in payloads:
                 system.broker.inject(topic, payload)
         await until(lambda: refusals.count == sum(map(len, lies.values())))
-        shown = system.daemon.more_status()["refused"]
-        assert shown["count"] == refusals.count
-        assert any("signed by a key other than that of 'dev-1'" in why for why in shown["newest"])
+        shown = system.daemon.status().refused
+        assert shown.count == refusals.count
+        assert any("signed by a key other than that of 'dev-1'" in why for why in shown.newest)
         assert stored(system) == kept, "no lie is in the store, and nothing is there twice"
         assert system.daemon.estate.agents["dev-1"].challenge != b"mine"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from coordinator.api import views
+from coordinator.api import agents
 from coordinator.messaging.receiver import Receiver
 from coordinator.rounds.control_echo import Echo
 from coordinator.rounds.engine import Engine
@@ -18,6 +18,7 @@ from coordinator.state.estate import Estate
 from coordinator.store import Store
 from coordinator.topology.load import parse_topology
 from reachability.observation import SourceReport
+from tests.support.answers import json_of
 from wire.envelope import pack_up, unpack_up
 from wire.messages import Ack, Batch, Down, Gap, Resolve, Resolved, Status
 from wire.mqtt import Message
@@ -79,7 +80,7 @@ class Coordinator:
         self.store._db.execute("PRAGMA query_only = OFF")
 
     def lost(self, agent: str = "dev-1") -> Any:
-        bodies = views.agents_body(self.estate.agents.values(), self.now, self.estate.losses)
+        bodies = json_of(agents.agents_body(self.estate.agents.values(), self.now, self.estate.losses))
         return next(body["lost"] for body in bodies if body["name"] == agent)
 
 

@@ -12,9 +12,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
+
 from coordinator.api import report, views
-from coordinator.api.explain import NothingToExplainError
-from tests.support.sample import AGENTS, NOW, Estate
+from coordinator.api.errors import encoded
+from coordinator.api.explain import NothingToExplainError, exchange_of
+from coordinator.api.responses.estate import Taken
+from coordinator.api.responses.packets import Packets
+from coordinator.api.responses.runs import Asked, Ended, Progress
+from coordinator.api.responses.status import Failure
+from tests.support.answers import unfinished
+from tests.support.sample import NOW, Estate
 
 
 class FakeCoordinator:
@@ -32,7 +40,7 @@ class FakeCoordinator:
         estate, cells = self.estate, self.estate.cells
         match path.split("/"):
             case ["status"]:
-                return views.status(estate.topology, AGENTS, cells, estate.book.findings, now=NOW.timestamp(), web=None)
+                return estate.status()
             case ["matrix"]:
                 return views.matrix(estate.topology, cells, with_cells="cells" in query)
             case ["coverage"]:
@@ -43,7 +51,8 @@ class FakeCoordinator:
                 found = estate.book.get(name)
                 if found is None:
                     raise NothingToExplainError(f"there is no finding '{name}'; `segwatch findings` lists them")
-                return {"finding": found.id, "exchanges": estate.exchanges.of_finding(found)}
+                kept = estate.exchanges.of_finding(found)
+                return Packets(finding=found.id, exchanges=tuple(map(exchange_of, kept)))
             case ["history"]:
                 book = {finding.id: finding for finding in estate.book.findings}
                 return views.history(estate.events, estate.topology, book)
@@ -54,13 +63,12 @@ class FakeCoordinator:
             case ["runs", name]:
                 if self.waits:
                     self.waits -= 1
-                    progress = {"done": 100, "cells": 1200} if self.waits == 0 else {}
-                    waiting = ["test-1"] if self.waits else []
-                    state = "waiting" if waiting else "running"
-                    return {"run": name, "state": state, "waiting_for": waiting, "progress": progress, "result": None}
+                    if self.waits:
+                        return unfinished(name, state="waiting", waiting_for=("test-1",))
+                    return unfinished(name, progress=Progress(done=100, cells=1200))
                 if self.error:
-                    return {"run": name, "state": "finished", "error": self.error, "result": None}
-                return {**estate.run_body(with_cells="cells" in query), "ended": self.ended}
+                    return unfinished(name, state="finished", error=self.error)
+                return msgspec.structs.replace(estate.run_body(with_cells="cells" in query), ended=self.ended)
         raise NothingToExplainError(f"no route {path}")
 
     def _explain(self, query: dict[str, str]) -> Any:
@@ -72,16 +80,16 @@ class FakeCoordinator:
         self.posted.append((path, body))
         match path.split("/"):
             case ["verify"]:
-                return {"run": "run-1"}
+                return Asked(run="run-1")
             case ["runs", _, "end"]:
                 self.waits, self.ended = 0, True
-                return {"ended": True}
+                return Ended(ended=True)
             case ["trace"]:
-                return {**self._explain(body), "trace": self.trace}
+                return msgspec.structs.replace(self._explain(body), trace=self.trace)
             case ["findings", name, "ack"]:
                 event = self.estate.book.acknowledge(name, body["by"], body["reason"], NOW)
                 self.estate.events.append(event)
-                return {"id": name, "status": "acknowledged"}
+                return Taken(id=name, status="acknowledged")
         raise NothingToExplainError(f"no route {path}")
 
 
@@ -103,8 +111,8 @@ def served(fake: FakeCoordinator, state_dir: Path) -> Iterator[FakeCoordinator]:
             try:
                 status, body = 200, act()
             except LookupError as error:
-                status, body = 404, {"error": str(error.args[0])}
-            data = json.dumps(body).encode()
+                status, body = 404, Failure(error=str(error.args[0]))
+            data = body if isinstance(body, bytes) else encoded(body)
             self.send_response(status)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()

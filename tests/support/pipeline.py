@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from click.testing import CliRunner, Result
 
 from cli import baseline
 from cli.main import cli
+from coordinator.api.responses.runs import FinishedRun
 from coordinator.topology.baseline import parse_baseline
 from tests.support.fake_api import FakeCoordinator
 from tests.support.sample import Estate
@@ -45,5 +45,5 @@ class Pipeline:
 Serving = Callable[..., Pipeline]
 
 
-def held(text: str, **estate: bool) -> dict[str, Any]:
+def held(text: str, **estate: bool) -> FinishedRun:
     return baseline.hold(Estate(**estate).run_body(), parse_baseline(text.encode(), "known.yaml"))

@@ -20,6 +20,7 @@ from reachability.plan import PlanTarget
 from reachability.ports import ICMP_CELL
 from reachability.round_data import RoundSpec
 from reachability.vocabulary import Protocol, Reason, Result, RoundKind, Schedule, State
+from tests.support.answers import json_of
 from tests.support.sample import evidence, judged
 from wire.messages import Status
 from wire.topics import UpChannel, UpTopic
@@ -149,13 +150,13 @@ def test_waivers_go_by_the_walls_clock(store: Store) -> None:
 
 
 def test_clocks_ten_minutes_apart_are_shown_and_change_nothing(store: Store) -> None:
-    from coordinator.api import views
+    from coordinator.api import agents
 
     time = Time()
     estate = watched(time, store)
     for skew_s in (-600.0, 600.0):
         say(estate, sent_at=time.wall + skew_s)
-        (body, _) = views.agents_body(estate.agents.values(), estate.clock())
+        (body, _) = json_of(agents.agents_body(estate.agents.values(), estate.clock()))
         assert (body["state"], body["clock_skew_s"]) == ("connected", skew_s)
         assert estate.agents["dev-1"].last_seen == time.wall
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from coordinator.api.declared import declared
 from coordinator.api.failing import decisions, failing
 from coordinator.api.verify import of_run
-from coordinator.json_types import Body
 from coordinator.topology.load import parse_topology
 from reachability.compare import Cell, compare, key_of
 from reachability.finding import FindingBook
@@ -17,6 +17,7 @@ from reachability.plan import PlanTarget, build_plan
 from reachability.ports import PortSet
 from reachability.topology import Topology
 from reachability.vocabulary import Result, State
+from tests.support.answers import json_of
 from tests.support.sample import evidence, judged
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -59,12 +60,12 @@ def observed(text: str, **states: State) -> tuple[Topology, tuple[PlanTarget, ..
     return topology, plan, compare(topology, plan, matrix, NOW, run="")
 
 
-def decided(text: str, address: str, port: int, **states: State) -> Body:
+def decided(text: str, address: str, port: int, **states: State) -> Any:
     topology, plan, cells = observed(text, **states)
     cell = next(c for c in cells if c.key.address == address and c.ports & PortSet.of([port]))
     assert cell.result is Result.FAIL
     target = next(t for t in plan if key_of(t) == cell.key)
-    return declared(topology, replace(cell, ports=PortSet.of([port])), target, str(port))
+    return json_of(declared(topology, replace(cell, ports=PortSet.of([port])), target, str(port)))
 
 
 def test_a_required_path_decides_by_its_own_lines() -> None:
@@ -97,7 +98,7 @@ def test_every_failing_cell_is_said_once_with_its_finding() -> None:
     book = FindingBook()
     book.apply(cells, NOW, 1)
     found = of_run(cells, book.findings)
-    said = failing(cells, found, "rest")
+    said = json_of(failing(cells, found, "rest"))
     assert sorted((one["address"], one["path"], one["ports"]) for one in said) == [
         ("10.30.0.10", "reads", "443"),
         ("10.30.0.10", "rest", "22"),
@@ -107,4 +108,4 @@ def test_every_failing_cell_is_said_once_with_its_finding() -> None:
     ]
     assert {one["finding"] for one in said} == {finding.id for finding in found}
     assert set(decisions(topology, plan, cells, found)) == {finding.id for finding in found}
-    assert {one["finding"] for one in failing(cells, [], "rest")} == {None}
+    assert {one["finding"] for one in json_of(failing(cells, [], "rest"))} == {None}

@@ -12,6 +12,7 @@ from coordinator.api.verify import body_of
 from coordinator.rounds.verify_runs import Runs, Stopped
 from coordinator.store import Store
 from reachability.vocabulary import Schedule
+from tests.support.answers import json_of
 from tests.support.rounds import World
 from tests.support.virtual import run
 from wire.messages import Arm, Go, Stop
@@ -90,7 +91,7 @@ def test_a_verify_neither_runs_nor_lifts_it(store: Store) -> None:
         while asked.state != "finished":  # noqa: ASYNC110 - a run tells nobody of its end
             await asyncio.sleep(0.1)
         serving.cancel()
-        body = body_of(asked)
+        body = json_of(body_of(asked))
         assert body["stopped"] == "maintenance"
         assert body["result"]["summary"]["pass"] == 0
         assert body["result"]["summary"]["not_run"] > 0

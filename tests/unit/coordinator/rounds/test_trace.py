@@ -17,6 +17,7 @@ from coordinator.rounds.trace import CannotTraceError, trace
 from coordinator.store import Store
 from reachability.observation import ArrivalRow, Hop, Observation, SourceReport, WitnessHealth, WitnessReport
 from reachability.vocabulary import Protocol, Reason, RoundKind, State
+from tests.support.answers import json_of
 from tests.support.rounds import World
 from tests.support.virtual import now, run
 from wire.messages import Arm, Close, Done, Down, Go
@@ -55,11 +56,11 @@ class Traced(World):
     def ready(self, name: str, **more: Any) -> None:
         self.estate.agents[name] = replace(self.estate.agents[name], **{"traces": True, **more})
 
-    async def trace(self, port: str = "tcp/22", to: str = "10.30.0.10") -> dict[str, Any]:
+    async def trace(self, port: str = "tcp/22", to: str = "10.30.0.10") -> Any:
         estate = self.estate
         shown = explain.find_cell(estate.plan, estate.cells(), ("dev-1", to, port))
         assert shown.target is not None
-        return trace_body(await trace(estate, self.engine, shown.cell.key, shown.ports, shown.target.witness))
+        return json_of(trace_body(await trace(estate, self.engine, shown.cell.key, shown.ports, shown.target.witness)))
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from coordinator.store import Store
 from coordinator.topology.load import parse_topology
 from reachability.compare import key_of
 from reachability.vocabulary import State
+from tests.support.answers import json_of
 from tests.support.sample import evidence, judged
 from wire.messages import Status
 from wire.topics import UpChannel, UpTopic
@@ -107,7 +108,7 @@ class World:
         """What is known of a run."""
         found = self.runs.get(run)
         assert found is not None
-        return body_of(found)
+        return json_of(body_of(found))
 
     def probed(self) -> set[tuple[str, str]]:
         """What was asked of the engine since the last time."""
