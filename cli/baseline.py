@@ -11,13 +11,14 @@ from typing import Any
 import msgspec
 
 from cli.errors import Problem
-from cli.files import replace_file
+from cli.files import piped, replace_file
 from cli.show.grid import where
 from cli.show.held import HeldBaseline, HeldCounts, HeldEntry, HeldFinding, HeldVerified, Known, known
 from cli.show.render import Paint, clean, parse_time, plural, short_ports
 from coordinator.api.responses.estate import Counts, Finding
 from coordinator.api.responses.runs import Check, FailingCells, FinishedRun, Verified
 from coordinator.topology.baseline import BaselineErrors, baseline_text, load_baseline, parse_baseline
+from coordinator.topology.load import MOST_BYTES
 from reachability.baseline import Baseline, Entry, Failing, Held, renewed
 from reachability.fold import Kind
 from reachability.ports import ICMP_CELL, PortSet
@@ -30,7 +31,8 @@ def load(path: Path, *, missing_ok: bool = False) -> Baseline:
     if missing_ok and not path.exists():
         return Baseline((), os.fspath(path))
     try:
-        return load_baseline(path)
+        content = piped(path, MOST_BYTES)
+        return load_baseline(path) if content is None else parse_baseline(content, os.fspath(path))
     except BaselineErrors as error:
         more = [] if path.exists() else ["Write one: segwatch verify --write-baseline FILE --owner NAME"]
         raise Problem(f"the baseline has {plural(len(error.errors), 'error')}:", *error.errors, *more) from error

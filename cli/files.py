@@ -1,12 +1,29 @@
-"""Files that a command writes: whole or not at all, and known to be writable before an hour's work goes into them."""
+"""Files that a command reads from a pipe, and writes whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import stat
+import sys
 from pathlib import Path
 
 from cli.errors import Problem
+
+STDIN = Path("-")
+
+
+def piped(path: Path, most: int) -> bytes | None:
+    """What comes down a pipe, at most one byte more than `most`: `-` is standard input; None for a path that is no pipe."""
+    if path == STDIN:
+        return sys.stdin.buffer.read(most + 1)
+    try:
+        if not stat.S_ISFIFO(path.stat().st_mode):
+            return None
+        with path.open("rb") as pipe:
+            return pipe.read(most + 1)
+    except (OSError, ValueError):
+        return None  # whoever opens it as a file says why not
 
 
 def check_writable(path: Path) -> None:

@@ -37,6 +37,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "history": ("cli.commands.history:command", "What changed, and when."),
     "install": ("cli.commands.install:install", "systemd units for agent, coordinator and the periodic test."),
     "uninstall": ("cli.commands.install:uninstall", "Take a unit away, with its state and user."),
+    "completion": ("cli.commands.completion:command", "What bash, zsh or fish needs to complete verbs and options."),
     "store": ("cli.commands.store:command", "Check, back up and restore what the coordinator keeps."),
 }
 

@@ -90,8 +90,13 @@ def topology(required: bool = True) -> Callable[[Command], Command]:
         required=required,
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="The declared estate, such as topology.yaml.",
+        help="The declared estate, such as topology.yaml; - is standard input.",
     )
+
+
+def watched(command: Command) -> Command:
+    """--watch, as the parameter `watch`."""
+    return click.option("--watch", is_flag=True, help="Again whenever it has changed, until Ctrl-C.")(command)
 
 
 def output(*formats: str) -> Callable[[Command], Command]:

@@ -13,7 +13,7 @@ import structlog
 
 from cli import options
 from cli.errors import Problem
-from cli.loading import certificate_life, load
+from cli.loading import certificate_life, load_file
 
 EMBEDDED = "embedded"
 KEYS = ("topology", "pki", "broker", "listen", "advertise", "store", "web", "state_dir", "alerts", "certificate_life")
@@ -85,7 +85,7 @@ def command(config: Path | None, log_form: str | None, **given: Any) -> int:
     missing = [option for name, option in asked if not values.get(name)]
     if missing:
         raise click.UsageError(f"the coordinator needs {', '.join(missing)}")
-    topology = load(Path(values["topology"]))
+    topology = load_file(Path(values["topology"]))
     broker = str(values.get("broker") or EMBEDDED)
     try:
         if broker != EMBEDDED:

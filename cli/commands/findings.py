@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from cli.options import Endpoint
 from cli.show.exchange import NOTHING_KEPT, write
 from cli.show.grid import harm, headline, live, sentence
 from cli.show.render import Paint, clean, clock, glyph_of, labelled, paint, plural, short_ports, show, visible
+from cli.watching import put
 from coordinator.api.responses.estate import Finding, Taken
 from coordinator.api.responses.packets import Packets
 
@@ -26,19 +26,23 @@ from coordinator.api.responses.packets import Packets
 )
 @options.output("table", "json")
 @click.option("--all", "resolved", is_flag=True, help="In the table, those that were resolved recently too.")
+@options.watched
 @options.coordinator
 @options.common
 @click.pass_context
-def command(context: click.Context, *, endpoint: Endpoint, output: str, resolved: bool) -> None:
+def command(context: click.Context, *, endpoint: Endpoint, output: str, resolved: bool, watch: bool) -> None:
     """List findings: one per cause, the most severe first."""
     context.obj = endpoint
     if context.invoked_subcommand is not None:
         return
-    client = Client(endpoint)
-    if output == "json":
-        click.echo(json.dumps(client.get("findings", object), indent=2))
-        return
-    show(listing(client.get("findings", tuple[Finding, ...]), paint(), resolved=resolved))
+    client, style = Client(endpoint), paint()
+    put(
+        output,
+        watch=watch,
+        body=lambda: client.get("findings", object),
+        lines=lambda: listing(client.get("findings", tuple[Finding, ...]), style, resolved=resolved),
+        style=style,
+    )
 
 
 @command.command("ack", epilog="Example: segwatch findings ack F-3a91c0 --by ada --reason 'closing it today'")

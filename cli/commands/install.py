@@ -108,12 +108,12 @@ def coordinator(
     host: Host,
 ) -> None:
     """The coordinator's unit, the user segwatch-coordinator, and /etc/segwatch with topology, keys and settings."""
-    from cli.loading import load  # noqa: PLC0415 - cryptography is slow to import
+    from cli.loading import load_file  # noqa: PLC0415 - cryptography is slow to import
     from coordinator.broker.addresses import Listen  # noqa: PLC0415
     from coordinator.broker.pki import PkiError, check  # noqa: PLC0415
     from wire.dial import parse_url  # noqa: PLC0415
 
-    load(topology)
+    load_file(topology)
     try:
         check(pki)
         ports = [Listen.parse(text).port for text in (listen, web) if text]

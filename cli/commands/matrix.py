@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import click
@@ -12,25 +11,28 @@ from cli.client import Client
 from cli.options import Endpoint
 from cli.show.cells import cell_table
 from cli.show.grid import counted, grid, legend, live, sentence
-from cli.show.render import Paint, paint, plural, show
+from cli.show.render import Paint, paint, plural
+from cli.watching import put
 from coordinator.api.responses.estate import Coverage, Finding, Matrix
 
 
 @click.command("matrix", epilog="Example: segwatch matrix --state-dir /var/lib/segwatch --cells")
 @options.output("table", "json")
 @click.option("--cells", is_flag=True, help="Every cell: a line for each range of ports that came out alike.")
+@options.watched
 @options.coordinator
 @options.common
-def command(*, endpoint: Endpoint, output: str, cells: bool) -> None:
+def command(*, endpoint: Endpoint, output: str, cells: bool, watch: bool) -> None:
     """Show which environment reaches which, as last observed."""
-    client = Client(endpoint)
+    client, style = Client(endpoint), paint()
     asked = 1 if cells else None
-    if output == "json":
-        click.echo(json.dumps(client.get("matrix", object, cells=asked), indent=2))
-        return
-    matrix = client.get("matrix", Matrix, cells=asked)
-    coverage, findings = client.get("coverage", Coverage), client.get("findings", tuple[Finding, ...])
-    show(overview(matrix, coverage, findings, paint()))
+
+    def lines() -> list[str]:
+        matrix = client.get("matrix", Matrix, cells=asked)
+        coverage, findings = client.get("coverage", Coverage), client.get("findings", tuple[Finding, ...])
+        return overview(matrix, coverage, findings, style)
+
+    put(output, watch=watch, body=lambda: client.get("matrix", object, cells=asked), lines=lines, style=style)
 
 
 def overview(body: Matrix, coverage: Coverage, findings: Sequence[Finding], style: Paint) -> list[str]:

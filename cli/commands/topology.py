@@ -12,18 +12,18 @@ import click
 
 from cli import options
 from cli.errors import USAGE
-from cli.loading import load
+from cli.loading import load, read
 from cli.show.render import labelled, paint, plural, show
 from coordinator.api.explain import NothingToExplainError, parse_port
 from coordinator.topology.lint import lint
-from coordinator.topology.load import TopologyErrors, load_topology
+from coordinator.topology.load import TopologyErrors
 from reachability.plan import PlanTarget, build_plan
 from reachability.policy import Decision, Policy, nearest_paths
 from reachability.ports import PortSet
 from reachability.topology import Topology, is_address
 from reachability.vocabulary import Declared, Protocol
 
-_FILE = click.argument("file", type=click.Path(path_type=Path))
+_FILE = click.argument("file", type=click.Path(path_type=Path))  # or - for standard input
 
 
 @click.group("topology", epilog="Example: segwatch topology check topology.yaml")
@@ -36,10 +36,13 @@ def command() -> None:
 @options.output("table", "json")
 @options.common
 def check(file: Path, output: str) -> int:
-    """All errors of FILE at once, each with its place (exit code 2), and doubts about what it declares (exit code 0)."""
+    """All errors of FILE at once, each with its place (exit code 2), and doubts about what it declares (exit code 0).
+
+    FILE may be - for standard input.
+    """
     style = paint()
     try:
-        topology = load_topology(file)
+        topology = read(file)
     except TopologyErrors as error:
         if output == "json":
             click.echo(json.dumps({"file": str(file), "errors": list(error.errors), "warnings": []}, indent=2))
