@@ -45,8 +45,9 @@ class Pipeline:
     def __init__(self, directory: Path, fake: FakeCoordinator) -> None:
         self.directory, self.fake = directory, fake
 
-    def __call__(self, *arguments: str) -> Result:
-        return CliRunner().invoke(cli, ["verify", "--state-dir", str(self.directory / "state"), *arguments])
+    def __call__(self, *arguments: str, **environment: str) -> Result:
+        command = ["verify", "--state-dir", str(self.directory / "state"), *arguments]
+        return CliRunner(env=environment).invoke(cli, command)
 
     def file(self, name: str, text: str = "") -> str:
         path = self.directory / name
