@@ -1,25 +1,20 @@
-"""A verify run compared with a baseline: what is known to fail stays shown, and fails nothing until its entry ends."""
+"""The file of a baseline: read, and written from what fails in a verify run."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from cli.errors import Problem
 from cli.files import piped, replace_file
-from cli.show.grid import where
-from cli.show.held import HeldBaseline, HeldCounts, HeldEntry, HeldFinding, HeldVerified, Known, known
-from cli.show.render import Paint, clean, parse_time, plural, short_ports
-from coordinator.api.responses.estate import Counts, Finding
-from coordinator.api.responses.runs import Check, FailingCells, FinishedRun, Verified
+from cli.show.render import parse_time, plural
+from coordinator.api.responses.runs import FailingCells, FinishedRun
 from coordinator.topology.baseline import BaselineErrors, baseline_text, load_baseline, parse_baseline
 from coordinator.topology.load import MOST_BYTES
-from reachability.baseline import Baseline, Entry, Failing, Held, renewed
+from reachability.baseline import Baseline, Entry, Failing, renewed
 from reachability.fold import Kind
 from reachability.ports import ICMP_CELL, PortSet
 from reachability.topology import PortSpec
@@ -63,7 +58,7 @@ def fresh(baseline: Baseline, run: FinishedRun, *, owner: str, expires: datetime
     now = finished(run)
     groups: dict[tuple[Any, ...], dict[str, list[str]]] = {}  # -> agent -> addresses
     for cell in run.failing:
-        failing = _failing(cell)
+        failing = failing_of(cell)
         held = baseline.hold(failing, now)
         if not (unknown := held.ended | held.new):
             continue
@@ -87,86 +82,14 @@ def fresh(baseline: Baseline, run: FinishedRun, *, owner: str, expires: datetime
     ]
 
 
-def hold(run: FinishedRun, baseline: Baseline) -> FinishedRun:
-    """The run as the baseline leaves it.
-
-    A finding all of whose cells are known has the result `baselined`; each failing one says in `baseline` what the file
-    says of it. The run fails while a failing cell is not known; else it is judged by what is proven, as ever.
-    """
-    now, before = finished(run), run.result
-    held = [(cell, baseline.hold(_failing(cell), now)) for cell in run.failing]
-    summary = _counts(before.summary, sum(len(one.known) for _, one in held))
-    result = before.result
-    if result == "fail" and not summary.fail:
-        coverage = run.coverage
-        open_ = coverage.inconclusive + coverage.stale + coverage.not_run or before.untested
-        result = "inconclusive" if open_ else "pass"
-    after = {
-        "result": result,
-        "summary": summary,
-        "findings": tuple(
-            _finding(finding, [(cell, one) for cell, one in held if cell.finding == finding.id], baseline, now)
-            for finding in before.findings
-        ),
-        "baseline": HeldBaseline(
-            file=baseline.file,
-            entries=tuple(_entry(entry, [_failing(cell) for cell, _ in held], now) for entry in baseline.entries),
-        ),
-    }
-    return msgspec.structs.replace(
-        run,
-        result=HeldVerified(**{**msgspec.structs.asdict(before), **after}),
-        checks=tuple(_check(check, held) for check in run.checks),
-    )
-
-
-def lines(result: Verified, style: Paint) -> list[str]:
-    """What a baseline has to say about a run, a line each; nothing where there is none."""
-    said: list[str] = []
-    for finding in result.findings:
-        if known(finding) is not None:
-            glyph = style("~", "warn") if finding.result == "baselined" else style("!", "bad")
-            said.append(f"{glyph} {of_finding(finding)}")
-    if isinstance(result, HeldVerified):
-        held = result.baseline
-        for entry in held.entries:
-            if not entry.cells:
-                named = entry.finding or f"{entry.source} → {entry.destination}"
-                text = f"  {held.file}:{entry.line}: nothing that {named} names fails in this run"
-                said.append(style(text, "dim"))
-    return said
-
-
-def of_finding(finding: Finding) -> str:
-    """What a baseline says of a finding, as one sentence."""
-    said = known(finding)
-    what = f"{where(finding)} {short_ports(finding.ports, finding.protocol)}"
-    if said is None:
-        return f"{what} is not in the baseline"
-    owner, until = clean(said.owner or ""), day(said.expires or "")
-    match said.state:
-        case "known":
-            return f"{what} is known ({finding.id}): {owner}, until {until}, {said.at}"
-        case "ended":
-            return f"{what}: its entry of {owner} ended on {until} ({said.at}): close it, or renew it"
-        case "grown":
-            return f"{what} has grown: {said.at} ({owner}) does not name {', '.join(said.new)}"
-        case _:
-            return f"{what} is not in the baseline"
-
-
-def day(text: str) -> str:
-    """`2027-01-31`."""
-    return text[:10]
-
-
-def _failing(cell: FailingCells) -> Failing:
+def failing_of(cell: FailingCells) -> Failing:
+    """Failing cells as a baseline compares them; Problem for words of another version."""
     try:
         kind, protocol = Kind(cell.kind), Protocol(cell.protocol)
         ports = ICMP_CELL if cell.ports is None else PortSet.parse(cell.ports)
     except ValueError as error:
         raise Problem(
-            f"the run has a failing cell that no baseline of this version can hold: {error}",
+            f"the run has a failing cell that this version does not know: {error}",
             "The command and the coordinator must be of one version: segwatch --version on both hosts.",
         ) from error
     return Failing(
@@ -196,67 +119,3 @@ def _turned(by_agent: Mapping[str, Iterable[str]]) -> Iterable[tuple[tuple[str, 
     for agent, addresses in by_agent.items():
         turned.setdefault(tuple(dict.fromkeys(addresses)), []).append(agent)
     return turned.items()
-
-
-def _finding(
-    finding: Finding, held: Sequence[tuple[FailingCells, Held]], baseline: Baseline, now: datetime
-) -> HeldFinding:
-    about = msgspec.structs.asdict(finding)
-    if finding.result != "fail":
-        return HeldFinding(**about, baseline=None)
-    entries = [entry for _, one in held for entry in one.entries]
-    new = [
-        f"{cell.agent} → {cell.address} {cell.protocol}" + ("" if cell.ports is None else f"/{one.new}")
-        for cell, one in held
-        if one.new
-    ]
-    ended = any(one.ended for _, one in held)
-    state = "new" if not entries else "grown" if new else "ended" if ended else "known"
-    shown = min(entries, key=lambda entry: (entry.expires > now) is (state == "ended"), default=None)
-    said = Known(
-        state=state,
-        owner=shown.owner if shown else None,
-        expires=_iso(shown.expires) if shown else None,
-        justification=(shown.justification or None) if shown else None,
-        at=f"{baseline.file}:{shown.mark.line}" if shown else None,
-        new=tuple(new) if entries else (),
-    )
-    result = "baselined" if state == "known" else finding.result
-    return HeldFinding(**{**about, "result": result}, baseline=said)
-
-
-def _entry(entry: Entry, failing: Iterable[Failing], now: datetime) -> HeldEntry:
-    return HeldEntry(
-        finding=entry.finding or None,
-        kind=entry.kind.value,
-        source=entry.source,
-        destination=entry.destination,
-        addresses=tuple(entry.addresses),
-        ports=tuple(str(entry.ports).split()),
-        owner=entry.owner,
-        expires=_iso(entry.expires),
-        line=entry.mark.line,
-        state="in-force" if entry.expires > now else "ended",
-        cells=sum(len(entry.names(one)) for one in failing),
-    )
-
-
-def _check(check: Check, held: Iterable[tuple[FailingCells, Held]]) -> Check:
-    mine = [
-        one
-        for cell, one in held
-        if (cell.source, cell.destination, cell.path) == (check.source, check.destination, check.path)
-    ]
-    results = _counts(check.results, sum(len(one.known) for one in mine))
-    result = check.result
-    if result == "fail" and not results.fail:
-        result = "inconclusive" if check.required_unproven else "baselined"
-    return msgspec.structs.replace(check, result=result, results=results)
-
-
-def _counts(counts: Counts, known: int) -> HeldCounts:
-    return HeldCounts(**{**msgspec.structs.asdict(counts), "fail": counts.fail - known}, baselined=known)
-
-
-def _iso(at: datetime) -> str:
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from cli import variables
 from cli.errors import USAGE, Problem
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells give it
@@ -57,6 +58,7 @@ class Verbs(click.Group):
             return None
         module, attribute = VERBS[name][0].split(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
+        variables.name_all(name, command)
         return command
 
     def resolve_command(
@@ -67,7 +69,11 @@ class Verbs(click.Group):
             near = difflib.get_close_matches(args[0], VERBS, n=1)
             hint = f"did you mean '{near[0]}'?" if near else "`segwatch --help` lists the verbs."
             raise Problem(f"no verb '{args[0]}'; {hint}")
-        return super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, args)
+        if name is not None and command is not None and not ctx.resilient_parsing:
+            for line in variables.strangers(name, command):
+                click.echo(line, err=True)
+        return name, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs from the table, without importing them."""
@@ -84,7 +90,10 @@ class Verbs(click.Group):
         except click.UsageError as error:
             path = error.ctx.command_path if error.ctx is not None else "segwatch"
             text = error.format_message()
-            click.echo(f"{path}: {text[:1].lower()}{text[1:]}\n  See: {path} --help", err=True)
+            click.echo(f"{path}: {text[:1].lower()}{text[1:]}", err=True)
+            if error.ctx is not None and (taken := variables.taken(error.ctx)):
+                click.echo(f"  From the environment: {', '.join(taken)}", err=True)
+            click.echo(f"  See: {path} --help", err=True)
             code = USAGE
         except click.ClickException as error:
             error.show()
@@ -119,6 +128,9 @@ def cli() -> None:
 
     Agents in every environment try to reach the ports and services of the others; what gets through and is not
     declared in topology.yaml is a finding. A green cell is proof: silence is not evidence.
+
+    Every option has an environment variable: SEGWATCH_VERIFY_BASELINE is `segwatch verify --baseline`. The command line
+    comes first; an empty variable counts as not set.
     """
 
 

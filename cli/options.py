@@ -119,7 +119,7 @@ def coordinator(command: Command) -> Command:
         type=click.Path(path_type=Path, file_okay=False),
         envvar="SEGWATCH_STATE_DIR",
         metavar="DIR",
-        help="The coordinator's state directory, on this host (or SEGWATCH_STATE_DIR).",
+        help="The coordinator's state directory, on this host.",
     )
     @click.option("--coordinator", "url", envvar="SEGWATCH_COORDINATOR", metavar="URL", help="Its API, from elsewhere.")
     @click.option(
@@ -142,8 +142,11 @@ def coordinator(command: Command) -> Command:
     ) -> Any:
         if state_dir is not None and url:
             raise click.UsageError("--state-dir and --coordinator name two coordinators; give one of them")
-        if click.get_current_context().get_parameter_source("token") is ParameterSource.COMMANDLINE:
+        source = click.get_current_context().get_parameter_source
+        if typed := source("token") is ParameterSource.COMMANDLINE:
             click.echo("Others on this host can see --token in the list of processes: use --token-file.", err=True)
+        if typed and source("token_file") is ParameterSource.ENVIRONMENT:
+            token_file = None  # what was typed comes first
         held = _token(token_file) if token_file is not None else token or ""
         return command(*args, endpoint=Endpoint(state_dir, url or "", held), **more)
 

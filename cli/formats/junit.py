@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import msgspec
 
-from cli import baseline
+from cli.holding import of_finding
 from cli.show.held import known
 from cli.show.render import parse_time
 from coordinator.api.responses.estate import Finding
@@ -48,13 +48,13 @@ def _case(suite: ET.Element, check: Check, findings: Sequence[Finding]) -> None:
             ET.SubElement(case, "system-out").text = text
         case "fail":
             names = "".join(f" {name}" for name in check.findings)
-            mine = [f for f in findings if f.id in check.findings and known(f)]
-            text = "\n".join([*(f"baseline: {_safe(baseline.of_finding(f))}" for f in mine), text])
+            mine = [f for f in findings if f.id in check.findings and (known(f) or f.result == "below")]
+            text = "\n".join([*(_said(f) for f in mine), text])
             kind = "missing-path" if check.declared == "required" else "unexpected-path"
             ET.SubElement(case, "failure", type=kind, message=f"{summary}{names}").text = text
-        case "baselined":
-            mine = [f for f in findings if f.id in check.findings and f.result == "baselined"]
-            ET.SubElement(case, "skipped", message="; ".join(_safe(baseline.of_finding(f)) for f in mine) or summary)
+        case "baselined" | "below":
+            mine = [f for f in findings if f.id in check.findings and f.result in {"baselined", "below"}]
+            ET.SubElement(case, "skipped", message="; ".join(_safe(of_finding(f)) for f in mine) or summary)
             ET.SubElement(case, "system-out").text = text
         case "waived":
             ET.SubElement(case, "skipped", message=summary)
@@ -62,6 +62,10 @@ def _case(suite: ET.Element, check: Check, findings: Sequence[Finding]) -> None:
         case other:
             message = f"{check.required_unproven} required cells are not proven: {summary}"
             ET.SubElement(case, "error", type=other, message=message).text = text
+
+
+def _said(finding: Finding) -> str:
+    return f"{'severity' if finding.result == 'below' else 'baseline'}: {_safe(of_finding(finding))}"
 
 
 def _safe(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from cli import baseline
+from cli.holding import of_finding
 from cli.show.grid import by_pair, harm, headline, live, pair_cell
 from cli.show.held import added, known
 from cli.show.render import plural, short_ports
@@ -32,11 +32,8 @@ def markdown(run: FinishedRun, topology: str) -> str:
         for finding in failing[:MOST]:
             lines += _finding(finding, run.decided.get(finding.id), topology)
         lines += [*_more(len(failing)), ""]
-    lasting = [finding for finding in result.findings if finding.result == "baselined"]
-    if lasting:
-        lines += ["**Known**, and fails nothing until it ends", ""]
-        lines += [f"- {escaped(baseline.of_finding(finding))}" for finding in lasting[:MOST]]
-        lines += [*_more(len(lasting)), ""]
+    lines += _let_be(result.findings, "baselined", "**Known**, and fails nothing until it ends")
+    lines += _let_be(result.findings, "below", "**Below the threshold**, and fails nothing")
     unproven = [entry for entry in run.unproven if entry.required]
     if unproven:
         lines += ["**Not proven**, which is not green", ""]
@@ -109,9 +106,16 @@ def _finding(finding: Finding, decided: Decision | None, topology: str) -> list[
         lines.append(f"  - declared: {escaped(decided.text + nearest)} (`{place}`)")
         lines.append(f"  - to do: {escaped(', '.join(decided.next))}")
     if (held := known(finding)) and held.state != "new":
-        lines.append(f"  - baseline: {escaped(baseline.of_finding(finding))}")
+        lines.append(f"  - baseline: {escaped(of_finding(finding))}")
     lines.append(f"  - more: `segwatch explain {finding.id}`")
     return lines
+
+
+def _let_be(findings: Sequence[Finding], result: str, title: str) -> list[str]:
+    found = [finding for finding in findings if finding.result == result]
+    if not found:
+        return []
+    return [title, "", *(f"- {escaped(of_finding(one))}" for one in found[:MOST]), *_more(len(found)), ""]
 
 
 def _unproven(entry: Unproven) -> str:

@@ -1,6 +1,6 @@
 """A verify run as SARIF 2.1.0: a result per finding, at the lines of the topology that decide it, and one per unproven host.
 
-The standard: docs.oasis-open.org/sarif/sarif/v2.1.0. What is baselined or waived is there too, as suppressed.
+The standard: docs.oasis-open.org/sarif/sarif/v2.1.0. What is baselined, below the severity or waived is there too, as suppressed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from cli import baseline
+from cli.holding import of_finding
 from cli.show.grid import harm, headline, where
 from cli.show.held import known
 from cli.show.render import short_ports
@@ -141,7 +141,8 @@ def _finding(finding: Finding, decided: Decision | None, topology: str) -> Log:
         body["baselineState"] = {"known": "unchanged", "ended": "unchanged", "grown": "updated"}.get(held.state, "new")
     if finding.result != "fail":
         waiver = decided.waiver if decided else None
-        words = baseline.of_finding(finding) if held else f"waived by {waiver.id}" if waiver else "waived"
+        let_be = held or finding.result == "below"
+        words = of_finding(finding) if let_be else f"waived by {waiver.id}" if waiver else "waived"
         body["suppressions"] = [{"kind": "external", "status": "accepted", "justification": words}]
     return body
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from cli.show.held import baselined
+from cli.show.held import baselined, below
 from cli.show.render import NO_PACKET, NO_SESSION, Paint, labelled, percent, plural, visible
 from coordinator.api.responses.estate import Counts, Coverage, Finding, Matrix, PairCoverage
 
@@ -48,6 +48,8 @@ def pair_cell(results: Counts, entry: PairCoverage | None, failing: Sequence[Fin
         parts.append((f"~ {results.waived} waived", "warn"))
     if known := baselined(results):
         parts.append((f"~ {known} known", "warn"))
+    if low := below(results):
+        parts.append((f"~ {low} below", "warn"))
     untested = entry.not_run == entry.required
     if entry.coverage < 1.0:
         stale = entry.stale == entry.required

@@ -1,4 +1,7 @@
-"""A verify run as a baseline leaves it: what the command line adds to the coordinator's answer. Keys are stable, as there."""
+"""A verify run as a baseline and `--severity` leave it: what the command line adds to the coordinator's answer.
+
+Keys are stable, as there. Those of a baseline are there where one was given, those of `--severity` likewise.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import msgspec
 
 from coordinator.api.responses.estate import Counts, Finding
 from coordinator.api.responses.runs import Verified
+from coordinator.api.responses.words import SensitivityWord, Unset
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,18 +28,21 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HeldFinding(Finding, frozen=True, kw_only=True):
-    """A finding of a run that was held against a baseline; `baseline` is null for one that does not fail.
+    """A finding of a run that was held; `baseline` is null for one that does not fail.
 
-    `result` is `baselined` where all of its cells are known.
+    `below` is the severity from which on it would fail, null for one that reaches it or fails nothing anyway. `result` is
+    `baselined` where all of its cells are known, else `below` where that is not null.
     """
 
-    baseline: Known | None
+    baseline: Known | Unset | None = msgspec.UNSET
+    below: SensitivityWord | Unset | None = msgspec.UNSET
 
 
 class HeldCounts(Counts, frozen=True, kw_only=True):
-    """Cells by result; those that are `baselined` do not fail."""
+    """Cells by result; those that are `baselined`, or not that and `below` the severity that is asked for, do not fail."""
 
-    baselined: int
+    baselined: int | Unset = msgspec.UNSET
+    below: int | Unset = msgspec.UNSET
 
 
 class HeldEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,20 +68,33 @@ class HeldBaseline(msgspec.Struct, frozen=True, kw_only=True):
     entries: tuple[HeldEntry, ...]
 
 
-class HeldVerified(Verified, frozen=True, kw_only=True):
-    """The result of a run that was held against a baseline."""
+class HeldSeverity(msgspec.Struct, frozen=True, kw_only=True):
+    """From which severity on a finding fails the run, and how many failing cells are below it and in no baseline."""
 
-    baseline: HeldBaseline
+    start: SensitivityWord = msgspec.field(name="from")
+    below: int
+
+
+class HeldVerified(Verified, frozen=True, kw_only=True):
+    """The result of a run that was held."""
+
+    baseline: HeldBaseline | Unset = msgspec.UNSET
+    severity: HeldSeverity | Unset = msgspec.UNSET
 
 
 def known(finding: Finding) -> Known | None:
     """What a baseline says of a finding; None where there is no baseline, or the finding does not fail."""
-    return finding.baseline if isinstance(finding, HeldFinding) else None
+    return (finding.baseline or None) if isinstance(finding, HeldFinding) else None
 
 
 def baselined(counts: Counts) -> int:
     """How many cells a baseline takes from those that fail."""
-    return counts.baselined if isinstance(counts, HeldCounts) else 0
+    return (counts.baselined or 0) if isinstance(counts, HeldCounts) else 0
+
+
+def below(counts: Counts) -> int:
+    """How many of those that fail are below the severity that is asked for."""
+    return (counts.below or 0) if isinstance(counts, HeldCounts) else 0
 
 
 def added(one: Counts, other: Counts) -> HeldCounts:
@@ -87,4 +107,5 @@ def added(one: Counts, other: Counts) -> HeldCounts:
         stale=one.stale + other.stale,
         not_run=one.not_run + other.not_run,
         baselined=baselined(one) + baselined(other),
+        below=below(one) + below(other),
     )

@@ -22,6 +22,7 @@ GLYPHS = {
     "fail": ("✗", "bad"),
     "waived": ("~", "warn"),
     "baselined": ("~", "warn"),
+    "below": ("~", "warn"),
     "inconclusive": ("?", "warn"),
     "stale": ("?", "warn"),
     "not-run": ("?", "warn"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cli.show.grid import counted, live
-from cli.show.held import baselined
+from cli.show.held import baselined, below
 from cli.show.render import parse_time, plural
 from coordinator.api.responses.estate import Counts, Coverage, Finding
 from coordinator.api.responses.runs import FinishedRun, Verified
@@ -27,7 +27,7 @@ def headwords(run: FinishedRun) -> tuple[str, str]:
 def _counts(failing: Sequence[Finding], summary: Counts, coverage: Coverage) -> str:
     kinds = [finding.kind for finding in failing]
     open_cells = coverage.inconclusive + coverage.stale + coverage.not_run
-    known = baselined(summary)
+    known, low = baselined(summary), below(summary)
     parts = [
         plural(kinds.count("unexpected-path"), "unexpected path") if "unexpected-path" in kinds else "",
         plural(kinds.count("missing-path"), "missing path") if "missing-path" in kinds else "",
@@ -35,8 +35,12 @@ def _counts(failing: Sequence[Finding], summary: Counts, coverage: Coverage) -> 
         f"{plural(coverage.inconclusive, 'cell')} inconclusive" if coverage.inconclusive else "",
         f"{plural(coverage.not_run, 'cell')} not run" if coverage.not_run else "",
     ]
-    said = ", ".join(filter(None, parts)) or ("nothing fails" if open_cells or known else "all as declared")
-    return f"{said}, {plural(known, 'cell')} known to fail" if known else said
+    said = ", ".join(filter(None, parts)) or ("nothing fails" if open_cells or known or low else "all as declared")
+    let_be = (
+        f", {plural(known, 'cell')} known to fail" if known else "",
+        f", {plural(low, 'failing cell')} below the threshold" if low else "",
+    )
+    return said + "".join(let_be)
 
 
 def _reused(result: Verified) -> str:

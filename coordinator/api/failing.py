@@ -8,6 +8,7 @@ import msgspec
 
 from coordinator.api.declared import declared, remedy, says_most
 from coordinator.api.responses.runs import Decision, FailingCells
+from coordinator.api.views import impact_between
 from reachability.compare import Cell, key_of
 from reachability.finding import Finding
 from reachability.fold import kind_of
@@ -18,10 +19,11 @@ from reachability.topology import Topology
 from reachability.vocabulary import Result
 
 
-def failing(cells: Iterable[Cell], found: Sequence[Finding], rest: str) -> tuple[FailingCells, ...]:
+def failing(topology: Topology, cells: Iterable[Cell], found: Sequence[Finding], rest: str) -> tuple[FailingCells, ...]:
     """The cells that fail, each with its check and its finding; a range of two findings is two entries.
 
     Args:
+        topology: what is declared.
         cells: of the run.
         found: the findings of the run.
         rest: the name of the check of what no path names.
@@ -39,17 +41,18 @@ def failing(cells: Iterable[Cell], found: Sequence[Finding], rest: str) -> tuple
             if finding.kind is not kind_of(cell.declared):
                 continue
             if left & ports:
-                bodies.append(_body(cell, left & ports, finding.id, rest))
+                bodies.append(_body(topology, cell, left & ports, finding.id, rest))
                 left -= ports
         if left:
-            bodies.append(_body(cell, left, None, rest))
+            bodies.append(_body(topology, cell, left, None, rest))
     return tuple(bodies)
 
 
-def _body(cell: Cell, ports: PortSet, finding: str | None, rest: str) -> FailingCells:
+def _body(topology: Topology, cell: Cell, ports: PortSet, finding: str | None, rest: str) -> FailingCells:
+    kind = kind_of(cell.declared)
     return FailingCells(
         finding=finding,
-        kind=kind_of(cell.declared).value,
+        kind=kind.value,
         source=cell.source_environment,
         agent=cell.key.agent,
         destination=cell.key.destination,
@@ -58,6 +61,7 @@ def _body(cell: Cell, ports: PortSet, finding: str | None, rest: str) -> Failing
         protocol=cell.key.protocol.value,
         ports=text_of(ports),
         path=cell.path.name if cell.path is not None else rest,
+        severity=impact_between(topology, kind, cell.pair).severity.value,
     )
 
 

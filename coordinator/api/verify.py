@@ -165,7 +165,7 @@ def concluded(
         checks=checks(topology, cells, found),
         coverage=coverage_body(topology, cells),
         unproven=unproven(cells),
-        failing=failing(cells, mine, REST),
+        failing=failing(topology, cells, mine, REST),
         environments={name: found_at.mark.line for name, found_at in topology.environments.items()},
         decided=decisions(topology, plan, cells, mine),
     )

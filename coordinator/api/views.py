@@ -87,15 +87,17 @@ def cell_body(cell: Cell) -> estate.Cell:
 
 def impact_of(topology: Topology, finding: Finding) -> Impact:
     """Severity, weaknesses and harm as the current topology gives them; of an environment that is gone, the least."""
-    source = topology.environments.get(finding.source)
-    destination = topology.environments.get(finding.destination)
+    return impact_between(topology, finding.kind, (finding.source, finding.destination), finding.services)
+
+
+def impact_between(topology: Topology, kind: Kind, pair: tuple[str, str], services: Iterable[str] = ()) -> Impact:
+    """As `impact_of`, of what fails from one environment to another, whether it is a finding yet or not."""
+    source, destination = (topology.environments.get(name) for name in pair)
     if source is None or destination is None:
         return Impact(Sensitivity.LOW, (), ())
-    if finding.kind is Kind.MISSING_PATH:
+    if kind is Kind.MISSING_PATH:
         return of_missing(destination)
-    return of_unexpected(
-        source, destination, [destination.services[s] for s in finding.services if s in destination.services]
-    )
+    return of_unexpected(source, destination, [destination.services[s] for s in services if s in destination.services])
 
 
 def finding_body(topology: Topology, finding: Finding) -> estate.Finding:

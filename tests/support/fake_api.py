@@ -1,4 +1,4 @@
-"""The sample estate served as the coordinator serves it: HTTP over a Unix socket, in a thread of the test."""
+"""The sample estate served as the coordinator serves it: HTTP over a Unix socket or TCP, in a thread of the test."""
 
 from __future__ import annotations
 
@@ -98,16 +98,49 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     block_on_close = True
 
 
+class _WebServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    daemon_threads = True
+    block_on_close = True
+
+
 @contextlib.contextmanager
 def served(fake: FakeCoordinator, state_dir: Path) -> Iterator[FakeCoordinator]:
     """Serve it on `state_dir`/coordinator.sock."""
     state_dir.mkdir(parents=True, exist_ok=True)
+    path = state_dir / "coordinator.sock"
+    with _Server(str(path), _handler(fake)) as server, _served(server):
+        try:
+            yield fake
+        finally:
+            path.unlink()
 
+
+@contextlib.contextmanager
+def served_web(fake: FakeCoordinator, tokens: list[str]) -> Iterator[str]:
+    """Serve it on a port of this host; its URL. `tokens` gets what each request says of itself."""
+    with _WebServer(("127.0.0.1", 0), _handler(fake, tokens)) as server, _served(server):
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+
+
+@contextlib.contextmanager
+def _served(server: socketserver.BaseServer) -> Iterator[None]:
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+
+
+def _handler(fake: FakeCoordinator, tokens: list[str] | None = None) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *_: Any) -> None:
             pass
 
         def _answer(self, act: Callable[[], Any]) -> None:
+            if tokens is not None:
+                tokens.append(self.headers.get("Authorization", ""))
             try:
                 status, body = 200, act()
             except LookupError as error:
@@ -130,15 +163,7 @@ def served(fake: FakeCoordinator, state_dir: Path) -> Iterator[FakeCoordinator]:
         def address_string(self) -> str:
             return "socket"
 
-    with _Server(str(state_dir / "coordinator.sock"), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield fake
-        finally:
-            server.shutdown()
-            thread.join()
-            (state_dir / "coordinator.sock").unlink()
+    return Handler
 
 
 if __name__ == "__main__":

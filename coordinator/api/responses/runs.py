@@ -13,6 +13,7 @@ from coordinator.api.responses.words import (
     Ports,
     ProtocolWord,
     ResultWord,
+    SensitivityWord,
     Time,
     Unset,
 )
@@ -116,7 +117,10 @@ class Unproven(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FailingCells(msgspec.Struct, frozen=True, kw_only=True):
-    """Cells that fail and came out alike, with the path of their check; `finding` is null where none has them yet."""
+    """Cells that fail and came out alike, with the path of their check; `finding` is null where none has them yet.
+
+    `severity` is their finding's, or what it would be; null from a coordinator that did not say it yet.
+    """
 
     finding: str | None
     kind: KindWord
@@ -128,6 +132,7 @@ class FailingCells(msgspec.Struct, frozen=True, kw_only=True):
     protocol: ProtocolWord
     ports: Ports | None
     path: str
+    severity: SensitivityWord | None = None
 
 
 class Decision(Declaration, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from cli import baseline
+from cli import baseline, holding
 from cli.errors import Problem
 from coordinator.api.responses.runs import FinishedRun
 from coordinator.topology.baseline import parse_baseline
@@ -66,9 +66,9 @@ def test_a_hole_that_grew_says_where() -> None:
     [cell] = body["failing"]
     finding["ports"] = cell["ports"] = "5000-5001"
     body["result"]["summary"]["fail"] = 2
-    after = baseline.hold(as_struct(body, FinishedRun), parse_baseline(KNOWN.encode(), "known.yaml")).result
+    after = holding.hold(as_struct(body, FinishedRun), parse_baseline(KNOWN.encode(), "known.yaml")).result
     assert (after.result, after.summary.fail) == ("fail", 1)
-    said = baseline.of_finding(after.findings[0])
+    said = holding.of_finding(after.findings[0])
     assert said.endswith("has grown: known.yaml:3 (data-eng) does not name dev-1 → 10.30.0.21 tcp/5001")
 
 
@@ -76,14 +76,14 @@ def test_a_failing_cell_of_no_finding_needs_its_entry_too() -> None:
     body = json_of(Estate().run_body())
     body["failing"].append({**body["failing"][0], "finding": None, "address": "10.30.0.22"})
     body["result"]["summary"]["fail"] = 2
-    assert baseline.hold(as_struct(body, FinishedRun), parse_baseline(KNOWN.encode())).result.result == "fail"
+    assert holding.hold(as_struct(body, FinishedRun), parse_baseline(KNOWN.encode())).result.result == "fail"
 
 
 def test_a_failing_cell_of_a_newer_coordinator_is_not_held_against_a_baseline() -> None:
     body = Estate().run_body()
     newer = replace(body, failing=(replace(body.failing[0], kind="kind-of-later"),))
     with pytest.raises(Problem, match="'kind-of-later' is not a valid Kind"):
-        baseline.hold(newer, parse_baseline(KNOWN.encode()))
+        holding.hold(newer, parse_baseline(KNOWN.encode()))
 
 
 def test_a_written_baseline_holds_and_keeps_what_lasts(serving: Serving) -> None:

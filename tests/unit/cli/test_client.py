@@ -129,3 +129,21 @@ def test_what_a_newer_coordinator_adds_is_printed_as_json_and_else_left_alone(tm
     table = answered(tmp_path, json.dumps(newer).encode(), "coverage")
     assert table.exit_code == 0
     assert table.stdout.startswith("100%  proven: ")
+
+
+def test_what_is_typed_comes_before_a_file_of_the_environment(asked: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("of the file\n")
+    path.chmod(0o600)
+    environment = {"SEGWATCH_COORDINATOR": "http://192.0.2.1:1", "SEGWATCH_MATRIX_TOKEN_FILE": str(path)}
+    said = [
+        CliRunner(env={**environment, **more}).invoke(cli, ["matrix", *arguments]).stderr
+        for arguments, more in (([], {}), ([], {"SEGWATCH_TOKEN": "of the environment"}), (["--token", "typed"], {}))
+    ]
+    assert asked == ["of the file", "of the file", "typed"]
+    assert ["list of processes" in one for one in said] == [False, False, True]
+
+
+def test_a_token_of_the_environment_is_no_argument(asked: list[str]) -> None:
+    assert "list of processes" not in run(SEGWATCH_TOKEN="t")
+    assert asked == ["t"]

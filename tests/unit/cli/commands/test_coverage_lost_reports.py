@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from cli.commands.verify import report
 from cli.dashboard.app import Dashboard, Picture
+from cli.formats.terminal import report
 from cli.show.losses import lost_line
 from cli.show.render import Paint
 from coordinator.api import agents, views

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from textual.widgets import Static
 
 from cli.commands.stop import command
-from cli.commands.verify import report
 from cli.dashboard.app import Dashboard
+from cli.formats.terminal import report
 from cli.show.render import Paint
 from coordinator.api.responses.runs import Stopped as Answered
 from tests.support.fake_api import FakeCoordinator, served

@@ -9,6 +9,7 @@ from typing import Any
 from coordinator.api.declared import declared
 from coordinator.api.failing import decisions, failing
 from coordinator.api.verify import of_run
+from coordinator.api.views import finding_body
 from coordinator.topology.load import parse_topology
 from reachability.compare import Cell, compare, key_of
 from reachability.finding import FindingBook
@@ -94,11 +95,12 @@ def test_without_a_path_it_is_where_the_destination_begins() -> None:
 
 
 def test_every_failing_cell_is_said_once_with_its_finding() -> None:
-    topology, plan, cells = observed(TOPOLOGY, tcp22=State.OPEN, tcp5432=State.OPEN)
+    text = TOPOLOGY.replace("  prod:\n", "  prod:\n    sensitivity: high\n")
+    topology, plan, cells = observed(text, tcp22=State.OPEN, tcp5432=State.OPEN)
     book = FindingBook()
     book.apply(cells, NOW, 1)
     found = of_run(cells, book.findings)
-    said = json_of(failing(cells, found, "rest"))
+    said = json_of(failing(topology, cells, found, "rest"))
     assert sorted((one["address"], one["path"], one["ports"]) for one in said) == [
         ("10.30.0.10", "reads", "443"),
         ("10.30.0.10", "rest", "22"),
@@ -107,5 +109,9 @@ def test_every_failing_cell_is_said_once_with_its_finding() -> None:
         ("10.30.0.21", "rest", "5432"),
     ]
     assert {one["finding"] for one in said} == {finding.id for finding in found}
+    assert (
+        {finding_body(topology, finding).severity for finding in found} == {one["severity"] for one in said} == {"high"}
+    )
     assert set(decisions(topology, plan, cells, found)) == {finding.id for finding in found}
-    assert {one["finding"] for one in json_of(failing(cells, [], "rest"))} == {None}
+    alone = json_of(failing(topology, cells, [], "rest"))
+    assert {(one["finding"], one["severity"]) for one in alone} == {(None, "high")}
