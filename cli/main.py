@@ -38,6 +38,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "install": ("cli.commands.install:install", "systemd units for agent, coordinator and the periodic test."),
     "uninstall": ("cli.commands.install:uninstall", "Take a unit away, with its state and user."),
     "store": ("cli.commands.store:command", "Check, back up and restore what the coordinator keeps."),
+    "support-bundle": ("cli.commands.support:command", "One archive for a bug report, without keys and tokens."),
 }
 
 
