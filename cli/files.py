@@ -53,6 +53,38 @@ def replace_file(path: Path, text: str) -> None:
         raise Problem(f"{path} cannot be written: {error.strerror}") from error
 
 
+def check_new(path: Path) -> None:
+    """Problem when `create_private` could not write there."""
+    if path.exists() or path.is_symlink():
+        raise _exists(path)
+    check_writable(path)
+
+
+def create_private(path: Path, data: bytes) -> None:
+    """Write a new file that its owner alone can read, whole or not at all; Problem where something is there already."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except FileExistsError as error:
+        raise _exists(path) from error
+    except OSError as error:
+        raise Problem(f"{path} cannot be written: {error.strerror}") from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        if isinstance(error, OSError):
+            raise Problem(f"{path} cannot be written: {error.strerror}", "Name another place with --out.") from error
+        raise
+
+
+def _exists(path: Path) -> Problem:
+    return Problem(f"{path} exists already, and is left as it is", "Name a new file with --out, or move that one away.")
+
+
 def _is_special(path: Path) -> bool:
     """Whether something is there that a file must not take the place of, such as /dev/stdout."""
     return path.exists() and not path.is_file()

@@ -40,6 +40,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "uninstall": ("cli.commands.install:uninstall", "Take a unit away, with its state and user."),
     "completion": ("cli.commands.completion:command", "What bash, zsh or fish needs to complete verbs and options."),
     "store": ("cli.commands.store:command", "Check, back up and restore what the coordinator keeps."),
+    "support-bundle": ("cli.commands.support:command", "One archive for a bug report, without keys and tokens."),
 }
 
 

@@ -28,7 +28,7 @@ from coordinator.api.responses.proof import Explanation
 from coordinator.api.responses.runs import Asked, Ended, Stopped
 from coordinator.api.responses.status import Health, Status
 from coordinator.api.traced import trace_body
-from coordinator.api.verify import body_of
+from coordinator.api.verify import body_of, known
 from coordinator.broker.addresses import Listen
 from coordinator.messaging.floods import Floods
 from coordinator.packets.exchanges import Exchanges
@@ -104,6 +104,7 @@ class Api:
                 web.get(f"{v1}/plan", self._plan),
                 web.post(f"{v1}/trace", self._trace),
                 web.post(f"{v1}/verify", self._verify),
+                web.get(f"{v1}/runs", self._known_runs),
                 web.get(f"{v1}/runs/{{id}}", self._run),
                 web.post(f"{v1}/runs/{{id}}/end", self._end_run),
                 web.post(f"{v1}/stop", self._stop),
@@ -205,6 +206,9 @@ class Api:
     async def _plan(self, _: web.Request) -> web.Response:
         estate = self._served.estate
         return answer(views.plan_body(estate.topology, estate.plan))
+
+    async def _known_runs(self, _: web.Request) -> web.Response:
+        return answer(known(self._served.runs.all()))
 
     async def _run(self, request: web.Request) -> web.Response:
         name = request.match_info["id"]

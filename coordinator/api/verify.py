@@ -111,6 +111,11 @@ def of_run(cells: Sequence[Cell], found: Iterable[Finding]) -> list[Finding]:
     return [finding for finding in found if explains(finding)]
 
 
+def known(held: Iterable[Run]) -> tuple[runs.Known, ...]:
+    """`GET /api/v1/runs`: the runs in the order given, without what they show."""
+    return tuple(runs.Known(run=run.id, state=run.state, started=iso(run.started)) for run in held)
+
+
 def body_of(run: Run, *, with_cells: bool = False) -> runs.Run | runs.FinishedRun:
     """`GET /api/v1/runs/{id}` of a run as the coordinator knows it; its `result` is null until it is over."""
     told = runs.Run(

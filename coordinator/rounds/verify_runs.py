@@ -127,6 +127,10 @@ class Runs:
         """What is known of a run; None for one that is unknown or forgotten."""
         return self._runs.get(run_id)
 
+    def all(self) -> list[Run]:
+        """Those that are remembered, the newest first."""
+        return list(reversed(self._runs.values()))
+
     async def end(self, run_id: str) -> bool:
         """Cut a run off: what it has not tried is not run. False for one that is unknown or over."""
         run = self._runs.get(run_id)

@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 
 def encode(value: Any) -> bytes:
     """Msgpack of a value."""
-    return msgspec.msgpack.encode(value, enc_hook=_encode_ports)
+    return msgspec.msgpack.encode(value, enc_hook=plain)
 
 
 def pack(value: Any) -> bytes:
@@ -32,7 +32,8 @@ def decode(data: bytes, kind: type[_T]) -> _T:
     return msgspec.msgpack.decode(data, type=kind, dec_hook=_decode_ports)
 
 
-def _encode_ports(ports: Any) -> str | None:
+def plain(ports: Any) -> str | None:
+    """What a set of ports is in msgpack or JSON; NotImplementedError for anything else."""
     if isinstance(ports, PortSet):
         return text_of(ports)
     raise NotImplementedError(f"{type(ports).__name__} is not stored")

@@ -6,31 +6,23 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from coordinator.store import retention
 from coordinator.store.codec import decode, encode, pack
 from coordinator.store.file import File
+from coordinator.store.held import HeldRound, Report, group_of
 from coordinator.store.retention import Forgotten
 from coordinator.store.spools import Gap, Losses, Spools, Taken
 from reachability.life import Event, Finding
 from reachability.matrix import CellKey, Judged
-from reachability.observation import KeptPacket, Lookup, SourceReport, WitnessReport
+from reachability.observation import Lookup, WitnessReport
 from reachability.ports import ICMP_CELL, PortSet, text_of
 from reachability.round_data import RoundSpec
 
-Report = SourceReport | WitnessReport
 _T = TypeVar("_T")
-
-
-class HeldRound(NamedTuple):
-    """A round as it is held: what was asked, who was ready, and the reports, each with when it came (epoch seconds)."""
-
-    spec: RoundSpec
-    armed: dict[str, bool]
-    reports: list[tuple[Report, float]]
 
 
 class Store:
@@ -121,16 +113,7 @@ class Store:
 
     def group_of(self, round_id: str) -> list[HeldRound]:
         """A round with its follow-ups, the main one first."""
-        row = self._db.execute("SELECT main FROM rounds WHERE round = ?", (round_id,)).fetchone()
-        if row is None:
-            return []
-        rounds = self._db.execute(
-            "SELECT round, spec, armed FROM rounds WHERE main = ? ORDER BY round != main, started", row
-        ).fetchall()
-        return [
-            HeldRound(decode(spec, RoundSpec), decode(armed, dict[str, bool]), self._reports_of(name))
-            for name, spec, armed in rounds
-        ]
+        return group_of(self._db, round_id)
 
     def began(self, round_id: str) -> float:
         """When the main round of a round's group began; 0 for an unknown one."""
@@ -138,20 +121,6 @@ class Store:
             "SELECT started FROM rounds WHERE round = (SELECT main FROM rounds WHERE round = ?)", (round_id,)
         ).fetchone()
         return float(row[0]) if row else 0.0
-
-    def _reports_of(self, name: str) -> list[tuple[Report, float]]:
-        rows = self._db.execute(
-            "SELECT kind, reports.received, reports.body, packets.body FROM reports LEFT JOIN packets ON report = id "
-            "WHERE reports.round = ? ORDER BY id",
-            (name,),
-        )
-        found: list[tuple[Report, float]] = []
-        for kind, received, body, packets in rows:
-            report: Report = decode(body, WitnessReport) if kind == "witness" else decode(body, SourceReport)
-            if packets is not None:
-                report = replace(report, kept=decode(packets, tuple[KeptPacket, ...]))
-            found.append((report, received))
-        return found
 
     # -- cells, findings, the rest --------------------------------------------------------------------------------
 

@@ -18,10 +18,9 @@ from random import Random
 
 import zstandard
 
-from coordinator.store import Gap, Store
+from coordinator.store import Gap, Report, Store
 from coordinator.store.care import check
 from coordinator.store.retention import ROUNDS_S
-from coordinator.store.store import Report
 from reachability.life import Event, EventKind, Finding
 from reachability.matrix import CellKey, Judged
 from reachability.observation import KeptPacket, SourceReport, Target, WitnessReport

@@ -19,10 +19,11 @@ from coordinator.api.errors import encoded
 from coordinator.api.explain import NothingToExplainError, exchange_of
 from coordinator.api.responses.estate import Taken
 from coordinator.api.responses.packets import Packets
-from coordinator.api.responses.runs import Asked, Ended, Progress
+from coordinator.api.responses.runs import Asked, Ended, Known, Progress
 from coordinator.api.responses.status import Failure
+from coordinator.json_types import iso
 from tests.support.answers import unfinished
-from tests.support.sample import NOW, Estate
+from tests.support.sample import NOW, STARTED, Estate
 
 
 class FakeCoordinator:
@@ -60,6 +61,8 @@ class FakeCoordinator:
                 return report.report(estate.snapshot())
             case ["explain"]:
                 return self._explain(query)
+            case ["runs"]:
+                return (Known(run="run-1", state="finished", started=iso(STARTED)),)
             case ["runs", name]:
                 if self.waits:
                     self.waits -= 1

@@ -25,6 +25,14 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     run: str
 
 
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """A verify run that the coordinator remembers; `GET /api/v1/runs/{id}` has all of it."""
+
+    run: str
+    state: str
+    started: Time | None
+
+
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a run was cut off; false for one that is unknown or over."""
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from coordinator.api.verify import body_of
+from coordinator.api.verify import body_of, known
 from coordinator.rounds.engine import Engine
 from coordinator.rounds.verify_runs import Runs
 from coordinator.state.estate import Estate
@@ -201,3 +201,14 @@ async def test_a_run_behind_another_ends_at_once(world: World) -> None:
     assert world.body(first)["result"]["result"] == "pass"
     assert world.engine.exclusive == ""
     assert len({agent for agent, _, _ in world.engine.asked}) == 3, "the second was not carried out"
+
+
+@pytest.mark.asyncio
+async def test_runs_are_remembered_the_newest_first(world: World) -> None:
+    assert json_of(known(world.runs.all())) == []
+    await world.verify()
+    world.now += 60
+    newest = world.runs.ask(sweep=False, source=None, destination=None)
+    first, last = json_of(known(world.runs.all()))
+    assert (first["run"], first["state"], last["state"]) == (newest, "waiting", "finished")
+    assert first["started"] > last["started"]
