@@ -34,7 +34,6 @@ class OpenEnds:
     target: Target
     undecided: PortSet
     noports: PortSet
-    noports_settled: bool
 
 
 def follow_ups(
