@@ -19,6 +19,12 @@ Command = Callable[..., Any]
 _LOOK = "segwatch.look"
 
 
+class Paths(click.Path):
+    """A path, of an option that takes several: in its variable they are separated by spaces, as all else is."""
+
+    envvar_list_splitter = None
+
+
 @dataclass(slots=True)
 class Look:
     """How a command is to speak: set by -q, -v and --no-color."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import assert_never
 
 from reachability.compare import Cell
 from reachability.vocabulary import Declared, Reachability, Reason, Result, Schedule, Unproven
@@ -136,6 +137,8 @@ def advise(cell: Cell) -> Advice | None:
             if verdict is None or verdict.reachability is not Reachability.UNKNOWN:
                 return _NO_PACKET
             return ADVICE.get(verdict.reason, _UNKNOWN)
+        case _:
+            assert_never(cell.result)
 
 
 # row of the table in docs/verdict.md -> what it says

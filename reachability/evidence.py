@@ -102,7 +102,7 @@ def _target(
             protocol=target.protocol,
         )
         result.append((key, target, ports, evidence))
-    return result, OpenEnds(target, undecided, noports, bool(host.noports))
+    return result, OpenEnds(target, undecided, noports)
 
 
 def _observed(data: RoundData, target: Target) -> list[tuple[PortSet, Observation]]:

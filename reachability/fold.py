@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import assert_never
 
 from reachability.compare import Cell
 from reachability.matrix import CellKey, Judged
@@ -103,6 +104,8 @@ def _boundary(cell: Cell) -> Kind | None:
             return Kind.MISSING_PATH
         case Declared.ALLOWED:
             return None
+        case _:
+            assert_never(cell.declared)
 
 
 def _contiguous(cells: Sequence[Cell], made: _Made) -> list[Fold]:

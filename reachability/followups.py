@@ -35,7 +35,6 @@ class OpenEnds:
     target: Target
     undecided: PortSet
     noports: PortSet
-    noports_settled: bool
 
 
 def follow_ups(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import assert_never
 
 from reachability.compare import Cell
 from reachability.fold import Fold, Kind, Region
@@ -202,6 +203,8 @@ def _happening(status: Status, waived: bool, held: bool, counted: bool) -> Happe
             return Happening.HELD if held else None
         case Status.OPEN | Status.CONFIRMED | Status.ACKNOWLEDGED | Status.REOPENED:
             return Happening.SEEN_AGAIN if counted else None
+        case _:
+            assert_never(status)
 
 
 def _shaped(finding: Finding, fold: Fold, unsettled: tuple[Region, ...]) -> Finding:

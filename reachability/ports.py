@@ -146,10 +146,6 @@ class PortSet:
         bits = self.bits
         return PortSet(bits ^ (bits & other.bits))
 
-    def complement(self) -> PortSet:
-        """Every port of 1-65535 that is not in the set."""
-        return ALL_PORTS - self
-
 
 ALL_PORTS = PortSet.from_ranges([(LOWEST, HIGHEST)])
 ICMP_CELL = PortSet(1)  # the one cell of an ICMP target, at port 0, which no TCP or UDP set has

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import assert_never
 
 from reachability.ports import ICMP_CELL, PortSet
 from reachability.vocabulary import Declared, Protocol, Require, Sensitivity
@@ -41,6 +42,8 @@ class PortSpec:
                 return self.udp
             case Protocol.ICMP:
                 return ICMP_CELL if self.icmp else PortSet()
+            case _:
+                assert_never(protocol)
 
     def __or__(self, other: PortSpec) -> PortSpec:
         """Union."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import assert_never
 
 from reachability.vocabulary import Arrival, Canary, Proof, Protocol, Reachability, Reason, State, Unanswered, Unproven
 
@@ -97,6 +98,8 @@ def judge(e: Evidence) -> Verdict:
         case State.ERROR:
             # What left before the error and was seen to arrive counts all the same: a wrong name cannot arrive.
             return _seen(e) if e.arrival is Arrival.SEEN else _unknown(e.problem or e.reason.value)
+        case _:
+            assert_never(e.state)
 
 
 def _open(e: Evidence) -> Verdict:

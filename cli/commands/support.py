@@ -37,7 +37,7 @@ READ_IT = "Read it before you send it: it names hosts and addresses of your esta
     "--log",
     "logs",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=options.Paths(path_type=Path),
     metavar="FILE",
     help="A log of a coordinator or an agent, whose last 2 MiB go in; may be repeated. Of a unit: journalctl -u UNIT > FILE.",
 )

@@ -159,6 +159,9 @@ def test_scope_of_a_run() -> None:
     assert in_scope(plan, sweep=True) == plan
     narrow = in_scope(plan, sweep=True, source="dev", destination="prod")
     assert {(t.source_environment, t.destination) for t in narrow} == {("dev", "prod")}
+    swept = replace(plan[0], cycle=PortSet(), sweep=PortSet.parse("1-1000"))
+    assert in_scope([swept], sweep=False) == (), "a run without a sweep waits for no port of it"
+    assert in_scope([swept], sweep=True) == (swept,)
 
 
 PORTS = st.lists(st.tuples(st.integers(1, 120), st.integers(0, 30)), max_size=4).map(

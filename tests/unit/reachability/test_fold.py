@@ -145,6 +145,14 @@ def test_what_was_not_shown_to_be_closed_parts_nothing() -> None:
     assert shown([cell("20,22", Result.FAIL), allowed]) == [("10.30.0.10", "20,22")]
 
 
+def test_what_works_parts_what_is_missing_and_what_is_shut_does_not() -> None:
+    missing = cell("20,22", Result.FAIL, declared=Declared.REQUIRED, path=PATH)
+    works = cell("21", Result.PASS, declared=Declared.REQUIRED, path=PATH)
+    assert shown([missing, works]) == [("10.30.0.10", "20"), ("10.30.0.10", "22")]
+    assert shown([missing, cell("21", Result.PASS)]) == [("10.30.0.10", "20,22")]
+    assert shown([cell("20,22", Result.FAIL), works]) == [("10.30.0.10", "20,22")], "it says nothing of a leak"
+
+
 def test_hosts_fold_then_directions() -> None:
     cells = [
         cell("1-65535", Result.FAIL, address=address, agent=agent, source_address=agent)

@@ -68,6 +68,17 @@ def test_icmp_has_one_cell() -> None:
     assert matrix.rows(ICMP) == ()
 
 
+def test_a_clock_that_was_set_makes_nothing_older_or_newer_than_it_was() -> None:
+    matrix = Matrix()
+    matrix.update(KEY, PortSet.parse("1-10"), seen("a", 100))
+    matrix.update(KEY, PortSet.parse("5-10"), seen("b", 200))
+    matrix.update(ICMP, ICMP_CELL, seen("b", 200))
+    matrix.shift(-3600)
+    assert [(str(ports), judged.observed_at) for ports, judged in matrix.rows(KEY)] == [("1-4", -3500), ("5-10", -3400)]
+    matrix.update(ICMP, ICMP_CELL, seen("c", -3399))
+    assert [judged.round for _, judged in matrix.rows(ICMP)] == ["c"], "a second later is still later"
+
+
 def test_ports_belong_to_tcp_and_udp() -> None:
     with pytest.raises(ValueError, match="ports"):
         Matrix().update(KEY, ICMP_CELL, seen("a", 1))

@@ -4,13 +4,14 @@ from dataclasses import replace
 from datetime import timedelta
 from ipaddress import ip_address, ip_network
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reachability.compare import compare, key_of, result_of
 from reachability.matrix import Judged, Matrix
 from reachability.plan import PlanTarget
-from reachability.policy import Policy
+from reachability.policy import Policy, matches, nearest_paths
 from reachability.ports import PortSet
 from reachability.topology import Path, PortSpec, Probing, Selector, Topology, Waiver
 from reachability.verdict import Evidence, Verdict
@@ -151,3 +152,60 @@ def test_what_is_remembered_of_ends_holds_for_one_moment_and_one_topology() -> N
     assert [decision.waiver for _, decision in Policy(declared, waiver.expires).decide(target)] == [None]
     reloaded = replace(declared, paths=(Path("p", *everything),))
     assert [decision.path for _, decision in Policy(reloaded, NOW).decide(target)] == list(reloaded.paths)
+
+
+EVERYTHING = Selector("0.0.0.0/0", network=ip_network("0.0.0.0/0"))
+# dev-1 at 10.10.0.10 tries the model registry, where no agent is.
+REGISTRY = TARGETS[1]
+
+
+@pytest.mark.parametrize(
+    ("end", "is_source", "is_destination"),
+    [
+        (Selector("dev", environment="dev"), True, False),
+        (Selector("prod", environment="prod"), False, True),
+        (Selector("staging", environment="staging"), False, False),
+        (Selector("dev.dev-1", environment="dev", agent="dev-1"), True, False),
+        (Selector("dev.dev-2", environment="dev", agent="dev-2"), False, False),
+        (Selector("prod.prod-1", environment="prod", agent="prod-1"), False, False),
+        (Selector("dev.notebook", environment="dev", service="notebook"), True, False),
+        (Selector("prod.model-registry", environment="prod", service="model-registry"), False, True),
+        (Selector("prod.feature-store", environment="prod", service="feature-store"), False, False),
+        (Selector("10.10.0.0/24", network=ip_network("10.10.0.0/24")), True, False),
+        (Selector("10.30.0.20/30", network=ip_network("10.30.0.20/30")), False, True),
+        (EVERYTHING, True, True),
+    ],
+)
+def test_an_end_speaks_of_its_own_side_alone(end: Selector, is_source: bool, is_destination: bool) -> None:
+    assert matches(BASE, end, EVERYTHING, REGISTRY) is is_source
+    assert matches(BASE, EVERYTHING, end, REGISTRY) is is_destination
+
+
+def test_an_agent_on_the_host_is_what_an_agent_at_the_other_end_means() -> None:
+    end = Selector("prod.prod-1", environment="prod", agent="prod-1")
+    assert [target.address for target in TARGETS[:2] if matches(BASE, EVERYTHING, end, target)] == ["10.30.0.10"]
+
+
+def test_a_network_says_nothing_of_an_agent_whose_address_is_not_known() -> None:
+    """It might be in it or not: a path that it may not have would turn a leak green."""
+    unknown = replace(REGISTRY, source_address="")
+    assert not matches(BASE, EVERYTHING, EVERYTHING, unknown)
+    assert matches(BASE, Selector("dev", environment="dev"), EVERYTHING, unknown)
+
+
+def test_a_service_is_found_by_the_name_that_led_to_its_address() -> None:
+    prod = BASE.environments["prod"]
+    named = replace(prod.services["model-registry"], hosts=("registry.prod.internal",))
+    declared = replace(BASE, environments={**BASE.environments, "prod": replace(prod, services={named.name: named})})
+    end = Selector("prod.model-registry", environment="prod", service="model-registry")
+    assert matches(declared, EVERYTHING, end, replace(REGISTRY, name="registry.prod.internal"))
+    assert not matches(declared, EVERYTHING, end, replace(REGISTRY, name="web.prod.internal"))
+    assert not matches(declared, EVERYTHING, end, REGISTRY)
+
+
+def test_the_nearest_paths_lead_to_the_same_place_from_elsewhere() -> None:
+    [promotes] = BASE.paths
+    to_web = Path("p", EVERYTHING, Selector("staging.web", environment="staging", service="web"))
+    declared = replace(BASE, paths=(promotes, to_web))
+    assert nearest_paths(declared, REGISTRY) == (promotes,)
+    assert nearest_paths(declared, TARGETS[0]) == ()
