@@ -22,7 +22,7 @@ _LOOK = "segwatch.look"
 class Paths(click.Path):
     """A path, of an option that takes several: in its variable they are separated by spaces, as all else is."""
 
-    envvar_list_splitter = None
+    envvar_list_splitter = None  # type: ignore[assignment]
 
 
 @dataclass(slots=True)

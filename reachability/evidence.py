@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, assert_never
 
 from reachability.challenge import Challenged
 from reachability.challenged import challenged
@@ -227,6 +227,8 @@ def _with_arrival(
             if host.healthy:
                 return replace(e, arrival=Arrival.NOT_SEEN)
             return replace(e, arrival=Arrival.NO_WITNESS, no_witness_why=host.why)
+        case _:
+            assert_never(challenge)
 
 
 def _came(e: Evidence, *, answered: bool) -> Evidence:

@@ -35,7 +35,7 @@ class Policy:
         self._waivers = [waiver for waiver in topology.waivers if waiver.expires > now]
         self._entries: list[Path | Waiver] = [*self._paths, *self._waivers]
         self._sources: dict[tuple[str, ...], set[int]] = {}
-        self._destinations: dict[tuple[str, ...], set[int]] = {}
+        self._destinations: dict[tuple[object, ...], set[int]] = {}
         self._decisions: dict[tuple[int | None, int | None, str | None], Decision] = {}
 
     def layers(self, target: PlanTarget) -> tuple[Layer, Layer, Layer]:
@@ -71,7 +71,7 @@ class Policy:
             self._sources[source] = {
                 number for number, entry in enumerate(self._entries) if _is_source(self.topology, entry.source, target)
             }
-        destination = (target.destination, target.address, target.name, target.witness)
+        destination = (target.destination, target.address, target.names, target.witness)
         if destination not in self._destinations:
             self._destinations[destination] = {
                 number
@@ -122,5 +122,5 @@ def _is_destination(topology: Topology, end: Selector, target: PlanTarget) -> bo
         return end.agent == target.witness
     if end.service:
         hosts = topology.environments[end.environment].services[end.service].hosts
-        return target.address in hosts or (bool(target.name) and target.name in hosts)
+        return not {target.address, *target.names}.isdisjoint(hosts)
     return True

@@ -62,12 +62,14 @@ def find_cell(plan: Sequence[PlanTarget], cells: Sequence[Cell], asked: tuple[st
     source, destination, port = asked
     protocol, number = parse_port(port)
     ports = PortSet.of([number])
-    names = {(t.agent, t.address): t.name for t in plan if t.name}
+    names = {(t.agent, t.address): t.names for t in plan}
     here = [cell for cell in cells if source in _sources(cell)]
     if not here:
         known = ", ".join(dict.fromkeys(cell.key.agent for cell in cells)) or "none"
         raise NothingToExplainError(f"the plan has no agent '{source}'; it has: {known}")
-    there = [cell for cell in here if destination in _destinations(cell, names.get((cell.key.agent, cell.key.address)))]
+    there = [
+        cell for cell in here if destination in _destinations(cell, names.get((cell.key.agent, cell.key.address), ()))
+    ]
     if not there:
         known = ", ".join(dict.fromkeys(f"{cell.key.destination} {cell.key.address}" for cell in here))
         raise NothingToExplainError(f"{source} does not probe '{destination}'; it probes: {known}")
@@ -136,9 +138,9 @@ def _sources(cell: Cell) -> set[str]:
     return {agent, environment, f"{environment}.{agent}", cell.key.source_address}
 
 
-def _destinations(cell: Cell, name: str | None) -> set[str]:
+def _destinations(cell: Cell, names: Iterable[str]) -> set[str]:
     service = {cell.service, f"{cell.key.destination}.{cell.service}"} if cell.service else set()
-    return {cell.key.address, cell.key.destination, name or cell.key.address, *filter(None, service)}
+    return {cell.key.address, cell.key.destination, *names, *service}
 
 
 class _About(TypedDict):

@@ -9,7 +9,7 @@ import pytest
 from reachability.advice import ADVICE, advise
 from reachability.compare import Cell
 from reachability.verdict import Verdict
-from reachability.vocabulary import Declared, Reachability, Reason, Result, Unproven
+from reachability.vocabulary import Declared, Reachability, Reason, Result, Schedule, Unproven
 from tests.support.finding_cells import cell
 
 
@@ -33,7 +33,7 @@ def test_what_is_green_or_red_has_nothing_left_to_settle(result: Result) -> None
 
 def test_what_nobody_tried_waits_for_the_schedule_that_covers_it() -> None:
     assert means(cell("22", Result.NOT_RUN)) == "no round has tried it"
-    assert means(cell("22", Result.NOT_RUN, schedule="sweep")) == "no sweep has tried it"
+    assert means(cell("22", Result.NOT_RUN, schedule=Schedule.SWEEP)) == "no sweep has tried it"
 
 
 def test_what_is_stale_is_not_said_by_the_verdict_of_then() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from reachability.compare import compare, key_of, result_of
 from reachability.matrix import Judged, Matrix
-from reachability.plan import PlanTarget
+from reachability.plan import PlanTarget, build_plan
 from reachability.policy import Policy, matches, nearest_paths
 from reachability.ports import PortSet
 from reachability.topology import Path, PortSpec, Probing, Selector, Topology, Waiver
@@ -198,8 +198,8 @@ def test_a_service_is_found_by_the_name_that_led_to_its_address() -> None:
     named = replace(prod.services["model-registry"], hosts=("registry.prod.internal",))
     declared = replace(BASE, environments={**BASE.environments, "prod": replace(prod, services={named.name: named})})
     end = Selector("prod.model-registry", environment="prod", service="model-registry")
-    assert matches(declared, EVERYTHING, end, replace(REGISTRY, name="registry.prod.internal"))
-    assert not matches(declared, EVERYTHING, end, replace(REGISTRY, name="web.prod.internal"))
+    assert matches(declared, EVERYTHING, end, replace(REGISTRY, names=("registry.prod.internal",)))
+    assert not matches(declared, EVERYTHING, end, replace(REGISTRY, names=("web.prod.internal",)))
     assert not matches(declared, EVERYTHING, end, REGISTRY)
 
 
@@ -209,3 +209,17 @@ def test_the_nearest_paths_lead_to_the_same_place_from_elsewhere() -> None:
     declared = replace(BASE, paths=(promotes, to_web))
     assert nearest_paths(declared, REGISTRY) == (promotes,)
     assert nearest_paths(declared, TARGETS[0]) == ()
+
+
+def test_of_several_names_for_one_address_each_leads_to_its_service() -> None:
+    """The path that staging must have would else be taken for one that it must not have: blocked would be green."""
+    prod = BASE.environments["prod"]
+    hosts = {"model-registry": ("b.prod.internal",), "feature-store": ("a.prod.internal",)}
+    services = {name: replace(prod.services[name], hosts=hosts[name]) for name in ("feature-store", "model-registry")}
+    declared = replace(BASE, environments={**BASE.environments, "prod": replace(prod, services=services)})
+    lookups = {"staging-1": {"a.prod.internal": ("10.30.0.21",), "b.prod.internal": ("10.30.0.21",)}}
+    plan = build_plan(declared, {}, lookups)
+    [target] = [t for t in plan if (t.agent, t.address, t.protocol) == ("staging-1", "10.30.0.21", Protocol.TCP)]
+    assert target.names == ("a.prod.internal", "b.prod.internal")
+    decided = {port: decision.declared for ports, decision in Policy(declared, NOW).decide(target) for port in ports}
+    assert (decided[5000], decided[6379]) == (Declared.REQUIRED, Declared.DENIED)
