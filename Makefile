@@ -9,7 +9,7 @@
 # make golden what is made of the observations that tests/golden keeps, written anew: its diff is the review
 # make mutants  a fault put into the verdict, the loss rule, the fold, the store and so on, one at a time: a unit test must see each
 # make compose-test  docker-compose.test.yml and its tests: a leak found, closed, a target stopped; no registry needed
-# make lock   the lock files, anew
+# make lock   the lock files, anew: requirements.lock is the whole product, requirements.agent.lock an agent's share of it
 # make oldest, make newest  the unit tests with the oldest and the newest of what pyproject.toml allows, in venvs of their own
 # make chaos  a hundred faults in random order, half an hour; CHAOS_SEED=N has one run again
 # make fuzz   ten million inputs for the parsers of what others send
@@ -70,7 +70,8 @@ compose-test: .stamps/test-apt .stamps/dev
 	@$(PY) -m pytest -p no:cacheprovider -q -s tests/compose $(PYTEST_ARGS)
 
 lock: .stamps/uv
-	$(LOCK) pyproject.toml -o requirements.lock
+	$(LOCK) pyproject.toml --extra all -o requirements.lock
+	$(LOCK) pyproject.toml -c requirements.lock -o requirements.agent.lock
 	$(LOCK) pyproject.toml --extra dev -c requirements.lock -o requirements.dev.lock
 	$(LOCK) --group build -c requirements.dev.lock -o requirements.build.lock
 	$(LOCK) --group bench --group fuzz -c requirements.dev.lock -o requirements.bench.lock
@@ -79,7 +80,7 @@ oldest: RESOLUTION := lowest-direct
 newest: RESOLUTION := highest
 oldest newest: .stamps/uv .stamps/pyyaml .stamps/test-apt
 	@rm -rf .stamps/$@.venv && python3 -m venv .stamps/$@.venv
-	@.stamps/uv pip install --quiet --python .stamps/$@.venv --resolution $(RESOLUTION) -e .
+	@.stamps/uv pip install --quiet --python .stamps/$@.venv --resolution $(RESOLUTION) -e '.[all]'
 	@.stamps/uv pip install --quiet --python .stamps/$@.venv -e '.[dev]'
 	.stamps/$@.venv/bin/python -m pytest -p no:cacheprovider -n 2 tests/unit $(PYTEST_ARGS)
 

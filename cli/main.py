@@ -85,8 +85,9 @@ class Verbs(click.Group):
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:  # type: ignore[override]
         """Run a verb and exit: an int that it returns is the exit code, errors go to stderr as one message."""
         extra.pop("standalone_mode", None)
+        given = list(sys.argv[1:] if args is None else args)
         try:
-            code = super().main(args, prog_name or "segwatch", standalone_mode=False, **extra)
+            code = super().main(given, prog_name or "segwatch", standalone_mode=False, **extra)
             sys.stdout.flush()
         except click.UsageError as error:
             path = error.ctx.command_path if error.ctx is not None else "segwatch"
@@ -99,6 +100,14 @@ class Verbs(click.Group):
         except click.ClickException as error:
             error.show()
             code = error.exit_code
+        except ModuleNotFoundError as error:
+            parts = importlib.import_module("cli.parts")  # importlib.metadata is slow to import
+            problem: Problem | None = parts.lacking(error)
+            if problem is None:
+                raise
+            problem.verb = " ".join(["segwatch", *given[:1]])
+            problem.show()
+            code = problem.exit_code
         except (click.Abort, KeyboardInterrupt):
             code = INTERRUPTED
         except BrokenPipeError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import signal
 import sys
@@ -38,6 +39,8 @@ def command(keep: bool) -> int:
 
     Takes about a minute. It needs no root, and nothing leaves this machine.
     """
+    # Its processes import it: what is not installed is said before anything is built.
+    importlib.import_module("coordinator.service")
     # SIGTERM is to tear the lab down as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import yaml
@@ -31,6 +32,13 @@ def test_it_is_a_hook_of_the_topology_alone() -> None:
     given = ["topology.yaml", "infra/topology.yml", "a/b/topology.yaml"]
     passed = ["my-topology.yaml", "topology.yaml.bak", "topology/other.yaml", "topologyXyaml"]
     assert [name for name in [*given, *passed] if re.search(HOOK["files"], name)] == given
+
+
+def test_it_asks_for_what_an_agents_install_lacks() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert HOOK["additional_dependencies"] == [
+        asked for asked in project["optional-dependencies"]["coordinator"] if asked.startswith("jsonschema")
+    ]
 
 
 def test_the_page_uses_it_as_it_is() -> None:
