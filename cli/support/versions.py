@@ -45,7 +45,8 @@ def _depends(root: str) -> dict[str, str | None]:
         found[name] = held.version
         for line in held.requires or ():
             need, condition = _NAME.match(line), line.partition(";")[2]
-            if need is not None and "extra" not in condition:
+            part = name == root and "coordinator" in condition  # of segwatch itself, which need not be installed
+            if need is not None and (part or "extra" not in condition):
                 waiting.append(re.sub(r"[-_.]+", "-", need[0]).lower())
                 conditional.update(waiting[-1:] if condition else ())
     # What is needed elsewhere alone, such as on another platform, need not be there.
