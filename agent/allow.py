@@ -36,11 +36,17 @@ class AllowList:
         broadcast = isinstance(parsed, IPv4Address) and parsed == IPv4Address(0xFFFFFFFF)
         if parsed.is_multicast or parsed.is_unspecified or broadcast:
             return f"{address} is not one host's address"
-        if denied := next((network for network in self.deny if parsed in network), None):
-            return f"{address} is in {denied}, which this agent's configuration denies"
+        if denied := self.denies(address):
+            return denied
         if not any(parsed in network for network in self.allow):
             return f"{address} is in no network that this agent's configuration allows"
         return ""
+
+    def denies(self, address: str) -> str:
+        """Why the address must not be touched, even where the configuration itself names it; "" when it may."""
+        parsed = ip_address(address)
+        denied = next((network for network in self.deny if parsed in network), None)
+        return "" if denied is None else f"{address} is in {denied}, which this agent's configuration denies"
 
     def refuses_now(self, now: datetime) -> str:
         """Why nothing must be probed at this moment (an aware time); "" when it may."""

@@ -89,6 +89,7 @@ class Daemon:
             answer=self._answers.put,
             refused=self._refuse,
             clock=time.monotonic,
+            broker=lambda: self._link.peer,
         )
         self._renewal = Renewal(
             state_dir,
@@ -199,9 +200,8 @@ class Daemon:
         self._rounds.child_died(why)
 
     def _configure(self) -> Configure:
-        host, port = parse_url(self._config.broker)[0]
-        since, held = self._held
-        age = time.monotonic() - since
+        host, port = self._link.peer or parse_url(self._config.broker)[0]
+        age, held = time.monotonic() - self._held[0], self._held[1]
         return Configure(
             agent=self._config.name,
             rate_pps=self._rate,

@@ -13,6 +13,7 @@ import time
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 import msgspec
@@ -49,6 +50,15 @@ class Clock:
         return max(age, 0.0)
 
 
+class Drop(StrEnum):
+    """Why reports are lost; of several the words are joined by commas, see `joined`."""
+
+    BYTES = "bytes"  # the spool was full
+    AGE = "age"
+    DISK = "disk"  # it did not take them
+    SIZE = "size"  # they were too large to be sent
+
+
 @dataclass(frozen=True, slots=True)
 class Lost:
     """What was lost: `count` since the spool was made; when and why of those that are in no gap yet."""
@@ -81,7 +91,7 @@ class Losses:
         """Let go of the file."""
         os.close(self._fd)
 
-    def add(self, at: Moment, why: str, *, in_gaps: int) -> None:
+    def add(self, at: Moment, why: Drop, *, in_gaps: int) -> None:
         """Count one more. `in_gaps` of all that were counted are in a gap already."""
         before, fresh = self.lost, in_gaps >= self.lost.count
         begun = at if fresh or before.begun is None else before.begun

@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from agent.journal import Log
-from agent.spool import DISK, SIZE, Spool
+from agent.losses import Drop
+from agent.spool import Spool
 from reachability.observation import SourceReport, WitnessReport
 from wire.messages import Ack
 from wire.mqtt import NotConnected
@@ -63,7 +64,7 @@ class Outbox:
             if report.kept:  # the packets make it large, and it stands without them
                 log.warning("the packets of a report are lost", round=report.round, problem=str(error))
                 return self.put(replace(report, kept=()), log)
-            self._spool.lose(DISK if isinstance(error, sqlite3.Error) else SIZE)
+            self._spool.lose(Drop.DISK if isinstance(error, sqlite3.Error) else Drop.SIZE)
             self.changed()
             log.error("a report is lost", round=report.round, problem=str(error))  # noqa: TRY400 - in words
             return 0

@@ -5,17 +5,20 @@ No process and no network in here: orders go to `child`, answers to `answer`, re
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from ipaddress import ip_network
 from typing import Protocol, assert_never
 
 import msgspec
 
 from agent.allow import AllowList
 from probes.child.protocol import ChildArmed, SourceDone, ToChild, WitnessDone
-from reachability.observation import Observation, SourceReport, Target, WitnessHealth, WitnessReport
-from reachability.topology import is_address
-from reachability.vocabulary import Reason, State
+from reachability.observation import ControlTarget, Observation, SourceReport, Target, WitnessHealth, WitnessReport
+from reachability.topology import in_networks, is_address
+from reachability.vocabulary import Protocol as IpProtocol
+from reachability.vocabulary import Reason, Role, RoundKind, State
+from wire.dial import Endpoint
 from wire.messages import Arm, Armed, Close, Done, Go, Stop, Up
 
 MOST_ROUNDS = 256  # a coordinator that never closes them is not followed for ever
@@ -61,11 +64,15 @@ class Rounds:
         answer: Callable[[Up], None],
         refused: Callable[[str], None],
         clock: Callable[[], float],
+        broker: Callable[[], Endpoint | None] = lambda: None,
     ) -> None:
-        """`allow` gives the allow-list and why nothing may be probed just now; `refused` notes a refusal in words."""
+        """`allow` gives the allow-list and why nothing may be probed just now; `refused` notes a refusal in words.
+
+        `broker` is where this agent is connected: its coordinator may not know by which address it is reached.
+        """
         self._agent, self._allow, self._child = agent, allow, child
         self._spool, self._answer, self._note = spool, answer, refused
-        self._clock = clock
+        self._clock, self._broker = clock, broker
         self._open: dict[str, _Round] = {}
 
     def __len__(self) -> int:
@@ -130,7 +137,7 @@ class Rounds:
         refused, problems = self._refusals(order.inside)
         kept = _kept(order.inside, refused)
         if refused and not kept:
-            self._spool(SourceReport(round=order.round, agent=self._agent, role="inside", observations=refused))
+            self._spool(SourceReport(round=order.round, agent=self._agent, role=Role.INSIDE, observations=refused))
         if not kept and not order.targets:
             self._answer(Armed(round=order.round, agent=self._agent, ok=False, problems=problems))
             return
@@ -139,21 +146,43 @@ class Rounds:
 
     def _go(self, order: Go) -> None:
         refused, problems = self._refusals(order.targets)
-        allow, _ = self._allow()
-        controls = []
-        for control in order.controls:
-            if why := allow.refuses(control.address):
-                self._note(f"a control of round {order.round}: {why}")
-                problems = (*problems, f"control not allowed: {why}")
-            else:
-                controls.append(control)
+        controls, not_allowed = self._controls(order)
+        problems = (*problems, *not_allowed)
         kept = _kept(order.targets, refused)
         current = _Round(order, self._clock() + SOURCE_S, refused, problems)
         if not kept:
             self._finish(order.round, SourceReport(round=order.round, agent=self._agent), current, 0.0, ok=False)
             return
         self._remember(order.round, current)
-        self._child.tell(msgspec.structs.replace(order, targets=kept, controls=tuple(controls)))
+        self._child.tell(msgspec.structs.replace(order, targets=kept, controls=controls))
+
+    def _controls(self, order: Go) -> tuple[tuple[ControlTarget, ...], tuple[str, ...]]:
+        """The controls that may be sent, and why others may not."""
+        allow, _ = self._allow()
+        reasons = {control: allow.refuses(control.address) for control in order.controls}
+        asked = [control for control, why in reasons.items() if not why]
+        if order.kind is not RoundKind.TRACE:
+            asked += self._at_the_broker(order, allow, [control.address for control in asked])
+        not_allowed = tuple(dict.fromkeys(why for why in reasons.values() if why))
+        for why in not_allowed:
+            self._note(f"a control of round {order.round}: {why}")
+        return tuple(asked), tuple(f"control not allowed: {why}" for why in not_allowed)
+
+    def _at_the_broker(self, order: Go, allow: AllowList, asked: Sequence[str]) -> list[ControlTarget]:
+        """Controls of where this agent is connected, which its configuration names, and so allows.
+
+        Behind address translation, a load balancer or a published port the coordinator does not know its own address.
+        """
+        broker = self._broker()
+        if broker is None or broker[0] in asked or allow.denies(broker[0]):
+            return []
+        address, port = broker
+        if in_networks(address, tuple(map(ip_network, order.networks))):  # inside the environment it shows nothing
+            return []
+        return [
+            ControlTarget(address=address, protocol=protocol, port=0 if protocol is IpProtocol.ICMP else port)
+            for protocol in IpProtocol
+        ]
 
     def _close(self, order: Close) -> None:
         current = self._open.pop(order.round, None)
@@ -183,7 +212,7 @@ class Rounds:
     def _source_done(self, message: SourceDone) -> None:
         report = message.report
         current = self._open.get(report.round)
-        if report.role != "source":
+        if report.role is not Role.SOURCE:
             refused = current.refused if current else ()
             self._spool(replace(report, observations=(*report.observations, *refused)))
             return

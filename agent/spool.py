@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from agent.losses import Clock, Losses, Moment, boot_id, joined
+from agent.losses import Clock, Drop, Losses, Moment, boot_id, joined
 from agent.spool_schema import SpoolError, migrate
 from reachability.observation import SourceReport, WitnessReport
 from wire.columns import encode_reports, encode_spooled
@@ -26,7 +26,6 @@ from wire.messages import Ack, Gap
 
 MOST_BYTES = 64 * 1024 * 1024
 MOST_AGE_S = 6 * 3600.0  # the coordinator has forgotten rounds that are older
-BYTES, AGE, DISK, SIZE = "bytes", "age", "disk", "size"  # why there is a gap
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +91,7 @@ class Spool:
             self._fold_most(cursor.lastrowid)
         return cursor.lastrowid
 
-    def lose(self, why: str) -> None:
+    def lose(self, why: Drop) -> None:
         """Count a report that could not be put, on disk even where the disk is full: it is in a later gap."""
         self._losses.add(self._clock.now(), why, in_gaps=self._in_gaps())
         with contextlib.suppress(sqlite3.Error):
@@ -163,10 +162,10 @@ class Spool:
                     break
                 held -= size
                 dropped.append(sequence)
-        self._fold(dropped, BYTES)
+        self._fold(dropped, Drop.BYTES)
 
     def _fold_old(self) -> None:
-        self._fold(self._too_old(), AGE)
+        self._fold(self._too_old(), Drop.AGE)
 
     def _too_old(self) -> list[int]:
         old = []
@@ -178,7 +177,7 @@ class Spool:
             old.append(sequence)
         return old
 
-    def _fold(self, sequences: Sequence[int], why: str) -> None:
+    def _fold(self, sequences: Sequence[int], why: Drop) -> None:
         for sequence in sequences:
             *moment, reports = self._db.execute(
                 "DELETE FROM batch WHERE sequence = ? RETURNING boot, since_boot_s, wall_s, reports", (sequence,)

@@ -10,15 +10,19 @@ import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypeVar, cast
 from urllib.parse import quote, urlencode, urlsplit
+
+import msgspec
 
 from cli.errors import Problem
 from cli.options import Endpoint
+from coordinator.api.responses.status import Failure
 
 SOCKET = "coordinator.sock"
 TIMEOUT_S = 15.0
 POLL_S = 0.2
+T = TypeVar("T")
 _LONGEST_SOCKET_PATH = 100  # sun_path holds 108 bytes
 
 
@@ -30,8 +34,15 @@ class GoneError(Problem):
     """What was asked for is not there (any more)."""
 
 
+class StrangeError(Problem):
+    """What answers there is not what this version knows."""
+
+
 class Client:
-    """Speaks JSON with one coordinator. Every failure is a `Problem`: what, where, what to do."""
+    """Speaks JSON with one coordinator. Every failure is a `Problem`: what, where, what to do.
+
+    An answer is read as a struct of `coordinator.api.responses`, or as `object`: whatever the JSON holds, for `-o json`.
+    """
 
     def __init__(self, endpoint: Endpoint, timeout_s: float = TIMEOUT_S) -> None:
         if not endpoint:
@@ -41,14 +52,14 @@ class Client:
         self._endpoint = endpoint
         self._timeout_s = timeout_s
 
-    def get(self, path: str, **query: str | int | None) -> Any:
+    def get(self, path: str, kind: type[T], /, **query: str | int | None) -> T:
         """GET /api/v1/PATH; a query value of None is left out."""
         text = urlencode({name: value for name, value in query.items() if value is not None})
-        return self._ask("GET", f"{quote(path)}?{text}" if text else quote(path))
+        return self._ask(kind, "GET", f"{quote(path)}?{text}" if text else quote(path))
 
-    def post(self, path: str, **body: Any) -> Any:
+    def post(self, path: str, kind: type[T], /, **body: object) -> T:
         """POST a JSON object to /api/v1/PATH."""
-        return self._ask("POST", quote(path), json.dumps(body).encode())
+        return self._ask(kind, "POST", quote(path), json.dumps(body).encode())
 
     def wait(self, wait_s: float, tell: Callable[[str], None]) -> None:
         """Return once the coordinator answers; after `wait_s` the reason why not is raised."""
@@ -56,7 +67,7 @@ class Client:
         told = False
         while True:
             try:
-                self.get("status")
+                self.get("status", object)
             except UnreachableError as problem:
                 if time.monotonic() >= until:
                     raise
@@ -67,7 +78,7 @@ class Client:
             else:
                 return
 
-    def _ask(self, method: str, path: str, body: bytes | None = None) -> Any:
+    def _ask(self, kind: type[T], method: str, path: str, body: bytes | None = None) -> T:
         headers = {"Accept": "application/json", "Host": "segwatch"}
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -77,11 +88,14 @@ class Client:
         try:
             connection.request(method, f"/api/v1/{path}", body, headers)
             answer = connection.getresponse()
-            return self._read(answer.status, answer.read())
+            status, data = answer.status, answer.read()
         except (OSError, http.client.HTTPException) as error:
             raise self._unreachable(error) from error
         finally:
             connection.close()
+        if status >= http.HTTPStatus.BAD_REQUEST:
+            raise self._failed(status, data)
+        return self._read(kind, path.partition("?")[0], data)
 
     def _connection(self) -> http.client.HTTPConnection:
         if self._endpoint.state_dir is not None:
@@ -94,21 +108,34 @@ class Client:
             return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=self._timeout_s, context=context)
         return http.client.HTTPConnection(parts.hostname, parts.port, timeout=self._timeout_s)
 
-    def _read(self, status: int, data: bytes) -> Any:
+    def _read(self, kind: type[T], path: str, data: bytes) -> T:
         try:
-            body = json.loads(data) if data else None
-        except ValueError:
-            body = None
-        if status < http.HTTPStatus.BAD_REQUEST and body is not None:
-            return body
-        said = body.get("error", "") if isinstance(body, dict) else ""
+            # Not msgspec's own decoder: an older coordinator may send half of a surrogate pair, and `object` stays as it came.
+            found = json.loads(data)
+            return cast("T", found) if kind is object else msgspec.convert(found, kind)
+        except msgspec.ValidationError as error:
+            raise StrangeError(
+                f"the coordinator at {self._where} answers {path} in a way that this version does not know: {error}",
+                "The command and the coordinator must be of one version: segwatch --version on both hosts.",
+            ) from error
+        except (ValueError, RecursionError) as error:
+            raise StrangeError(
+                f"what answers at {self._where} is no coordinator of segwatch: its {path} is not JSON",
+                "Look at the address: another service may listen there, or a proxy stand in front.",
+            ) from error
+
+    def _failed(self, status: int, data: bytes) -> Problem:
+        try:
+            said = msgspec.json.decode(data, type=Failure).error
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            said = ""
         if status == http.HTTPStatus.NOT_FOUND and said:
-            raise GoneError(said)
+            return GoneError(said)
         if status in {http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN}:
-            raise Problem(
+            return Problem(
                 f"the coordinator at {self._where} does not accept this token", "Give its token with --token-file."
             )
-        raise Problem(said or f"the coordinator at {self._where} answered {status}, which this version does not know")
+        return Problem(said or f"the coordinator at {self._where} answered {status}, which this version does not know")
 
     @property
     def _where(self) -> str:

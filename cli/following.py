@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import click
 
 from cli.client import POLL_S, Client, GoneError, UnreachableError
 from cli.errors import Problem
+from coordinator.api.responses.runs import Ended, FinishedRun, Run
 
-Body = Mapping[str, Any]
 SOCKET_WAIT_S = 30.0
 GRACE_S = 30.0  # from the end of --timeout on, for the coordinator to end the run
 BAR, PACE_S = 10, 3.0
@@ -49,7 +48,7 @@ def follow(
     *,
     timeout_s: float | None = None,
     with_cells: bool = False,
-) -> Any:
+) -> FinishedRun:
     """Ask for a run and wait for its end; a coordinator that was restarted meanwhile is asked again.
 
     After `timeout_s` the run is cut off: what it had not tried is not run.
@@ -60,10 +59,13 @@ def follow(
     lost_at: float | None = None
     while True:
         try:
-            body = client.get(f"runs/{run}")
-            if limit.due() and body["state"] != "finished":
+            known = client.get(f"runs/{run}", Run)
+            over = known.state == "finished"
+            if limit.due() and not over:
                 progress.say("verify: its time is over; what it has not tried is not run")
-                client.post(f"runs/{run}/end")
+                client.post(f"runs/{run}/end", Ended)
+            if over and not known.error:
+                return client.get(f"runs/{run}", FinishedRun, cells=1 if with_cells else None)
         except UnreachableError:
             lost_at = lost_at or time.monotonic()
             if time.monotonic() - lost_at > SOCKET_WAIT_S or limit.over():
@@ -74,19 +76,17 @@ def follow(
             run = ask()
         else:
             lost_at = None
-            if body.get("error"):
-                raise Problem(str(body["error"]))
-            if body["state"] == "finished":
-                return client.get(f"runs/{run}", cells=1) if with_cells else body
+            if known.error:
+                raise Problem(known.error)
             if not limit.cut:
-                progress.say(pace.doing(body))
+                progress.say(pace.doing(known))
             elif limit.over():
                 told = f"the run did not end within {GRACE_S:.0f} s after its --timeout"
                 raise Problem(told, "The coordinator's log says what it is doing.")
         try:
             time.sleep(POLL_S)
         except KeyboardInterrupt:
-            client.post(f"runs/{run}/end")
+            client.post(f"runs/{run}/end", Ended)
             progress.say("verify: interrupted; what it has not tried is not run")
 
 
@@ -119,15 +119,13 @@ class Pace:
         self._alive, self._now = alive, now
         self._first: tuple[float, int] | None = None
 
-    def doing(self, body: Body) -> str:
+    def doing(self, run: Run) -> str:
         """One line."""
-        waiting = body.get("waiting_for") or []
-        if waiting:
-            return f"verify: waiting for {', '.join(waiting)}"
-        progress = body.get("progress") or {}
-        total, done = progress.get("cells", 0), progress.get("done", 0)
+        if run.waiting_for:
+            return f"verify: waiting for {', '.join(run.waiting_for)}"
+        total, done = run.progress.cells, run.progress.done
         if not total:
-            return f"verify: {body['state']}"
+            return f"verify: {run.state}"
         text = f"verify {bar(done / total)} {done / total:4.0%}  {done:,} of {total:,} cells"
         began, before = self._first = self._first or (self._now(), done)
         took = self._now() - began

@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from pathlib import Path
 
 from cli.errors import Problem
+from cli.files import STDIN, piped
 from cli.show.render import plural
-from coordinator.topology.load import TopologyErrors, load_topology
+from coordinator.topology.load import MOST_BYTES, TopologyErrors, load_topology, parse_topology
 from coordinator.topology.scalars import parse_duration
 from reachability.topology import Topology
 
 LEAST_LIFE_S = 10
 
 
+def read(path: Path) -> Topology:
+    """The topology of a file, of standard input (`-`) or of a pipe; TopologyErrors."""
+    content = piped(path, MOST_BYTES)
+    return load_topology(path) if content is None else parse_topology(content, os.fspath(path))
+
+
 def load(path: Path) -> Topology:
-    """The topology of a file; Problem with all of its errors."""
+    """As `read`; Problem with all of its errors."""
     try:
-        return load_topology(path)
+        return read(path)
     except TopologyErrors as error:
         raise Problem(f"the topology has {plural(len(error.errors), 'error')}:", *error.errors) from error
+
+
+def load_file(path: Path) -> Topology:
+    """As `load`, for who reads it again when it changes: Problem for standard input and pipes, too."""
+    if path == STDIN or path.is_fifo():
+        raise Problem(f"{path} is not a file", "The coordinator reads its topology again when it changes: name a file.")
+    return load(path)
 
 
 def certificate_life(text: str) -> dt.timedelta:

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from cli import variables
 from cli.errors import USAGE, Problem
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells give it
@@ -37,7 +38,9 @@ VERBS: dict[str, tuple[str, str]] = {
     "history": ("cli.commands.history:command", "What changed, and when."),
     "install": ("cli.commands.install:install", "systemd units for agent, coordinator and the periodic test."),
     "uninstall": ("cli.commands.install:uninstall", "Take a unit away, with its state and user."),
+    "completion": ("cli.commands.completion:command", "What bash, zsh or fish needs to complete verbs and options."),
     "store": ("cli.commands.store:command", "Check, back up and restore what the coordinator keeps."),
+    "support-bundle": ("cli.commands.support:command", "One archive for a bug report, without keys and tokens."),
 }
 
 
@@ -56,6 +59,7 @@ class Verbs(click.Group):
             return None
         module, attribute = VERBS[name][0].split(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
+        variables.name_all(name, command)
         return command
 
     def resolve_command(
@@ -66,7 +70,11 @@ class Verbs(click.Group):
             near = difflib.get_close_matches(args[0], VERBS, n=1)
             hint = f"did you mean '{near[0]}'?" if near else "`segwatch --help` lists the verbs."
             raise Problem(f"no verb '{args[0]}'; {hint}")
-        return super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, args)
+        if name is not None and command is not None and not ctx.resilient_parsing:
+            for line in variables.strangers(name, command):
+                click.echo(line, err=True)
+        return name, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs from the table, without importing them."""
@@ -77,17 +85,29 @@ class Verbs(click.Group):
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:  # type: ignore[override]
         """Run a verb and exit: an int that it returns is the exit code, errors go to stderr as one message."""
         extra.pop("standalone_mode", None)
+        given = list(sys.argv[1:] if args is None else args)
         try:
-            code = super().main(args, prog_name or "segwatch", standalone_mode=False, **extra)
+            code = super().main(given, prog_name or "segwatch", standalone_mode=False, **extra)
             sys.stdout.flush()
         except click.UsageError as error:
             path = error.ctx.command_path if error.ctx is not None else "segwatch"
             text = error.format_message()
-            click.echo(f"{path}: {text[:1].lower()}{text[1:]}\n  See: {path} --help", err=True)
+            click.echo(f"{path}: {text[:1].lower()}{text[1:]}", err=True)
+            if error.ctx is not None and (taken := variables.taken(error.ctx)):
+                click.echo(f"  From the environment: {', '.join(taken)}", err=True)
+            click.echo(f"  See: {path} --help", err=True)
             code = USAGE
         except click.ClickException as error:
             error.show()
             code = error.exit_code
+        except ModuleNotFoundError as error:
+            parts = importlib.import_module("cli.parts")  # importlib.metadata is slow to import
+            problem: Problem | None = parts.lacking(error)
+            if problem is None:
+                raise
+            problem.verb = " ".join(["segwatch", *given[:1]])
+            problem.show()
+            code = problem.exit_code
         except (click.Abort, KeyboardInterrupt):
             code = INTERRUPTED
         except BrokenPipeError:
@@ -118,6 +138,9 @@ def cli() -> None:
 
     Agents in every environment try to reach the ports and services of the others; what gets through and is not
     declared in topology.yaml is a finding. A green cell is proof: silence is not evidence.
+
+    Every option has an environment variable: SEGWATCH_VERIFY_BASELINE is `segwatch verify --baseline`. The command line
+    comes first; an empty variable counts as not set.
     """
 
 

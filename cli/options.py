@@ -19,6 +19,12 @@ Command = Callable[..., Any]
 _LOOK = "segwatch.look"
 
 
+class Paths(click.Path):
+    """A path, of an option that takes several: in its variable they are separated by spaces, as all else is."""
+
+    envvar_list_splitter = None  # type: ignore[assignment]
+
+
 @dataclass(slots=True)
 class Look:
     """How a command is to speak: set by -q, -v and --no-color."""
@@ -90,8 +96,13 @@ def topology(required: bool = True) -> Callable[[Command], Command]:
         required=required,
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="The declared estate, such as topology.yaml.",
+        help="The declared estate, such as topology.yaml; - is standard input.",
     )
+
+
+def watched(command: Command) -> Command:
+    """--watch, as the parameter `watch`."""
+    return click.option("--watch", is_flag=True, help="Again whenever it has changed, until Ctrl-C.")(command)
 
 
 def output(*formats: str) -> Callable[[Command], Command]:
@@ -114,7 +125,7 @@ def coordinator(command: Command) -> Command:
         type=click.Path(path_type=Path, file_okay=False),
         envvar="SEGWATCH_STATE_DIR",
         metavar="DIR",
-        help="The coordinator's state directory, on this host (or SEGWATCH_STATE_DIR).",
+        help="The coordinator's state directory, on this host.",
     )
     @click.option("--coordinator", "url", envvar="SEGWATCH_COORDINATOR", metavar="URL", help="Its API, from elsewhere.")
     @click.option(
@@ -137,8 +148,11 @@ def coordinator(command: Command) -> Command:
     ) -> Any:
         if state_dir is not None and url:
             raise click.UsageError("--state-dir and --coordinator name two coordinators; give one of them")
-        if click.get_current_context().get_parameter_source("token") is ParameterSource.COMMANDLINE:
+        source = click.get_current_context().get_parameter_source
+        if typed := source("token") is ParameterSource.COMMANDLINE:
             click.echo("Others on this host can see --token in the list of processes: use --token-file.", err=True)
+        if typed and source("token_file") is ParameterSource.ENVIRONMENT:
+            token_file = None  # what was typed comes first
         held = _token(token_file) if token_file is not None else token or ""
         return command(*args, endpoint=Endpoint(state_dir, url or "", held), **more)
 

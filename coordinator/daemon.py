@@ -11,29 +11,28 @@ from dataclasses import replace
 import structlog
 
 from coordinator.api.app import Api, Served
+from coordinator.api.responses.status import Status
 from coordinator.api.status import status_of
 from coordinator.broker import pki
-from coordinator.broker.addresses import addresses_of
 from coordinator.broker.capabilities import BrokerCheck, Lack
 from coordinator.broker.external import broker_of
 from coordinator.broker.issuing import Ends, Renewals, Revocations
 from coordinator.broker.watchdog import Watchdog
 from coordinator.clock import WatchedClock
-from coordinator.json_types import Body, iso
+from coordinator.json_types import iso
 from coordinator.messaging.floods import CUT_S, Floods
 from coordinator.messaging.receiver import Receiver
 from coordinator.messaging.sender import Sender
 from coordinator.messaging.signers import Signers
-from coordinator.rounds.control_echo import Echo
+from coordinator.rounds.control_points import ControlPoints
 from coordinator.rounds.engine import Engine
-from coordinator.rounds.requests import Controls
 from coordinator.rounds.scheduler import Scheduler
 from coordinator.rounds.verify_runs import Runs
 from coordinator.settings import Settings
 from coordinator.state.estate import Estate
 from coordinator.store import Store
 from coordinator.topology.reload import Watch
-from reachability.life import Event
+from reachability.life import Event, EventKind
 from reachability.topology import Topology
 from wire.keyfiles import check_directory
 from wire.messages import VERSION, Plan, Stop
@@ -78,9 +77,10 @@ class Daemon:
         )
         self._watchdog = Watchdog(self.link, self.broker.restart, time.monotonic)
         self.post = Sender(self.link, key, self.store, self._environment, self._challenge, clock)
-        self._echo = Echo()
-        self._controls = Controls(addresses_of(settings.listen), settings.listen.port)
-        self.engine = Engine(self.estate, self.post, self._echo, lambda: self._controls, events=self._tell)
+        self._points = ControlPoints(settings.listen, settings.advertise, settings.broker)
+        self.engine = Engine(
+            self.estate, self.post, self._points.echo, lambda: self._points.controls, events=self._tell
+        )
         self.runs = Runs(self.estate, self.engine)
         self.watch = Watch(settings.topology, topology, self._take_topology, clock)
         self.floods = Floods(time.monotonic, self._cut)
@@ -112,7 +112,7 @@ class Daemon:
                 runs=self.runs,
                 floods=self.floods,
                 connected=lambda: self.link.connected,
-                status=self.more_status,
+                status=self.status,
                 certificates=self.own_certificates,
             )
         )
@@ -125,11 +125,7 @@ class Daemon:
         """Serve until `stop`; StoreError, PkiError, BrokerError and OSError say why it cannot."""
         try:
             await self.broker.start()
-            listening = await self._echo.listen(self._controls.addresses, self._controls.port)
-            self._controls = replace(self._controls, echo=frozenset(listening))
-            # Where the embedded broker listens it answers itself.
-            taken = () if self._settings.broker else (self._settings.listen.dial,)
-            await self._echo.accept([a for a in self._controls.addresses if a not in taken], self._controls.port)
+            await self._points.open(self._settings.pki)
             async with self._api.serving(self._settings.state_dir, self._settings.web), self.link:
                 log.info(
                     "coordinator serves",
@@ -156,17 +152,16 @@ class Daemon:
                     for task in tasks:
                         task.cancel()
         finally:
-            self._echo.close()
+            self._points.close()
             await self.broker.stop()
             self.store.close()
         log.info("coordinator ended")
 
-    def more_status(self) -> Body:
-        """What only the daemon knows, for the API's status."""
+    def status(self) -> Status:
+        """The API's status: what stands, and what only the daemon knows."""
         return status_of(
+            self.estate,
             self._settings,
-            started=self.estate.started,
-            problem=self.estate.problem,
             watch=self.watch,
             link=self.link,
             lacks=self._lacks,
@@ -210,7 +205,7 @@ class Daemon:
         """Keep a flooding agent out for a while: the broker hangs up on it."""
         text = f"{agent} sends more than an agent may: it is cut off for {CUT_S:.0f} s"
         log.error("flood", agent=agent, text=text)
-        self.estate.note("cut", text)
+        self.estate.note(EventKind.CUT, text)
         if state := self.estate.agents.get(agent):
             self.estate.agents[agent] = replace(state, online=False)  # its last will is not read either
         self._cut_wanted.set()
@@ -229,7 +224,7 @@ class Daemon:
             for agent in again:
                 text = f"{agent} is let in again; {self.floods.dropped[agent]} of its messages were dropped so far"
                 log.warning("flood", agent=agent, text=text)
-                self.estate.note("let in", text)
+                self.estate.note(EventKind.LET_IN, text)
             if again or self._cut_wanted.is_set():
                 self._cut_wanted.clear()
                 await self._let_in()
@@ -294,7 +289,7 @@ class Daemon:
     def _tell(self, events: Iterable[Event]) -> None:
         for event in events:
             if event.agent:
-                say = log.warning if event.what == "revoked" else log.info
+                say = log.warning if event.what is EventKind.REVOKED else log.info
                 say("certificate", agent=event.agent, what=event.what, text=event.text)
             else:
                 log.info("finding", id=event.finding, what=event.what, text=event.text)

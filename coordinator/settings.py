@@ -20,4 +20,5 @@ class Settings:
     state_dir: Path
     broker: str = ""  # the URL of one that an operator runs; "": the embedded one
     web: Listen | None = None
+    advertise: tuple[Listen, ...] = ()  # where agents find it, when that is not where it listens
     certificate_life: dt.timedelta = AGENT_LIFE  # of those that agents get over their own channel

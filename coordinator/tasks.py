@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 
 from reachability.catalogue import TLS_PORTS
 from reachability.plan import PlanTarget
 from reachability.ports import PortSet
 from reachability.topology import Topology, is_address
-from reachability.vocabulary import Protocol
+from reachability.vocabulary import Protocol, Schedule
 
 COPIES = 4  # of a silent cell, where little is lost
 CONTROL_SHARE = 1.1  # a control every 25 packets, and some at both ends
@@ -26,8 +27,8 @@ class Task:
     environment: str
     host: str
     protocol: Protocol
-    ports: str
-    schedule: str
+    ports: PortSet
+    schedule: Schedule
     witness: str
     inside: str
 
@@ -38,20 +39,20 @@ def tasks(plan: Iterable[PlanTarget], agent: str) -> Iterator[Task]:
     for target in plan:
         if target.agent != agent:
             continue
-        lines: list[tuple[str, Protocol, PortSet, str]] = []
+        lines: list[tuple[str, Protocol, PortSet, Schedule]] = []
         if target.protocol is Protocol.TCP:
             lines += (
-                [("dns", Protocol.UDP, PortSet(), "cycle")] if target.names or not is_address(target.address) else []
+                [("dns", Protocol.UDP, PortSet(), Schedule.CYCLE)]
+                if target.names or not is_address(target.address)
+                else []
             )
-        if target.protocol is Protocol.ICMP:
-            lines.append(("icmp", target.protocol, PortSet(), "cycle"))
         if target.cycle:
-            lines.append((target.protocol.value, target.protocol, target.cycle, "cycle"))
+            lines.append((target.protocol.value, target.protocol, target.cycle, Schedule.CYCLE))
         encrypted = target.service_ports & TLS_PORTS
         if target.protocol is Protocol.TCP and encrypted:
-            lines.append(("tls", target.protocol, encrypted, "cycle"))
+            lines.append(("tls", target.protocol, encrypted, Schedule.CYCLE))
         if target.sweep - target.cycle:
-            lines.append((target.protocol.value, target.protocol, target.sweep - target.cycle, "sweep"))
+            lines.append((target.protocol.value, target.protocol, target.sweep - target.cycle, Schedule.SWEEP))
         for kind, protocol, ports, schedule in lines:
             number += 1
             yield Task(
@@ -60,11 +61,18 @@ def tasks(plan: Iterable[PlanTarget], agent: str) -> Iterator[Task]:
                 environment=target.destination,
                 host=(target.name or target.address) if kind == "dns" else target.address,
                 protocol=protocol,
-                ports=str(ports),
+                ports=ports,
                 schedule=schedule,
                 witness=target.witness,
                 inside=target.inside,
             )
+
+
+class Limit(StrEnum):
+    """A bound of `probing` in the topology: what a schedule waits for longest."""
+
+    RATE_PPS = "rate_pps"
+    FLOWS = "flows"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,24 +80,23 @@ class Cost:
     """What one schedule of one agent sends, where everything is silent: the most expensive case."""
 
     agent: str
-    schedule: str
+    schedule: Schedule
     destinations: int
     hosts: int
     cells: int
     packets: int
     seconds: float
-    limit: str  # what the seconds come from: rate_pps | flows
+    limit: Limit  # what the seconds come from
 
 
 def costs(topology: Topology, plan: Iterable[PlanTarget]) -> list[Cost]:
     """The cost of every agent's cycle and sweep."""
-    found: dict[tuple[str, str], list[tuple[PlanTarget, int]]] = {}
+    found: dict[tuple[str, Schedule], list[tuple[PlanTarget, int]]] = {}
     for target in plan:
-        icmp = target.protocol is Protocol.ICMP
-        found.setdefault((target.agent, "cycle"), []).append((target, 1 if icmp else len(target.cycle)))
+        found.setdefault((target.agent, Schedule.CYCLE), []).append((target, len(target.cycle)))
         sweep = len(target.sweep - target.cycle)
         if sweep:
-            found.setdefault((target.agent, "sweep"), []).append((target, sweep))
+            found.setdefault((target.agent, Schedule.SWEEP), []).append((target, sweep))
     rate = max(1, topology.probing.rate_pps)
     result = []
     for (agent, schedule), entries in found.items():
@@ -106,7 +113,7 @@ def costs(topology: Topology, plan: Iterable[PlanTarget]) -> list[Cost]:
                 cells=cells,
                 packets=packets,
                 seconds=round(max(packets / rate, waits) + rounds * ROUND_S, 1),
-                limit="flows" if waits > packets / rate else "rate_pps",
+                limit=Limit.FLOWS if waits > packets / rate else Limit.RATE_PPS,
             )
         )
     return result

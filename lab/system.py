@@ -34,10 +34,12 @@ class System:
         web: str = "",
         broker: str = "",
         life: str = "",
+        advertise: Sequence[str] = (),
     ) -> None:
         """`topology` is the file's text; `agents` maps agent to host; `drop_caps` agent to capabilities it must not have.
 
-        `broker` is the URL of one that is not the coordinator's; `life` is how long certificates of agents last.
+        `broker` is the URL of one that is not the coordinator's; `life` is how long certificates of agents last; `advertise`
+        is where agents are told that they find the coordinator.
         """
         self.estate = estate
         self.directory = estate.directory
@@ -50,6 +52,7 @@ class System:
         self._web = web
         self._broker = broker
         self._life = life
+        self._advertise = [word for host in advertise for word in ("--advertise", host)]
         self._address = estate.plan.host(CORE_HOST).address()
         self._logs: dict[str, IO[bytes]] = {}
 
@@ -95,7 +98,7 @@ class System:
             "coordinator",
             CORE_HOST,
             ["coordinator", "-f", "topology.yaml", "--pki", "pki", "--listen", f"{self._address}:{PORT}",
-             "--state-dir", "state", *more],
+             "--state-dir", "state", *self._advertise, *more],
         )  # fmt: skip
 
     def start_agent(self, agent: str) -> None:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import errno
+from typing import NamedTuple
 
 from probes.packets.parse import ICMP
 from reachability.vocabulary import Reason, State
 
-Outcome = tuple[State, Reason]
-UNKNOWN: Outcome = (State.ERROR, Reason.LOCAL_ERROR)
+
+class Outcome(NamedTuple):
+    """What an answer or an error comes to."""
+
+    state: State
+    reason: Reason
+
+
+UNKNOWN = Outcome(State.ERROR, Reason.LOCAL_ERROR)
 
 # RFC 792, RFC 1812: destination unreachable
 _ICMP_UNREACHABLE = {
@@ -35,13 +43,13 @@ _ICMP6_UNREACHABLE = {
     6: Reason.ADMIN_PROHIBITED,
 }
 _ERRNO = {
-    errno.ECONNREFUSED: (State.CLOSED, Reason.CONN_REFUSED),
-    errno.ETIMEDOUT: (State.FILTERED, Reason.NO_RESPONSE),
-    errno.EHOSTUNREACH: (State.FILTERED, Reason.HOST_UNREACH),
-    errno.ENETUNREACH: (State.ERROR, Reason.NO_ROUTE),
-    errno.EADDRNOTAVAIL: (State.ERROR, Reason.LOCAL_ERROR),
-    errno.EPERM: (State.ERROR, Reason.LOCAL_FILTER),
-    errno.EACCES: (State.ERROR, Reason.NO_PERMISSION),
+    errno.ECONNREFUSED: Outcome(State.CLOSED, Reason.CONN_REFUSED),
+    errno.ETIMEDOUT: Outcome(State.FILTERED, Reason.NO_RESPONSE),
+    errno.EHOSTUNREACH: Outcome(State.FILTERED, Reason.HOST_UNREACH),
+    errno.ENETUNREACH: Outcome(State.ERROR, Reason.NO_ROUTE),
+    errno.EADDRNOTAVAIL: Outcome(State.ERROR, Reason.LOCAL_ERROR),
+    errno.EPERM: Outcome(State.ERROR, Reason.LOCAL_FILTER),
+    errno.EACCES: Outcome(State.ERROR, Reason.NO_PERMISSION),
 }
 
 
@@ -54,7 +62,7 @@ def icmp(protocol: int, kind: int, code: int) -> Outcome:
         reason = _ICMP6_UNREACHABLE.get(code)
     else:
         reason = Reason.TTL_EXCEEDED if kind == 3 else None  # noqa: PLR2004
-    return UNKNOWN if reason is None else (State.FILTERED, reason)
+    return UNKNOWN if reason is None else Outcome(State.FILTERED, reason)
 
 
 def from_errno(number: int | None) -> Outcome:

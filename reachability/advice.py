@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import assert_never
 
 from reachability.compare import Cell
-from reachability.vocabulary import Declared, Reachability, Result
+from reachability.vocabulary import Declared, Reachability, Reason, Result, Schedule, Unproven
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,95 +20,95 @@ class Advice:
 
 # reason of a verdict -> what it means and what would settle it
 ADVICE: Mapping[str, Advice] = {
-    "silent-inside": Advice(
+    Unproven.SILENT_INSIDE: Advice(
         "the port is silent from inside its environment too: this proves nothing",
         "install an agent on that host, or narrow probing.sweep",
     ),
-    "no-inside-control": Advice(
+    Unproven.NO_INSIDE_CONTROL: Advice(
         "no agent on the host saw the packet or its absence, and none inside asked the endpoint",
         "a second agent in that environment, or one on the host itself",
     ),
-    "closed-inside": Advice(
+    Unproven.CLOSED_INSIDE: Advice(
         "a UDP port that nobody serves stays silent whatever the firewall does",
         "an agent on that host: it sees whether the packet arrives",
     ),
-    "no-source-control": Advice(
+    Unproven.NO_SOURCE_CONTROL: Advice(
         "not one packet of this agent was shown to leave its environment in this round",
         "let the agent reach the coordinator's port, or allow an outside control (a resolver, a time server)",
     ),
-    "controls-stopped": Advice(
+    Unproven.CONTROLS_STOPPED: Advice(
         "arrivals or answers stopped part-way: a ban, or a full connection table",
         "lower probing.rate_pps, or exempt the agent from the ban; the next round tries again",
     ),
-    "heard-in-part": Advice(
+    Unproven.HEARD_IN_PART: Advice(
         "a copy arrived, and the witness did not hear all: whether its host answered is not known",
         "the next round; what the witness lacks stands beside it",
     ),
-    "loss": Advice(
+    Unproven.LOSS: Advice(
         "too many packets were lost for silence to mean a firewall",
         "fix the path's loss, or wait: the next round sends more copies",
     ),
-    "undecided": Advice(
+    Unproven.UNDECIDED: Advice(
         "packets without our mark arrived at that port: rewritten by a firewall, or somebody else's",
         "the keyed challenge of the next round; less foreign traffic to the port while it runs",
     ),
-    "answers-for-all": Advice(
+    Unproven.ANSWERS_FOR_ALL: Advice(
         "everything on that address seems open: a SYN proxy, a sidecar or a load balancer answers for it",
         "an agent on the host behind it, or a service that says something of its own",
     ),
-    "answered-elsewhere": Advice(
+    Unproven.ANSWERED_ELSEWHERE: Advice(
         "something else answers for that address: its owner never saw the packet (VIP, DNAT, proxy)",
         "an agent on what answers, or declare the address where it lives",
     ),
-    "no-canary": Advice(
+    Unproven.NO_CANARY: Advice(
         "it answered, and nothing shows that it is the host itself that does",
         "an agent on that host, or an inside control that hears the same answer",
     ),
-    "refused-by-someone": Advice(
+    Unproven.REFUSED_BY_SOMEONE: Advice(
         "without raw sockets a RST, a router's refusal and a closed port look the same",
         "grant the agent CAP_NET_RAW, or an agent on the target's host",
     ),
-    "who-closed-it": Advice(
+    Unproven.WHO_CLOSED_IT: Advice(
         "a RST came, and nothing shows whether the host or something before it sent it",
         "an agent on that host",
     ),
-    "refused-by-endpoint": Advice(
+    Unproven.REFUSED_BY_ENDPOINT: Advice(
         "the endpoint's address refused it: the host itself, or a firewall that speaks for it",
         "an agent on that host",
     ),
-    "not-sent": Advice(
+    Unproven.NOT_SENT: Advice(
         "the packets did not leave the agent's host",
         "`segwatch agent --check` on it says what it lacks",
     ),
-    "local-filter": Advice(
+    Reason.LOCAL_FILTER: Advice(
         "the agent's own host dropped its packets before they left",
         "let the agent out of its host's output filter",
     ),
-    "no-permission": Advice(
+    Reason.NO_PERMISSION: Advice(
         "the agent may not open a packet socket",
         "grant it CAP_NET_RAW (AmbientCapabilities= in its unit); `segwatch agent --check` shows it",
     ),
-    "not-allowed": Advice(
+    Reason.NOT_ALLOWED: Advice(
         "the agent's own allow-list does not hold this target",
         "add it to `allow` in the agent's configuration, or issue a new bundle",
     ),
-    "own-network": Advice(
+    Reason.OWN_NETWORK: Advice(
         "the agent's routes place this address in its own network: it cannot be another environment's",
         "correct the route, or `networks` in topology.yaml",
     ),
-    "resolve-failed": Advice(
+    Reason.RESOLVE_FAILED: Advice(
         "the name does not resolve at the agent: nothing was probed",
         "give the agent a resolver that knows the name, or write the address in topology.yaml",
     ),
-    "no-route": Advice(
+    Reason.NO_ROUTE: Advice(
         "the agent's host has no route to it, and no witness saw a packet sent by its gateways",
         "a route, or an agent on the target's host",
     ),
-    "no-neighbour": Advice(
+    Reason.NO_NEIGHBOUR: Advice(
         "the next hop did not answer ARP or neighbour discovery",
         "start the host, where the way to it is direct; else look at the agent's gateway",
     ),
-    "local-error": Advice("the probe failed on the agent's host", "the agent's log says how"),
+    Reason.LOCAL_ERROR: Advice("the probe failed on the agent's host", "the agent's log says how"),
 }
 _NO_ROUND = Advice("no round has tried it", "wait for the next cycle, or `segwatch verify`")
 _NO_SWEEP = Advice("no sweep has tried it", "`segwatch verify --sweep`, or wait for the scheduled one")
@@ -126,7 +127,7 @@ def advise(cell: Cell) -> Advice | None:
         case Result.PASS | Result.FAIL | Result.WAIVED:
             return None
         case Result.NOT_RUN:
-            return _NO_SWEEP if cell.schedule == "sweep" else _NO_ROUND
+            return _NO_SWEEP if cell.schedule is Schedule.SWEEP else _NO_ROUND
         case Result.STALE:
             return _STALE
         case Result.INCONCLUSIVE:
@@ -136,6 +137,8 @@ def advise(cell: Cell) -> Advice | None:
             if verdict is None or verdict.reachability is not Reachability.UNKNOWN:
                 return _NO_PACKET
             return ADVICE.get(verdict.reason, _UNKNOWN)
+        case _:
+            assert_never(cell.result)
 
 
 # row of the table in docs/verdict.md -> what it says

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from reachability.fold import Kind
-from reachability.policy import ICMP_CELL
 from reachability.ports import PortSet
 from reachability.topology import Mark, PortSpec
 from reachability.vocabulary import Protocol
@@ -15,7 +14,7 @@ from reachability.vocabulary import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failing:
-    """Cells that fail: of one agent, address and protocol. `ports` None for ICMP."""
+    """Cells that fail: of one agent, address and protocol."""
 
     kind: Kind
     source: str  # environment
@@ -23,12 +22,7 @@ class Failing:
     destination: str  # environment
     address: str
     protocol: Protocol
-    ports: PortSet | None
-
-    @property
-    def cells(self) -> PortSet:
-        """Its ports; a set of one for the one cell of ICMP."""
-        return ICMP_CELL if self.ports is None else self.ports
+    ports: PortSet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +46,6 @@ class Entry:
         ends = (self.kind, self.source, self.destination) == (failing.kind, failing.source, failing.destination)
         if not ends or failing.address not in self.addresses or (self.agents and failing.agent not in self.agents):
             return PortSet()
-        if failing.ports is None:
-            return ICMP_CELL if self.ports.icmp else PortSet()
         return failing.ports & self.ports.of(failing.protocol)
 
 
@@ -85,7 +77,7 @@ class Baseline:
             named |= ports
             if entry.expires > now:
                 known |= ports
-        return Held(known=known, ended=named - known, new=failing.cells - named, entries=tuple(entries))
+        return Held(known=known, ended=named - known, new=failing.ports - named, entries=tuple(entries))
 
 
 def renewed(baseline: Baseline, found: Iterable[Entry], now: datetime) -> Baseline:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
 
 from reachability.observation import Untokened
 
-SEEN, NOT_SEEN, UNDECIDED = "seen", "not-seen", "undecided"
 FILLED = 0.8  # of the on-slots, where the packets are ours
 STRAY = 0.1  # of a group's packets that may lie elsewhere
 CHANCE = 0.002  # that any traffic but ours is taken for ours, over all groups of a port
@@ -24,38 +24,46 @@ MOST_GROUPS = 256  # groups large enough to hide ours
 STEPS = 8  # positions of the pattern tried within a slot: clocks are not compared
 
 
-def ours(slots: Sequence[int], slot_ms: float, flows: Sequence[Untokened]) -> str:
-    """`seen`, `not-seen` or `undecided` for one port, from the packets without a token that came in the challenge.
+class Challenged(StrEnum):
+    """What the packets without a token that came to a port in a challenge show."""
+
+    SEEN = "seen"  # they are ours
+    SEEN_ANSWERED = "seen-answered"  # and the host answered them: only the answer was lost
+    NOT_SEEN = "not-seen"  # none of them is
+    UNDECIDED = "undecided"  # a group could hide ours, or fits and might by chance
+
+
+def ours(slots: Sequence[int], slot_ms: float, flows: Sequence[Untokened]) -> Challenged:
+    """What one port shows, from the packets without a token that came in the challenge.
 
     Packets are grouped by the address and port they came from, and by the address alone: behind NAT ours share the
-    address with others, but all come from one source port. `undecided`: a group could hide ours, or fits and might by
-    chance.
+    address with others, but all come from one source port.
     """
     if not flows:
-        return NOT_SEEN
+        return Challenged.NOT_SEEN
     pattern = _Pattern(slots, slot_ms)
     if not pattern.usable:
-        return UNDECIDED
+        return Challenged.UNDECIDED
     by_flow: dict[tuple[str, int], list[int]] = {}
     by_address: dict[str, list[int]] = {}
     for flow in flows:
         if flow.flows == 1:
             by_flow.setdefault((flow.came_from, flow.source_port), []).extend(flow.times_ms)
         elif flow.largest >= HIDDEN * pattern.on:
-            return UNDECIDED
+            return Challenged.UNDECIDED
         by_address.setdefault(flow.came_from, []).extend(flow.times_ms)
     if any(pattern.is_beyond(times) for times in by_address.values()):
-        return UNDECIDED
+        return Challenged.UNDECIDED
     groups = {tuple(sorted(times)) for times in (*by_flow.values(), *by_address.values())}
     if sum(len(times) >= HIDDEN * pattern.on for times in groups) > MOST_GROUPS:
-        return UNDECIDED
+        return Challenged.UNDECIDED
     candidates = [times for times in groups if len(times) >= pattern.least]
     if any(pattern.chance(times) * len(candidates) <= CHANCE for times in candidates):
-        return SEEN
+        return Challenged.SEEN
     cut_short = any(flow.count > len(flow.times_ms) for flow in flows)
     if cut_short or any(pattern.chance(times) < 1 or pattern.may_hide(times) for times in _distinct(by_flow.values())):
-        return UNDECIDED
-    return NOT_SEEN
+        return Challenged.UNDECIDED
+    return Challenged.NOT_SEEN
 
 
 def is_hidden_by(loss: float | None, on: int) -> bool:

@@ -6,46 +6,53 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import StrEnum
 from typing import assert_never
 
 from reachability.matrix import CellKey, Judged, Matrix, Row
 from reachability.overlay import overlay
 from reachability.plan import PlanTarget
-from reachability.policy import ICMP_CELL, Policy
+from reachability.policy import Policy
 from reachability.ports import PortSet
 from reachability.topology import Path, Topology, Waiver
 from reachability.verdict import Evidence, Verdict
-from reachability.vocabulary import Arrival, Declared, Protocol, Reachability, Require, Result, State
+from reachability.vocabulary import Arrival, Declared, Protocol, Reachability, Require, Result, Schedule, State
 
 STALE_PERIODS = 3
 UNSCHEDULED_S = 86400.0  # sweeps that no schedule repeats are taken to be wanted once a day
-NO_PACKET, NO_SESSION = "no packet", "no session"
+
+
+class Grade(StrEnum):
+    """What a green denied cell has shown."""
+
+    NO_PACKET = "no packet"  # that none arrives
+    NO_SESSION = "no session"  # that none can be made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """Cells of one key that share declaration, observation and result. `ports` is None for ICMP, else never empty.
+    """Cells of one key that share declaration, observation and result. `ports` is never empty.
 
     `judged` is None where nothing was observed (or, in a run, not by that run).
     """
 
     key: CellKey
     source_environment: str
-    ports: PortSet | None
+    ports: PortSet
     declared: Declared
     result: Result
     required: bool
-    schedule: str = "cycle"  # cycle | sweep: which of the two covers it
+    schedule: Schedule = Schedule.CYCLE  # cycle or sweep: which of the two covers it
     service: str | None = None
     path: Path | None = None
     waiver: Waiver | None = None
     judged: Judged | None = None
-    grade: str = ""  # of a green: no packet | no session
+    grade: Grade | None = None  # of a green
 
     @property
     def count(self) -> int:
         """How many cells it stands for."""
-        return 1 if self.ports is None else len(self.ports)
+        return len(self.ports)
 
     @property
     def pair(self) -> tuple[str, str]:
@@ -99,11 +106,11 @@ def _required(evidence: Evidence, found: Reachability) -> Result:
             assert_never(found)
 
 
-def grade_of(declared: Declared, result: Result, found: Reachability) -> str:
-    """What a green denied cell has shown: that no packet arrives, or that no session can be made."""
+def grade_of(declared: Declared, result: Result, found: Reachability) -> Grade | None:
+    """What a green denied cell has shown; None of any other."""
     if declared is not Declared.DENIED or result is not Result.PASS:
-        return ""
-    return NO_PACKET if found is Reachability.BLOCKED else NO_SESSION
+        return None
+    return Grade.NO_PACKET if found is Reachability.BLOCKED else Grade.NO_SESSION
 
 
 def compare(
@@ -125,11 +132,12 @@ def compare(
         run: count only what this verify run observed; all else is not-run.
         since: count what anybody observed from then on, too (epoch seconds).
     """
-    policy, oldest = Policy(topology, now), {}
+    policy = Policy(topology, now)
+    oldest: dict[Schedule, float] = {}
     if run is None:
         probing, at = topology.probing, now.timestamp()
-        oldest["cycle"] = at - STALE_PERIODS * probing.every_s
-        oldest["sweep"] = at - STALE_PERIODS * (probing.sweep_every_s or UNSCHEDULED_S)
+        oldest[Schedule.CYCLE] = at - STALE_PERIODS * probing.every_s
+        oldest[Schedule.SWEEP] = at - STALE_PERIODS * (probing.sweep_every_s or UNSCHEDULED_S)
     return tuple(cell for target in plan for cell in _cells(policy, target, _rows(matrix, target, run, since), oldest))
 
 
@@ -141,7 +149,7 @@ def in_scope(
     for target in plan:
         if source not in {None, target.source_environment} or destination not in {None, target.destination}:
             continue
-        if sweep or target.protocol is Protocol.ICMP:
+        if sweep:
             scoped.append(target)
         elif target.cycle:
             scoped.append(replace(target, sweep=PortSet(), required=target.required & target.cycle))
@@ -164,22 +172,21 @@ def _rows(matrix: Matrix, target: PlanTarget, run: str | None, since: float) -> 
     return [row for row in rows if run is None or row[1].run == run or row[1].observed_at >= since]
 
 
-def _cells(policy: Policy, target: PlanTarget, rows: Sequence[Row], oldest: Mapping[str, float]) -> Iterator[Cell]:
+def _cells(policy: Policy, target: PlanTarget, rows: Sequence[Row], oldest: Mapping[Schedule, float]) -> Iterator[Cell]:
     """The cells of a target. What a schedule observed before `oldest` (epoch seconds) is stale; no entry: never."""
-    icmp = target.protocol is Protocol.ICMP
     key = key_of(target)
-    whole = ICMP_CELL if icmp else target.ports
-    in_cycle = [(whole if icmp else target.cycle, True)]
-    required = [((whole if target.icmp_required else PortSet()) if icmp else target.required, True)]
+    in_cycle = [(target.cycle, True)]
+    required = [(target.required, True)]
     # Numbers stand for paths, waivers and judgements: hashing those costs more than all else here.
-    observed = [(whole if ports is None else ports, number) for number, (ports, _) in enumerate(rows)]
+    observed = [(ports, number) for number, (ports, _) in enumerate(rows)]
     require = policy.topology.environments[target.destination].require
     layers = (in_cycle, required, *policy.layers(target), observed)
-    for ports, (cycle, must, path, waiver, service, row) in overlay(whole, *layers):
+    for ports, (cycle, must, path, waiver, service, row) in overlay(target.ports, *layers):
         decision = policy.decision(path, waiver, service)
         judged = None if row is None else rows[row][1]
-        schedule = "cycle" if cycle else "sweep"
-        result, grade = Result.NOT_RUN, ""
+        schedule = Schedule.CYCLE if cycle else Schedule.SWEEP
+        result: Result = Result.NOT_RUN
+        grade: Grade | None = None
         if judged is not None:
             result = result_of(decision.declared, require, judged.evidence, judged.verdict)
             if judged.observed_at < oldest.get(schedule, judged.observed_at):
@@ -190,7 +197,7 @@ def _cells(policy: Policy, target: PlanTarget, rows: Sequence[Row], oldest: Mapp
         yield Cell(
             key=key,
             source_environment=target.source_environment,
-            ports=None if icmp else ports,
+            ports=ports,
             declared=decision.declared,
             result=result,
             required=bool(must),

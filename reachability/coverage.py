@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from reachability.compare import NO_PACKET, NO_SESSION, Cell
+from reachability.compare import Cell, Grade
 from reachability.topology import Topology
 from reachability.vocabulary import Result
 
@@ -56,8 +56,8 @@ class _Tally:
         count, result = cell.count, cell.result
         self.results[result] += count
         if cell.grade:
-            self.no_packet += count * (cell.grade == NO_PACKET)
-            self.no_session += count * (cell.grade == NO_SESSION)
+            self.no_packet += count * (cell.grade is Grade.NO_PACKET)
+            self.no_session += count * (cell.grade is Grade.NO_SESSION)
         if cell.path is not None:
             self.paths.add(cell.path.name)
         if cell.required:

@@ -7,26 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, assert_never
 
-from reachability.challenge import SEEN, UNDECIDED
-from reachability.challenged import SEEN_ANSWERED, challenged
-from reachability.facts import ICMP_CELL, HostFacts, PairFacts, gather
+from reachability.challenge import Challenged
+from reachability.challenged import challenged
+from reachability.facts import HostFacts, PairFacts, gather
 from reachability.followups import FollowUp, OpenEnds, follow_ups
 from reachability.loss import copies_needed
 from reachability.matrix import CellKey
-from reachability.observation import ArrivalRow, Observation, RoundData, Target
+from reachability.observation import ArrivalRow, Observation, Target
 from reachability.overlay import overlay
 from reachability.ports import PortSet
+from reachability.round_data import RoundData
 from reachability.verdict import Evidence, is_refusal
-from reachability.vocabulary import Arrival, Protocol, Reason, RoundKind, State
+from reachability.vocabulary import Arrival, KernelAnswer, Protocol, Reason, RoundKind, SentBy, State, Unproven
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conclusion:
-    """The evidence of every cell that was tried; ports are None for ICMP."""
+    """The evidence of every cell that was tried."""
 
-    cells: tuple[tuple[CellKey, PortSet | None, Evidence], ...]
+    cells: tuple[tuple[CellKey, PortSet, Evidence], ...]
     followups: tuple[FollowUp, ...] = ()
 
 
@@ -43,7 +44,7 @@ def conclude(rounds: Sequence[RoundData]) -> Conclusion:
     cells, copies = _with_loss(cells, pair)
     followups = follow_ups(rounds, open_ends, cells, copies, pair.slower_pps)
     return Conclusion(
-        cells=tuple((key, None if key.protocol is Protocol.ICMP else ports, e) for key, _, ports, e in cells),
+        cells=tuple((key, ports, e) for key, _, ports, e in cells),
         followups=followups,
     )
 
@@ -52,19 +53,13 @@ def _target(
     rounds: Sequence[RoundData], pair: PairFacts, target: Target
 ) -> tuple[list[tuple[CellKey, Target, PortSet, Evidence]], OpenEnds]:
     host = pair.hosts[target.id]
-    whole = ICMP_CELL if target.protocol is Protocol.ICMP else PortSet.parse(target.ports)
-    seen = [
-        (_ports(row), row) for data in rounds for w in data.witnesses for row in w.arrivals if _is(row, data, target)
-    ]
+    whole = target.ports
+    seen = [row for data in rounds for w in data.witnesses for row in w.arrivals if _is(row, data, target)]
     tried = [_observed(data, target) for data in rounds if data.spec.kind is not RoundKind.NOPORTS]
     inside = [
-        (_ports(o), o)
-        for data in rounds
-        for report in data.insides
-        for o in report.observations
-        if o.target == target.id
+        (o.ports, o) for data in rounds for report in data.insides for o in report.observations if o.target == target.id
     ]
-    tokened = PortSet.union(ports for ports, _ in seen)
+    tokened = PortSet.union(row.ports for row in seen)
     unexplained = (host.untokened & whole) - tokened - host.kernel_seen
     by_challenge = challenged(rounds, pair, target, unexplained)
     layers: tuple[Any, ...] = (
@@ -89,7 +84,7 @@ def _target(
         if control is not None:
             same = bool(base.said) and base.said == control.said
             evidence = replace(evidence, inside=control.state, inside_by=target.inside, inside_same=same)
-        if challenge == UNDECIDED:
+        if challenge is Challenged.UNDECIDED:
             undecided |= ports
         if (
             target.protocol is Protocol.UDP
@@ -107,34 +102,30 @@ def _target(
             protocol=target.protocol,
         )
         result.append((key, target, ports, evidence))
-    return result, OpenEnds(target, undecided, noports, bool(host.noports))
+    return result, OpenEnds(target, undecided, noports)
 
 
 def _observed(data: RoundData, target: Target) -> list[tuple[PortSet, Observation]]:
     if data.source is None:
         return []
-    return [(_ports(o), o) for o in data.source.observations if o.target == target.id]
+    return [(o.ports, o) for o in data.source.observations if o.target == target.id]
 
 
 def _is(row: ArrivalRow, data: RoundData, target: Target) -> bool:
     return row.target == target.id and any(t.id == target.id for t in data.spec.targets)
 
 
-def _ports(row: Observation | ArrivalRow) -> PortSet:
-    return ICMP_CELL if row.protocol is Protocol.ICMP else PortSet.parse(row.ports)
-
-
-def _sum_arrivals(seen: Sequence[tuple[PortSet, ArrivalRow]]) -> list[tuple[PortSet, ArrivalRow]]:
+def _sum_arrivals(seen: Sequence[ArrivalRow]) -> list[tuple[PortSet, ArrivalRow]]:
     """Rows of several rounds and late corrections added up, so that every port has one row."""
     layers: list[list[tuple[PortSet, ArrivalRow]]] = []
     taken: list[PortSet] = []  # rows that share no port are one layer: a host may make each of its ports look different
-    for ports, row in seen:
-        place = next((n for n, whole in enumerate(taken) if not whole & ports), len(layers))
+    for row in seen:
+        place = next((n for n, whole in enumerate(taken) if not whole & row.ports), len(layers))
         if place == len(layers):
             layers.append([])
             taken.append(PortSet())
-        layers[place].append((ports, row))
-        taken[place] |= ports
+        layers[place].append((row.ports, row))
+        taken[place] |= row.ports
     summed = []
     for ports, values in overlay(PortSet.union(taken), *layers):
         rows = [row for row in values if row is not None]
@@ -143,7 +134,7 @@ def _sum_arrivals(seen: Sequence[tuple[PortSet, ArrivalRow]]) -> list[tuple[Port
                 ports,
                 replace(
                     rows[0],
-                    ports=str(ports),
+                    ports=ports,
                     copies=sum(row.copies for row in rows),
                     last_copy=max(row.last_copy for row in rows),
                     answered=any(row.answered for row in rows),
@@ -177,11 +168,11 @@ def _merge(observations: Sequence[Observation]) -> Observation:
 
 def _evidence(o: Observation, pair: PairFacts, host: HostFacts, target: Target) -> Evidence:
     control = pair.control(o, target)
-    problem = host.problem
-    if o.kernel == "not-sent" or o.reason is Reason.LOCAL_FILTER:
-        problem = Reason.LOCAL_FILTER.value
-    elif o.way == "connect":
-        problem = problem or Reason.NO_PERMISSION.value
+    problem: Reason | None = None
+    if o.kernel == KernelAnswer.NOT_SENT or o.reason is Reason.LOCAL_FILTER:
+        problem = Reason.LOCAL_FILTER
+    elif o.way == SentBy.CONNECT:
+        problem = Reason.NO_PERMISSION
     return Evidence(
         protocol=target.protocol,
         state=o.state,
@@ -204,12 +195,12 @@ def _evidence(o: Observation, pair: PairFacts, host: HostFacts, target: Target) 
         host_hops=host.hops,
         control=control.good,
         control_by=control.by,
-        problem=problem,
+        problem=problem or "",
     )
 
 
 def _with_arrival(
-    e: Evidence, host: HostFacts, row: ArrivalRow | None, kernel: bool | None, challenge: str | None
+    e: Evidence, host: HostFacts, row: ArrivalRow | None, kernel: bool | None, challenge: Challenged | None
 ) -> Evidence:
     if row is not None:
         return replace(
@@ -224,14 +215,25 @@ def _with_arrival(
             altered=row.altered,
             answered=row.answered,
         )
-    if kernel is not None or challenge in {SEEN, SEEN_ANSWERED}:
-        answered = bool(kernel) or challenge == SEEN_ANSWERED or e.state in {State.OPEN, State.CLOSED}
-        return replace(e, arrival=Arrival.SEEN, arrived=1, answered=answered)
-    if challenge == UNDECIDED:
-        return replace(e, arrival=Arrival.NO_WITNESS, no_witness_why="undecided", problem=e.problem or "undecided")
-    if host.healthy:
-        return replace(e, arrival=Arrival.NOT_SEEN)
-    return replace(e, arrival=Arrival.NO_WITNESS, no_witness_why=host.why)
+    if kernel is not None:
+        return _came(e, answered=kernel or challenge is Challenged.SEEN_ANSWERED)
+    match challenge:
+        case Challenged.SEEN | Challenged.SEEN_ANSWERED:
+            return _came(e, answered=challenge is Challenged.SEEN_ANSWERED)
+        case Challenged.UNDECIDED:
+            why = Unproven.UNDECIDED
+            return replace(e, arrival=Arrival.NO_WITNESS, no_witness_why=why, problem=e.problem or why)
+        case Challenged.NOT_SEEN | None:
+            if host.healthy:
+                return replace(e, arrival=Arrival.NOT_SEEN)
+            return replace(e, arrival=Arrival.NO_WITNESS, no_witness_why=host.why)
+        case _:
+            assert_never(challenge)
+
+
+def _came(e: Evidence, *, answered: bool) -> Evidence:
+    """Something of the cell arrived without a token."""
+    return replace(e, arrival=Arrival.SEEN, arrived=1, answered=answered or e.state in {State.OPEN, State.CLOSED})
 
 
 def _with_loss(
@@ -254,9 +256,9 @@ def _with_loss(
         if needed is None or e.covered < needed:
             if now.control and not now.problem:
                 more = max(more, (needed or 0) - e.covered)
-            problem = "loss" if e.covered == e.sent > 0 else "no-source-control"
+            problem = Unproven.LOSS if e.covered == e.sent > 0 else Unproven.NO_SOURCE_CONTROL
             if e.covered < e.sent and pair.has_answered(key.protocol, key.address):
-                problem = "controls-stopped"
+                problem = Unproven.CONTROLS_STOPPED
             now = replace(now, problem=now.problem or problem)
         result.append((key, target, ports, now))
     return result, more

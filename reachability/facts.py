@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from reachability.loss import lower_bound, missed_before_capture, upper_bound, worst
-from reachability.observation import ControlResult, KernelFlow, Observation, RoundData, Target, Untokened, WitnessHealth
+from reachability.observation import ControlResult, KernelFlow, Observation, Target, Untokened, WitnessHealth
 from reachability.ports import ALL_PORTS, PortSet
+from reachability.round_data import RoundData
 from reachability.topology import family, is_address
-from reachability.vocabulary import Canary, Protocol, RoundKind, State
+from reachability.vocabulary import Canary, ControlKind, Protocol, RoundKind, State
 
 LEAST_PPS = 1000
-ICMP_CELL = PortSet.of([1])  # stands for the one cell of an ICMP target while ranges are laid over each other
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +22,6 @@ class HostFacts:
 
     healthy: bool
     why: str
-    problem: str = ""
     bound: PortSet = PortSet()
     drops_still: bool | None = None
     noports: tuple[tuple[PortSet, bool | None], ...] = ()  # True: the counter stood still while copies arrived
@@ -41,18 +41,25 @@ class ControlFacts:
     by: str = ""
 
 
+class Sending(NamedTuple):
+    """What packets share that a control can speak for."""
+
+    protocol: Protocol
+    family: int
+    source_address: str
+    via: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairFacts:
     """What holds for the pair in this round."""
 
     hosts: Mapping[int, HostFacts]
     controls: tuple[ControlResult, ...]
-    arrived: Mapping[tuple[Protocol, int, str, str], int]  # (protocol, family, source address, via) -> last copy
+    arrived: Mapping[Sending, int]  # to the last copy that a witness saw
     loss_and_back: float | None
     loss_to_witness: float | None
-    slower_pps: (
-        int  # at which further copies may do better, where witnesses miss more than the controls tell; 0: at any
-    )
+    slower_pps: int | None  # at which further copies may do better: witnesses miss more than the controls tell
 
     def has_answered(self, protocol: Protocol, address: str) -> bool:
         """Whether a control of the protocol and the address's family was answered at all."""
@@ -69,14 +76,14 @@ class PairFacts:
             if (
                 control.protocol is target.protocol
                 and control.answered
-                and control.kind != "pair"
+                and control.kind != ControlKind.PAIR
                 and control.source_address == o.source_address
                 and control.via == o.via
                 and family(control.address) == ip
                 and o.covered
             ):
                 return ControlFacts(good=True, covered=o.covered, by=f"{control.kind} {control.address} answered")
-        last = self.arrived.get((target.protocol, ip, o.source_address, o.via))
+        last = self.arrived.get(Sending(target.protocol, ip, o.source_address, o.via))
         if last:
             # Only the passes before the last one of which something arrived are known to have got out whole.
             return ControlFacts(good=True, covered=min(o.sent, last), by="a witness saw copies of other ports")
@@ -87,8 +94,8 @@ def gather(rounds: Sequence[RoundData]) -> PairFacts:
     """Facts of a round and its follow-ups together."""
     controls = tuple(c for data in rounds if data.source for c in data.source.controls)
     back = [c for c in controls if c.answered]
-    ways = [(c.sent, c.sent - c.answered) for c in back if c.kind != "pair"]
-    pair = [(c.sent, c.sent - c.answered) for c in back if c.kind == "pair"]
+    ways = [(c.sent, c.sent - c.answered) for c in back if c.kind != ControlKind.PAIR]
+    pair = [(c.sent, c.sent - c.answered) for c in back if c.kind == ControlKind.PAIR]
     groups = [(sum(sent for sent, _ in group), sum(lost for _, lost in group)) for group in (ways, pair)]
     copies, arrived_copies = _partial(rounds)
     return PairFacts(
@@ -97,7 +104,7 @@ def gather(rounds: Sequence[RoundData]) -> PairFacts:
         arrived=_last_copies(rounds),
         loss_and_back=_at_least(worst(groups), _uncaptured(rounds)),
         loss_to_witness=_at_least(worst([*groups, (copies, copies - arrived_copies)]), missed_before_capture(rounds)),
-        slower_pps=_slower(rounds) if lower_bound(copies, copies - arrived_copies) > (worst(groups) or 0.0) else 0,
+        slower_pps=_slower(rounds) if lower_bound(copies, copies - arrived_copies) > (worst(groups) or 0.0) else None,
     )
 
 
@@ -124,7 +131,7 @@ def _host(rounds: Sequence[RoundData], target: Target) -> HostFacts:
     bound = PortSet()
     if target.protocol is not Protocol.ICMP:
         for h in health:
-            bound |= PortSet.parse(h.bound_tcp if target.protocol is Protocol.TCP else h.bound_udp)
+            bound |= h.bound_tcp if target.protocol is Protocol.TCP else h.bound_udp
     flows = [
         flow
         for data in rounds
@@ -175,8 +182,6 @@ def _kernel_flows(
                 sent[by] = sent.get(by, PortSet()) | _ports_of(flow)
     ours, answered, foreign = PortSet(), PortSet(), PortSet()
     for arrived in flows:
-        if target.protocol is Protocol.ICMP:
-            return ours, answered, ICMP_CELL
         ports = _ports_of(arrived)
         mine = ports & sent.get((arrived.source_port, arrived.came_from), PortSet())
         foreign |= ports - mine
@@ -187,7 +192,7 @@ def _kernel_flows(
 
 
 def _ports_of(row: KernelFlow | Untokened) -> PortSet:
-    return PortSet.parse(row.ports) if row.ports else PortSet.of([row.port] if row.port else [])
+    return row.ports or PortSet.of([row.port])
 
 
 def _crowded(rounds: Sequence[RoundData], target: Target) -> PortSet:
@@ -196,7 +201,7 @@ def _crowded(rounds: Sequence[RoundData], target: Target) -> PortSet:
     for data in rounds:
         for row in (row for w in data.witnesses for row in w.crowded):
             if row.address == target.address and row.protocol is target.protocol and data.spec.kind is RoundKind.NORMAL:
-                found |= PortSet.parse(row.ports) if target.protocol is not Protocol.ICMP else ICMP_CELL
+                found |= row.ports
     return found
 
 
@@ -213,8 +218,8 @@ def _noports(
         known.append((ALL_PORTS, True))
     elif main.udp_unbound and main.noports >= main.udp_unbound:
         known.append((ALL_PORTS, False))
-    known.extend((PortSet.parse(g.ports), True) for g in groups if not g.moved)
-    known.extend((PortSet.parse(g.ports), False) for g in groups if g.moved >= g.arrived)
+    known.extend((g.ports, True) for g in groups if not g.moved)
+    known.extend((g.ports, False) for g in groups if g.moved >= g.arrived)
     return tuple(known)
 
 
@@ -259,17 +264,17 @@ def _partial(rounds: Sequence[RoundData]) -> tuple[int, int]:
     return sent, arrived
 
 
-def _by_target(rows: Iterable[tuple[int, int, str]]) -> dict[int, dict[int, PortSet]]:
+def _by_target(rows: Iterable[tuple[int, int, PortSet]]) -> dict[int, dict[int, PortSet]]:
     """Target to a number of copies to the ports that had this many."""
     found: dict[int, dict[int, PortSet]] = {}
-    for target, copies, text in rows:
+    for target, copies, ports in rows:
         by_copies = found.setdefault(target, {})
-        by_copies[copies] = by_copies.get(copies, PortSet()) | (PortSet.parse(text) if text else ICMP_CELL)
+        by_copies[copies] = by_copies.get(copies, PortSet()) | ports
     return found
 
 
-def _last_copies(rounds: Sequence[RoundData]) -> dict[tuple[Protocol, int, str, str], int]:
-    last: dict[tuple[Protocol, int, str, str], int] = {}
+def _last_copies(rounds: Sequence[RoundData]) -> dict[Sending, int]:
+    last: dict[Sending, int] = {}
     for data in rounds:
         if data.source is None:
             continue
@@ -277,6 +282,6 @@ def _last_copies(rounds: Sequence[RoundData]) -> dict[tuple[Protocol, int, str, 
         for w in data.witnesses:
             for row in w.arrivals:
                 if row.target in sent_from:
-                    key = (row.protocol, family(row.address), *sent_from[row.target])
+                    key = Sending(row.protocol, family(row.address), *sent_from[row.target])
                     last[key] = max(last.get(key, 0), row.last_copy)
     return last

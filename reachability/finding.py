@@ -10,15 +10,14 @@ from datetime import datetime
 
 from reachability.compare import Cell
 from reachability.fold import Fold, Kind, Region, fold_findings
-from reachability.life import TRANSITIONS, Event, Finding, Happening, Status, Step, advanced, receded
+from reachability.life import TRANSITIONS, Event, EventKind, Finding, Happening, Status, Step, advanced, receded
 from reachability.matrix import CellKey
 from reachability.ports import PortSet
 from reachability.vocabulary import Result
 
-__all__ = ["Event", "Finding", "FindingBook", "Fold", "Kind", "Region", "Status", "fold_findings"]
+__all__ = ["Event", "EventKind", "Finding", "FindingBook", "Fold", "Kind", "Region", "Status", "fold_findings"]
 
 REOPEN_S = 7 * 86400.0  # a finding that comes back within this time after it was resolved is the same one
-_ONE = PortSet.of([1])  # stands for the one cell of an ICMP region inside this module
 
 
 @dataclass(slots=True)
@@ -36,26 +35,21 @@ class _Estate:
             estate.planned.add((cell.key.agent, cell.key.destination))
             estate.by_key.setdefault(cell.key, []).append(cell)
             if cell.result in {Result.PASS, Result.FAIL, Result.WAIVED}:
-                estate.settled[cell.key] = estate.settled.get(cell.key, PortSet()) | _ports(cell.ports)
+                estate.settled[cell.key] = estate.settled.get(cell.key, PortSet()) | cell.ports
         return estate
 
     def unsettled(self, regions: Iterable[Region]) -> tuple[Region, ...]:
         """What of these neither passes nor fails now; cells whose agent or environment is gone are not waited for."""
         left = []
         for region in regions:
-            rest = _ports(region.ports) - self.settled.get(region.key, PortSet())
+            rest = region.ports - self.settled.get(region.key, PortSet())
             if rest and (region.key.agent, region.key.destination) in self.planned:
-                left.append(Region(region.key, None if region.ports is None else rest))
+                left.append(Region(region.key, rest))
         return tuple(left)
 
     def cells_of(self, regions: Iterable[Region]) -> list[Cell]:
         """The current cells that share a port with these."""
-        return [
-            cell
-            for region in regions
-            for cell in self.by_key.get(region.key, ())
-            if _ports(region.ports) & _ports(cell.ports)
-        ]
+        return [cell for region in regions for cell in self.by_key.get(region.key, ()) if region.ports & cell.ports]
 
 
 class FindingBook:
@@ -110,7 +104,7 @@ class FindingBook:
         if status is None:
             raise ValueError(f"{finding.id} is {finding.status} and cannot be acknowledged")
         self._all[finding.id] = replace(finding, status=status, acknowledged_by=by, acknowledged_reason=reason)
-        return Event(at=now.timestamp(), finding=finding.id, what="acknowledged", text=reason, by=by)
+        return Event(at=now.timestamp(), finding=finding.id, what=EventKind.ACKNOWLEDGED, text=reason, by=by)
 
     def forget(self, before: float) -> bool:
         """Let go of findings that were resolved before (epoch seconds), and of those that they took over; whether any went."""
@@ -160,7 +154,7 @@ class FindingBook:
                 older = claimed[mine[0]].id
                 self._all[finding.id] = replace(finding, merged_into=older)
                 if finding.live:
-                    events.append(Event(at=at, finding=finding.id, what="merged", text=f"is part of {older}"))
+                    events.append(Event(at=at, finding=finding.id, what=EventKind.MERGED, text=f"is part of {older}"))
         return claimed
 
 
@@ -172,7 +166,7 @@ class Places:
         for index, fold in enumerate(folds):
             for region in fold.regions:
                 place = (fold.kind, fold.source, region.key)
-                spans.setdefault(place, []).extend((*span, index) for span in _ports(region.ports).ranges)
+                spans.setdefault(place, []).extend((*span, index) for span in region.ports.ranges)
         # A cell is in one fold at most, so that those of one place rise and never overlap.
         self._spans = {place: sorted(found) for place, found in spans.items()}
 
@@ -180,7 +174,7 @@ class Places:
         """How many cells the finding shares with each fold, by the fold's index; those with none are not in it."""
         mine: dict[CellKey, PortSet] = {}
         for region in finding.regions:
-            mine[region.key] = mine.get(region.key, PortSet()) | _ports(region.ports)
+            mine[region.key] = mine.get(region.key, PortSet()) | region.ports
         shared: dict[int, int] = {}
         for key, ports in mine.items():
             spans = self._spans.get((finding.kind, finding.source, key), [])
@@ -191,10 +185,6 @@ class Places:
                     shared[index] = shared.get(index, 0) + min(high, end) - max(low, start) + 1
                     at += 1
         return shared
-
-
-def _ports(ports: PortSet | None) -> PortSet:
-    return _ONE if ports is None else ports
 
 
 def _suspicion(fold: Fold, at: float, taken: Mapping[str, Finding]) -> Finding:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import assert_never
 
 from reachability.compare import Cell
 from reachability.matrix import CellKey, Judged
@@ -21,15 +22,15 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """Cells of one key; `ports` None for ICMP."""
+    """Cells of one key."""
 
     key: CellKey
-    ports: PortSet | None
+    ports: PortSet
 
     @property
     def count(self) -> int:
         """How many cells."""
-        return 1 if self.ports is None else len(self.ports)
+        return len(self.ports)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,7 @@ class Fold:
     source_addresses: tuple[str, ...]
     addresses: tuple[str, ...]
     protocol: Protocol
-    ports: PortSet | None
+    ports: PortSet
     declared: Declared
     services: tuple[str, ...]
     regions: tuple[Region, ...]
@@ -103,6 +104,8 @@ def _boundary(cell: Cell) -> Kind | None:
             return Kind.MISSING_PATH
         case Declared.ALLOWED:
             return None
+        case _:
+            assert_never(cell.declared)
 
 
 def _contiguous(cells: Sequence[Cell], made: _Made) -> list[Fold]:
@@ -110,13 +113,9 @@ def _contiguous(cells: Sequence[Cell], made: _Made) -> list[Fold]:
     told = [
         (cell, label, ended) for cell in cells for label, ended in [(_label(cell), _boundary(cell))] if label or ended
     ]
-    if cells[0].ports is None:
-        return [_fold(label, cells, None) for _, label, _ in told if label is not None]
     if not any(label for _, label, _ in told):
         return []
-    spans = sorted(
-        ((*span, *one) for one in told for span in (one[0].ports or PortSet()).ranges), key=lambda span: span[0]
-    )
+    spans = sorted(((*span, *one) for one in told for span in one[0].ports.ranges), key=lambda span: span[0])
     folds: list[Fold] = []
     running: dict[_Label, _Run] = {}
     for low, high, cell, label, ended in spans:
@@ -130,11 +129,11 @@ def _contiguous(cells: Sequence[Cell], made: _Made) -> list[Fold]:
 def _fold_run(label: _Label, run: _Run, made: _Made) -> Fold:
     spans = tuple(span for span, _ in run)
     if spans not in made:
-        made[spans] = PortSet.from_ranges(spans)
+        made[spans] = PortSet.from_parts(spans)
     return _fold(label, list({id(cell): cell for _, cell in run}.values()), made[spans])
 
 
-def _fold(label: _Label, cells: Sequence[Cell], ports: PortSet | None) -> Fold:
+def _fold(label: _Label, cells: Sequence[Cell], ports: PortSet) -> Fold:
     kind, declared, waiver, path = label
     key = cells[0].key
     return Fold(

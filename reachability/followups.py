@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from reachability.matrix import CellKey
-from reachability.observation import RoundData, Target
+from reachability.observation import Target
 from reachability.ports import PortSet
+from reachability.round_data import RoundData
 from reachability.verdict import Evidence
-from reachability.vocabulary import Protocol, RoundKind
+from reachability.vocabulary import RoundKind, Unproven
 
 MOST_CHALLENGED = 256
 NOPORTS_GROUPS = 16
@@ -23,8 +24,8 @@ class FollowUp:
     kind: RoundKind
     targets: tuple[Target, ...]
     copies: int = 4
-    groups: tuple[tuple[int, str], ...] = ()
-    rate_pps: int = 0  # at most; 0: the source's own
+    groups: tuple[tuple[int, PortSet], ...] = ()
+    rate_pps: int | None = None  # at most; None: the source's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,6 @@ class OpenEnds:
     target: Target
     undecided: PortSet
     noports: PortSet
-    noports_settled: bool
 
 
 def follow_ups(
@@ -42,11 +42,11 @@ def follow_ups(
     open_ends: Sequence[OpenEnds],
     cells: Sequence[tuple[CellKey, Target, PortSet, Evidence]],
     copies: int,
-    rate_pps: int,
+    rate_pps: int | None,
 ) -> tuple[FollowUp, ...]:
     """What would settle what a round left open: a keyed challenge, more copies, groups for the NoPorts counter.
 
-    `rate_pps`: what the copies may go at, 0 for any.
+    `rate_pps`: what the copies may go at, None for any.
     """
     followups = []
     budget, challenge = MOST_CHALLENGED, []
@@ -60,7 +60,7 @@ def follow_ups(
     if copies > 0 and sum(data.spec.kind is RoundKind.NORMAL for data in rounds) <= MOST_REPEATS:
         lacking: dict[int, PortSet] = {}
         for _, target, ports, e in cells:
-            if e.problem == "loss":
+            if e.problem == Unproven.LOSS:
                 lacking[target.id] = lacking.get(target.id, PortSet()) | ports
         targets = tuple(_narrow(t, lacking[t.id]) for t in rounds[0].spec.targets if t.id in lacking)
         followups.append(FollowUp(kind=RoundKind.NORMAL, targets=targets, copies=copies, rate_pps=rate_pps))
@@ -73,19 +73,17 @@ def follow_ups(
     return tuple(followups)
 
 
-def _noports_groups(open_ends: Sequence[OpenEnds], level: int) -> tuple[tuple[int, str], ...]:
+def _noports_groups(open_ends: Sequence[OpenEnds], level: int) -> tuple[tuple[int, PortSet], ...]:
     """UDP ports by groups for the host's NoPorts counter: a few groups first, then the mixed ones port by port."""
     if level > 1:
         return ()
-    groups: list[tuple[int, str]] = []
+    groups: list[tuple[int, PortSet]] = []
     for left in open_ends:
         ports = list(left.noports)
         size = max(1, -(-len(ports) // NOPORTS_GROUPS)) if level == 0 else 1
-        groups.extend((left.target.id, str(PortSet.of(ports[i : i + size]))) for i in range(0, len(ports), size))
+        groups.extend((left.target.id, PortSet.of(ports[i : i + size])) for i in range(0, len(ports), size))
     return tuple(groups[: 4 * NOPORTS_GROUPS])
 
 
 def _narrow(target: Target, ports: PortSet) -> Target:
-    if target.protocol is Protocol.ICMP:
-        return target
-    return replace(target, ports=str(ports), first=str(PortSet.parse(target.first) & ports))
+    return replace(target, ports=ports, first=target.first & ports)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import assert_never
 
 from reachability.compare import Cell
 from reachability.fold import Fold, Kind, Region
-from reachability.ports import PortSet
+from reachability.ports import PortSet, text_of
 from reachability.vocabulary import Declared, Proof, Protocol, Reachability, Reason, State
 
 MOST_SHOWN = 16  # rounds, the newest, of a finding that many agents see
@@ -74,7 +75,7 @@ class Finding:
     source_addresses: tuple[str, ...]
     addresses: tuple[str, ...]
     protocol: Protocol
-    ports: PortSet | None
+    ports: PortSet
     declared: Declared
     services: tuple[str, ...]
     regions: tuple[Region, ...]  # what must pass before it resolves
@@ -109,13 +110,43 @@ class Finding:
         return self.listed and self.status is not Status.RESOLVED
 
 
+class EventKind(StrEnum):
+    """What is put into the history: of a finding, of an agent's right to take part, of all probing."""
+
+    OPENED = "opened"
+    CONFIRMED = "confirmed"
+    ACKNOWLEDGED = "acknowledged"
+    WAIVED = "waived"
+    RESOLVED = "resolved"
+    REOPENED = "reopened"
+    MERGED = "merged"
+    CHANGED = "changed"
+    REVOKED = "revoked"
+    RENEWED = "renewed"
+    CUT = "cut"
+    LET_IN = "let in"
+    STOPPED = "stopped"
+    RESUMED = "resumed"
+
+
+# What it is called that a finding came to a status. None goes back to being suspected.
+CAME_TO: Mapping[Status, EventKind] = {
+    Status.OPEN: EventKind.OPENED,
+    Status.CONFIRMED: EventKind.CONFIRMED,
+    Status.ACKNOWLEDGED: EventKind.ACKNOWLEDGED,
+    Status.WAIVED: EventKind.WAIVED,
+    Status.RESOLVED: EventKind.RESOLVED,
+    Status.REOPENED: EventKind.REOPENED,
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """A change in the life of a finding, or of an agent's right to take part, for the history and for alerts."""
 
     at: float  # epoch seconds
     finding: str  # "" of what happened to an agent
-    what: str  # opened | confirmed | acknowledged | waived | resolved | reopened | merged | changed; revoked | renewed
+    what: EventKind
     text: str = ""
     by: str = ""
     agent: str = ""
@@ -137,14 +168,14 @@ def advanced(finding: Finding, fold: Fold, unsettled: tuple[Region, ...], at: fl
     events = []
     if status is not finding.status:
         after = replace(after, status=status)
-        events.append(Event(at=at, finding=finding.id, what=_PAST.get(status, status.value), text=_what(after)))
+        events.append(Event(at=at, finding=finding.id, what=CAME_TO[status], text=_what(after)))
     elif after.live and (finding.ports, finding.addresses, finding.agents) != (
         after.ports,
         after.addresses,
         after.agents,
     ):
         text = f"{_what(finding)} is now {_what(after)}"
-        events.append(Event(at=at, finding=finding.id, what="changed", text=text))
+        events.append(Event(at=at, finding=finding.id, what=EventKind.CHANGED, text=text))
     return after, tuple(events)
 
 
@@ -159,7 +190,7 @@ def receded(finding: Finding, cells: Sequence[Cell], at: float, confirm: int) ->
         return replace(finding, clean=clean, rounds=tuple(sorted(rounds)) if counted else finding.rounds), ()
     status = TRANSITIONS.get((finding.status, Happening.PROVEN), finding.status)
     after = replace(finding, status=status, resolved_at=at, seen=0, clean=clean, rounds=tuple(sorted(rounds)))
-    return after, (Event(at=at, finding=finding.id, what="resolved", text=_why_over(cells, redeclared)),)
+    return after, (Event(at=at, finding=finding.id, what=EventKind.RESOLVED, text=_why_over(cells, redeclared)),)
 
 
 def _happening(status: Status, waived: bool, held: bool, counted: bool) -> Happening | None:
@@ -172,6 +203,8 @@ def _happening(status: Status, waived: bool, held: bool, counted: bool) -> Happe
             return Happening.HELD if held else None
         case Status.OPEN | Status.CONFIRMED | Status.ACKNOWLEDGED | Status.REOPENED:
             return Happening.SEEN_AGAIN if counted else None
+        case _:
+            assert_never(status)
 
 
 def _shaped(finding: Finding, fold: Fold, unsettled: tuple[Region, ...]) -> Finding:
@@ -200,12 +233,10 @@ def _shaped(finding: Finding, fold: Fold, unsettled: tuple[Region, ...]) -> Find
     )
 
 
-_PAST = {Status.OPEN: "opened"}
-
-
 def _what(finding: Finding) -> str:
-    ports = "icmp" if finding.ports is None else f"{finding.protocol}/{finding.ports}"
-    return f"{finding.source} → {finding.destination} {', '.join(finding.addresses)} {ports}"
+    ports = text_of(finding.ports)
+    where = f"{finding.protocol}/{ports}" if ports else finding.protocol.value
+    return f"{finding.source} → {finding.destination} {', '.join(finding.addresses)} {where}"
 
 
 def _why_over(cells: Sequence[Cell], redeclared: bool) -> str:

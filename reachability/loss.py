@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from reachability.observation import RoundData, WitnessReport
+from reachability.observation import WitnessReport
+from reachability.round_data import RoundData
 
 Z_ONE_SIDED_95 = 1.645
 LEAST_LOSS = 0.001

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from reachability.ports import PortSet
+from reachability.ports import ICMP_CELL, PortSet
 from reachability.verdict import Evidence, Verdict
-from reachability.vocabulary import Protocol
+from reachability.vocabulary import Protocol, Schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,18 +29,15 @@ class Judged:
     verdict: Verdict
     round: str
     run: str = ""  # the verify run, "" for the schedule's own
-    schedule: str = "cycle"  # cycle | sweep
+    schedule: Schedule = Schedule.CYCLE
     observed_at: float = 0.0
 
 
-Row = tuple[PortSet | None, Judged]
+Row = tuple[PortSet, Judged]
 
 
 class Matrix:
-    """The newest judgement of every cell. ICMP has one row, with ports None; else the rows of a key are disjoint.
-
-    Iterating yields the keys.
-    """
+    """The newest judgement of every cell: the rows of a key are disjoint. Iterating yields the keys."""
 
     def __init__(self) -> None:
         self._rows: dict[CellKey, tuple[Row, ...]] = {}
@@ -51,21 +48,15 @@ class Matrix:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def update(self, key: CellKey, ports: PortSet | None, judged: Judged) -> None:
+    def update(self, key: CellKey, ports: PortSet, judged: Judged) -> None:
         """Lay a judgement over the key's rows. What another round observed later stays; the same round is corrected.
 
-        ValueError if ports are missing for TCP or UDP, or given for ICMP.
+        ValueError if ports are given for ICMP, or ICMP's cell for TCP or UDP.
         """
-        if (ports is None) is not (key.protocol is Protocol.ICMP):
-            raise ValueError(f"{key.protocol} cells have {'no ports' if ports is not None else 'ports'}")
-        if ports is None:
-            old = self._rows.get(key)
-            if old is None or not _newer(old[0][1], judged):
-                self._rows[key] = ((None, judged),)
-            return
+        if (ports == ICMP_CELL) is not (key.protocol is Protocol.ICMP):
+            raise ValueError(f"{key.protocol} cells have {'no ports' if ports != ICMP_CELL else 'ports'}")
         kept: list[tuple[PortSet, Judged]] = []
         for mine, before in self._rows.get(key, ()):
-            assert mine is not None
             if _newer(before, judged):
                 ports -= mine
                 kept.append((mine, before))

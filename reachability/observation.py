@@ -1,35 +1,54 @@
 """What agents saw in a round: runs of ports seen alike by source, witness and inside control. Facts, no judgement.
 
 Every class here travels on the wire as it stands (msgspec encodes dataclasses), so a field that is added needs a default.
-`ports` is the text form of a `PortSet`, "" for ICMP. Addresses are bare; the wire, not the name, carries IPv6.
+`ports` of ICMP is `ICMP_CELL`, which need not be given. Addresses are bare; the wire, not the name, carries IPv6.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from reachability.vocabulary import PacketRole, Protocol, Reason, RoundKind, State
+from reachability.ports import ICMP_CELL, PortSet
+from reachability.vocabulary import (
+    Altered,
+    ControlKind,
+    KernelAnswer,
+    PacketRole,
+    Protocol,
+    Reason,
+    Role,
+    SentBy,
+    State,
+)
+
+
+class _HasPorts:
+    """ICMP has one cell, which goes without saying; on the wire it is left out."""
+
+    __slots__ = ()
+    protocol: Protocol
+    ports: PortSet
+
+    def __post_init__(self) -> None:
+        if self.protocol is Protocol.ICMP:
+            object.__setattr__(self, "ports", ICMP_CELL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class Target(_HasPorts):
     """What a round probes at one address with one protocol."""
 
     id: int
     environment: str  # the destination's
     address: str
     protocol: Protocol
-    ports: str = ""
-    first: str = ""  # services' and catalogue ports: sent first, slowly, and through the kernel too
+    ports: PortSet = PortSet()
+    first: PortSet = PortSet()  # services' and catalogue ports: sent first, slowly, and through the kernel too
     source: str = ""  # the source address to send from; "": the kernel's choice
     name: str = ""  # the DNS name that resolved to the address
     witness: str = ""  # agent on the host that owns the address
     inside: str = ""  # agent that controls from inside
     canary: int = 0  # port from 49152 up that nobody serves; 0: none
-
-
-MEETING, OUTSIDE = "meeting", "outside"  # kinds of a try's controls: the destination's own, and what a person names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +58,12 @@ class ControlTarget:
     address: str
     protocol: Protocol
     port: int = 0
-    kind: str = "coordinator"  # coordinator | declared | pair | meeting | outside
+    kind: str = ControlKind.COORDINATOR  # a `ControlKind`
     source: str = ""  # the source address that it holds for; "": each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
+class Observation(_HasPorts):
     """A run of ports of one target that the source (or the inside control) saw alike."""
 
     target: int
@@ -53,12 +72,12 @@ class Observation:
     protocol: Protocol
     state: State
     reason: Reason
-    ports: str = ""
+    ports: PortSet = PortSet()
     kind: str = ""  # probe kind
     name: str = ""
     refused_by: str = ""  # who sent the ICMP error
-    way: str = ""  # raw | connect | raw+connect
-    kernel: str = ""  # what the kernel's own way got: "" not tried, open, closed, silent, refused, not-sent
+    way: str = SentBy.NOTHING  # a `SentBy`
+    kernel: str = KernelAnswer.NOT_TRIED  # a `KernelAnswer`
     via: str = ""  # "interface next-hop": "eth0 10.10.0.1", "eth0 direct"
     sent: int = 0  # copies that the source's own capture saw leave
     covered: int = 0  # of these, the ones sent before the last good source control of the protocol and family
@@ -76,7 +95,7 @@ class ControlResult:
 
     address: str
     protocol: Protocol
-    kind: str
+    kind: str  # the control's
     port: int = 0
     source_address: str = ""
     via: str = ""
@@ -106,7 +125,7 @@ class KernelFlow:
     port: int
     source_address: str
     source_port: int
-    ports: str = ""  # in place of `port`: all that a sweep by connect tried from the source port
+    ports: PortSet = PortSet()  # in place of `port`: all that a sweep by connect tried from the source port
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,14 +160,12 @@ class SourceReport:
 
     round: str
     agent: str
-    role: str = "source"  # source | inside
+    role: Role = Role.SOURCE
     observations: tuple[Observation, ...] = ()
     controls: tuple[ControlResult, ...] = ()
     canaries: tuple[CanaryResult, ...] = ()
     kernel_flows: tuple[KernelFlow, ...] = ()
-    host_hops: dict[str, int] = field(
-        default_factory=dict
-    )  # address -> hops of the host's own replies (echo, open port)
+    host_hops: dict[str, int] = field(default_factory=dict)  # address -> hops of the host's own replies
     slots: tuple[int, ...] = ()  # challenge: 1 for an on-slot, 0 for an off-slot
     slot_ms: float = 0.0
     trace: tuple[Hop, ...] = ()  # by rising TTL; where a hop has several addresses, a row each
@@ -162,14 +179,14 @@ class SourceReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArrivalRow:
+class ArrivalRow(_HasPorts):
     """A run of ports of one target at which copies with a known token of the round arrived."""
 
     target: int
     address: str
     protocol: Protocol
     copies: int  # the fewest of the run
-    ports: str = ""
+    ports: PortSet = PortSet()
     last_copy: int = 0  # highest copy number that arrived (copies count from 0)
     first_copy: int | None = None  # lowest; in a trace it tells the lowest TTL that was enough
     answered: bool = False  # the host sent an answer: SYN-ACK, RST, UDP datagram, ICMP
@@ -177,7 +194,7 @@ class ArrivalRow:
     hops: int | None = None
     dscp: int = 0
     mss: int = 0  # of a SYN; 0: not read
-    altered: str = ""  # sequence | timestamp: the TCP field that somebody on the way rewrote
+    altered: str = Altered.NOTHING  # an `Altered`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,16 +215,16 @@ class Untokened:
     times_ms: tuple[int, ...] = ()  # in a challenge: since the witness was armed
     flows: int = 1
     largest: int = 0
-    ports: str = ""  # in place of `port`
+    ports: PortSet = PortSet()  # in place of `port`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Crowded:
+class Crowded(_HasPorts):
     """Ports to which more came without a token than could be kept: nothing is known of what is not among the flows."""
 
     address: str
     protocol: Protocol
-    ports: str = ""
+    ports: PortSet = PortSet()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,8 +235,8 @@ class WitnessHealth:
     healthy: bool
     why: str = ""  # what is wrong, in words
     off_host: int = 0  # packets from other hosts to this very address that the capture saw
-    bound_tcp: str = ""  # ports with a listening socket that this address reaches
-    bound_udp: str = ""
+    bound_tcp: PortSet = PortSet()  # ports with a listening socket that this address reaches
+    bound_udp: PortSet = PortSet()
     noports: int = 0  # how far `Udp: NoPorts` of this family moved
     udp_unbound: int = 0  # UDP datagrams captured to ports of this address without a socket, tokened or not
     drops_still: bool = True  # ListenOverflows, ListenDrops, reverse-path and MD5 counters stood still
@@ -231,7 +248,7 @@ class NoPortsGroup:
     """One group of UDP ports of a NoPorts round: copies that arrived and how far the counter moved meanwhile."""
 
     target: int
-    ports: str
+    ports: PortSet
     arrived: int
     moved: int
 
@@ -261,28 +278,3 @@ class Lookup:
     name: str
     addresses: tuple[str, ...] = ()
     problem: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoundSpec:
-    """What the coordinator asked for: enough to conclude a round from its reports, later too."""
-
-    round: str
-    kind: RoundKind
-    schedule: str  # cycle | sweep | trace
-    source: str  # agent
-    source_environment: str
-    destination: str  # environment
-    targets: tuple[Target, ...]
-    run: str = ""  # the verify run it belongs to
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoundData:
-    """A round with all the reports that have come in so far. `armed`: agent -> it said that it is ready."""
-
-    spec: RoundSpec
-    source: SourceReport | None = None
-    witnesses: tuple[WitnessReport, ...] = ()
-    insides: tuple[SourceReport, ...] = ()
-    armed: Mapping[str, bool] = field(default_factory=dict)

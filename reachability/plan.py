@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from reachability import catalogue
-from reachability.ports import PortSet
+from reachability.ports import ICMP_CELL, PortSet
 from reachability.topology import Environment, PortSpec, Service, Topology, family, is_address
-from reachability.vocabulary import Protocol
+from reachability.vocabulary import Protocol, Schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,6 @@ class PlanTarget:
     cycle: PortSet = PortSet()
     sweep: PortSet = PortSet()
     required: PortSet = PortSet()
-    icmp_required: bool = False
     witness: str = ""
     insides: tuple[str, ...] = ()  # agents that could control the host from inside, the one to be preferred first
     service_ports: PortSet = PortSet()
@@ -45,6 +45,18 @@ class PlanTarget:
     def ports(self) -> PortSet:
         """Every port of the target: the cycle's and the sweep's."""
         return self.cycle | self.sweep
+
+    def ports_in(self, schedule: Schedule) -> PortSet:
+        """The ports that one schedule covers: what is in both is the cycle's."""
+        match schedule:
+            case Schedule.CYCLE:
+                return self.cycle
+            case Schedule.SWEEP:
+                return self.sweep - self.cycle
+            case Schedule.TRACE | Schedule.TRY:  # a person names what they probe
+                return PortSet()
+            case _:
+                assert_never(schedule)
 
 
 @dataclass(slots=True)
@@ -154,9 +166,10 @@ def _targets(
     sources = _of_family(owned[agent], host.address) if known else [""]
     insides = _insides(destination, host, owned)
     for protocol in Protocol:
-        services = tuple((service.name, service.ports.of(protocol)) for service in host.services)
+        icmp = protocol is Protocol.ICMP  # of the host, not of a service; every cycle tries it
+        services = () if icmp else tuple((service.name, service.ports.of(protocol)) for service in host.services)
         mine = PortSet.union(ports for _, ports in services)
-        cycle, sweep = (spec.of(protocol) for spec in spread)
+        cycle, sweep = (ICMP_CELL, PortSet()) if icmp else (spec.of(protocol) for spec in spread)
         # What a UDP service leaves unanswered nobody but an agent on its host can tell from what was dropped.
         required = mine if protocol is Protocol.UDP and not host.owner else cycle | sweep
         for address in sources:
@@ -171,7 +184,6 @@ def _targets(
                 cycle=cycle,
                 sweep=sweep,
                 required=required,
-                icmp_required=protocol is Protocol.ICMP,
                 witness=host.owner,
                 insides=insides,
                 service_ports=mine,

@@ -7,11 +7,9 @@ from datetime import datetime
 
 from reachability.overlay import Layer, overlay
 from reachability.plan import PlanTarget
-from reachability.ports import ALL_PORTS, PortSet
+from reachability.ports import ALL_PORTS, ICMP_CELL, PortSet
 from reachability.topology import Path, Selector, Topology, Waiver, in_networks
 from reachability.vocabulary import Declared, Protocol
-
-ICMP_CELL = PortSet.of([1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +35,7 @@ class Policy:
         self._waivers = [waiver for waiver in topology.waivers if waiver.expires > now]
         self._entries: list[Path | Waiver] = [*self._paths, *self._waivers]
         self._sources: dict[tuple[str, ...], set[int]] = {}
-        self._destinations: dict[tuple[str, ...], set[int]] = {}
+        self._destinations: dict[tuple[object, ...], set[int]] = {}
         self._decisions: dict[tuple[int | None, int | None, str | None], Decision] = {}
 
     def layers(self, target: PlanTarget) -> tuple[Layer, Layer, Layer]:
@@ -62,11 +60,9 @@ class Policy:
             )
         return self._decisions[values]
 
-    def decide(self, target: PlanTarget) -> tuple[tuple[PortSet | None, Decision], ...]:
-        """Split a target's ports by what is declared of them; None stands for the one cell of an ICMP target."""
-        icmp = target.protocol is Protocol.ICMP
-        pieces = overlay(ICMP_CELL if icmp else target.ports, *self.layers(target))
-        return tuple((None if icmp else ports, self.decision(*values)) for ports, values in pieces)
+    def decide(self, target: PlanTarget) -> tuple[tuple[PortSet, Decision], ...]:
+        """Split a target's ports by what is declared of them."""
+        return tuple((ports, self.decision(*values)) for ports, values in overlay(target.ports, *self.layers(target)))
 
     def _matching(self, target: PlanTarget) -> set[int]:
         """The places of the entries between the target's ends. Each end is compared with all entries only once."""
@@ -75,7 +71,7 @@ class Policy:
             self._sources[source] = {
                 number for number, entry in enumerate(self._entries) if _is_source(self.topology, entry.source, target)
             }
-        destination = (target.destination, target.address, target.name, target.witness)
+        destination = (target.destination, target.address, target.names, target.witness)
         if destination not in self._destinations:
             self._destinations[destination] = {
                 number
@@ -95,9 +91,9 @@ def ports_of(topology: Topology, entry: Path | Waiver, target: PlanTarget) -> Po
     spec = entry.ports
     if spec is None and entry.destination.service:
         spec = topology.environments[entry.destination.environment].services[entry.destination.service].ports
-    if target.protocol is Protocol.ICMP:
-        return ICMP_CELL if spec is None or spec.icmp else PortSet()
-    return ALL_PORTS if spec is None else spec.of(target.protocol)
+    if spec is None:
+        return ICMP_CELL if target.protocol is Protocol.ICMP else ALL_PORTS
+    return spec.of(target.protocol)
 
 
 def nearest_paths(topology: Topology, target: PlanTarget) -> tuple[Path, ...]:
@@ -126,5 +122,5 @@ def _is_destination(topology: Topology, end: Selector, target: PlanTarget) -> bo
         return end.agent == target.witness
     if end.service:
         hosts = topology.environments[end.environment].services[end.service].hosts
-        return target.address in hosts or (bool(target.name) and target.name in hosts)
+        return not {target.address, *target.names}.isdisjoint(hosts)
     return True

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import assert_never
 
-from reachability.ports import PortSet
+from reachability.ports import ICMP_CELL, PortSet
 from reachability.vocabulary import Declared, Protocol, Require, Sensitivity
 
 Network = IPv4Network | IPv6Network
@@ -33,14 +34,16 @@ class PortSpec:
     icmp: bool = False
 
     def of(self, protocol: Protocol) -> PortSet:
-        """The TCP or UDP ports; the empty set for ICMP."""
+        """The ports of one protocol."""
         match protocol:
             case Protocol.TCP:
                 return self.tcp
             case Protocol.UDP:
                 return self.udp
             case Protocol.ICMP:
-                return PortSet()
+                return ICMP_CELL if self.icmp else PortSet()
+            case _:
+                assert_never(protocol)
 
     def __or__(self, other: PortSpec) -> PortSpec:
         """Union."""

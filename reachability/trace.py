@@ -44,12 +44,12 @@ class Witnessed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traced:
-    """The end of a trace. `reached` None: not shown either way; `stops_after` is "" where they do not stop, or nobody spoke."""
+    """The end of a trace. `reached` None: not shown either way; `stops_after` is None where they do not stop, or nobody spoke."""
 
     hops: tuple[Hop, ...]  # up to the one that ended the way
     witness: Witnessed | None
     reached: bool | None
-    stops_after: str
+    stops_after: str | None
     text: str
 
 
@@ -66,16 +66,15 @@ def follow(target: Target, sent: Sequence[Hop], reports: Iterable[WitnessReport]
     witness = _witnessed(target, reports)
     packets = {hop.ttl: hop.sent for hop in sent}
     routers = [hop.address for hop in hops if hop.reason is Reason.TTL_EXCEEDED]
-    refuser = end.address if end is not None and is_refusal(end.state, end.reason) else ""
-    if refuser not in {"", target.address}:
-        routers.append(refuser)
+    if end is not None and is_refusal(end.state, end.reason) and end.address not in {"", target.address}:
+        routers.append(end.address)
     arrived = witness is not None and witness.arrived > 0
     too_far = not arrived and any(hop.ttl == MOST_TTL and hop.reason is Reason.TTL_EXCEEDED for hop in hops)
     if too_far or not any(packets.values()):  # then nothing could arrive, and that none did shows nothing
         why = f"the way is longer than {MOST_TTL} hops, or a loop" if too_far else "no packet was seen to leave"
-        return Traced(hops=hops, witness=witness, reached=None, stops_after="", text=why)
+        return Traced(hops=hops, witness=witness, reached=None, stops_after=None, text=why)
     reached = _reached(target, end, witness)
-    stops_after = routers[-1] if reached is False and routers else ""
+    stops_after = routers[-1] if reached is False and routers else None
     text = "; ".join(filter(None, (_source_says(target, end, hops, witness), _witness_says(target, witness, packets))))
     return Traced(hops=hops, witness=witness, reached=reached, stops_after=stops_after, text=text)
 

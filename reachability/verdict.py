@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import assert_never
 
-from reachability.vocabulary import Arrival, Canary, Proof, Protocol, Reachability, Reason, State
+from reachability.vocabulary import Arrival, Canary, Proof, Protocol, Reachability, Reason, State, Unanswered, Unproven
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +21,8 @@ class Evidence:
     reason: Reason = Reason.LOCAL_ERROR
     refused_by: str = ""
     endpoint_refused: bool = False  # the refusal came from the endpoint's own address
-    way: str = ""
-    kernel: str = ""
+    way: str = ""  # a `SentBy`
+    kernel: str = ""  # a `KernelAnswer`
     via: str = ""
     sent: int = 0
     covered: int = 0  # copies before the last good source control
@@ -33,13 +34,13 @@ class Evidence:
     note: str = ""
     # what the witness saw
     arrival: Arrival = Arrival.NO_WITNESS
-    no_witness_why: str = ""
+    no_witness_why: str = ""  # in words
     arrived: int = 0
     came_from: str = ""
     came_hops: int | None = None
     dscp: int = 0  # as it arrived; sent as 0
     mss: int = 0  # as it arrived; 0: not read
-    altered: str = ""  # sequence | timestamp: what somebody on the way rewrote
+    altered: str = ""  # an `Altered`
     answered: bool = False
     bound: bool = False
     noports_still: bool | None = None
@@ -53,14 +54,15 @@ class Evidence:
     control: bool = False  # a source control of this protocol, family, address and next hop was good
     control_by: str = ""
     loss: float | None = None  # upper bound of the loss of the pair, 0..1
-    problem: str = (
-        ""  # why silence or a missing arrival proves nothing here: `undecided`, `loss`, `controls-stopped`, ...
-    )
+    problem: str = ""  # why silence or a missing arrival proves nothing here: an `Unproven`, or a `Reason`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """A reachability with its proof, the row of the table that gave it, and the reason as one word."""
+    """A reachability with its proof, the row of the table that gave it, and the reason as one word.
+
+    The word is a `Reason`, `Unproven` or `Unanswered`.
+    """
 
     reachability: Reachability
     proof: Proof = Proof.NONE
@@ -96,18 +98,20 @@ def judge(e: Evidence) -> Verdict:
         case State.ERROR:
             # What left before the error and was seen to arrive counts all the same: a wrong name cannot arrive.
             return _seen(e) if e.arrival is Arrival.SEEN else _unknown(e.problem or e.reason.value)
+        case _:
+            assert_never(e.state)
 
 
 def _open(e: Evidence) -> Verdict:
     if e.arrival is Arrival.SEEN:
         return Verdict(reachability=Reachability.REACHABLE, proof=Proof.REPLIED, row=1, reason=e.reason.value)
     if e.arrival is Arrival.NOT_SEEN:
-        return Verdict(reachability=Reachability.UNKNOWN, row=4, reason="answered-elsewhere")
+        return Verdict(reachability=Reachability.UNKNOWN, row=4, reason=Unproven.ANSWERED_ELSEWHERE)
     if e.canary is Canary.CLEAR or e.inside_same:
         return Verdict(reachability=Reachability.REACHABLE, proof=Proof.REPLIED, row=2, reason=e.reason.value)
     if e.canary is Canary.OPEN:
-        return Verdict(reachability=Reachability.UNKNOWN, row=3, reason="answers-for-all")
-    return _unknown(e.problem or "no-canary")
+        return Verdict(reachability=Reachability.UNKNOWN, row=3, reason=Unproven.ANSWERS_FOR_ALL)
+    return _unknown(e.problem or Unproven.NO_CANARY)
 
 
 def _closed(e: Evidence) -> Verdict:
@@ -117,16 +121,16 @@ def _closed(e: Evidence) -> Verdict:
         return _unknown(e.problem)
     if e.reason is Reason.CONN_REFUSED or not e.sent:
         # `connect` cannot tell a RST from the router, a REJECT and its own host's filter apart.
-        return _unknown("refused-by-someone")
+        return _unknown(Unproven.REFUSED_BY_SOMEONE)
     if e.arrival is Arrival.NOT_SEEN:
         return Verdict(reachability=Reachability.BLOCKED, proof=Proof.WITNESSED, row=6, reason=e.reason.value)
     if e.hops is None or e.host_hops is None:
-        return _unknown("who-closed-it")
+        return _unknown(Unproven.WHO_CLOSED_IT)
     if e.hops < e.host_hops and inside_answered(e) and e.control:
         return Verdict(reachability=Reachability.NO_SESSION, proof=Proof.CONTROLLED, row=7, reason=e.reason.value)
     if e.hops == e.host_hops and e.inside is State.CLOSED:
         return Verdict(reachability=Reachability.REACHABLE, proof=Proof.INFERRED, row=8, reason=e.reason.value)
-    return _unknown("who-closed-it")
+    return _unknown(Unproven.WHO_CLOSED_IT)
 
 
 def _silent_or_refused(e: Evidence) -> Verdict:
@@ -135,11 +139,11 @@ def _silent_or_refused(e: Evidence) -> Verdict:
     if e.problem:
         return _unknown(e.problem)
     if not e.sent:
-        return _unknown("not-sent")
+        return _unknown(Unproven.NOT_SENT)
     if e.endpoint_refused:
-        return _unknown("refused-by-endpoint")
+        return _unknown(Unproven.REFUSED_BY_ENDPOINT)
     if not e.control or not e.covered:
-        return _unknown("no-source-control")
+        return _unknown(Unproven.NO_SOURCE_CONTROL)
     if e.arrival is Arrival.NOT_SEEN:
         return Verdict(reachability=Reachability.BLOCKED, proof=Proof.WITNESSED, row=15, reason=e.reason.value)
     if inside_answered(e):
@@ -147,9 +151,9 @@ def _silent_or_refused(e: Evidence) -> Verdict:
     if e.refused >= e.sent >= THREE_FLOWS and e.flows >= THREE_FLOWS:
         return Verdict(reachability=Reachability.NO_SESSION, proof=Proof.REFUSED, row=17, reason=e.reason.value)
     if e.inside in {State.FILTERED, State.OPEN_FILTERED}:
-        return _unknown("silent-inside")
+        return _unknown(Unproven.SILENT_INSIDE)
     # Without a control, or with one that failed: what is closed inside settles TCP and ICMP, but not UDP.
-    return _unknown("closed-inside" if e.inside is State.CLOSED else "no-inside-control")
+    return _unknown(Unproven.CLOSED_INSIDE if e.inside is State.CLOSED else Unproven.NO_INSIDE_CONTROL)
 
 
 def _seen(e: Evidence) -> Verdict:
@@ -157,17 +161,17 @@ def _seen(e: Evidence) -> Verdict:
     if e.endpoint_refused:
         return Verdict(reachability=Reachability.BLOCKED_AT_HOST, proof=Proof.WITNESSED, row=9, reason=e.reason.value)
     if e.answered:
-        return Verdict(reachability=Reachability.ONE_WAY, proof=Proof.WITNESSED, row=10, reason="answer-lost")
+        return Verdict(reachability=Reachability.ONE_WAY, proof=Proof.WITNESSED, row=10, reason=Unanswered.ANSWER_LOST)
     if e.no_witness_why and _stopped_at_host(e):
-        return _unknown("heard-in-part")  # the answer may be among what this witness missed
+        return _unknown(Unproven.HEARD_IN_PART)  # the answer may be among what this witness missed
     at_host = Reachability.BLOCKED_AT_HOST
     if e.protocol is not Protocol.UDP and not e.bound:
-        return Verdict(reachability=at_host, proof=Proof.WITNESSED, row=11, reason="host-silent")
+        return Verdict(reachability=at_host, proof=Proof.WITNESSED, row=11, reason=Unanswered.HOST_SILENT)
     if e.protocol is Protocol.UDP and not e.bound and e.noports_still:
-        return Verdict(reachability=at_host, proof=Proof.WITNESSED, row=12, reason="host-silent")
+        return Verdict(reachability=at_host, proof=Proof.WITNESSED, row=12, reason=Unanswered.HOST_SILENT)
     if e.bound and inside_answered(e) and e.drops_still:
-        return Verdict(reachability=at_host, proof=Proof.WITNESSED, row=13, reason="host-silent")
-    return Verdict(reachability=Reachability.ONE_WAY, proof=Proof.WITNESSED, row=14, reason="no-answer")
+        return Verdict(reachability=at_host, proof=Proof.WITNESSED, row=13, reason=Unanswered.HOST_SILENT)
+    return Verdict(reachability=Reachability.ONE_WAY, proof=Proof.WITNESSED, row=14, reason=Unanswered.NO_ANSWER)
 
 
 def _stopped_at_host(e: Evidence) -> bool:

@@ -85,6 +85,34 @@ class Proof(StrEnum):
     NONE = "none"
 
 
+class Unproven(StrEnum):
+    """Why nothing is proven of a cell, where it is not the `Reason` of an error; `reachability.advice` has the sentences."""
+
+    SILENT_INSIDE = "silent-inside"
+    NO_INSIDE_CONTROL = "no-inside-control"
+    CLOSED_INSIDE = "closed-inside"
+    NO_SOURCE_CONTROL = "no-source-control"
+    CONTROLS_STOPPED = "controls-stopped"
+    HEARD_IN_PART = "heard-in-part"
+    LOSS = "loss"
+    UNDECIDED = "undecided"
+    ANSWERS_FOR_ALL = "answers-for-all"
+    ANSWERED_ELSEWHERE = "answered-elsewhere"
+    NO_CANARY = "no-canary"
+    REFUSED_BY_SOMEONE = "refused-by-someone"
+    WHO_CLOSED_IT = "who-closed-it"
+    REFUSED_BY_ENDPOINT = "refused-by-endpoint"
+    NOT_SENT = "not-sent"
+
+
+class Unanswered(StrEnum):
+    """What is known of a packet that arrived, and to which the source had no answer."""
+
+    ANSWER_LOST = "answer-lost"  # its host sent one
+    HOST_SILENT = "host-silent"  # its host stopped it, or has nothing there
+    NO_ANSWER = "no-answer"
+
+
 class Declared(StrEnum):
     """What the topology says of a cell."""
 
@@ -138,3 +166,62 @@ class RoundKind(StrEnum):
     CHALLENGE = "challenge"  # keyed on and off slots: are the packets without a token ours?
     NOPORTS = "noports"  # UDP groups against the host's `Udp: NoPorts`
     TRACE = "trace"  # by which hops, and how far, the packets of one cell go: for people, no evidence of any cell
+
+
+class Schedule(StrEnum):
+    """What has a round run: one of the two schedules (a verify run goes by them too), or a person."""
+
+    CYCLE = "cycle"  # services' and catalogue ports
+    SWEEP = "sweep"  # the others
+    TRACE = "trace"
+    TRY = "try"  # `segwatch try`, which has no coordinator
+
+
+class Role(StrEnum):
+    """As what an agent sent the packets that a report is about."""
+
+    SOURCE = "source"
+    INSIDE = "inside"  # the control from inside the destination's environment
+
+
+# -- words that another host fills in -------------------------------------------------------------------------------
+# Their fields are texts: one word that a newer version adds must not cost the report, or the order, that it is in.
+
+
+class SentBy(StrEnum):
+    """How the packets of an observation were sent: its `way`."""
+
+    NOTHING = ""  # none was sent
+    RAW = "raw"
+    RING = "ring"  # raw too, through a packet ring
+    CONNECT = "connect"  # through the kernel alone
+    RAW_AND_CONNECT = "raw+connect"
+
+
+class KernelAnswer(StrEnum):
+    """What the kernel's own try of a port got."""
+
+    NOT_TRIED = ""
+    OPEN = "open"
+    SILENT = "silent"
+    REFUSED = "refused"
+    NOT_SENT = "not-sent"  # it did not leave this host
+    ERROR = "error"
+
+
+class ControlKind(StrEnum):
+    """Why a source control is expected to answer. A kind that is not known is one like `declared`."""
+
+    COORDINATOR = "coordinator"
+    DECLARED = "declared"  # a path that the topology declares leads to it
+    PAIR = "pair"  # of the pair under test: it has just answered
+    MEETING = "meeting"  # of a try: the destination's own
+    OUTSIDE = "outside"  # of a try: a person names it
+
+
+class Altered(StrEnum):
+    """The half of a TCP packet's token that somebody on the way rewrote."""
+
+    NOTHING = ""
+    SEQUENCE = "sequence"
+    TIMESTAMP = "timestamp"

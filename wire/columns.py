@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import MISSING, fields, replace
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 import msgspec
 
 from reachability.observation import ArrivalRow, NoPortsGroup, Observation, SourceReport, WitnessReport
-from reachability.ports import PortSet
 from wire.bounds import age_s, checked, checked_column
+from wire.codec import decode, encode
 from wire.messages import Batch, Gap
 
 # Left as bytes until their lengths are known, so that a hostile message of 16 MiB does not make a gigabyte of objects.
@@ -74,7 +74,7 @@ BatchOnWire: Any = msgspec.defstruct(
 
 def encode_reports(reports: Sequence[SourceReport] | Sequence[WitnessReport]) -> bytes:
     """Msgpack of the reports, as a `BatchOnWire` holds them."""
-    return msgspec.msgpack.encode([_pack(report) for report in reports])
+    return encode([_pack(report) for report in reports])
 
 
 def encode_batch(batch: Batch) -> bytes:
@@ -102,7 +102,7 @@ def encode_spooled(
     gaps: Sequence[Gap] = (),
 ) -> bytes:
     """Msgpack of a batch whose reports are encoded already."""
-    return msgspec.msgpack.encode(
+    return encode(
         {
             "type": "batch",
             "spool": spool,
@@ -185,9 +185,9 @@ def _rows(columns: Columns, row: type) -> tuple[Any, ...]:
 def _column(row: type, name: str, raw: msgspec.Raw) -> Sequence[Any]:
     kind = _CELLS[row][name]
     if kind is bytes:  # base64, see `_columns`
-        values = msgspec.convert(msgspec.msgpack.decode(raw, type=list[str]), list[bytes])
+        values = msgspec.convert(decode(raw, list[str]), list[bytes])
         return checked_column(row, name, values)
-    return checked_column(row, name, msgspec.msgpack.decode(raw, type=list.__class_getitem__(kind)))
+    return checked_column(row, name, decode(raw, cast("type[list[Any]]", list.__class_getitem__(kind))))
 
 
 def _count(report: Any, kind: type[SourceReport | WitnessReport]) -> int:
@@ -214,7 +214,7 @@ def _check_targets(name: str, rows: Sequence[Any]) -> None:
         return
     spoken: dict[int, list[int]] = {}
     for row in rows:
-        again = PortSet.parse(row.ports).bits or 1
+        again = row.ports.bits or 1
         said = spoken.setdefault(row.target, [0] * MOST_TIMES)
         for place, before in enumerate(said):
             said[place], again = before | again, before & again

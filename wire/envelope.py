@@ -14,6 +14,7 @@ import zstandard
 
 from reachability.texts import printable
 from wire.bounds import checked
+from wire.codec import decoder, encode
 from wire.columns import BatchOnWire, encode_batch, read_batch
 from wire.messages import SCHEMA, Armed, Batch, Done, Renew, Resolved, Status
 
@@ -86,7 +87,7 @@ def unseal(payload: bytes) -> bytes:
 
 def pack_up(message: AnyUp) -> bytes:
     """A message of an agent, as it is published."""
-    return seal(encode_batch(message) if isinstance(message, Batch) else msgspec.msgpack.encode(message))
+    return seal(encode_batch(message) if isinstance(message, Batch) else encode(message))
 
 
 def unpack_up(payload: bytes) -> AnyUp:
@@ -99,10 +100,10 @@ def unpack_up(payload: bytes) -> AnyUp:
         raise BadMessage(msg) from error
 
 
-def decode(decoder: msgspec.msgpack.Decoder[T], body: bytes) -> T:
+def decode(reader: msgspec.msgpack.Decoder[T], body: bytes) -> T:
     """Decode msgpack into a checked type; BadMessage says where it does not fit."""
     try:
-        return decoder.decode(body)
+        return reader.decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         msg = f"the message cannot be read: {error}"
         raise BadMessage(msg) from error
@@ -110,7 +111,7 @@ def decode(decoder: msgspec.msgpack.Decoder[T], body: bytes) -> T:
 
 @cache
 def _up_decoder() -> msgspec.msgpack.Decoder[Any]:
-    return msgspec.msgpack.Decoder(Status | BatchOnWire | Resolved | Armed | Done | Renew)
+    return decoder(Status | BatchOnWire | Resolved | Armed | Done | Renew)
 
 
 def _decompress(body: bytes) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from reachability.observation import ControlTarget, Lookup, SourceReport, Target, WitnessReport
+from reachability.ports import PortSet
 from reachability.vocabulary import RoundKind
 
 SCHEMA = 1
@@ -40,7 +41,7 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True, tag="arm"):
     targets: tuple[Target, ...] = ()  # to listen for
     inside: tuple[Target, ...] = ()  # to probe from inside
     networks: tuple[str, ...] = ()  # the witness's environment: arrivals from there are not the source's
-    groups: tuple[tuple[int, str], ...] = ()  # NoPorts rounds: (target id, ports), in the order they are sent
+    groups: tuple[tuple[int, PortSet], ...] = ()  # NoPorts rounds: (target id, ports), in the order they are sent
     ttl_s: float = 600.0  # disarm without being told after this long
 
 
@@ -55,7 +56,7 @@ class Go(msgspec.Struct, frozen=True, kw_only=True, tag="go"):
     controls: tuple[ControlTarget, ...] = ()
     copies: int = 4  # at least
     most_copies: int = 48
-    groups: tuple[tuple[int, str], ...] = ()
+    groups: tuple[tuple[int, PortSet], ...] = ()
     rate_pps: int = 0  # at most, in this round; 0: the agent's own
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from wire.dial import DIAL_S, Broker, dial
+from wire.dial import DIAL_S, Broker, Endpoint, dial
 from wire.ends import tell_ends, write_safely
 from wire.problem import Refused, in_words, is_refusal
 from wire.process.blocking import in_thread
@@ -92,6 +92,7 @@ class Link:
         self._id = self._new_id()
         self._log, self._sleep = log, sleep
         self._client: aiomqtt.Client | None = None
+        self._peer: Endpoint | None = None
         self._ended: asyncio.Future[str] | None = None
         self._switching = False
         self._changed = asyncio.Condition()
@@ -103,6 +104,11 @@ class Link:
     def connected(self) -> bool:
         """Whether there is a connection with all its subscriptions."""
         return self._client is not None
+
+    @property
+    def peer(self) -> Endpoint | None:
+        """Address and port at which the broker is reached by the newest connection, None before the first."""
+        return self._peer
 
     async def __aenter__(self) -> Self:
         """Start connecting; returns at once."""
@@ -182,6 +188,7 @@ class Link:
         paho._create_socket = lambda: sock  # type: ignore[method-assign]  # noqa: SLF001
         try:
             async with contextlib.AsyncExitStack() as stack:
+                self._peer = sock.getpeername()[:2]
                 await _until_ended(ended, stack.enter_async_context(client), LET_IN)
                 stack.callback(setattr, client, "timeout", DISCONNECT_S)
                 for topic in self._subscriptions:

@@ -15,6 +15,7 @@ from nacl.exceptions import BadSignatureError, CryptoError
 from nacl.signing import SigningKey, VerifyKey
 
 from wire.bounds import checked
+from wire.codec import decoder, encode
 from wire.envelope import HEADER, BadMessage, decode, seal, unseal
 from wire.messages import Ack, Arm, Close, Down, Go, Plan, Renewed, Resolve, Stop
 from wire.topics import DownChannel
@@ -78,7 +79,7 @@ def pack_down(
 ) -> bytes:
     """A signed message for one agent; `now` is the coordinator's clock, seconds since the epoch."""
     order = SignedOrder(agent=agent, sequence=sequence, issued=now, expires=now + expires_s, body=body, echo=echo)
-    sealed = seal(msgspec.msgpack.encode(order))
+    sealed = seal(encode(order))
     return _signed(key, DOWN, sealed)
 
 
@@ -140,4 +141,4 @@ def _is_signed(key: VerifyKey, context: bytes, sealed: bytes, signature: bytes) 
 
 @cache
 def _decoder() -> msgspec.msgpack.Decoder[SignedOrder]:
-    return msgspec.msgpack.Decoder(SignedOrder)
+    return decoder(SignedOrder)

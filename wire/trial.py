@@ -18,11 +18,13 @@ import msgspec
 from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 
-from reachability.observation import MEETING, ControlTarget, RoundSpec, SourceReport, Target
-from reachability.ports import PortSet
+from reachability.observation import ControlTarget, SourceReport, Target
+from reachability.ports import ICMP_CELL, PortSet
+from reachability.round_data import RoundSpec
 from reachability.topology import is_address
 from reachability.verdict import Evidence
-from reachability.vocabulary import Protocol, RoundKind
+from reachability.vocabulary import ControlKind, Protocol, RoundKind, Schedule
+from wire.codec import decoder, encode
 from wire.envelope import BadMessage, decode, seal, unseal
 from wire.messages import Go
 
@@ -35,16 +37,16 @@ MOST_TEXT = 64 * 1024
 
 
 class Asked(msgspec.Struct, frozen=True, array_like=True):
-    """What is asked of one address: ports as a `PortSet` has them."""
+    """What is asked of one address."""
 
     address: str
-    tcp: str = ""
-    udp: str = ""
+    tcp: PortSet = PortSet()
+    udp: PortSet = PortSet()
     icmp: bool = False
 
     def __len__(self) -> int:
         """How many cells."""
-        return len(PortSet.parse(self.tcp)) + len(PortSet.parse(self.udp)) + self.icmp
+        return len(self.tcp) + len(self.udp) + self.icmp
 
 
 class Line(msgspec.Struct, frozen=True, array_like=True):
@@ -64,9 +66,13 @@ class Line(msgspec.Struct, frozen=True, array_like=True):
     def _targets(self) -> Iterator[Target]:
         number = 0
         for asked in self.asked:
-            wanted = ((Protocol.TCP, asked.tcp), (Protocol.UDP, asked.udp), (Protocol.ICMP, ""))
+            wanted = (
+                (Protocol.TCP, asked.tcp),
+                (Protocol.UDP, asked.udp),
+                (Protocol.ICMP, ICMP_CELL if asked.icmp else PortSet()),
+            )
             for protocol, ports in wanted:
-                if not ports and not (protocol is Protocol.ICMP and asked.icmp):
+                if not ports:
                     continue
                 number += 1
                 yield Target(
@@ -75,7 +81,7 @@ class Line(msgspec.Struct, frozen=True, array_like=True):
                     address=asked.address,
                     protocol=protocol,
                     ports=ports,
-                    first=ports,
+                    first=ports if protocol is not Protocol.ICMP else PortSet(),
                     witness=DESTINATION,
                     canary=self.canary,
                 )
@@ -83,7 +89,7 @@ class Line(msgspec.Struct, frozen=True, array_like=True):
     def controls(self) -> tuple[ControlTarget, ...]:
         """What the destination answers for the try: where it is let through, it shows that the source's packets get out."""
         return tuple(
-            ControlTarget(address=asked.address, protocol=protocol, port=self.meet, kind=MEETING)
+            ControlTarget(address=asked.address, protocol=protocol, port=self.meet, kind=ControlKind.MEETING)
             for asked in self.asked
             for protocol, ports in ((Protocol.TCP, asked.tcp), (Protocol.UDP, asked.udp))
             if ports
@@ -94,7 +100,7 @@ class Line(msgspec.Struct, frozen=True, array_like=True):
         return RoundSpec(
             round=self.round,
             kind=RoundKind.NORMAL,
-            schedule="try",
+            schedule=Schedule.TRY,
             source=SOURCE,
             source_environment=SOURCE,
             destination=DESTINATION,
@@ -103,7 +109,7 @@ class Line(msgspec.Struct, frozen=True, array_like=True):
 
     def text(self) -> str:
         """As a person copies it."""
-        body = msgspec.msgpack.encode(self)
+        body = encode(self)
         return LINE + _text(body + hashlib.sha256(body).digest()[:CHECK])
 
 
@@ -113,8 +119,12 @@ class TrialCell(msgspec.Struct, frozen=True, kw_only=True):
     source_address: str
     address: str
     protocol: Protocol
-    ports: str  # "" for ICMP
+    ports: PortSet
     evidence: Evidence
+
+    def __post_init__(self) -> None:
+        if self.protocol is Protocol.ICMP and not self.ports:  # as it travels
+            msgspec.structs.force_setattr(self, "ports", ICMP_CELL)
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True, tag="sent"):
@@ -148,7 +158,7 @@ class Seal:
 
     def close(self, message: Sent | ToSource) -> bytes:
         """What goes over a connection."""
-        return bytes(self._box.encrypt(seal(msgspec.msgpack.encode(message))))
+        return bytes(self._box.encrypt(seal(encode(message))))
 
     def sent(self, data: bytes) -> Sent:
         """Read what the source says; BadMessage for what is not of this try."""
@@ -167,7 +177,7 @@ class Seal:
 
 def digest(report: SourceReport) -> bytes:
     """What an answer to a report names it by."""
-    return hashlib.sha256(msgspec.msgpack.encode(report)).digest()[:DIGEST]
+    return hashlib.sha256(encode(report)).digest()[:DIGEST]
 
 
 def to_text(prefix: str, sealed: bytes) -> str:
@@ -222,14 +232,14 @@ def _bytes(text: str) -> bytes:
 
 @cache
 def _line() -> msgspec.msgpack.Decoder[Line]:
-    return msgspec.msgpack.Decoder(Line)
+    return decoder(Line)
 
 
 @cache
 def _sent() -> msgspec.msgpack.Decoder[Sent]:
-    return msgspec.msgpack.Decoder(Sent)
+    return decoder(Sent)
 
 
 @cache
 def _told() -> msgspec.msgpack.Decoder[ToSource]:
-    return msgspec.msgpack.Decoder(ToSource)
+    return decoder(ToSource)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ import structlog
 
 from cli import options
 from cli.errors import Problem
-from cli.loading import certificate_life, load
+from cli.loading import certificate_life, load_file
 
 EMBEDDED = "embedded"
-KEYS = ("topology", "pki", "broker", "listen", "store", "web", "state_dir", "alerts", "certificate_life")
+KEYS = ("topology", "pki", "broker", "listen", "advertise", "store", "web", "state_dir", "alerts", "certificate_life")
 
 
 @click.command(
@@ -37,6 +38,13 @@ KEYS = ("topology", "pki", "broker", "listen", "store", "web", "state_dir", "ale
     metavar="mqtts://HOST:PORT",
     help="One that you run, or 'embedded' (default). A cluster's nodes: mqtts://HOST:PORT,HOST:PORT,… `segwatch pki"
     " broker` writes its configuration.",
+)
+@click.option(
+    "--advertise",
+    multiple=True,
+    metavar="HOST[:PORT]",
+    help="Where agents find it when that is not where it listens, as behind address translation or a published port; may be"
+    " repeated. Its certificate, new bundles and controls use it.",
 )
 @click.option("--web", metavar="ADDRESS:PORT", help="Serve the API, /healthz and /metrics there too.")
 @click.option(
@@ -64,7 +72,10 @@ def command(config: Path | None, log_form: str | None, **given: Any) -> int:
     from wire.dial import parse_url  # noqa: PLC0415
     from wire.keyfiles import Exposed  # noqa: PLC0415
 
-    values = {**(_configuration(config) if config else {}), **{name: v for name, v in given.items() if v is not None}}
+    values = {
+        **(_configuration(config) if config else {}),
+        **{name: v for name, v in given.items() if v not in {None, ()}},
+    }
     asked = (
         ("topology", "-f FILE"),
         ("pki", "--pki DIR"),
@@ -74,15 +85,21 @@ def command(config: Path | None, log_form: str | None, **given: Any) -> int:
     missing = [option for name, option in asked if not values.get(name)]
     if missing:
         raise click.UsageError(f"the coordinator needs {', '.join(missing)}")
-    topology = load(Path(values["topology"]))
+    topology = load_file(Path(values["topology"]))
     broker = str(values.get("broker") or EMBEDDED)
     try:
         if broker != EMBEDDED:
             parse_url(broker)
+        listen = Listen.parse(str(values["listen"]))
+        said = values.get("advertise") or ()
+        advertise = tuple(
+            Listen.advertised(str(text), listen.port) for text in ((said,) if isinstance(said, str) else said)
+        )
         settings = Settings(
             topology=Path(values["topology"]),
             pki=Path(values["pki"]),
-            listen=Listen.parse(str(values["listen"])),
+            listen=replace(listen, also=tuple(where.host for where in advertise)),
+            advertise=advertise,
             state_dir=Path(values["state_dir"]),
             broker="" if broker == EMBEDDED else broker,
             web=Listen.parse(str(values["web"])) if values.get("web") else None,
@@ -143,7 +160,7 @@ def _configuration(path: Path) -> dict[str, Any]:
     for key in ("topology", "pki", "state_dir"):
         if key in data:
             data[key] = path.parent / str(data[key])
-    taken = ("topology", "pki", "broker", "listen", "web", "state_dir", "certificate_life")
+    taken = ("topology", "pki", "broker", "listen", "advertise", "web", "state_dir", "certificate_life")
     return {key: data[key] for key in taken if key in data}
 
 

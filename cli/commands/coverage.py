@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
 
 import click
 
@@ -14,9 +12,7 @@ from cli.options import Endpoint
 from cli.show.grid import sentence
 from cli.show.losses import lost_line
 from cli.show.render import Paint, paint, percent, plural, show, table
-
-Body = Mapping[str, Any]
-_COLUMNS = ("inconclusive", "stale", "not_run")
+from coordinator.api.responses.estate import Coverage
 
 
 @click.command("coverage", epilog="Example: segwatch coverage --state-dir /var/lib/segwatch")
@@ -25,41 +21,41 @@ _COLUMNS = ("inconclusive", "stale", "not_run")
 @options.common
 def command(*, endpoint: Endpoint, output: str) -> None:
     """Show how much of what must be proven is proven."""
-    body = Client(endpoint).get("coverage")
+    client = Client(endpoint)
     if output == "json":
-        click.echo(json.dumps(body, indent=2))
+        click.echo(json.dumps(client.get("coverage", object), indent=2))
         return
-    show(listing(body, paint()))
+    show(listing(client.get("coverage", Coverage), paint()))
 
 
-def listing(body: Body, style: Paint) -> list[str]:
+def listing(body: Coverage, style: Paint) -> list[str]:
     """One sentence, a line per pair, and what lies outside."""
-    whole = body["coverage"] >= 1.0
-    text = f"proven: {body['proven']:,} of {plural(body['required'], 'required cell')}"
-    lines = [*sentence(style, percent(body["coverage"]), "good" if whole else "warn", text), ""]
+    whole = body.coverage >= 1.0
+    text = f"proven: {body.proven:,} of {plural(body.required, 'required cell')}"
+    lines = [*sentence(style, percent(body.coverage), "good" if whole else "warn", text), ""]
     titles = ("", "proven", "", "no packet", "no session", "inconclusive", "stale", "not run", "beyond proof")
     rows = [[style(title, "dim") for title in titles]]
-    for pair in body["pairs"]:
-        full = pair["coverage"] >= 1.0
+    for pair in body.pairs:
+        full = pair.coverage >= 1.0
         glyph = style("■", "good") if full else style("?", "warn")
         rows.append(
             [
-                f"{pair['source']} → {pair['destination']}",
-                f"{glyph} {percent(pair['coverage'])}",
-                f"{pair['proven']:,}/{pair['required']:,}",
-                _count(pair["no_packet"], style, ""),
-                _count(pair["no_session"], style, ""),
-                *(_count(pair[name], style, "warn") for name in _COLUMNS),
-                _count(pair["beyond_proof"], style, ""),
+                f"{pair.source} → {pair.destination}",
+                f"{glyph} {percent(pair.coverage)}",
+                f"{pair.proven:,}/{pair.required:,}",
+                _count(pair.no_packet, style, ""),
+                _count(pair.no_session, style, ""),
+                *(_count(count, style, "warn") for count in (pair.inconclusive, pair.stale, pair.not_run)),
+                _count(pair.beyond_proof, style, ""),
             ]
         )
     lines += table(rows)
-    for service in body["not_swept"]:
-        hosts = ", ".join(service["hosts"])
-        lines.append(f"  not swept: {service['environment']}.{service['service']} ({hosts}), by `sweep: false`")
-    if body["beyond_proof"]:
+    for service in body.not_swept:
+        hosts = ", ".join(service.hosts)
+        lines.append(f"  not swept: {service.environment}.{service.service} ({hosts}), by `sweep: false`")
+    if body.beyond_proof:
         lines.append("  beyond proof: UDP that is silent on hosts without an agent; an agent there would settle it")
-    lines += [f"{style('!', 'warn')} {lost_line(lost['agent'], lost)}" for lost in body["lost"]]
+    lines += [f"{style('!', 'warn')} {lost_line(lost.agent, lost)}" for lost in body.lost]
     if not whole:
         lines.append("  segwatch matrix --cells shows which cells; segwatch explain --from A --to B --port P shows why")
     return lines

@@ -11,6 +11,7 @@ from cli import options
 from cli.client import Client
 from cli.errors import Problem
 from cli.options import Endpoint
+from coordinator.api.responses.status import Status
 
 
 @click.command("dashboard", epilog="Example: segwatch dashboard --state-dir /var/lib/segwatch")
@@ -23,9 +24,9 @@ def command(*, endpoint: Endpoint, web: bool) -> None:
     Arrow keys move, Tab goes from matrix to findings, Enter explains what is under the cursor, / filters, q leaves.
     """
     client = Client(endpoint)
-    status = client.get("status")
+    status = client.get("status", Status)
     if web:
-        url = endpoint.url or status.get("web")
+        url = endpoint.url or status.web
         if not url:
             raise Problem("this coordinator serves no page", "Start it with --web 127.0.0.1:8600.")
         click.echo(f"opening {url}", err=True)

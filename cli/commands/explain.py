@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import click
 
@@ -21,8 +21,10 @@ from cli.show.render import (
     show,
 )
 from cli.show.trace import traced
+from coordinator.api.responses.estate import Cell
+from coordinator.api.responses.proof import Explanation
 
-Body = Mapping[str, Any]
+T = TypeVar("T")
 
 
 @click.command(
@@ -53,22 +55,23 @@ def command(
     if bool(finding) is bool(source or destination or port) or (not finding and not (source and destination and port)):
         raise click.UsageError("name a FINDING, or all of --from, --to and --port")
     query = {"finding": finding, "from": source, "to": destination, "port": port}
-    body = traced(endpoint, query) if trace else Client(endpoint).get("explain", **query)
-    if pcap is not None:
-        if not body.get("exchange"):
-            raise Problem("no packet of this cell is kept", NOTHING_KEPT)
-        write(pcap, [body["exchange"]], _about(body))
+    if output == "json" and pcap is None:
+        click.echo(json.dumps(_ask(endpoint, object, query, trace=trace), indent=2))
         return
-    if output == "json":
-        click.echo(json.dumps(body, indent=2))
-        return
-    show(explanation(body, paint()))
+    body = _ask(endpoint, Explanation, query, trace=trace)
+    if pcap is None:
+        show(explanation(body, paint()))
+    elif body.exchange is None or body.cell is None or body.round is None:
+        raise Problem("no packet of this cell is kept", NOTHING_KEPT)
+    else:
+        write(pcap, [body.exchange], _about(body.cell, body.round.id))
 
 
-def _about(body: Body) -> str:
+def _ask(endpoint: Endpoint, kind: type[T], query: Mapping[str, str | None], *, trace: bool) -> T:
+    return traced(endpoint, kind, query) if trace else Client(endpoint).get("explain", kind, **query)
+
+
+def _about(cell: Cell, name: str) -> str:
     """What the file says of itself."""
-    cell = body["cell"]
-    where = f"{cell['agent']} {cell['source_address']} to {cell['address']}"
-    return (
-        f"{where} {short_ports(cell['ports'], cell['protocol'])}: {cell['reachability']}, round {body['round']['id']}"
-    )
+    where = f"{cell.agent} {cell.source_address} to {cell.address}"
+    return f"{where} {short_ports(cell.ports, cell.protocol)}: {cell.reachability}, round {name}"

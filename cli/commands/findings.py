@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -15,9 +13,10 @@ from cli.errors import Problem
 from cli.options import Endpoint
 from cli.show.exchange import NOTHING_KEPT, write
 from cli.show.grid import harm, headline, live, sentence
-from cli.show.render import GLYPHS, Paint, clean, clock, labelled, paint, plural, short_ports, show, visible
-
-Body = Mapping[str, Any]
+from cli.show.render import Paint, clean, clock, glyph_of, labelled, paint, plural, short_ports, show, visible
+from cli.watching import put
+from coordinator.api.responses.estate import Finding, Taken
+from coordinator.api.responses.packets import Packets
 
 
 @click.group(
@@ -27,19 +26,23 @@ Body = Mapping[str, Any]
 )
 @options.output("table", "json")
 @click.option("--all", "resolved", is_flag=True, help="In the table, those that were resolved recently too.")
+@options.watched
 @options.coordinator
 @options.common
 @click.pass_context
-def command(context: click.Context, *, endpoint: Endpoint, output: str, resolved: bool) -> None:
+def command(context: click.Context, *, endpoint: Endpoint, output: str, resolved: bool, watch: bool) -> None:
     """List findings: one per cause, the most severe first."""
     context.obj = endpoint
     if context.invoked_subcommand is not None:
         return
-    body = Client(endpoint).get("findings")
-    if output == "json":
-        click.echo(json.dumps(body, indent=2))
-        return
-    show(listing(body, paint(), resolved=resolved))
+    client, style = Client(endpoint), paint()
+    put(
+        output,
+        watch=watch,
+        body=lambda: client.get("findings", object),
+        lines=lambda: listing(client.get("findings", tuple[Finding, ...]), style, resolved=resolved),
+        style=style,
+    )
 
 
 @command.command("ack", epilog="Example: segwatch findings ack F-3a91c0 --by ada --reason 'closing it today'")
@@ -51,7 +54,7 @@ def command(context: click.Context, *, endpoint: Endpoint, output: str, resolved
 @click.pass_obj
 def acknowledge(outer: Endpoint, *, endpoint: Endpoint, finding: str, by: str, reason: str) -> None:
     """Take a finding on: it stays until it is proven closed, but alerts nobody again."""
-    Client(endpoint or outer).post(f"findings/{finding}/ack", by=by, reason=reason)
+    Client(endpoint or outer).post(f"findings/{finding}/ack", Taken, by=by, reason=reason)
     show([f"{finding} acknowledged by {by}: {reason}"])
 
 
@@ -69,18 +72,18 @@ def acknowledge(outer: Endpoint, *, endpoint: Endpoint, finding: str, by: str, r
 @click.pass_obj
 def export(outer: Endpoint, *, endpoint: Endpoint, finding: str, pcap: Path) -> None:
     """Write the packets that made a finding to a pcapng file, each with a comment that says what it is."""
-    body = Client(endpoint or outer).get(f"findings/{finding}/packets")
-    if not body["exchanges"]:
+    body = Client(endpoint or outer).get(f"findings/{finding}/packets", Packets)
+    if not body.exchanges:
         raise Problem(f"no packet of {finding} is kept", NOTHING_KEPT)
-    rounds = ", ".join(dict.fromkeys(exchange["round"] for exchange in body["exchanges"]))
-    write(pcap, body["exchanges"], f"{body['finding']}, as rounds {rounds} showed it")
+    rounds = ", ".join(dict.fromkeys(exchange.round for exchange in body.exchanges))
+    write(pcap, body.exchanges, f"{body.finding}, as rounds {rounds} showed it")
 
 
-def listing(body: Sequence[Body], style: Paint, *, resolved: bool = False) -> list[str]:
+def listing(body: Sequence[Finding], style: Paint, *, resolved: bool = False) -> list[str]:
     """One sentence, then a block per finding."""
     failing = live(body)
-    waived = sum(finding["result"] == "waived" for finding in body)
-    gone = sum(finding["status"] == "resolved" for finding in body)
+    waived = sum(finding.result == "waived" for finding in body)
+    gone = sum(finding.status == "resolved" for finding in body)
     rest = [f"{waived} waived"] * bool(waived) + [f"{gone} resolved recently"] * bool(gone)
     if failing:
         lines = sentence(style, "FAIL", "bad", " · ".join([plural(len(failing), "finding"), *rest]))
@@ -88,36 +91,36 @@ def listing(body: Sequence[Body], style: Paint, *, resolved: bool = False) -> li
         text = " · ".join(["no finding stands", *rest, "what is unproven is not a finding: segwatch coverage"])
         lines = sentence(style, "OK", "good", text)
     for finding in body:
-        if finding["status"] != "resolved" or resolved:
+        if finding.status != "resolved" or resolved:
             lines += ["", *block(finding, style)]
     return lines
 
 
-def block(finding: Body, style: Paint) -> list[str]:
+def block(finding: Finding, style: Paint) -> list[str]:
     """A finding in four lines: what, where, why it matters, what next."""
-    glyph, tone = GLYPHS[finding["result"]]
-    name = f"{glyph} {finding['id']}  "
-    tags = " · ".join([finding["severity"], ", ".join(finding["cwe"])]) if finding["cwe"] else finding["severity"]
+    glyph, tone = glyph_of(finding.result)
+    name = f"{glyph} {finding.id}  "
+    tags = " · ".join([finding.severity, ", ".join(finding.cwe)]) if finding.cwe else finding.severity
     title = clean(headline(finding))
     room = style.width - len(name) - len(title) - len(tags)
     head = style(name, tone) + style(title, "bold")
     lines = [head + " " * room + tags] if room > 1 else [head, f"    {tags}"]
-    source, destination = finding["source"], finding["destination"]
-    service = f" {destination['service']}" if destination["service"] else ""
-    addresses = ", ".join(destination["addresses"][:3]) + (
-        f", … ({len(destination['addresses'])})" if len(destination["addresses"]) > 3 else ""  # noqa: PLR2004
+    source, destination = finding.source, finding.destination
+    service = f" {destination.service}" if destination.service else ""
+    addresses = ", ".join(destination.addresses[:3]) + (
+        f", … ({len(destination.addresses)})" if len(destination.addresses) > 3 else ""  # noqa: PLR2004
     )
-    ports = short_ports(finding["ports"], finding["protocol"], 30)
-    identified = f' "{clean(finding["identified"])}"' if finding["identified"] else ""
+    ports = short_ports(finding.ports, finding.protocol, 30)
+    identified = f' "{clean(finding.identified)}"' if finding.identified else ""
     lines += labelled(
-        "", f"{source['agent']} → {destination['environment']}{service} {addresses} {ports}{identified}", style.width, 4
+        "", f"{source.agent} → {destination.environment}{service} {addresses} {ports}{identified}", style.width, 4
     )
-    proof = f"{finding['reachability']}, {finding['proof']}: {finding['reason']}; declared {finding['declared']}"
+    proof = f"{finding.reachability}, {finding.proof}: {finding.reason}; declared {finding.declared}"
     lines.append(f"    seen     {proof}")
-    if finding["impact"]:
+    if finding.impact:
         lines += ["    " + line for line in labelled("why", harm(finding), style.width - 4, 9)]
-    times = f"{finding['status']}, first seen {clock(finding['first_seen'])}, last {clock(finding['last_seen'])} UTC"
-    lines.append(f"    life     {times}, {plural(finding['cells'], 'cell')}")
-    if finding["result"] == "fail":
-        lines.append(f"    next     segwatch explain {finding['id']}")
+    times = f"{finding.status}, first seen {clock(finding.first_seen)}, last {clock(finding.last_seen)} UTC"
+    lines.append(f"    life     {times}, {plural(finding.cells, 'cell')}")
+    if finding.result == "fail":
+        lines.append(f"    next     segwatch explain {finding.id}")
     return [line if visible(line) <= style.width else line.rstrip() for line in lines]

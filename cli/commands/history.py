@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import click
 
@@ -12,8 +11,8 @@ from cli import options
 from cli.client import Client
 from cli.options import Endpoint
 from cli.show.render import Paint, clip, clock, paint, show, table
+from coordinator.api.responses.status import Event
 
-Body = Mapping[str, Any]
 _GLYPHS = {
     "opened": ("✗", "bad"),
     "reopened": ("✗", "bad"),
@@ -32,27 +31,28 @@ _GLYPHS = {
 @options.common
 def command(*, endpoint: Endpoint, output: str, finding: str | None) -> None:
     """Show what happened to findings, and to agents' certificates."""
-    body = [event for event in Client(endpoint).get("history") if finding in {None, event["finding"]}]
+    client = Client(endpoint)
     if output == "json":
-        click.echo(json.dumps(body, indent=2))
+        events = client.get("history", list[dict[str, object]])
+        click.echo(json.dumps([event for event in events if finding in {None, event.get("finding")}], indent=2))
         return
-    show(listing(body, paint()))
+    show(listing([event for event in client.get("history", list[Event]) if finding in {None, event.finding}], paint()))
 
 
-def listing(body: Sequence[Body], style: Paint) -> list[str]:
+def listing(body: Sequence[Event], style: Paint) -> list[str]:
     """A line per event; times in UTC."""
     if not body:
         return ["Nothing has happened yet."]
     rows = []
     for event in body:
-        glyph, tone = _GLYPHS.get(event["what"], ("·", "dim"))
-        by = f"{event['by']}: " if event["by"] else ""
+        glyph, tone = _GLYPHS.get(event.what, ("·", "dim"))
+        by = f"{event.by}: " if event.by else ""
         rows.append(
             [
-                clock(event["at"]),
-                f"{style(glyph, tone)} {event['finding'] or event['agent']}",
-                event["what"],
-                clip(by + event["text"], 60),
+                clock(event.at),
+                f"{style(glyph, tone)} {event.finding or event.agent}",
+                event.what,
+                clip(by + event.text, 60),
             ]
         )
     return table(rows)

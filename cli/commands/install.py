@@ -87,30 +87,44 @@ def agent(bundle: Path, program: str, host: Host) -> None:
     help="From `segwatch pki init`; it is copied.",
 )
 @click.option("--listen", required=True, metavar="ADDRESS:PORT", help="Where its broker listens for agents.")
+@click.option(
+    "--advertise",
+    multiple=True,
+    metavar="HOST[:PORT]",
+    help="Where agents find it when that is not where it listens; may be repeated.",
+)
 @click.option("--web", metavar="ADDRESS:PORT", help="Serve the API, /healthz and /metrics there too.")
 @click.option("--broker", metavar="mqtts://HOST:PORT", help="One that you run; its own unless told otherwise.")
 @_placed
 @_programmed
 def coordinator(
-    topology: Path, pki: Path, listen: str, web: str | None, broker: str | None, program: str, host: Host
+    topology: Path,
+    pki: Path,
+    listen: str,
+    advertise: tuple[str, ...],
+    web: str | None,
+    broker: str | None,
+    program: str,
+    host: Host,
 ) -> None:
     """The coordinator's unit, the user segwatch-coordinator, and /etc/segwatch with topology, keys and settings."""
-    from cli.loading import load  # noqa: PLC0415 - cryptography is slow to import
+    from cli.loading import load_file  # noqa: PLC0415 - cryptography is slow to import
     from coordinator.broker.addresses import Listen  # noqa: PLC0415
     from coordinator.broker.pki import PkiError, check  # noqa: PLC0415
     from wire.dial import parse_url  # noqa: PLC0415
 
-    load(topology)
+    load_file(topology)
     try:
         check(pki)
         ports = [Listen.parse(text).port for text in (listen, web) if text]
+        found_at = [str(Listen.advertised(text, ports[0])) for text in advertise]
         if broker:
             parse_url(broker)
     except PkiError as error:
         raise Problem(str(error)) from error
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    given = {"listen": listen, "web": web, "broker": broker}
+    given: dict[str, str | list[str] | None] = {"listen": listen, "advertise": found_at, "web": web, "broker": broker}
     roles.install_coordinator(
         host,
         program,

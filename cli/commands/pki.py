@@ -60,7 +60,10 @@ def init(directory: Path, topology: Path) -> None:
 
 
 _BROKER = click.option(
-    "--broker", required=True, metavar="mqtts://HOST:PORT", help="The broker, as the agent reaches it."
+    "--broker",
+    default="",
+    metavar="mqtts://HOST:PORT",
+    help="The broker, as the agent reaches it; by default where the coordinator that ran last on DIR is found.",
 )
 _COORDINATOR = click.option(
     "--coordinator",
@@ -217,6 +220,12 @@ def _bundle(name: str, directory: Path, topology: Path, broker: str, coordinator
         click.echo(
             f"{out}: {name} of {environment}, until {bundle.expires:%Y-%m-%d}, may probe {len(bundle.allow)} networks."
         )
+        for host in bundle.unresolved:
+            click.echo(
+                f"{host} does not resolve here, so that its address is not in the agent's allow-list: the agent sends "
+                "source controls to where it is connected alone.",
+                err=True,
+            )
         click.echo(f"On its host: segwatch agent --bundle {out.name} --state-dir DIR", err=True)
 
 

@@ -12,6 +12,8 @@ from cli.loading import load
 from cli.show.render import labelled, paint, plural, short_ports, show, table
 from coordinator.tasks import Task, costs, tasks
 from reachability.plan import build_plan
+from reachability.ports import text_of
+from reachability.vocabulary import Schedule
 
 
 @click.command("plan", epilog="Example: segwatch plan -f topology.yaml")
@@ -39,7 +41,8 @@ def command(topology: Path, agent: str | None, output: str) -> None:
             "agents": {
                 name: [
                     {"id": t.id, "kind": t.kind, "environment": t.environment, "host": t.host, "protocol": t.protocol.value,
-                     "ports": t.ports or None, "schedule": t.schedule, "witness": t.witness or None, "inside": t.inside or None}
+                     "ports": text_of(t.ports) or None, "schedule": t.schedule,
+                     "witness": t.witness or None, "inside": t.inside or None}
                     for t in lines
                 ]
                 for name, lines in by_agent.items()
@@ -48,7 +51,7 @@ def command(topology: Path, agent: str | None, output: str) -> None:
         click.echo(json.dumps(body, indent=2))
         return
     style = paint()
-    cycle = [c for c in cost if c.schedule == "cycle"]
+    cycle = [c for c in cost if c.schedule is Schedule.CYCLE]
     total = f"{plural(sum(c.cells for c in cycle), 'cell')} a cycle from {plural(len(cycle), 'agent')}"
     every = f"every {loaded.probing.every_s:g} s, at most {loaded.probing.rate_pps:,} packets a second each"
     lines = [f"{total}, {every}. Nothing is sent now.", ""]
@@ -72,6 +75,6 @@ def command(topology: Path, agent: str | None, output: str) -> None:
 
 def _row(task: Task) -> list[str]:
     where = f"{task.environment} {task.host}"
-    ports = short_ports(task.ports, task.protocol.value, 30) if task.ports else ""
+    ports = short_ports(text, task.protocol.value, 30) if (text := text_of(task.ports)) else ""
     who = f"witness {task.witness}" if task.witness else (f"inside {task.inside}" if task.inside else "no control")
     return [str(task.id), task.kind, where, ports, task.schedule, who]

@@ -11,6 +11,7 @@ import click
 from cli import options
 from cli.show.render import Paint, clean, labelled, paint, plural, show
 from probes.kinds.single import ProbeRequest, ProbeResult
+from reachability.ports import text_of
 from reachability.topology import is_address
 from reachability.vocabulary import State
 
@@ -70,6 +71,7 @@ def _body(found: ProbeResult, lacks: tuple[str, ...]) -> dict[str, object]:
     more = ("kernel", "via", "sent", "flows", "refused", "hops", "rtt_ms", "said", "note")
     body: dict[str, object] = {name: getattr(o, name) or None for name in (*names, *more)}
     body |= {
+        "ports": text_of(o.ports) or None,
         "hops": o.hops,
         "sent": o.sent,
         "refused": o.refused,

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import click
+import msgspec
 
 from cli import options
 from cli.client import Client
 from cli.errors import Problem
 from cli.options import Endpoint
 from cli.show.render import labelled, paint, show
-
-Body = Mapping[str, Any]
+from coordinator.api.responses.report import Report
 
 
 @click.command(
@@ -36,7 +34,7 @@ def command(*, endpoint: Endpoint, output: str, out: Path | None) -> None:
     """Make a report to hand over: what was tested, how it was proven, what was found, and what was not tested."""
     if output == "html" and out is None and sys.stdout.isatty():
         raise Problem("a page cannot be read on a terminal", "Give --out report.html, or another format with -o.")
-    body = Client(endpoint).get("report")
+    body = Client(endpoint).get("report", Report)
     text = rendered(body, output)
     if out is None:
         click.echo(text, nl=False)
@@ -51,7 +49,7 @@ def command(*, endpoint: Endpoint, output: str, out: Path | None) -> None:
     show(labelled("", f"{out}: {word}, {said}", paint().width, 0))
 
 
-def rendered(body: Body, output: str) -> str:
+def rendered(body: Report, output: str) -> str:
     """The report in one of its formats; each is imported when it is asked for."""
     match output:
         case "html":
@@ -67,4 +65,4 @@ def rendered(body: Body, output: str) -> str:
 
             return rows(body)
         case _:
-            return json.dumps(body, indent=2) + "\n"
+            return json.dumps(msgspec.to_builtins(body), indent=2) + "\n"

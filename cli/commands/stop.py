@@ -9,6 +9,8 @@ import click
 from cli import options
 from cli.client import Client
 from cli.options import Endpoint
+from coordinator.api.responses.runs import Stopped
+from coordinator.api.responses.status import Status
 
 
 @click.command("stop", epilog='Example: segwatch stop --reason "maintenance of the core" --state-dir /var/lib/segwatch')
@@ -25,9 +27,9 @@ def command(*, endpoint: Endpoint, reason: str, by: str | None, resume: bool) ->
     """
     client, who = Client(endpoint), by or getpass.getuser()
     if resume:
-        before = client.get("status")["stopped"]
-        client.post("resume", by=who)
+        before = client.get("status", Status).stopped
+        client.post("resume", Stopped, by=who)
         click.echo("Probing goes on." if before else "Nothing was stopped.")
         return
-    stopped = client.post("stop", reason=reason, by=who)["stopped"]
+    stopped = client.post("stop", Stopped, reason=reason, by=who).stopped
     click.echo(f"All probing is stopped: {stopped}. To go on: segwatch stop --resume")

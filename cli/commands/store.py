@@ -26,7 +26,7 @@ _STATE_DIR = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     envvar="SEGWATCH_STATE_DIR",
     metavar="DIR",
-    help="The coordinator's state directory, on this host (or SEGWATCH_STATE_DIR).",
+    help="The coordinator's state directory, on this host.",
 )
 
 

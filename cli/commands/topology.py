@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
@@ -12,18 +13,16 @@ import click
 
 from cli import options
 from cli.errors import USAGE
-from cli.loading import load
-from cli.show.render import labelled, paint, plural, show
+from cli.loading import load, read
+from cli.show.render import Paint, labelled, paint, plural, show
 from coordinator.api.explain import NothingToExplainError, parse_port
-from coordinator.topology.lint import lint
-from coordinator.topology.load import TopologyErrors, load_topology
+from coordinator.topology.lint import Warned, lint
+from coordinator.topology.load import TopologyErrors
 from reachability.plan import PlanTarget, build_plan
 from reachability.policy import Decision, Policy, nearest_paths
 from reachability.ports import PortSet
 from reachability.topology import Topology, is_address
 from reachability.vocabulary import Declared, Protocol
-
-_FILE = click.argument("file", type=click.Path(path_type=Path))
 
 
 @click.group("topology", epilog="Example: segwatch topology check topology.yaml")
@@ -32,40 +31,62 @@ def command() -> None:
 
 
 @command.command("check", epilog="Example: segwatch topology check topology.yaml")
-@_FILE
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
 @options.output("table", "json")
 @options.common
-def check(file: Path, output: str) -> int:
-    """All errors of FILE at once, each with its place (exit code 2), and doubts about what it declares (exit code 0)."""
-    style = paint()
-    try:
-        topology = load_topology(file)
-    except TopologyErrors as error:
-        if output == "json":
-            click.echo(json.dumps({"file": str(file), "errors": list(error.errors), "warnings": []}, indent=2))
-        else:
-            click.echo("\n".join(error.errors), err=True)
-            click.echo(f"{plural(len(error.errors), 'error')}.", err=True)
-        return USAGE
-    warnings = lint(topology, datetime.now(UTC))
-    texts = [f"{file}:{w.line}:{w.column}: {w.message}" for w in warnings]
+def check(files: tuple[Path, ...], output: str) -> int:
+    """All errors of FILE at once, each with its place (exit code 2), and doubts about what it declares (exit code 0).
+
+    FILE may be - for standard input. Of several files the json is a list, an entry for each.
+    """
+    checked = [_checked(file) for file in files]
     if output == "json":
-        click.echo(json.dumps({"file": str(file), "errors": [], "warnings": texts, **_counts(topology)}, indent=2))
-        return 0
-    counts = _counts(topology)
-    what = ", ".join(plural(count, name.rstrip("s")) for name, count in counts.items())
-    show([f"{style('✓', 'good')} {file}: {what}"])
-    lines: list[str] = []
-    for warning in warnings:
-        lines += labelled(style("!", "warn"), f"line {warning.line}: {warning.message}", style.width, 2)
-    if lines:
-        show(
-            [
-                *lines,
-                f"{plural(len(warnings), 'warning')}: nothing is wrong, but greens would stand on less than they could.",
-            ]
-        )
-    return 0
+        bodies = [one.body for one in checked]
+        click.echo(json.dumps(bodies if len(files) > 1 else bodies[0], indent=2))
+    else:
+        for one in checked:
+            one.tell(paint())
+    return USAGE if any(one.topology is None for one in checked) else 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A file, and what was found in it; no topology where it has errors."""
+
+    file: Path
+    topology: Topology | None
+    errors: tuple[str, ...] = ()
+    warnings: tuple[Warned, ...] = ()
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """As JSON."""
+        texts = [f"{self.file}:{w.line}:{w.column}: {w.message}" for w in self.warnings]
+        counts = _counts(self.topology) if self.topology is not None else {}
+        return {"file": str(self.file), "errors": list(self.errors), "warnings": texts, **counts}
+
+    def tell(self, style: Paint) -> None:
+        """Errors go to stderr, all else to stdout."""
+        if self.topology is None:
+            click.echo("\n".join(self.errors), err=True)
+            click.echo(f"{plural(len(self.errors), 'error')}.", err=True)
+            return
+        what = ", ".join(plural(count, name.rstrip("s")) for name, count in _counts(self.topology).items())
+        show([f"{style('✓', 'good')} {self.file}: {what}"])
+        lines: list[str] = []
+        for warning in self.warnings:
+            lines += labelled(style("!", "warn"), f"line {warning.line}: {warning.message}", style.width, 2)
+        if lines:
+            doubts = plural(len(self.warnings), "warning")
+            show([*lines, f"{doubts}: nothing is wrong, but greens would stand on less than they could."])
+
+
+def _checked(file: Path) -> _Checked:
+    try:
+        topology = read(file)
+    except TopologyErrors as error:
+        return _Checked(file, None, errors=tuple(error.errors))
+    return _Checked(file, topology, warnings=tuple(lint(topology, datetime.now(UTC))))
 
 
 def _counts(topology: Topology) -> dict[str, int]:
@@ -83,7 +104,7 @@ def _counts(topology: Topology) -> dict[str, int]:
     "explain",
     epilog="Example: segwatch topology explain topology.yaml --from staging --to prod.model-registry --port tcp/5000",
 )
-@_FILE
+@click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--from", "source", required=True, metavar="A", help="An environment, environment.agent, agent or address."
 )
@@ -104,9 +125,9 @@ def explain(file: Path, source: str, destination: str, port: str, output: str) -
     bodies: list[dict[str, Any]] = []
     policy = Policy(topology, datetime.now(UTC))
     for target in targets:
-        wanted = PortSet.of([number]) if number else PortSet()
+        wanted = PortSet.of([number])
         for ports, decision in policy.decide(_with_port(target, wanted)):
-            if ports is None or ports & wanted:
+            if ports & wanted:
                 bodies.append(_body(topology, target, port, decision, file))
     unique = list({json.dumps(body, sort_keys=True): body for body in bodies}.values())
     if output == "json":
@@ -172,8 +193,6 @@ def _made(topology: Topology, source: str, destination: str, protocol: Protocol)
 
 
 def _with_port(target: PlanTarget, ports: PortSet) -> PlanTarget:
-    from dataclasses import replace  # noqa: PLC0415
-
     return replace(target, cycle=target.cycle | ports)
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -16,22 +15,19 @@ from cli.client import POLL_S, Client
 from cli.errors import Problem
 from cli.following import SOCKET_WAIT_S, Progress, follow
 from cli.formats import table as formats
+from cli.formats.terminal import report
+from cli.holding import SEVERITIES, hold
 from cli.journal import STDOUT, as_errors
 from cli.loading import load
 from cli.options import Endpoint
-from cli.show.grid import live, sentence, where
-from cli.show.losses import lost_line
-from cli.show.render import Paint, clean, labelled, paint, plural, short_ports, show, table, visible
-from cli.show.roster import notes
-from cli.show.summary import headwords
+from cli.show.render import paint, plural, show
+from coordinator.api.responses.runs import Asked
+from coordinator.api.responses.status import Status
 from coordinator.topology.scalars import parse_duration, parse_instant
 from reachability.baseline import Baseline
 
-Body = Mapping[str, Any]
 PASS, FAIL, UNPROVEN = 0, 1, 3
 RELOAD_WAIT_S = 10.0  # a file that was changed just now is picked up within seconds
-_UNPROVEN_LINES = 12
-_TONES = {"PASS": "good", "FAIL": "bad"}
 
 
 @click.command(
@@ -63,6 +59,11 @@ _TONES = {"PASS": "good", "FAIL": "bad"}
     type=options.duration,
     metavar="TIME",
     help="End the run after that long; what it has not tried is not run.",
+)
+@click.option(
+    "--severity",
+    type=click.Choice(SEVERITIES),
+    help="Fail only on findings from this severity on; what is below it is shown.",
 )
 @click.option(
     "--baseline",
@@ -100,6 +101,7 @@ def command(
     allow_inconclusive: bool,
     max_age: float | None,
     timeout: float | None,
+    severity: str | None,
     baseline: Path | None,
     write_baseline: Path | None,
     owner: str | None,
@@ -109,8 +111,8 @@ def command(
 ) -> int:
     """Run one cycle now and judge it alone.
 
-    Exit code 0: all pass. 1: a path fails. 2: usage or configuration. 3: nothing fails, but something that must be
-    proven is inconclusive or was not run.
+    Exit code 0: all pass. 1: a path fails that --baseline does not know and --severity does not let be. 2: usage or
+    configuration. 3: nothing fails, but something that must be proven is inconclusive or was not run.
 
     -f FILE names the declared topology as your checkout has it: reports point into it, and it must be the one that the
     coordinator has in force.
@@ -125,7 +127,7 @@ def command(
 
     def ask() -> str:
         asked = {"sweep": sweep, "from": source, "to": destination, "max_age_s": max_age}
-        return str(client.post("verify", **asked)["run"])
+        return client.post("verify", Asked, **asked).run
 
     body = follow(client, ask, progress, timeout_s=timeout, with_cells=cells)
     progress.clear()
@@ -133,9 +135,9 @@ def command(
         expires = end if isinstance(end, datetime) else known.finished(body) + end
         held = known.write(held, body, owner=owner, expires=expires, reason=reason)
         click.echo(f"{held.file}: {plural(len(held.entries), 'entry', 'entries')} written", err=True)
-    if held is not None:
-        body = known.hold(body, held)
-    code = exit_code(body["result"]["result"], allow_inconclusive)
+    if held is not None or severity is not None:
+        body = hold(body, held, severity)
+    code = exit_code(body.result.result, allow_inconclusive)
     uri = formats.uri_of(topology, in_force)
     if output == "table":
         lines = [*report(body, paint()), f"exit {code}"]
@@ -173,13 +175,13 @@ def _in_force(client: Client, topology: Path | None) -> str:
     digest = load(topology).digest if topology is not None else None
     until = time.monotonic() + RELOAD_WAIT_S
     while True:
-        held = client.get("status")["topology"]
-        if digest in {None, held["digest"]}:
-            return str(held["file"])
+        held = client.get("status", Status).topology
+        if digest in {None, held.digest}:
+            return held.file
         if time.monotonic() >= until:
             raise Problem(
-                f"the coordinator has a topology in force that is not {topology}: its {held['file']} "
-                f"is {held['digest'][:12]}…, yours {str(digest)[:12]}…",
+                f"the coordinator has a topology in force that is not {topology}: its {held.file} "
+                f"is {held.digest[:12]}…, yours {str(digest)[:12]}…",
                 "Give it this one first: it reloads a file that changes. Without -f, what it has in force is verified.",
             )
         time.sleep(POLL_S)
@@ -190,83 +192,3 @@ def exit_code(result: str, allow_inconclusive: bool) -> int:
     if result == "fail":
         return FAIL
     return PASS if result == "pass" or allow_inconclusive else UNPROVEN
-
-
-def report(body: Body, style: Paint) -> list[str]:
-    """What a run comes to: one sentence, then a line for each thing to look at and how to go on."""
-    result, coverage = body["result"], body["coverage"]
-    failing = live(result["findings"])
-    word, said = headwords(body)
-    lines = sentence(style, word, _TONES.get(word, "warn"), said)
-    if body.get("stopped"):
-        why = f"all probing was stopped meanwhile: {clean(body['stopped'])}"
-        lines.append(f"{style('!', 'warn')} {why}. To go on: segwatch stop --resume")
-    lines += _missing_agents(body, style)
-    lines += _lost_meanwhile(body["result"], style)
-    lines += [
-        f"{style('?', 'warn')} {pair['source']} → {pair['destination']}: nothing can be tested: none of its hosts has an address "
-        "of a family that the agents have"
-        for pair in result["untested"]
-    ]
-    lines += table([_finding_row(finding, style) for finding in failing])
-    lines += known.lines(result, style)
-    required = [entry for entry in body["unproven"] if entry["required"]]
-    lines += unproven_lines(required[:_UNPROVEN_LINES], style)
-    if len(required) > _UNPROVEN_LINES:
-        lines.append(f"? and {len(required) - _UNPROVEN_LINES} more: segwatch verify -o json --cells")
-    if result["summary"]["waived"]:
-        lines.append(
-            f"{style('~', 'warn')} {plural(result['summary']['waived'], 'cell')} waived, each until its waiver expires"
-        )
-    if coverage["beyond_proof"]:
-        text = f"{plural(coverage['beyond_proof'], 'UDP cell')} beyond proof: silent, on hosts without an agent"
-        lines.append(style(f"  {text} (no exit code)", "dim"))
-    return lines
-
-
-def _missing_agents(body: Body, style: Paint) -> list[str]:
-    agents = body["result"]["agents"]
-    return [
-        f"{style('!', 'warn')} agent {agent['name']} ({agent['environment']}) "
-        + ("is not connected" if agent["state"] == "lost" else "never connected")
-        + ": what only it can show is unproven"
-        for agent in agents
-        if agent["state"] != "connected"
-    ] + [
-        f"{style('!', 'warn')} agent {agent['name']} ({agent['environment']}) {note}"
-        for agent in agents
-        for note in notes({**agent, "lacks": None})  # what it lacks shows in the cells
-    ]
-
-
-def _lost_meanwhile(result: Body, style: Paint) -> list[str]:
-    """What was lost during this run; what was lost before is in the JSON, and in `segwatch coverage`."""
-    lost = [(agent["name"], agent["lost"]) for agent in result["agents"]]
-    return [
-        f"{style('!', 'warn')} agent {lost_line(name, entry)}"
-        for name, entry in lost
-        if entry["to"] and entry["to"] >= result["started"]
-    ]
-
-
-def _finding_row(finding: Body, style: Paint) -> list[str]:
-    said = f"{finding['reachability']} ({finding['proof']})"
-    what = f"{where(finding)} {short_ports(finding['ports'], finding['protocol'])}"
-    return [f"{style('✗', 'bad')} {what}", said, style(finding["id"], "bold"), f"segwatch explain {finding['id']}"]
-
-
-def unproven_lines(entries: Sequence[Body], style: Paint) -> list[str]:
-    """What is not proven, why, and what would settle it: on the same line where that fits, else under it."""
-    lines = table([_unproven_row(entry, style) for entry in entries])
-    result = []
-    for line, entry in zip(lines, entries, strict=True):
-        fits = visible(line) + 2 + len(entry["settle"]) <= style.width
-        result += [f"{line}  {entry['settle']}"] if fits else [line, *labelled("", entry["settle"], style.width, 4)]
-    return result
-
-
-def _unproven_row(entry: Body, style: Paint) -> list[str]:
-    what = f"{entry['source']} → {entry['destination']} {entry['address']} "
-    said = f"unknown: {entry['reason']}" if entry["reason"] else entry["result"]
-    ports = short_ports(entry["ports"], entry["protocol"], 20)
-    return [f"{style('?', 'warn')} {what}{ports}", said]

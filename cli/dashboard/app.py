@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from rich.text import Text
 from textual import work
@@ -19,10 +19,11 @@ from cli.dashboard.reader import Reader
 from cli.dashboard.screens import CellsScreen, ExplainScreen
 from cli.errors import Problem
 from cli.show.grid import LEGEND, by_pair, counted, headline, live, pair_cell
-from cli.show.render import GLYPHS, clean, clock, plural
+from cli.show.render import clean, clock, glyph_of, plural
 from cli.show.roster import notes
+from coordinator.api.responses.estate import Coverage, Finding, Matrix
+from coordinator.api.responses.status import Certificate, Status
 
-Body = Mapping[str, Any]
 EVERY_S = 2.0
 STYLES = {"bad": "bold red", "good": "green", "warn": "yellow", "dim": "dim", "bold": "bold", "link": "cyan", "": ""}
 
@@ -31,10 +32,10 @@ STYLES = {"bad": "bold red", "good": "green", "warn": "yellow", "dim": "dim", "b
 class Picture:
     """All that is on the screen, as it was at one moment."""
 
-    status: Body
-    matrix: Body
-    coverage: Body
-    findings: list[Body] = field(default_factory=list)
+    status: Status
+    matrix: Matrix
+    coverage: Coverage
+    findings: tuple[Finding, ...] = ()
 
 
 class Dashboard(App[None]):
@@ -74,7 +75,7 @@ class Dashboard(App[None]):
         self._every_s = every_s
         self._filter = ""
         self._pairs: dict[tuple[int, int], tuple[str, str]] = {}
-        self._listed: list[Body] = []
+        self._listed: list[Finding] = []
 
     def compose(self) -> ComposeResult:
         """The panes."""
@@ -109,10 +110,10 @@ class Dashboard(App[None]):
     def _look(self) -> None:
         try:
             picture = Picture(
-                self.client.get("status"),
-                self.client.get("matrix"),
-                self.client.get("coverage"),
-                list(self.client.get("findings")),
+                self.client.get("status", Status),
+                self.client.get("matrix", Matrix),
+                self.client.get("coverage", Coverage),
+                self.client.get("findings", tuple[Finding, ...]),
             )
         except Problem as problem:
             self.call_from_thread(self.lose, problem.lines[0])
@@ -122,7 +123,7 @@ class Dashboard(App[None]):
     def lose(self, why: str) -> None:
         """The coordinator is gone: say since when, and keep the last picture in grey."""
         self.gone_since = self.gone_since or self._now()
-        last = f"; the picture is of {clock(self.picture.status['now'], self._now())}" if self.picture else ""
+        last = f"; the picture is of {clock(self.picture.status.now, self._now())}" if self.picture else ""
         since = self.gone_since.strftime("%H:%M:%S")
         self.query_one("#gone", Static).update(f"! coordinator gone since {since} UTC: {why}{last}; reconnecting")
         self.screen_stack[0].add_class("gone")
@@ -142,23 +143,23 @@ class Dashboard(App[None]):
 
     def _draw_headline(self, picture: Picture) -> None:
         failing = len(live(picture.findings))
-        whole = picture.coverage["coverage"] >= 1.0
+        whole = picture.coverage.coverage >= 1.0
         word, style = ("FAIL", "bad") if failing else ("PASS", "good") if whole else ("UNPROVEN", "warn")
         text = Text.assemble((f"{word} ", STYLES[style]), f"{plural(failing, 'finding')} · ")
-        if stopped := picture.status.get("stopped"):
-            since = f"since {clock(picture.status['stopped_at'], self._now())}: {clean(stopped)} "
+        if stopped := picture.status.stopped:
+            since = f"since {clock(picture.status.stopped_at, self._now())}: {clean(stopped)} "
             text = Text.assemble(("STOPPED ", STYLES["bad"]), since, "· ", text)
-        text.append(counted(picture.coverage, len(picture.matrix["environments"])))
-        text.append(f" · {clock(picture.status['now'], self._now())} UTC", "dim")
+        text.append(counted(picture.coverage, len(picture.matrix.environments)))
+        text.append(f" · {clock(picture.status.now, self._now())} UTC", "dim")
         self.screen_stack[0].query_one("#headline", Static).update(text)
 
     def _matches(self, *texts: str) -> bool:
         return not self._filter or any(self._filter in text.lower() for text in texts)
 
     def _draw_matrix(self, picture: Picture) -> None:
-        table, names = self._table("#matrix"), picture.matrix["environments"]
+        table, names = self._table("#matrix"), picture.matrix.environments
         entries = by_pair(picture.coverage)
-        results = {(pair["source"], pair["destination"]): pair["results"] for pair in picture.matrix["pairs"]}
+        results = {(pair.source, pair.destination): pair.results for pair in picture.matrix.pairs}
         shown = [name for name in names if self._matches(name)] or names
         rows = [[Text(source, "bold")] for source in shown]
         self._pairs = {}
@@ -175,33 +176,33 @@ class Dashboard(App[None]):
 
     def _draw_findings(self, picture: Picture) -> None:
         table = self._table("#findings")
-        newest = sorted(picture.findings, key=lambda one: str(one["first_seen"]), reverse=True)
-        self._listed = [f for f in newest if self._matches(f["id"], headline(f), f["severity"], f["status"])]
+        newest = sorted(picture.findings, key=lambda one: str(one.first_seen), reverse=True)
+        self._listed = [f for f in newest if self._matches(f.id, headline(f), f.severity, f.status)]
         rows = []
         for finding in self._listed:
-            glyph, style = GLYPHS[finding["result"]]
-            about = f" {finding['severity']}, {finding['status']} {clock(finding['first_seen'], self._now())}\n"
-            text = Text.assemble((f"{glyph} {finding['id']}", STYLES[style]), (about, "dim"))
+            glyph, style = glyph_of(finding.result)
+            about = f" {finding.severity}, {finding.status} {clock(finding.first_seen, self._now())}\n"
+            text = Text.assemble((f"{glyph} {finding.id}", STYLES[style]), (about, "dim"))
             title = textwrap.wrap(clean(headline(finding)), max(20, self.size.width * 43 // 100 - 10))
             rows.append([text.append("\n".join(f"  {line}" for line in title))])
         refill(table, ("finding",), rows or [[Text("no finding" + (" matches" if self._filter else ""), "dim")]])
 
     def _draw_agents(self, picture: Picture) -> None:
-        agents = [a for a in picture.status["agents"] if self._matches(a["name"], a["environment"], a["state"])]
-        width = max((len(agent["name"]) for agent in agents), default=0)
+        agents = [a for a in picture.status.agents if self._matches(a.name, a.environment, a.state)]
+        width = max((len(agent.name) for agent in agents), default=0)
         lines = []
         for agent in agents:
-            up = agent["state"] == "connected"
-            age = f"last cycle {agent['age_s']:.0f} s ago" if agent["age_s"] is not None else "no cycle yet"
-            text = Text.assemble(("● " if up else "○ ", STYLES["good" if up else "bad"]), agent["name"].ljust(width))
-            text.append(f"  {agent['state']}, {age}, {agent['rate_pps']} packets/s, {agent['spooled']} spooled")
-            lost = agent["lost"]["reports"] + agent["lost"]["untold"]
+            up = agent.state == "connected"
+            age = f"last cycle {agent.age_s:.0f} s ago" if agent.age_s is not None else "no cycle yet"
+            text = Text.assemble(("● " if up else "○ ", STYLES["good" if up else "bad"]), agent.name.ljust(width))
+            text.append(f"  {agent.state}, {age}, {agent.rate_pps} packets/s, {agent.spooled} spooled")
+            lost = agent.lost.reports + agent.lost.untold
             text.append(f", {lost} lost" if lost else "", "yellow")
-            text.append(_ends_soon(agent.get("certificate")), "yellow")
+            text.append(_ends_soon(agent.certificate), "yellow")
             lines.append(text.append("".join(f"  {note}" for note in notes(agent)), "yellow"))
-        refused = picture.status.get("refused") or {"count": 0}
-        if refused["count"]:
-            said = f"! refused {plural(refused['count'], 'message')} from agents, last: {clean(refused['newest'][-1])}"
+        refused = picture.status.refused
+        if refused.count:
+            said = f"! refused {plural(refused.count, 'message')} from agents, last: {clean(refused.newest[-1])}"
             lines.append(Text(said, STYLES["warn"]))
         self.screen_stack[0].query_one("#agents", Static).update(Text("\n").join(lines))
 
@@ -218,14 +219,14 @@ class Dashboard(App[None]):
         table = self._table("#findings")
         if table.has_focus:
             if self._listed:
-                self.push_screen(ExplainScreen(self.client, {"finding": self._listed[table.cursor_row]["id"]}))
+                self.push_screen(ExplainScreen(self.client, {"finding": self._listed[table.cursor_row].id}))
             return
         pair = self._pair()
         if pair is None or self.picture is None:
             return
         failing = live(self.picture.findings, pair)
         if failing:
-            self.push_screen(ExplainScreen(self.client, {"finding": failing[0]["id"]}))
+            self.push_screen(ExplainScreen(self.client, {"finding": failing[0].id}))
         else:
             self.push_screen(CellsScreen(self.client, pair))
 
@@ -266,10 +267,10 @@ class Dashboard(App[None]):
         self.query_one("#matrix", DataTable).focus()
 
 
-def _ends_soon(certificate: Body | None) -> str:
-    if certificate is None or not certificate["soon"]:
+def _ends_soon(certificate: Certificate | None) -> str:
+    if certificate is None or not certificate.soon:
         return ""
-    days = certificate["days"]
+    days = certificate.days
     return f"  certificate ends in {plural(round(days), 'day')}" if days > 0 else "  certificate has ended"
 
 

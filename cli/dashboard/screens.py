@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from rich.text import Text
 from textual import work
@@ -18,8 +18,10 @@ from cli.errors import Problem
 from cli.show.cells import cell_row
 from cli.show.explanation import explanation
 from cli.show.render import Paint
+from coordinator.api.responses.estate import Cell, Matrix
+from coordinator.api.responses.proof import Explanation
 
-Body = Mapping[str, Any]
+_ORDER = ("fail", "waived", "inconclusive", "stale", "not-run", "pass")
 _CLOSE: list[BindingType] = [
     Binding("escape", "dismiss", "Back"),
     Binding("q", "dismiss", "Back", show=False),
@@ -50,7 +52,7 @@ class ExplainScreen(ModalScreen[None]):
     def _ask(self) -> None:
         no_color = self.app.no_color
         try:
-            body = self._client.get("explain", **self._asked)
+            body = self._client.get("explain", Explanation, **self._asked)
             text = "\n".join(explanation(body, Paint(not no_color, max(60, min(100, self.app.size.width - 12)))))
         except Problem as problem:
             text = "\n".join(problem.lines)
@@ -69,7 +71,7 @@ class CellsScreen(ModalScreen[None]):
     def __init__(self, client: Reader, pair: tuple[str, str]) -> None:
         super().__init__()
         self._client, self._pair = client, pair
-        self._cells: list[Body] = []
+        self._cells: list[Cell] = []
 
     def compose(self) -> ComposeResult:
         """One table."""
@@ -85,16 +87,16 @@ class CellsScreen(ModalScreen[None]):
     @work(thread=True)
     def _ask(self) -> None:
         try:
-            cells = self._client.get("matrix", cells=1)["cells"]
+            cells = self._client.get("matrix", Matrix, cells=1).cells or ()
         except Problem as problem:
             self.app.call_from_thread(self.notify, problem.lines[0], severity="error")
             return
         self.app.call_from_thread(self._fill, cells)
 
-    def _fill(self, cells: list[Body]) -> None:
-        order = ("fail", "waived", "inconclusive", "stale", "not-run", "pass")
-        mine = [cell for cell in cells if (cell["source"], cell["destination"]) == self._pair]
-        self._cells = sorted(mine, key=lambda cell: order.index(cell["result"]))
+    def _fill(self, cells: Sequence[Cell]) -> None:
+        order = {result: place for place, result in enumerate(_ORDER)}
+        mine = [cell for cell in cells if (cell.source, cell.destination) == self._pair]
+        self._cells = sorted(mine, key=lambda cell: order.get(cell.result, 0))
         table: DataTable[Text] = self.query_one("#cells", DataTable)
         table.add_columns("from", "to", "ports", "declared", "reachability", "why")
         paint = Paint(not self.app.no_color)
@@ -106,7 +108,7 @@ class CellsScreen(ModalScreen[None]):
         """Explain the cell under the cursor."""
         event.stop()
         cell = self._cells[event.cursor_row]
-        first = cell["ports"].partition(",")[0].partition("-")[0] if cell["ports"] else ""
-        port = f"{cell['protocol']}/{first}" if first else cell["protocol"]
-        query = {"from": cell["agent"], "to": cell["address"], "port": port}
+        first = cell.ports.partition(",")[0].partition("-")[0] if cell.ports else ""
+        port = f"{cell.protocol}/{first}" if first else cell.protocol
+        query = {"from": cell.agent, "to": cell.address, "port": port}
         self.app.push_screen(ExplainScreen(self._client, query))

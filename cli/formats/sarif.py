@@ -1,6 +1,6 @@
 """A verify run as SARIF 2.1.0: a result per finding, at the lines of the topology that decide it, and one per unproven host.
 
-The standard: docs.oasis-open.org/sarif/sarif/v2.1.0. What is baselined or waived is there too, as suppressed.
+The standard: docs.oasis-open.org/sarif/sarif/v2.1.0. What is baselined, below the severity or waived is there too, as suppressed.
 """
 
 from __future__ import annotations
@@ -11,11 +11,16 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
-from cli import baseline
-from cli.show.grid import harm, headline, where
-from cli.show.render import short_ports
+import msgspec
 
-Body = Mapping[str, Any]
+from cli.holding import of_finding
+from cli.show.grid import harm, headline, where
+from cli.show.held import known
+from cli.show.render import short_ports
+from coordinator.api.responses.estate import Finding
+from coordinator.api.responses.runs import Decision, FinishedRun, Unproven
+
+Log = dict[str, Any]
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _RULES = (
     (
@@ -49,15 +54,15 @@ _RULES = (
 _INDEX = {rule[0]: index for index, rule in enumerate(_RULES)}
 
 
-def sarif(run: Body, topology: str) -> str:
+def sarif(run: FinishedRun, topology: str) -> str:
     """The file's text; `topology` is the URI of the topology, relative to the root of the checkout."""
-    result = run["result"]
+    result = run.result
     results = [
-        _finding(finding, run["decided"].get(finding["id"]), topology)
-        for finding in result["findings"]
-        if finding["result"] != "pass"
+        _finding(finding, run.decided.get(finding.id), topology)
+        for finding in result.findings
+        if finding.result != "pass"
     ]
-    results += [_unproven(entry, run["environments"], topology) for entry in run["unproven"] if entry["required"]]
+    results += [_unproven(entry, run.environments, topology) for entry in run.unproven if entry.required]
     log = {
         "$schema": SCHEMA,
         "version": "2.1.0",
@@ -68,10 +73,10 @@ def sarif(run: Body, topology: str) -> str:
                 "columnKind": "unicodeCodePoints",
                 "invocations": [
                     {
-                        "executionSuccessful": not (run.get("ended") or run.get("stopped")),
-                        "startTimeUtc": result["started"],
-                        "endTimeUtc": result["finished"],
-                        "properties": {"result": result["result"], "summary": result["summary"]},
+                        "executionSuccessful": not (run.ended or run.stopped),
+                        "startTimeUtc": result.started,
+                        "endTimeUtc": result.finished,
+                        "properties": {"result": result.result, "summary": msgspec.to_builtins(result.summary)},
                     }
                 ],
                 "artifacts": [{"location": {"uri": topology}, "roles": ["userSpecifiedConfiguration"]}],
@@ -82,7 +87,7 @@ def sarif(run: Body, topology: str) -> str:
     return json.dumps(log, indent=2) + "\n"
 
 
-def _rules() -> list[Body]:
+def _rules() -> list[Log]:
     return [
         {
             "id": name,
@@ -96,78 +101,77 @@ def _rules() -> list[Body]:
     ]
 
 
-def _finding(finding: Body, decided: Body | None, topology: str) -> Body:
-    what = f"{where(finding)} {short_ports(finding['ports'], finding['protocol'])}"
-    text = f"{headline(finding)}: {what} is {finding['reachability']} (proof: {finding['proof']})."
+def _finding(finding: Finding, decided: Decision | None, topology: str) -> Log:
+    what = f"{where(finding)} {short_ports(finding.ports, finding.protocol)}"
+    text = f"{headline(finding)}: {what} is {finding.reachability} (proof: {finding.proof})."
     if decided is not None:
-        text += f" Declared: {decided['text']}."
-    text += "".join(f" {one[:1].upper()}{one[1:]}." for one in (harm(finding), *(decided or {}).get("next", ())) if one)
-    text += f" Why: segwatch explain {finding['id']}"
-    place = _location(topology, decided["lines"] if decided is not None else [1, 1])
-    body: dict[str, Any] = {
-        "ruleId": finding["kind"],
-        "ruleIndex": _INDEX[finding["kind"]],
+        text += f" Declared: {decided.text}."
+    text += "".join(
+        f" {one[:1].upper()}{one[1:]}." for one in (harm(finding), *(decided.next if decided else ())) if one
+    )
+    text += f" Why: segwatch explain {finding.id}"
+    place = _location(topology, (decided.lines if decided else None) or (1, 1))
+    body: Log = {
+        "ruleId": finding.kind,
+        "ruleIndex": _INDEX.get(finding.kind, -1),
         "level": "error",
         "message": {"text": text},
         "locations": [place],
         "partialFingerprints": {"primaryLocationLineHash": _fingerprint(finding)},
         "properties": {
-            "finding": finding["id"],
-            "severity": finding["severity"],
-            "tags": list(finding["cwe"]),
-            "first_seen": finding["first_seen"],
-            "cells": finding["cells"],
+            "finding": finding.id,
+            "severity": finding.severity,
+            "tags": list(finding.cwe),
+            "first_seen": finding.first_seen,
+            "cells": finding.cells,
         },
     }
-    near = (decided or {}).get("nearest")
-    if near is not None:
-        related = _location(topology, [near["line"], near["line"]])
+    near = decided.nearest if decided else None
+    if near:
+        related = _location(topology, (near.line, near.line))
         body["relatedLocations"] = [
             {
                 **related,
                 "id": 1,
-                "message": {"text": f"nearest: path '{near['path']}' from {near['from']} to {near['to']}"},
+                "message": {"text": f"nearest: path '{near.path}' from {near.source} to {near.destination}"},
             }
         ]
-    known = finding.get("baseline")
-    if known:
-        body["baselineState"] = {"known": "unchanged", "ended": "unchanged", "grown": "updated"}.get(
-            known["state"], "new"
-        )
-    if finding["result"] != "fail":
-        waiver = (decided or {}).get("waiver")
-        words = baseline.of_finding(finding) if known else f"waived by {waiver['id']}" if waiver else "waived"
+    held = known(finding)
+    if held:
+        body["baselineState"] = {"known": "unchanged", "ended": "unchanged", "grown": "updated"}.get(held.state, "new")
+    if finding.result != "fail":
+        waiver = decided.waiver if decided else None
+        let_be = held or finding.result == "below"
+        words = of_finding(finding) if let_be else f"waived by {waiver.id}" if waiver else "waived"
         body["suppressions"] = [{"kind": "external", "status": "accepted", "justification": words}]
     return body
 
 
-def _unproven(entry: Body, environments: Mapping[str, int], topology: str) -> Body:
-    what = f"{entry['source']} → {entry['destination']} {entry['address']}"
-    ports = short_ports(entry["ports"], entry["protocol"])
-    said = f"unknown, {entry['reason']}" if entry["reason"] else entry["result"]
-    line = max(environments.get(entry["destination"], 1), 1)
+def _unproven(entry: Unproven, environments: Mapping[str, int], topology: str) -> Log:
+    what = f"{entry.source} → {entry.destination} {entry.address}"
+    ports = short_ports(entry.ports, entry.protocol)
+    said = f"unknown, {entry.reason}" if entry.reason else entry.result
+    line = max(environments.get(entry.destination, 1), 1)
     alike = (
-        entry["source"],
-        entry["destination"],
-        entry["address"],
-        entry["protocol"],
-        entry["result"],
-        entry["reason"],
+        entry.source,
+        entry.destination,
+        entry.address,
+        entry.protocol,
+        entry.result,
+        entry.reason,
     )
     return {
         "ruleId": "unproven",
         "ruleIndex": _INDEX["unproven"],
         "level": "warning",
-        "message": {
-            "text": f"{what} {ports} is not proven ({said}): {entry['means']}. To settle it: {entry['settle']}."
-        },
-        "locations": [_location(topology, [line, line])],
+        "message": {"text": f"{what} {ports} is not proven ({said}): {entry.means}. To settle it: {entry.settle}."},
+        "locations": [_location(topology, (line, line))],
         "partialFingerprints": {"primaryLocationLineHash": _hash("unproven", *map(str, alike))},
-        "properties": {"cells": entry["cells"], "result": entry["result"]},
+        "properties": {"cells": entry.cells, "result": entry.result},
     }
 
 
-def _location(topology: str, lines: list[int]) -> dict[str, Any]:
+def _location(topology: str, lines: tuple[int, int]) -> dict[str, Any]:
     first = max(lines[0], 1)
     return {
         "physicalLocation": {
@@ -177,11 +181,11 @@ def _location(topology: str, lines: list[int]) -> dict[str, Any]:
     }
 
 
-def _fingerprint(finding: Body) -> str:
+def _fingerprint(finding: Finding) -> str:
     """What stays the same over runs and coordinators: what the finding is, not what it is called."""
-    source, destination = finding["source"]["environment"], finding["destination"]
-    place = (destination["environment"], *sorted(destination["addresses"]))
-    return _hash(finding["kind"], source, *place, finding["protocol"], finding["ports"] or "")
+    source, destination = finding.source.environment, finding.destination
+    place = (destination.environment, *sorted(destination.addresses))
+    return _hash(finding.kind, source, *place, finding.protocol, finding.ports or "")
 
 
 def _hash(*parts: str) -> str:

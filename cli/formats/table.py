@@ -5,30 +5,30 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import click
+import msgspec
 
 from cli.files import check_writable, replace_file
 from cli.formats.junit import junit
 from cli.formats.markdown import markdown
 from cli.formats.sarif import sarif
+from coordinator.api.responses.runs import FinishedRun
 
-Body = Mapping[str, Any]
 Report = tuple[str, Path]
 
 
-def _json(body: Body, _: str) -> str:
-    return json.dumps(body["result"], indent=2) + "\n"
+def _json(run: FinishedRun, _: str) -> str:
+    return json.dumps(msgspec.to_builtins(run.result), indent=2) + "\n"
 
 
-def _junit(body: Body, _: str) -> str:
-    return junit(body)
+def _junit(run: FinishedRun, _: str) -> str:
+    return junit(run)
 
 
 # name -> a run (as `GET /api/v1/runs/ID` gives it, compared with the baseline) and its topology's URI, as a text
-FORMATS: Mapping[str, Callable[[Body, str], str]] = {
+FORMATS: Mapping[str, Callable[[FinishedRun, str], str]] = {
     "json": _json,
     "junit": _junit,
     "sarif": sarif,
@@ -53,10 +53,10 @@ def check(reports: Sequence[Report]) -> None:
         check_writable(path)
 
 
-def write(reports: Sequence[Report], body: Body, topology: str) -> None:
+def write(reports: Sequence[Report], run: FinishedRun, topology: str) -> None:
     """Write each report to its file."""
     for form, path in reports:
-        replace_file(path, FORMATS[form](body, topology))
+        replace_file(path, FORMATS[form](run, topology))
 
 
 def uri_of(topology: Path | None, held: str) -> str:

@@ -66,7 +66,13 @@ def install_agent(host: Host, program: str, bundle: Path) -> None:
 
 
 def install_coordinator(
-    host: Host, program: str, *, topology: bytes, pki: Mapping[str, bytes], settings: Mapping[str, str], low_ports: bool
+    host: Host,
+    program: str,
+    *,
+    topology: bytes,
+    pki: Mapping[str, bytes],
+    settings: Mapping[str, str | list[str]],
+    low_ports: bool,
 ) -> None:
     """Unit, user, state directory, and topology, keys and settings below /etc/segwatch.
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+
+import msgspec
 
 from cli.show.grid import by_pair
 from cli.show.spreadsheet import spreadsheet_cell
+from coordinator.api.responses.estate import Counts, Coverage, PairCoverage
+from coordinator.api.responses.report import DeclaredPath, DeclaredWaiver, Report, ReportedFinding
 
-Body = Mapping[str, Any]
+Line = dict[str, object]
 COLUMNS = (
     *("record", "id", "source", "agents", "destination", "service", "addresses", "protocol", "ports"),
     *("declared", "reachability", "proof", "reason", "result", "severity", "status", "cells"),
@@ -19,7 +22,7 @@ COLUMNS = (
 )
 
 
-def rows(body: Body) -> str:
+def rows(body: Report) -> str:
     """The file's text; a column that does not apply is empty."""
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\r\n")
@@ -29,69 +32,77 @@ def rows(body: Body) -> str:
     return out.getvalue()
 
 
-def _rows(body: Body) -> Iterator[Body]:
-    entries = by_pair(body["coverage"])
+def _rows(body: Report) -> Iterator[Line]:
+    entries = by_pair(body.coverage)
     yield {
         "record": "report",
-        "result": body["result"],
-        "last_seen": body["made"],
-        **_counts(body["summary"], body["coverage"]),
+        "result": body.result,
+        "last_seen": body.made,
+        **_counts(body.summary, body.coverage),
     }
-    for pair in body["matrix"]["pairs"]:
-        ends = {"source": pair["source"], "destination": pair["destination"]}
-        yield {"record": "pair", **ends, **_counts(pair["results"], entries.get((pair["source"], pair["destination"])))}
-    for path in body["paths"]:
+    for pair in body.matrix.pairs:
+        ends = {"source": pair.source, "destination": pair.destination}
+        yield {"record": "pair", **ends, **_counts(pair.results, entries.get((pair.source, pair.destination)))}
+    for path in body.paths:
         yield {
             "record": "path",
-            "id": path["name"],
-            "declared": path["expect"],
-            "result": path["result"],
+            "id": path.name,
+            "declared": path.expect,
+            "result": path.result,
             **_ends(path),
         }
-    for waiver in body["waivers"]:
-        status = "in force" if waiver["in_force"] else "expired"
-        yield {"record": "waiver", "id": waiver["id"], "status": status, "expires": waiver["expires"], **_ends(waiver)}
-    for entry in body["findings"]:
+    for waiver in body.waivers:
+        status = "in force" if waiver.in_force else "expired"
+        yield {"record": "waiver", "id": waiver.id, "status": status, "expires": waiver.expires, **_ends(waiver)}
+    for entry in body.findings:
         yield _finding(entry)
-    for one in body["unproven"]:
+    for one in body.unproven:
         yield {
             "record": "unproven",
-            "source": one["source"],
-            "agents": " ".join(one["agents"]),
-            "destination": one["destination"],
-            "service": one["service"],
-            "addresses": one["address"],
-            "protocol": one["protocol"],
-            "ports": one["ports"],
-            "reason": one["reason"],
-            "result": one["result"],
-            "status": "required" if one["required"] else "need not be proven",
-            "cells": one["cells"],
-            "text": one["means"],
-            "settle": one["settle"],
+            "source": one.source,
+            "agents": " ".join(one.agents),
+            "destination": one.destination,
+            "service": one.service,
+            "addresses": one.address,
+            "protocol": one.protocol,
+            "ports": one.ports,
+            "reason": one.reason,
+            "result": one.result,
+            "status": "required" if one.required else "need not be proven",
+            "cells": one.cells,
+            "text": one.means,
+            "settle": one.settle,
         }
-    for pair in body["untested"]:
-        yield {"record": "untested", **pair, "text": "not a single cell"}
+    for untested in body.untested:
+        yield {
+            "record": "untested",
+            "source": untested.source,
+            "destination": untested.destination,
+            "text": "not a single cell",
+        }
 
 
-def _counts(results: Body, entry: Body | None) -> Body:
+def _counts(results: Counts, entry: Coverage | PairCoverage | None) -> Line:
     names = ("cells", "required", "proven", "coverage", "no_packet", "no_session", "beyond_proof")
-    return {**results, **{name: entry[name] for name in names if entry is not None}}
-
-
-def _ends(entry: Body) -> Body:
     return {
-        "source": entry["from"],
-        "destination": entry["to"],
-        "ports": entry["ports"],
-        "cells": entry["cells"],
-        "owner": entry["owner"],
-        "text": entry["justification"],
+        **msgspec.to_builtins(results),
+        **{name: getattr(entry, name) for name in names if entry is not None},
     }
 
 
-def _finding(entry: Body) -> Body:
-    finding, taken = entry["finding"], entry["acknowledged"]
+def _ends(entry: DeclaredPath | DeclaredWaiver) -> Line:
+    return {
+        "source": entry.source,
+        "destination": entry.destination,
+        "ports": entry.ports,
+        "cells": entry.cells,
+        "owner": entry.owner,
+        "text": entry.justification,
+    }
+
+
+def _finding(entry: ReportedFinding) -> Line:
+    finding, taken = entry.finding, entry.acknowledged
     names = (
         "protocol",
         "ports",
@@ -106,16 +117,16 @@ def _finding(entry: Body) -> Body:
     )
     return {
         "record": "finding",
-        "id": finding["id"],
-        "source": finding["source"]["environment"],
-        "agents": finding["source"]["agent"].replace(",", " "),
-        "destination": finding["destination"]["environment"],
-        "service": finding["destination"]["service"],
-        "addresses": " ".join(finding["destination"]["addresses"]),
-        **{name: finding[name] for name in names},
-        "first_seen": finding["first_seen"],
-        "last_seen": finding["last_seen"],
-        "owner": taken["by"] if taken else None,
-        "text": finding["identified"],
-        "settle": "; ".join(entry["settle"]),
+        "id": finding.id,
+        "source": finding.source.environment,
+        "agents": finding.source.agent.replace(",", " "),
+        "destination": finding.destination.environment,
+        "service": finding.destination.service,
+        "addresses": " ".join(finding.destination.addresses),
+        **{name: getattr(finding, name) for name in names},
+        "first_seen": finding.first_seen,
+        "last_seen": finding.last_seen,
+        "owner": taken.by if taken else None,
+        "text": finding.identified,
+        "settle": "; ".join(entry.settle),
     }

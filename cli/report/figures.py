@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from cli.show.grid import by_pair, live, pair_cell
 from cli.show.render import NO_PACKET, NO_SESSION
+from coordinator.api.responses.estate import Counts, Coverage, Finding, PairCoverage
+from coordinator.api.responses.report import Report
 
-Body = Mapping[str, Any]
 MOST_WORDS, MOST_GLYPHS = 8, 60  # environments: more than these, and the squares hold a glyph alone; no matrix at all
 _LETTER = 7.4  # px, of a name
 _WIDE, _HIGH, _SMALL = 92, 50, 26
@@ -62,21 +62,21 @@ class Part:
     width: float = 0.0
 
 
-def grid(body: Body) -> Grid | None:
+def grid(body: Report) -> Grid | None:
     """The matrix of environments; None where they are too many for one, or none."""
-    names = body["matrix"]["environments"]
+    names = body.matrix.environments
     if not names or len(names) > MOST_GLYPHS:
         return None
     words = len(names) <= MOST_WORDS
     longest = max(map(len, names)) * _LETTER
     wide, high = (max(_WIDE, longest + 12), _HIGH) if words else (_SMALL, _SMALL)
     left, top = longest + 16, 26.0 if words else longest * 0.8 + 12
-    findings: dict[tuple[str, str], list[Body]] = {}
-    for finding in live([entry["finding"] for entry in body["findings"]]):
-        pair = (finding["source"]["environment"], finding["destination"]["environment"])
+    findings: dict[tuple[str, str], list[Finding]] = {}
+    for finding in live(entry.finding for entry in body.findings):
+        pair = (finding.source.environment, finding.destination.environment)
         findings.setdefault(pair, []).append(finding)
-    results = {(pair["source"], pair["destination"]): pair["results"] for pair in body["matrix"]["pairs"]}
-    entries = by_pair(body["coverage"])
+    results = {(pair.source, pair.destination): pair.results for pair in body.matrix.pairs}
+    entries = by_pair(body.coverage)
     squares = []
     for row, source in enumerate(names):
         for column, destination in enumerate(names):
@@ -113,18 +113,18 @@ def _square(
     return Square(x, y, wide, high, tone, f"{pair[0]} to {pair[1]}: {', '.join(text for text, _ in parts)}", lines)
 
 
-def parts(results: Body, coverage: Body | None) -> list[Part]:
+def parts(results: Counts, coverage: Coverage | PairCoverage | None) -> list[Part]:
     """The cells of a pair, or of all, by what came of them; the grades as the coverage has them."""
-    packet, session = (coverage["no_packet"], coverage["no_session"]) if coverage else (0, 0)
+    packet, session = (coverage.no_packet, coverage.no_session) if coverage else (0, 0)
     counts = (
         ("no-packet", "no packet arrives", packet),
         ("no-session", "no session can be made", session),
-        ("declared", "as declared", results["pass"] - packet - session),
-        ("waived", "waived", results["waived"]),
-        ("fail", "fails", results["fail"]),
-        ("inconclusive", "inconclusive", results["inconclusive"]),
-        ("stale", "stale", results["stale"]),
-        ("not-run", "not run", results["not_run"]),
+        ("declared", "as declared", results.passed - packet - session),
+        ("waived", "waived", results.waived),
+        ("fail", "fails", results.fail),
+        ("inconclusive", "inconclusive", results.inconclusive),
+        ("stale", "stale", results.stale),
+        ("not-run", "not run", results.not_run),
     )
     return [Part(*one) for one in counts]
 

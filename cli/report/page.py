@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from cli.report import figures, words
 from cli.show.grid import by_pair
-from cli.show.render import GLYPHS, clean, percent, plural
+from cli.show.render import clean, glyph_of, percent, plural
+from coordinator.api.responses.report import Report
 
-Body = Mapping[str, Any]
 
-
-def page(body: Body) -> str:
+def page(body: Report) -> str:
     """The page's text. It is well-formed XML, too."""
-    coverage = by_pair(body["coverage"])
+    coverage = by_pair(body.coverage)
     pairs = [
         {
-            **pair,
+            "source": pair.source,
+            "destination": pair.destination,
+            "results": pair.results,
             "entry": entry,
-            "bar": figures.bar(figures.parts(pair["results"], entry), 140.0),
+            "bar": figures.bar(figures.parts(pair.results, entry), 140.0),
         }
-        for pair in body["matrix"]["pairs"]
-        for entry in [coverage.get((pair["source"], pair["destination"]))]
+        for pair in body.matrix.pairs
+        for entry in [coverage.get((pair.source, pair.destination))]
     ]
-    whole = figures.parts(body["summary"], body["coverage"])
+    whole = figures.parts(body.summary, body.coverage)
     word, said = words.verdict(body)
     return (
         _templates()
@@ -41,7 +40,7 @@ def page(body: Body) -> str:
             legend=whole,
             whole=figures.bar(whole, 960.0),
             pairs=pairs,
-            unproven=words.why_unproven(body["unproven"]),
+            unproven=words.why_unproven(body.unproven),
         )
     )
 
@@ -55,7 +54,7 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals |= {"glyphs": GLYPHS, "words": words}
+    made.globals |= {"glyph_of": glyph_of, "words": words}
     made.filters |= {
         "count": lambda number: f"{number:,}" if number else "·",
         "number": lambda number: f"{number:,}",

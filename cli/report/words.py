@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from cli.show.evidence import controls, heard, sent, target, witness
 from cli.show.grid import counted, harm, headline, live, where
 from cli.show.losses import lost_line
 from cli.show.render import parse_time, plural, short_ports
 from cli.show.trace import ANSWERS
+from coordinator.api.responses.estate import Finding
+from coordinator.api.responses.proof import Happened
+from coordinator.api.responses.report import DeclaredWaiver, ProbingPlan, Report, ReportedFinding
+from coordinator.api.responses.runs import Unproven
 
-Body = Mapping[str, Any]
 MOST_ADDRESSES, MOST_PLACES, PORTS_WIDTH = 32, 6, 300  # JSON has all of them
 _WORDS = {"pass": "PASS", "fail": "FAIL", "inconclusive": "UNPROVEN"}
 _SEVERITIES = ("critical", "high", "medium", "low")
@@ -25,7 +27,7 @@ GREEN = (
 
 
 @dataclass(frozen=True, slots=True)
-class Unproven:
+class Why:
     """Cells that one reason leaves unproven. `places` are the first of them, `more` how many places are not named."""
 
     result: str
@@ -43,126 +45,126 @@ def stamp(text: str | None) -> str:
     return at.strftime("%Y-%m-%d %H:%M:%S") if at else "never"
 
 
-def verdict(body: Body) -> tuple[str, str]:
+def verdict(body: Report) -> tuple[str, str]:
     """`FAIL`, and what it comes to in one sentence."""
-    failing = live([entry["finding"] for entry in body["findings"]])
+    failing = live([entry.finding for entry in body.findings])
     said = [plural(len(failing), "finding") if failing else "no finding stands"]
-    if body["suspected"]:
-        said.append(f"{plural(body['suspected'], 'suspicion')} not confirmed yet")
-    if body["untested"]:
-        said.append(f"{plural(len(body['untested']), 'pair')} without a single cell")
-    said.append(counted(body["coverage"], len(body["environments"])))
-    return _WORDS[body["result"]], " · ".join(said)
+    if body.suspected:
+        said.append(f"{plural(body.suspected, 'suspicion')} not confirmed yet")
+    if body.untested:
+        said.append(f"{plural(len(body.untested), 'pair')} without a single cell")
+    said.append(counted(body.coverage, len(body.environments)))
+    return _WORDS.get(body.result, "UNPROVEN"), " · ".join(said)
 
 
-def tally(findings: Sequence[Body]) -> str:
+def tally(findings: Sequence[ReportedFinding]) -> str:
     """`5 stand: 2 critical, 3 high; 1 waived; 1 resolved recently`."""
-    found = [entry["finding"] for entry in findings]
+    found = [entry.finding for entry in findings]
     failing = live(found)
-    by = Counter(finding["severity"] for finding in failing)
+    by = Counter(finding.severity for finding in failing)
     parts = ["No finding stands"]
     if failing:
         stand = "1 finding stands" if len(failing) == 1 else f"{len(failing):,} findings stand"
         parts = [f"{stand}: " + ", ".join(f"{by[name]} {name}" for name in _SEVERITIES if by[name])]
     for words, count in (
-        ("acknowledged", sum(finding["status"] == "acknowledged" for finding in failing)),
-        ("waived", sum(finding["result"] == "waived" for finding in found)),
-        ("resolved recently", sum(finding["status"] == "resolved" for finding in found)),
+        ("acknowledged", sum(finding.status == "acknowledged" for finding in failing)),
+        ("waived", sum(finding.result == "waived" for finding in found)),
+        ("resolved recently", sum(finding.status == "resolved" for finding in found)),
     ):
         parts += [f"{count} {words}"] * bool(count)
     return "; ".join(parts)
 
 
-def place(finding: Body) -> str:
+def place(finding: Finding) -> str:
     """Both ends with all that is known of them: `dev-1 → prod.model-registry 10.30.0.21 tcp/5000`."""
-    addresses = finding["destination"]["addresses"]
+    addresses = finding.destination.addresses
     shown = ", ".join(addresses[:MOST_ADDRESSES])
     if len(addresses) > MOST_ADDRESSES:
         shown += f", … ({len(addresses) - MOST_ADDRESSES} more)"
-    service = finding["destination"]["service"]
-    to = finding["destination"]["environment"] + (f" {service}" if service else "")
-    return f"{finding['source']['agent']} → {to} {shown} {_ports(finding)}"
+    service = finding.destination.service
+    to = finding.destination.environment + (f" {service}" if service else "")
+    return f"{finding.source.agent} → {to} {shown} {_ports(finding)}"
 
 
-def _ports(finding: Body) -> str:
-    return short_ports(finding["ports"], finding["protocol"], PORTS_WIDTH)
+def _ports(finding: Finding) -> str:
+    return short_ports(finding.ports, finding.protocol, PORTS_WIDTH)
 
 
-def short(finding: Body) -> str:
+def short(finding: Finding) -> str:
     """`dev → prod.model-registry tcp/5000`."""
-    return f"{where(finding)} {short_ports(finding['ports'], finding['protocol'])}"
+    return f"{where(finding)} {short_ports(finding.ports, finding.protocol)}"
 
 
-def story(body: Body, entry: Body) -> list[tuple[str, str]]:
+def story(body: Report, entry: ReportedFinding) -> list[tuple[str, str]]:
     """A finding as (label, text): why it matters, what was declared, sent, seen and controlled, its life, what next."""
-    finding, declared = entry["finding"], entry["declared"]
-    waiver = next((one for one in body["waivers"] if one["id"] == entry["waiver"]), None)
-    near = declared.get("nearest")
+    finding, declared = entry.finding, entry.declared
+    waiver = next((one for one in body.waivers if one.id == entry.waiver), None)
+    near = declared.nearest
     lines = [
         ("why", harm(finding)),
-        ("declared", declared["text"] + (f" ({declared['at']})" if declared["at"] else "")),
-        ("nearest", f"line {near['line']} '{near['path']}', from {near['from']} to {near['to']}" if near else ""),
+        ("declared", declared.text + (f" ({declared.at})" if declared.at else "")),
+        ("nearest", f"line {near.line} '{near.path}', from {near.source} to {near.destination}" if near else ""),
         *_evidence(entry),
         ("life", _life(entry)),
-        ("history", " · ".join(_event(event) for event in entry["history"])),
-        ("waiver", _waiver(waiver) if waiver else entry["waiver"] or ""),
-        ("next", "; ".join(entry["settle"])),
+        ("history", " · ".join(_event(event) for event in entry.history)),
+        ("waiver", _waiver(waiver) if waiver else entry.waiver or ""),
+        ("next", "; ".join(entry.settle)),
     ]
     return [(label, text) for label, text in lines if text]
 
 
-def _evidence(entry: Body) -> list[tuple[str, str]]:
-    cell, e = entry["cell"], entry["evidence"]
-    if e is None:
+def _evidence(entry: ReportedFinding) -> list[tuple[str, str]]:
+    cell, e, about, row = entry.cell, entry.evidence, entry.round, entry.row
+    if cell is None or e is None or about is None or row is None:
         return []
-    answer = ANSWERS.get(e["reason"])
-    said = e["reason"] if e["state"] == "error" else "silence"
-    if answer is not None and e["state"] != "error":
-        said = f"{answer} from {e['refused_by'] or target(cell)}"
-    loss = f", loss at most {e['loss'] * 100:.2g}%" if e["loss"] is not None else ""
-    at = f"{stamp(entry['round']['observed_at'])} UTC, {entry['round']['schedule']}, round {entry['round']['id']}"
+    answer = ANSWERS.get(e.reason)
+    said = e.reason if e.state == "error" else "silence"
+    if answer is not None and e.state != "error":
+        said = f"{answer} from {e.refused_by or target(cell)}"
+    loss = f", loss at most {e.loss * 100:.2g}%" if e.loss is not None else ""
+    at = f"{stamp(about.observed_at)} UTC, {about.schedule}, round {about.id}"
     return [
         ("observed", f"{at}{loss}"),
-        ("sent", f"{cell['agent']} {cell['source_address']} → {target(cell)} {cell['protocol']}: {sent(e)}"),
+        ("sent", f"{cell.agent} {cell.source_address} → {target(cell)} {cell.protocol}: {sent(e)}"),
         ("answer", ", ".join(filter(None, [said, heard(e)]))),
-        ("witness", witness(entry)),
+        ("witness", witness(entry.witness, cell, e)),
         ("control", controls(e)),
-        ("so", f"{entry['row']['text']}: {cell['reachability']} (row {entry['row']['number']} of the table)"),
+        ("so", f"{row.text}: {cell.reachability} (row {row.number} of the table)"),
     ]
 
 
-def _life(entry: Body) -> str:
-    finding, taken = entry["finding"], entry["acknowledged"]
-    times = f"first seen {stamp(finding['first_seen'])}, last {stamp(finding['last_seen'])} UTC"
-    by = f", acknowledged by {taken['by']}: {taken['reason']}" if taken else ""
-    return f"{finding['status']}, {times}, {plural(finding['cells'], 'cell')}{by}"
+def _life(entry: ReportedFinding) -> str:
+    finding, taken = entry.finding, entry.acknowledged
+    times = f"first seen {stamp(finding.first_seen)}, last {stamp(finding.last_seen)} UTC"
+    by = f", acknowledged by {taken.by}: {taken.reason}" if taken else ""
+    return f"{finding.status}, {times}, {plural(finding.cells, 'cell')}{by}"
 
 
-def _waiver(waiver: Body) -> str:
-    said = [waiver["id"], f"until {stamp(waiver['expires'])} UTC", waiver["owner"], waiver["justification"]]
+def _waiver(waiver: DeclaredWaiver) -> str:
+    said = [waiver.id, f"until {stamp(waiver.expires)} UTC", waiver.owner, waiver.justification]
     return ", ".join(filter(None, said))
 
 
-def _event(event: Body) -> str:
-    more = ": ".join(filter(None, [event["by"], event["text"]]))
-    return f"{stamp(event['at'])} {event['what']}" + (f" ({more})" if more else "")
+def _event(event: Happened) -> str:
+    more = ": ".join(filter(None, [event.by, event.text]))
+    return f"{stamp(event.at)} {event.what}" + (f" ({more})" if more else "")
 
 
-def title(finding: Body) -> str:
+def title(finding: Finding) -> str:
     """The finding as a sentence."""
     return headline(finding)
 
 
-def why_unproven(entries: Iterable[Body]) -> list[Unproven]:
+def why_unproven(entries: Iterable[Unproven]) -> list[Why]:
     """One entry per reason: what must be proven first, then the most cells."""
-    groups: dict[tuple[str, bool, str, str], list[Body]] = {}
+    groups: dict[tuple[str, bool, str, str], list[Unproven]] = {}
     for entry in entries:
-        alike = (entry["result"], entry["required"], entry["means"], entry["settle"])
+        alike = (entry.result, entry.required, entry.means, entry.settle)
         groups.setdefault(alike, []).append(entry)
     found = [
-        Unproven(
+        Why(
             *alike,
-            cells=sum(entry["cells"] for entry in group),
+            cells=sum(entry.cells for entry in group),
             places=tuple(_place(entry) for entry in group[:MOST_PLACES]),
             more=max(0, len(group) - MOST_PLACES),
         )
@@ -171,32 +173,31 @@ def why_unproven(entries: Iterable[Body]) -> list[Unproven]:
     return sorted(found, key=lambda one: (not one.required, -one.cells))
 
 
-def _place(entry: Body) -> str:
-    ports = short_ports(entry["ports"], entry["protocol"], 40)
-    return f"{entry['source']} → {entry['destination']} {entry['address']} {ports}"
+def _place(entry: Unproven) -> str:
+    ports = short_ports(entry.ports, entry.protocol, 40)
+    return f"{entry.source} → {entry.destination} {entry.address} {ports}"
 
 
-def lost(body: Body) -> list[str]:
+def lost(body: Report) -> list[str]:
     """Reports that never came: what they would have shown is not in any figure."""
-    return [lost_line(entry["agent"], entry, stamp) for entry in body["coverage"]["lost"]]
+    return [lost_line(entry.agent, entry, stamp) for entry in body.coverage.lost]
 
 
-def schedule(probing: Body) -> list[str]:
+def schedule(probing: ProbingPlan) -> list[str]:
     """What is probed when, in words."""
     lines = [
-        f"a cycle every {_span(probing['every_s'])}: the ports of every service, the catalogue's ports, ICMP, controls"
+        f"a cycle every {_span(probing.every_s)}: the ports of every service, the catalogue's ports, ICMP, controls"
     ]
-    sweep = probing["sweep"]
-    if sweep["ports"] and sweep["every_s"]:
-        lines.append(f"a sweep of {sweep['ports']} every {_span(sweep['every_s'])}")
-    elif sweep["ports"]:
-        lines.append(f"a sweep of {sweep['ports']} when asked for; none is scheduled")
+    sweep = probing.sweep
+    if sweep.ports and sweep.every_s:
+        lines.append(f"a sweep of {sweep.ports} every {_span(sweep.every_s)}")
+    elif sweep.ports:
+        lines.append(f"a sweep of {sweep.ports} when asked for; none is scheduled")
     else:
         lines.append("no sweep: ports that are neither a service's nor the catalogue's were not tested")
-    lines.append(f"at most {probing['rate_pps']:,} packets a second from each agent")
+    lines.append(f"at most {probing.rate_pps:,} packets a second from each agent")
     lines += [
-        f"blackout, nothing is probed: {one['cron']} for {_span(one['for_s'])}, {one['timezone']}"
-        for one in probing["blackout"]
+        f"blackout, nothing is probed: {one.cron} for {_span(one.for_s)}, {one.timezone}" for one in probing.blackout
     ]
     return lines
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from cli.show.render import clean, clock, plural
+from coordinator.api.responses.estate import LostReports
+from coordinator.api.responses.status import Losses
 
-Body = Mapping[str, Any]
 _WHY = {
     "bytes": "its spool was full",
     "age": "it could not send them for too long",
@@ -17,8 +17,8 @@ _WHY = {
 }
 
 
-def lost_line(agent: str, lost: Body, when: Callable[[str | None], str] = clock) -> str:
+def lost_line(agent: str, lost: Losses | LostReports, when: Callable[[str | None], str] = clock) -> str:
     """`dev-1: 12 reports lost, made 10:00:01 to 10:03:00 UTC (its spool was full)`; `when` writes the times."""
-    why = ", ".join(_WHY.get(word, clean(word)) for word in lost["why"])
-    times = " to ".join(dict.fromkeys((when(lost["from"]), when(lost["to"]))))
-    return f"{agent}: {plural(lost['reports'], 'report')} lost, made {times} UTC ({why})"
+    why = ", ".join(_WHY.get(word, clean(word)) for word in lost.why)
+    times = " to ".join(dict.fromkeys((when(lost.since), when(lost.until))))
+    return f"{agent}: {plural(lost.reports, 'report')} lost, made {times} UTC ({why})"

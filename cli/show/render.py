@@ -22,6 +22,7 @@ GLYPHS = {
     "fail": ("✗", "bad"),
     "waived": ("~", "warn"),
     "baselined": ("~", "warn"),
+    "below": ("~", "warn"),
     "inconclusive": ("?", "warn"),
     "stale": ("?", "warn"),
     "not-run": ("?", "warn"),
@@ -97,6 +98,11 @@ def labelled(label: str, text: str, width: int = WIDTH, indent: int = 11) -> lis
 def plural(count: int, one: str, many: str = "") -> str:
     """`1 path`, `1,284 cells`."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def glyph_of(result: str) -> tuple[str, str]:
+    """Glyph and style of a result; of one that a newer coordinator has, those of what is not known."""
+    return GLYPHS.get(result, ("?", "warn"))
 
 
 def percent(ratio: float) -> str:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from cli.show.render import clean, plural
+from coordinator.api.responses.status import Agent
 
 SKEW_S = 5.0  # clocks that are closer are in step
 _UNITS = ((3600, "h"), (60, "min"), (1, "s"))
 
 
-def notes(agent: Mapping[str, Any]) -> list[str]:
+def notes(agent: Agent) -> list[str]:
     """In words, the worst first; empty when all is well."""
-    found = [f"not understood: {agent['problem']}"] if agent["problem"] else []
-    if agent["lacks"]:
-        found.append(f"lacks: {agent['lacks']}")
-    if agent["refusals"]:
-        newest = f", last: {agent['refused'][-1]}" if agent["refused"] else ""
-        found.append(f"refused {plural(agent['refusals'], 'message')}{newest}")
-    skew_s = agent["clock_skew_s"]
+    found = [f"not understood: {agent.problem}"] if agent.problem else []
+    if agent.lacks:
+        found.append(f"lacks: {agent.lacks}")
+    if agent.refusals:
+        newest = f", last: {agent.refused[-1]}" if agent.refused else ""
+        found.append(f"refused {plural(agent.refusals, 'message')}{newest}")
+    skew_s = agent.clock_skew_s
     if skew_s is not None and abs(skew_s) >= SKEW_S:
         found.append(f"its clock is {apart(skew_s)} the coordinator's")
     return [clean(note) for note in found]

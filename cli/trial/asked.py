@@ -12,7 +12,7 @@ import click
 
 from cli.errors import Problem
 from reachability.ports import PortSet
-from reachability.topology import is_address
+from reachability.topology import PortSpec, is_address
 from wire.trial import MOST_PORTS, Asked
 
 _MOST_PORT = 65535
@@ -53,7 +53,7 @@ def asked_of(texts: Iterable[str], own: Sequence[str], meet: int) -> tuple[Asked
                 raise click.UsageError(f"'{part.strip()}' names no address of this host; {_HOW}")
             for address in here:
                 _add(wanted.setdefault(address, _Wanted()), found, part.strip())
-    asked = tuple(Asked(a, str(w.tcp), str(w.udp), w.icmp) for a, w in wanted.items())
+    asked = tuple(Asked(a, w.tcp, w.udp, w.icmp) for a, w in wanted.items())
     if any(meet in w.tcp or meet in w.udp for w in wanted.values()):
         raise Problem(f"port {meet} is where the reports meet", "--meet PORT puts that elsewhere.")
     if sum(map(len, asked)) > MOST_PORTS:
@@ -120,12 +120,4 @@ def port_of(text: str, *, what: str) -> int:
 
 def words(asked: Iterable[Asked]) -> list[str]:
     """What is asked, for people."""
-    return [
-        " ".join(
-            filter(
-                None,
-                [a.address, a.tcp and f"tcp/{a.tcp}", a.udp and f"udp/{a.udp}", "icmp" if a.icmp else ""],
-            )
-        )
-        for a in asked
-    ]
+    return [f"{a.address} {PortSpec(a.tcp, a.udp, a.icmp)}" for a in asked]

@@ -126,7 +126,7 @@ def cells_of(conclusion: Conclusion) -> tuple[TrialCell, ...]:
             source_address=key.source_address,
             address=key.address,
             protocol=key.protocol,
-            ports=str(ports) if ports is not None else "",
+            ports=ports,
             evidence=evidence,
         )
         for key, ports, evidence in conclusion.cells

@@ -19,7 +19,8 @@ from coordinator.rounds.control_echo import Echo
 from coordinator.rounds.requests import go, narrowed
 from reachability.evidence import Conclusion, conclude
 from reachability.followups import FollowUp
-from reachability.observation import RoundData, RoundSpec, SourceReport, WitnessReport
+from reachability.observation import SourceReport, WitnessReport
+from reachability.round_data import RoundData, RoundSpec
 from reachability.vocabulary import RoundKind
 from wire.envelope import BadMessage
 from wire.messages import Arm

@@ -10,12 +10,11 @@ from typing import Any
 from cli.show.render import GLYPHS, NO_PACKET, NO_SESSION, Paint, clean, labelled, plural, short_ports
 from cli.trial.child import Outcome
 from reachability.advice import ADVICE, ROWS, Advice
-from reachability.compare import NO_PACKET as GRADE_NO_PACKET
-from reachability.compare import grade_of, result_of
-from reachability.observation import MEETING, OUTSIDE, ArrivalRow
-from reachability.ports import PortSet
+from reachability.compare import Grade, grade_of, result_of
+from reachability.observation import ArrivalRow
+from reachability.ports import text_of
 from reachability.verdict import Evidence, Verdict, judge
-from reachability.vocabulary import Arrival, Declared, Protocol, Require, Result, State
+from reachability.vocabulary import Arrival, ControlKind, Declared, Protocol, Require, Result, State
 from wire.trial import DESTINATION, TrialCell
 
 Body = dict[str, Any]
@@ -109,7 +108,7 @@ def _sentence(body: Body, style: Paint) -> str:
 def _verdict(cell: Body, style: Paint) -> list[str]:
     glyph, tone = GLYPHS[cell["result"]]
     if cell["grade"]:
-        glyph = NO_PACKET if cell["grade"] == GRADE_NO_PACKET else NO_SESSION
+        glyph = NO_PACKET if cell["grade"] == Grade.NO_PACKET else NO_SESSION
     where = f"{cell['address']} {short_ports(cell['ports'], cell['protocol'])}"
     proof = f"proof: {cell['proof']}" if cell["proof"] != "none" else cell["reason"]
     head = f"{style(glyph, tone)} {style(where, 'bold')}  {cell['reachability']}, {proof} (table row {cell['row']})"
@@ -135,15 +134,15 @@ def _cell(cell: TrialCell, *, complete: bool) -> Body:
         "source_address": cell.source_address or None,
         "address": cell.address,
         "protocol": cell.protocol.value,
-        "ports": cell.ports or None,
-        "count": len(PortSet.parse(cell.ports)) or 1,
+        "ports": text_of(cell.ports),
+        "count": len(cell.ports),
         "state": e.state.value,
         "reason": verdict.reason,
         "reachability": verdict.reachability.value,
         "proof": verdict.proof.value,
         "row": verdict.row,
         "result": result.value,
-        "grade": grade_of(Declared.DENIED, result, verdict.reachability) or None,
+        "grade": grade_of(Declared.DENIED, result, verdict.reachability),
         "said": _row(verdict, e),
         "facts": _facts(e, cell.source_address, complete=complete),
         "means": advice.means if advice else None,
@@ -178,7 +177,9 @@ def _facts(e: Evidence, source: str, *, complete: bool) -> list[str]:
     )
     facts = [sent, _came_back(e), _witness(e, complete=complete)]
     if e.control_by and e.arrival is not Arrival.SEEN:
-        by = e.control_by.removeprefix(f"{OUTSIDE} ").replace(f"{MEETING} ", "the meeting port of ")
+        by = e.control_by.removeprefix(f"{ControlKind.OUTSIDE} ").replace(
+            f"{ControlKind.MEETING} ", "the meeting port of "
+        )
         facts.append(f"control: {by}")
     if e.loss is not None:
         facts.append(f"loss at most {e.loss * 100:.2g}%")
@@ -216,7 +217,7 @@ def _arrival(row: ArrivalRow) -> Body:
     return {
         "address": row.address,
         "protocol": row.protocol.value,
-        "ports": row.ports or None,
+        "ports": text_of(row.ports),
         "copies": row.copies,
         "came_from": row.came_from,
         "answered": row.answered,

@@ -14,10 +14,10 @@ from cli.trial.meeting import Caller, dial
 from coordinator.rounds.requests import go
 from probes.protocols.udp_payloads import REQUESTS
 from reachability.evidence import conclude
-from reachability.observation import OUTSIDE, ControlTarget, RoundData, SourceReport
-from reachability.ports import PortSet
+from reachability.observation import ControlTarget, SourceReport
+from reachability.round_data import RoundData
 from reachability.topology import is_address
-from reachability.vocabulary import Protocol
+from reachability.vocabulary import ControlKind, Protocol
 from wire.envelope import BadMessage
 from wire.messages import Go
 from wire.trial import SENT, SOURCE, TOLD, Concluded, Line, Seal, Sent, digest, from_text, to_text
@@ -81,11 +81,11 @@ class Source:
 
     def _checked(self, order: Go) -> Go:
         """A further round goes where the line says, and nowhere else."""
-        known = {(t.address, t.protocol): PortSet.parse(t.ports) for t in self._line.targets()}
+        known = {(t.address, t.protocol): t.ports for t in self._line.targets()}
         addresses = {asked.address for asked in self._line.asked}
         for target in order.targets:
             ports = known.get((target.address, target.protocol))
-            if ports is None or PortSet.parse(target.ports) - ports:
+            if ports is None or target.ports - ports:
                 raise BadMessage("the destination asks for ports that its line does not name")
         if any(control.address not in addresses for control in order.controls):
             raise BadMessage("the destination names a control that its line does not")
@@ -119,7 +119,9 @@ def outside(host: str, port: int) -> tuple[ControlTarget, ...]:
     """Controls at something beyond the source's gateway: TCP, ICMP, and UDP where the port's usual service is known."""
     protocols = [Protocol.TCP, Protocol.ICMP] + ([Protocol.UDP] if port in REQUESTS else [])
     return tuple(
-        ControlTarget(address=address, protocol=protocol, port=0 if protocol is Protocol.ICMP else port, kind=OUTSIDE)
+        ControlTarget(
+            address=address, protocol=protocol, port=0 if protocol is Protocol.ICMP else port, kind=ControlKind.OUTSIDE
+        )
         for address in ([host] if is_address(host) else resolve(host))
         for protocol in protocols
     )

@@ -8,31 +8,35 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
-from coordinator.api import explain, views
+from coordinator.api import agents, explain, views
 from coordinator.api.auth import FROM_SOCKET, OPEN, TOKEN, ApiError, allowed, is_loopback, is_set, read_body, token_of
-from coordinator.api.errors import errors
+from coordinator.api.errors import answer, as_json, encoded, errors
 from coordinator.api.explain import Shown
 from coordinator.api.listen import listen_on, make_runner
 from coordinator.api.report import report, snapshot
+from coordinator.api.responses.estate import Taken
+from coordinator.api.responses.packets import Packets
+from coordinator.api.responses.proof import Explanation
+from coordinator.api.responses.runs import Asked, Ended, Stopped
+from coordinator.api.responses.status import Health, Status
 from coordinator.api.traced import trace_body
-from coordinator.api.verify import body_of
+from coordinator.api.verify import body_of, known
 from coordinator.broker.addresses import Listen
-from coordinator.json_types import Body
 from coordinator.messaging.floods import Floods
 from coordinator.packets.exchanges import Exchanges
 from coordinator.rounds.engine import Engine
 from coordinator.rounds.trace import NOT_PLANNED, CannotTraceError, trace
-from coordinator.rounds.verify_runs import Runs, Stopped
+from coordinator.rounds.verify_runs import Runs
+from coordinator.rounds.verify_runs import Stopped as AllStopped
 from coordinator.state.estate import Estate
-from coordinator.tasks import costs, tasks
 
 SOCKET = "coordinator.sock"
 MOST_BODY = 64 * 1024
@@ -48,7 +52,7 @@ class Served:
     runs: Runs
     floods: Floods
     connected: Callable[[], bool]  # to the broker
-    status: Callable[[], Body]  # what only the daemon knows
+    status: Callable[[], Status]
     certificates: Callable[[], Mapping[str, tuple[float, float]]]  # holder -> from when until when, epoch seconds
 
 
@@ -100,6 +104,7 @@ class Api:
                 web.get(f"{v1}/plan", self._plan),
                 web.post(f"{v1}/trace", self._trace),
                 web.post(f"{v1}/verify", self._verify),
+                web.get(f"{v1}/runs", self._known_runs),
                 web.get(f"{v1}/runs/{{id}}", self._run),
                 web.post(f"{v1}/runs/{{id}}/end", self._end_run),
                 web.post(f"{v1}/stop", self._stop),
@@ -112,8 +117,8 @@ class Api:
 
     async def _healthz(self, _: web.Request) -> web.Response:
         broker, store = self._served.connected(), not self._served.estate.problem
-        body = {"status": "ok" if broker and store else "degraded", "broker": broker, "store": store}
-        return web.json_response(body, status=200 if broker and store else 503)
+        well = broker and store
+        return answer(Health(status="ok" if well else "degraded", broker=broker, store=store), 200 if well else 503)
 
     async def _metrics(self, _: web.Request) -> web.Response:
         from coordinator.api import metrics  # noqa: PLC0415 - the library takes its time, and not everybody scrapes
@@ -132,28 +137,18 @@ class Api:
         return web.Response(text=text, headers={"Content-Type": metrics.CONTENT_TYPE})
 
     async def _status(self, _: web.Request) -> web.Response:
-        estate = self._served.estate
-        body = views.status(
-            estate.topology,
-            estate.agents.values(),
-            estate.cells(),
-            estate.book.findings,
-            now=estate.clock(),
-            losses=estate.losses,
-            **self._served.status(),
-        )
-        return _json(body)
+        return answer(self._served.status())
 
     async def _matrix(self, request: web.Request) -> web.Response:
         estate = self._served.estate
         run = request.query.get("run")
         if run is not None and self._served.runs.get(run) is None:
             raise ApiError(404, f"there is no run '{run}'")
-        return _json(views.matrix(estate.topology, estate.cells(run=run), with_cells=is_set(request, "cells")))
+        return answer(views.matrix(estate.topology, estate.cells(run=run), with_cells=is_set(request, "cells")))
 
     async def _findings(self, _: web.Request) -> web.Response:
         estate = self._served.estate
-        return _json(views.findings(estate.topology, estate.book.findings))
+        return answer(views.findings(estate.topology, estate.book.findings))
 
     async def _finding(self, request: web.Request) -> web.Response:
         estate = self._served.estate
@@ -161,31 +156,30 @@ class Api:
         found = estate.book.get(name)
         if found is None:
             raise self._no_finding(name)
-        return _json(views.finding_body(estate.topology, found))
+        return answer(views.finding_body(estate.topology, found))
 
     async def _coverage(self, _: web.Request) -> web.Response:
         estate = self._served.estate
-        return _json(views.coverage_body(estate.topology, estate.cells(), estate.losses))
+        return answer(views.coverage_body(estate.topology, estate.cells(), estate.losses))
 
     async def _history(self, _: web.Request) -> web.Response:
         estate = self._served.estate
         book = {finding.id: finding for finding in estate.book.findings}
-        return _json(views.history(estate.store.events(), estate.topology, book))
+        return answer(views.history(estate.store.events(), estate.topology, book))
 
     async def _gaps(self, _: web.Request) -> web.Response:
         estate = self._served.estate
-        return _json(views.gaps_body(estate.topology, estate.store.gaps()))
+        return answer(agents.gaps_body(estate.topology, estate.store.gaps()))
 
     async def _report(self, _: web.Request) -> web.Response:
         """Of one moment; put together in a thread, so that rounds go on meanwhile."""
         taken = snapshot(self._served.estate)
-        text = await asyncio.to_thread(lambda: json.dumps(report(taken)))
-        return web.json_response(text=text)
+        return as_json(await asyncio.to_thread(lambda: encoded(report(taken))))
 
     async def _explain(self, request: web.Request) -> web.Response:
-        return _json(self._explained(request.query)[0])
+        return answer(self._explained(request.query)[0])
 
-    def _explained(self, query: Mapping[str, Any]) -> tuple[Body, Shown | None]:
+    def _explained(self, query: Mapping[str, Any]) -> tuple[Explanation, Shown | None]:
         """The body, and the cell that it is about."""
         estate = self._served.estate
         cells, exchanges = estate.cells(), Exchanges(estate.store.group_of)
@@ -206,20 +200,22 @@ class Api:
         found = estate.book.get(name)
         if found is None:
             raise self._no_finding(name)
-        return _json({"finding": found.id, "exchanges": Exchanges(estate.store.group_of).of_finding(found)})
+        kept = Exchanges(estate.store.group_of).of_finding(found)
+        return answer(Packets(finding=found.id, exchanges=tuple(map(explain.exchange_of, kept))))
 
     async def _plan(self, _: web.Request) -> web.Response:
         estate = self._served.estate
-        by_agent = {agent: [asdict(task) for task in tasks(estate.plan, agent)] for agent in estate.topology.agents()}
-        cost = [asdict(entry) for entry in costs(estate.topology, estate.plan)]
-        return _json({"topology": estate.topology.digest, "agents": by_agent, "costs": cost})
+        return answer(views.plan_body(estate.topology, estate.plan))
+
+    async def _known_runs(self, _: web.Request) -> web.Response:
+        return answer(known(self._served.runs.all()))
 
     async def _run(self, request: web.Request) -> web.Response:
         name = request.match_info["id"]
         run = self._served.runs.get(name)
         if run is None:
             raise ApiError(404, f"there is no run '{name}'; a coordinator that was restarted has forgotten its runs")
-        return _json(body_of(run, with_cells=is_set(request, "cells")))
+        return answer(body_of(run, with_cells=is_set(request, "cells")))
 
     # -- steering -------------------------------------------------------------------------------------------------
 
@@ -237,7 +233,7 @@ class Api:
             raise ApiError(409, str(error)) from error
         found = self._served.estate.book.get(name)
         assert found is not None
-        return _json({"id": name, "status": found.status.value})
+        return answer(Taken(id=name, status=found.status.value))
 
     async def _verify(self, request: web.Request) -> web.Response:
         body = await _body(request)
@@ -253,9 +249,9 @@ class Api:
             )
         except ValueError as error:
             raise ApiError(400, str(error)) from error
-        except Stopped as stopped:
+        except AllStopped as stopped:
             raise ApiError(409, str(stopped)) from stopped
-        return _json({"run": run})
+        return answer(Asked(run=run))
 
     async def _trace(self, request: web.Request) -> web.Response:
         """What `explain` says, and by which hops the cell's packets go now: takes seconds."""
@@ -268,20 +264,20 @@ class Api:
             made = await trace(self._served.estate, self._served.engine, shown.cell.key, shown.ports, witness)
         except CannotTraceError as error:
             raise ApiError(409, str(error)) from error
-        return _json({**body, "trace": trace_body(made)})
+        return answer(msgspec.structs.replace(body, trace=trace_body(made)))
 
     async def _end_run(self, request: web.Request) -> web.Response:
-        return _json({"ended": await self._served.runs.end(request.match_info["id"])})
+        return answer(Ended(ended=await self._served.runs.end(request.match_info["id"])))
 
     async def _stop(self, request: web.Request) -> web.Response:
         body = await _body(request)
         reason, by = (str(body.get(name) or "")[:MOST_WORDS] for name in ("reason", "by"))
         await self._served.engine.stop(reason, by)
-        return _json({"stopped": self._served.engine.stopped})
+        return answer(Stopped(stopped=self._served.engine.stopped))
 
     async def _resume(self, request: web.Request) -> web.Response:
         self._served.engine.resume(str((await _body(request)).get("by") or "")[:MOST_WORDS])
-        return _json({"stopped": None})
+        return answer(Stopped(stopped=None))
 
     def _no_finding(self, name: str) -> ApiError:
         return ApiError(404, f"there is no finding '{name}'; `segwatch findings` lists them")
@@ -289,7 +285,3 @@ class Api:
 
 async def _body(request: web.Request) -> dict[str, Any]:
     return read_body(await request.read())
-
-
-def _json(body: Any) -> web.Response:
-    return web.json_response(body)

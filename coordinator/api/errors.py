@@ -1,19 +1,40 @@
-"""What a request that fails is answered with: JSON with one sentence."""
+"""How a request is answered: a struct as JSON; one that fails with one sentence."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import structlog
 from aiohttp import web
 
 from coordinator.api.auth import ApiError
 from coordinator.api.explain import NothingToExplainError
+from coordinator.api.responses.status import Failure
 from coordinator.store import StoreError
 
 log = structlog.get_logger("web")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def encoded(body: msgspec.Struct | tuple[msgspec.Struct, ...]) -> bytes:
+    """The JSON of an answer."""
+    try:
+        return msgspec.json.encode(body)
+    except UnicodeEncodeError:  # the bytes of a file's name that are not UTF-8: Python keeps them as surrogates
+        return json.dumps(msgspec.to_builtins(body), ensure_ascii=False).encode("utf-8", "replace")
+
+
+def as_json(data: bytes, status: int = 200) -> web.Response:
+    """An answer that is encoded already."""
+    return web.Response(body=data, status=status, content_type="application/json", charset="utf-8")
+
+
+def answer(body: msgspec.Struct | tuple[msgspec.Struct, ...], status: int = 200) -> web.Response:
+    """The one way in which the API answers with JSON."""
+    return as_json(encoded(body), status)
 
 
 @web.middleware
@@ -22,15 +43,15 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except ApiError as error:
-        return web.json_response({"error": str(error)}, status=error.status)
+        return answer(Failure(error=str(error)), error.status)
     except StoreError as error:
-        return web.json_response({"error": str(error)}, status=503)
+        return answer(Failure(error=str(error)), 503)
     except NothingToExplainError as error:
-        return web.json_response({"error": str(error)}, status=404)
+        return answer(Failure(error=str(error)), 404)
     except web.HTTPException as error:
-        return web.json_response({"error": f"{request.method} {request.path}: {error.reason}"}, status=error.status)
+        return answer(Failure(error=f"{request.method} {request.path}: {error.reason}"), error.status)
     except asyncio.CancelledError:
         raise
     except Exception:
         log.exception("a request failed", path=request.path)
-        return web.json_response({"error": f"{request.path} failed; the coordinator's log says why"}, status=500)
+        return answer(Failure(error=f"{request.path} failed; the coordinator's log says why"), 500)

@@ -1,20 +1,26 @@
-"""The body of `explain`: what was declared, sent, seen and controlled, and what would settle it."""
+"""What `explain` answers: what was declared, sent, seen and controlled, and what would settle it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import TypedDict
+
+import msgspec
 
 from coordinator.api.declared import declared, remedy, says_most
+from coordinator.api.responses import estate, packets, proof
 from coordinator.api.views import cell_body, finding_body
 from coordinator.json_types import Body, iso
 from coordinator.packets.exchanges import Exchanges
 from reachability.advice import ROWS, advise
 from reachability.compare import Cell, key_of
 from reachability.finding import Event, Finding
+from reachability.matrix import Judged
 from reachability.plan import PlanTarget
-from reachability.ports import PortSet
+from reachability.ports import PortSet, text_of
 from reachability.topology import Topology
+from reachability.verdict import Evidence
 from reachability.vocabulary import Protocol
 
 
@@ -24,26 +30,21 @@ class NothingToExplainError(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The cell that an explanation is about. `ports`: those of it that were asked for; None for ICMP, and for all of them."""
+    """The cell that an explanation is about. `ports`: those of it that were asked for."""
 
     cell: Cell
-    ports: PortSet | None
+    ports: PortSet
     target: PlanTarget | None  # None when it has left the plan meanwhile
 
 
 def of_finding(plan: Iterable[PlanTarget], cells: Iterable[Cell], finding: Finding) -> Shown | None:
     """The cell of a finding that says most; None when none of it is in the plan any more."""
     regions = {region.key: region.ports for region in finding.regions}
-    mine = [
-        cell
-        for cell in cells
-        if cell.key in regions and (cell.ports is None or bool(cell.ports & (regions[cell.key] or PortSet())))
-    ]
+    mine = [cell for cell in cells if cell.key in regions and cell.ports & regions[cell.key]]
     if not mine:
         return None
     cell = min(mine, key=says_most)
-    ports = None if cell.ports is None else cell.ports & (regions[cell.key] or PortSet())
-    return _shown(plan, cell, ports)
+    return _shown(plan, cell, cell.ports & regions[cell.key])
 
 
 def find_cell(plan: Sequence[PlanTarget], cells: Sequence[Cell], asked: tuple[str, str, str]) -> Shown:
@@ -60,53 +61,66 @@ def find_cell(plan: Sequence[PlanTarget], cells: Sequence[Cell], asked: tuple[st
     """
     source, destination, port = asked
     protocol, number = parse_port(port)
-    cell_ports = PortSet.of([number]) if number else None
-    names = {(t.agent, t.address): t.name for t in plan if t.name}
+    ports = PortSet.of([number])
+    names = {(t.agent, t.address): t.names for t in plan}
     here = [cell for cell in cells if source in _sources(cell)]
     if not here:
         known = ", ".join(dict.fromkeys(cell.key.agent for cell in cells)) or "none"
         raise NothingToExplainError(f"the plan has no agent '{source}'; it has: {known}")
-    there = [cell for cell in here if destination in _destinations(cell, names.get((cell.key.agent, cell.key.address)))]
+    there = [
+        cell for cell in here if destination in _destinations(cell, names.get((cell.key.agent, cell.key.address), ()))
+    ]
     if not there:
         known = ", ".join(dict.fromkeys(f"{cell.key.destination} {cell.key.address}" for cell in here))
         raise NothingToExplainError(f"{source} does not probe '{destination}'; it probes: {known}")
-    found = [
-        cell
-        for cell in there
-        if cell.key.protocol is protocol
-        and (cell_ports is None or (cell.ports is not None and cell.ports & cell_ports))
-    ]
+    found = [cell for cell in there if cell.key.protocol is protocol and cell.ports & ports]
     if not found:
         raise NothingToExplainError(
             f"{port} of {destination} is in no cycle and no sweep of {source}: declare a service there, "
             "or add it to probing.sweep.ports"
         )
-    return _shown(plan, min(found, key=says_most), cell_ports)
+    return _shown(plan, min(found, key=says_most), ports)
 
 
 def explain_finding(
     topology: Topology, finding: Finding, shown: Shown | None, events: Iterable[Event], exchanges: Exchanges
-) -> Body:
+) -> proof.Explanation:
     """Why a finding stands, shown on the cell of it that says most."""
-    return {
-        "finding": finding_body(topology, finding),
-        "first_seen": iso(finding.first_seen),
-        "rounds": finding.seen,
-        "acknowledged": {"by": finding.acknowledged_by, "reason": finding.acknowledged_reason}
-        if finding.acknowledged_by
-        else None,
-        "history": [
-            {"at": iso(event.at), "what": event.what, "text": event.text, "by": event.by or None}
+    about = explained(topology, finding, shown, events)
+    exchange = None if shown is None else _exchange(shown, exchanges)
+    return proof.Explanation(**msgspec.structs.asdict(about), exchange=exchange)
+
+
+def explain_cell(topology: Topology, shown: Shown, exchanges: Exchanges) -> proof.Explanation:
+    """Why one cell has its result."""
+    exchange = _exchange(shown, exchanges)
+    return proof.Explanation(finding=None, history=(), **_cell(topology, shown), exchange=exchange)
+
+
+def explained(
+    topology: Topology, finding: Finding, shown: Shown | None, events: Iterable[Event]
+) -> proof.Explained[estate.Finding]:
+    """Why a finding stands, without packets."""
+    taken = None
+    if finding.acknowledged_by:
+        taken = proof.Acknowledged(by=finding.acknowledged_by, reason=finding.acknowledged_reason)
+    return proof.Explained(
+        finding=finding_body(topology, finding),
+        first_seen=iso(finding.first_seen),
+        rounds=finding.seen,
+        acknowledged=taken,
+        history=tuple(
+            proof.Happened(at=iso(event.at), what=event.what, text=event.text, by=event.by or None)
             for event in events
             if event.finding == finding.id
-        ],
-        **(_nothing(finding) if shown is None else _cell(topology, shown, exchanges)),
-    }
+        ),
+        **(_nothing(finding) if shown is None else _cell(topology, shown)),
+    )
 
 
-def explain_cell(topology: Topology, shown: Shown, exchanges: Exchanges) -> Body:
-    """Why one cell has its result."""
-    return {"finding": None, "history": [], **_cell(topology, shown, exchanges)}
+def exchange_of(kept: Body) -> packets.Exchange:
+    """An exchange as it is answered."""
+    return msgspec.convert(kept, packets.Exchange)
 
 
 def parse_port(text: str) -> tuple[Protocol, int]:
@@ -124,59 +138,114 @@ def _sources(cell: Cell) -> set[str]:
     return {agent, environment, f"{environment}.{agent}", cell.key.source_address}
 
 
-def _destinations(cell: Cell, name: str | None) -> set[str]:
+def _destinations(cell: Cell, names: Iterable[str]) -> set[str]:
     service = {cell.service, f"{cell.key.destination}.{cell.service}"} if cell.service else set()
-    return {cell.key.address, cell.key.destination, name or cell.key.address, *filter(None, service)}
+    return {cell.key.address, cell.key.destination, *names, *service}
 
 
-def _nothing(finding: Finding) -> Body:
+class _About(TypedDict):
+    cell: estate.Cell | None
+    result: str | None
+    grade: str | None
+    declared: proof.Declaration
+    means: str | None
+    settle: tuple[str, ...]
+    witness: str | None
+    inside: str | None
+    round: proof.RoundOf | None
+    evidence: proof.Evidence | None
+    row: proof.Row | None
+
+
+def _nothing(finding: Finding) -> _About:
     where = ", ".join(finding.addresses)
     return {
         "cell": None,
-        "declared": {"declared": None, "text": f"{where} is no longer in the plan", "path": None, "at": None},
         "result": None,
         "grade": None,
+        "declared": proof.Declaration(declared=None, text=f"{where} is no longer in the plan", path=None, at=None),
         "means": None,
-        "settle": [],
+        "settle": (),
         "witness": None,
         "inside": None,
         "round": None,
         "evidence": None,
         "row": None,
-        "exchange": None,
     }
 
 
-def _shown(plan: Iterable[PlanTarget], cell: Cell, ports: PortSet | None) -> Shown:
+def _shown(plan: Iterable[PlanTarget], cell: Cell, ports: PortSet) -> Shown:
     return Shown(cell, ports, next((target for target in plan if key_of(target) == cell.key), None))
 
 
-def _cell(topology: Topology, shown: Shown, exchanges: Exchanges) -> Body:
-    cell, ports, target = shown.cell, shown.ports, shown.target
+def _exchange(shown: Shown, exchanges: Exchanges) -> packets.Exchange | None:
+    kept = exchanges.of_cell(shown.cell, shown.ports)
+    return None if kept is None else exchange_of(kept)
+
+
+def _cell(topology: Topology, shown: Shown) -> _About:
+    cell, ports, target, judged = shown.cell, shown.ports, shown.target, shown.cell.judged
     advice = advise(cell)
-    said = None if ports is None else str(ports)
-    body: Body = {
-        "cell": {**cell_body(cell), "ports": said},
+    said = text_of(ports)
+    return {
+        "cell": msgspec.structs.replace(cell_body(cell), ports=said),
         "result": cell.result.value,
         "grade": cell.grade or None,
         "declared": declared(topology, cell, target, said),
         "means": advice.means if advice else None,
-        "settle": [advice.settle] if advice else remedy(topology, cell, said),
+        "settle": (advice.settle,) if advice else remedy(topology, cell, said),
         "witness": target.witness or None if target else None,
-        "inside": (cell.judged.evidence.inside_by if cell.judged else "") or (target.inside if target else "") or None,
-        "round": None,
-        "evidence": None,
-        "row": None,
-        "exchange": exchanges.of_cell(cell, ports),
+        "inside": (judged.evidence.inside_by if judged else "") or (target.inside if target else "") or None,
+        "round": _round(judged) if judged else None,
+        "evidence": _evidence(judged.evidence) if judged else None,
+        "row": proof.Row(number=judged.verdict.row, text=ROWS[judged.verdict.row]) if judged else None,
     }
-    if cell.judged is not None:
-        judged = cell.judged
-        body["round"] = {
-            "id": judged.round,
-            "run": judged.run or None,
-            "schedule": judged.schedule,
-            "observed_at": iso(judged.observed_at),
-        }
-        body["evidence"] = asdict(judged.evidence)
-        body["row"] = {"number": judged.verdict.row, "text": ROWS[judged.verdict.row]}
-    return body
+
+
+def _round(judged: Judged) -> proof.RoundOf:
+    return proof.RoundOf(
+        id=judged.round, run=judged.run or None, schedule=judged.schedule, observed_at=iso(judged.observed_at)
+    )
+
+
+def _evidence(e: Evidence) -> proof.Evidence:
+    """Field by field: what is inside may be renamed, what is answered may not."""
+    return proof.Evidence(
+        protocol=e.protocol,
+        state=e.state,
+        reason=e.reason,
+        refused_by=e.refused_by,
+        endpoint_refused=e.endpoint_refused,
+        way=e.way,
+        kernel=e.kernel,
+        via=e.via,
+        sent=e.sent,
+        covered=e.covered,
+        flows=e.flows,
+        refused=e.refused,
+        hops=e.hops,
+        rtt_ms=e.rtt_ms,
+        said=e.said,
+        note=e.note,
+        arrival=e.arrival,
+        no_witness_why=e.no_witness_why,
+        arrived=e.arrived,
+        came_from=e.came_from,
+        came_hops=e.came_hops,
+        dscp=e.dscp,
+        mss=e.mss,
+        altered=e.altered,
+        answered=e.answered,
+        bound=e.bound,
+        noports_still=e.noports_still,
+        drops_still=e.drops_still,
+        inside=e.inside,
+        inside_by=e.inside_by,
+        inside_same=e.inside_same,
+        canary=e.canary,
+        host_hops=e.host_hops,
+        control=e.control,
+        control_by=e.control_by,
+        loss=e.loss,
+        problem=e.problem,
+    )

@@ -4,31 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from coordinator.api.declared import declared, remedy, says_most
-from coordinator.json_types import Body
+from coordinator.api.responses.runs import Decision, FailingCells
+from coordinator.api.views import impact_between
 from reachability.compare import Cell, key_of
 from reachability.finding import Finding
 from reachability.fold import kind_of
 from reachability.matrix import CellKey
 from reachability.plan import PlanTarget
-from reachability.ports import PortSet
+from reachability.ports import PortSet, text_of
 from reachability.topology import Topology
 from reachability.vocabulary import Result
 
 
-def failing(cells: Iterable[Cell], found: Sequence[Finding], rest: str) -> list[Body]:
+def failing(topology: Topology, cells: Iterable[Cell], found: Sequence[Finding], rest: str) -> tuple[FailingCells, ...]:
     """The cells that fail, each with its check and its finding; a range of two findings is two entries.
 
     Args:
+        topology: what is declared.
         cells: of the run.
         found: the findings of the run.
         rest: the name of the check of what no path names.
     """
-    regions: dict[CellKey, list[tuple[Finding, PortSet | None]]] = {}
+    regions: dict[CellKey, list[tuple[Finding, PortSet]]] = {}
     for finding in found:
         for region in finding.regions:
             regions.setdefault(region.key, []).append((finding, region.ports))
-    bodies: list[Body] = []
+    bodies: list[FailingCells] = []
     for cell in cells:
         if cell.result is not Result.FAIL:
             continue
@@ -36,58 +40,53 @@ def failing(cells: Iterable[Cell], found: Sequence[Finding], rest: str) -> list[
         for finding, ports in regions.get(cell.key, ()):
             if finding.kind is not kind_of(cell.declared):
                 continue
-            if left is None or ports is None:
-                bodies.append(_body(cell, None, finding.id, rest))
-                break
             if left & ports:
-                bodies.append(_body(cell, left & ports, finding.id, rest))
+                bodies.append(_body(topology, cell, left & ports, finding.id, rest))
                 left -= ports
-        else:
-            if left is None or left:
-                bodies.append(_body(cell, left, None, rest))
-    return bodies
+        if left:
+            bodies.append(_body(topology, cell, left, None, rest))
+    return tuple(bodies)
 
 
-def _body(cell: Cell, ports: PortSet | None, finding: str | None, rest: str) -> Body:
-    return {
-        "finding": finding,
-        "kind": kind_of(cell.declared).value,
-        "source": cell.source_environment,
-        "agent": cell.key.agent,
-        "destination": cell.key.destination,
-        "address": cell.key.address,
-        "service": cell.service,
-        "protocol": cell.key.protocol.value,
-        "ports": None if ports is None else str(ports),
-        "path": cell.path.name if cell.path is not None else rest,
-    }
+def _body(topology: Topology, cell: Cell, ports: PortSet, finding: str | None, rest: str) -> FailingCells:
+    kind = kind_of(cell.declared)
+    return FailingCells(
+        finding=finding,
+        kind=kind.value,
+        source=cell.source_environment,
+        agent=cell.key.agent,
+        destination=cell.key.destination,
+        address=cell.key.address,
+        service=cell.service,
+        protocol=cell.key.protocol.value,
+        ports=text_of(ports),
+        path=cell.path.name if cell.path is not None else rest,
+        severity=impact_between(topology, kind, cell.pair).severity.value,
+    )
 
 
 def decisions(
     topology: Topology, plan: Iterable[PlanTarget], cells: Sequence[Cell], found: Iterable[Finding]
-) -> dict[str, Body]:
+) -> dict[str, Decision]:
     """By finding: the file, which lines of it decide, what they say, and what to do (`next`)."""
     targets = {key_of(target): target for target in plan}
     by_key: dict[CellKey, list[Cell]] = {}
     for cell in cells:
         if cell.result in {Result.FAIL, Result.WAIVED}:
             by_key.setdefault(cell.key, []).append(cell)
-    bodies: dict[str, Body] = {}
+    bodies: dict[str, Decision] = {}
     for finding in found:
-        mine: list[tuple[Cell, PortSet | None]] = [
-            (cell, None if cell.ports is None or region.ports is None else cell.ports & region.ports)
+        mine = [
+            (cell, cell.ports & region.ports)
             for region in finding.regions
             for cell in by_key.get(region.key, ())
             if finding.kind is kind_of(cell.declared)
-            if cell.ports is None or region.ports is None or cell.ports & region.ports
+            if cell.ports & region.ports
         ]
         if not mine:
             continue
         cell, ports = min(mine, key=lambda one: says_most(one[0]))
-        shown = None if ports is None else str(ports)
-        bodies[finding.id] = {
-            "file": topology.file,
-            **declared(topology, cell, targets.get(cell.key), shown),
-            "next": remedy(topology, cell, shown),
-        }
+        shown = text_of(ports)
+        decides = msgspec.structs.asdict(declared(topology, cell, targets.get(cell.key), shown))
+        bodies[finding.id] = Decision(**decides, file=topology.file, next=remedy(topology, cell, shown))
     return bodies

@@ -1,15 +1,21 @@
-"""The body of `report`: what is handed over, of one moment. Every figure in it is one of `coordinator.api.views`."""
+"""What `report` answers: what is handed over, of one moment. Every figure in it is one of `coordinator.api.views`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypedDict
 
-from coordinator.api.explain import explain_finding, of_finding
+import msgspec
+
+from coordinator.api.agents import agents_body
+from coordinator.api.explain import explained, of_finding
+from coordinator.api.responses import report as told
+from coordinator.api.responses.runs import Untested
+from coordinator.api.responses.status import TopologyFile
 from coordinator.api.verify import outcome, unproven, worst
-from coordinator.api.views import agents_body, coverage_body, listed, matrix, results
-from coordinator.json_types import Body, iso
-from coordinator.packets.exchanges import Exchanges
+from coordinator.api.views import coverage_body, listed, matrix, results
+from coordinator.json_types import iso
 from coordinator.state.estate import Estate
 from coordinator.state.roster import AgentState
 from coordinator.store import Losses
@@ -19,12 +25,11 @@ from reachability.coverage import total, untested
 from reachability.finding import Event, Finding, Status
 from reachability.matrix import CellKey
 from reachability.plan import PlanTarget
-from reachability.topology import Environment, Path, PortSpec, Probing, Topology, Waiver
+from reachability.topology import Environment, Path, Probing, Topology, Waiver
 from reachability.vocabulary import Result
 from wire.messages import VERSION
 
 MOST_EVENTS = 20_000  # the newest: of findings that are older than those, first and last seen are told, no story
-_NOT_KEPT = Exchanges(lambda _: ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,128 +61,142 @@ def snapshot(estate: Estate) -> Snapshot:
     )
 
 
-def report(taken: Snapshot) -> Body:
+def report(taken: Snapshot) -> told.Report:
     """`report -o json`. `matrix` and `coverage` are the bodies of those verbs; a finding is `explain`'s, without packets."""
     topology, cells = taken.topology, taken.cells
     pairs = untested(topology, cells)
     times = [cell.judged.observed_at for cell in cells if cell.judged is not None]
-    return {
-        "made": iso(taken.at),
-        "version": VERSION,
-        "result": outcome(cells, pairs),
-        "topology": {"file": topology.file, "digest": topology.digest},
-        "observed": {"from": iso(min(times, default=0.0)), "to": iso(max(times, default=0.0))},
-        "summary": results(total(cells)),
-        "matrix": matrix(topology, cells),
-        "coverage": coverage_body(topology, cells, taken.losses),
-        "environments": [_environment(environment) for environment in topology.environments.values()],
-        "probing": _probing(topology.probing),
-        "agents": agents_body(taken.agents, taken.at, taken.losses),
-        "proofs": proofs(cells),
-        "paths": _paths(topology.paths, cells),
-        "waivers": [_waiver(waiver, taken) for waiver in topology.waivers],
-        "findings": _findings(taken),
-        "suspected": sum(finding.status is Status.SUSPECTED for finding in taken.findings),
-        "unproven": unproven(cells),
-        "untested": [{"source": source, "destination": destination} for source, destination in pairs],
-    }
+    return told.Report(
+        made=iso(taken.at),
+        version=VERSION,
+        result=outcome(cells, pairs),
+        topology=TopologyFile(file=topology.file, digest=topology.digest),
+        observed=told.Observed(oldest=iso(min(times, default=0.0)), newest=iso(max(times, default=0.0))),
+        summary=results(total(cells)),
+        matrix=matrix(topology, cells),
+        coverage=coverage_body(topology, cells, taken.losses),
+        environments=tuple(_environment(environment) for environment in topology.environments.values()),
+        probing=_probing(topology.probing),
+        agents=agents_body(taken.agents, taken.at, taken.losses),
+        proofs=proofs(cells),
+        paths=_paths(topology.paths, cells),
+        waivers=tuple(_waiver(waiver, taken) for waiver in topology.waivers),
+        findings=_findings(taken),
+        suspected=sum(finding.status is Status.SUSPECTED for finding in taken.findings),
+        unproven=unproven(cells),
+        untested=tuple(Untested(source=source, destination=destination) for source, destination in pairs),
+    )
 
 
-def proofs(cells: Iterable[Cell]) -> list[Body]:
+def proofs(cells: Iterable[Cell]) -> tuple[told.RowProof, ...]:
     """How what was observed was concluded: cells by the row of the table in docs/verdict.md, and by what it proves."""
     groups: dict[tuple[int, str, str], list[Cell]] = {}
     for cell in cells:
         if cell.judged is not None:
             verdict = cell.judged.verdict
             groups.setdefault((verdict.row, verdict.reachability.value, verdict.proof.value), []).append(cell)
-    return [
-        {
-            "row": row,
-            "text": ROWS[row],
-            "reachability": reachability,
-            "proof": proof,
-            "cells": counted.cells,
-            "results": results(counted),
-        }
+    return tuple(
+        told.RowProof(
+            row=row,
+            text=ROWS[row],
+            reachability=reachability,
+            proof=proof,
+            cells=counted.cells,
+            results=results(counted),
+        )
         for (row, reachability, proof), group in sorted(groups.items())
         for counted in [total(group)]
-    ]
+    )
 
 
-def _environment(environment: Environment) -> Body:
-    return {
-        "name": environment.name,
-        "sensitivity": environment.sensitivity.value,
-        "require": environment.require.value,
-        "networks": [str(network) for network in environment.networks],
-        "agents": [{"name": agent.name, "addresses": list(agent.addresses)} for agent in environment.agents.values()],
-        "services": [
-            {
-                "name": service.name,
-                "hosts": list(service.hosts),
-                "ports": str(service.ports),
-                "kind": service.kind or None,
-                "holds": list(service.holds),
-                "sweep": service.sweep,
-            }
+def _environment(environment: Environment) -> told.DeclaredEnvironment:
+    return told.DeclaredEnvironment(
+        name=environment.name,
+        sensitivity=environment.sensitivity.value,
+        require=environment.require.value,
+        networks=tuple(str(network) for network in environment.networks),
+        agents=tuple(
+            told.DeclaredAgent(name=agent.name, addresses=tuple(agent.addresses))
+            for agent in environment.agents.values()
+        ),
+        services=tuple(
+            told.DeclaredService(
+                name=service.name,
+                hosts=tuple(service.hosts),
+                ports=str(service.ports),
+                kind=service.kind or None,
+                holds=tuple(service.holds),
+                sweep=service.sweep,
+            )
             for service in environment.services.values()
-        ],
-    }
+        ),
+    )
 
 
-def _probing(probing: Probing) -> Body:
-    return {
-        "every_s": probing.every_s,
-        "sweep": {"every_s": probing.sweep_every_s, "ports": _ports(probing.sweep_ports)},
-        "rate_pps": probing.rate_pps,
-        "flows": probing.flows,
-        "confirm": probing.confirm,
-        "blackout": [{"cron": one.cron, "for_s": one.for_s, "timezone": one.timezone} for one in probing.blackout],
-    }
+def _probing(probing: Probing) -> told.ProbingPlan:
+    return told.ProbingPlan(
+        every_s=probing.every_s,
+        sweep=told.Sweep(every_s=probing.sweep_every_s, ports=str(probing.sweep_ports) or None),
+        rate_pps=probing.rate_pps,
+        flows=probing.flows,
+        confirm=probing.confirm,
+        blackout=tuple(
+            told.BlackoutTime(cron=one.cron, for_s=one.for_s, timezone=one.timezone) for one in probing.blackout
+        ),
+    )
 
 
-def _paths(paths: Sequence[Path], cells: Iterable[Cell]) -> list[Body]:
+def _paths(paths: Sequence[Path], cells: Iterable[Cell]) -> tuple[told.DeclaredPath, ...]:
     """Every declared path with what its cells came to; `result` is null where the plan has no cell of it."""
     groups: dict[str, list[Cell]] = {path.name: [] for path in paths}
     for cell in cells:
         if cell.path is not None:
             groups[cell.path.name].append(cell)
-    return [
-        {
-            "name": path.name,
+    return tuple(
+        told.DeclaredPath(
+            name=path.name,
             **_ends(path),
-            "expect": path.expect.value,
-            "result": worst(group).value if group else None,
-            "cells": counted.cells,
-            "results": results(counted),
-        }
+            expect=path.expect.value,
+            result=worst(group).value if group else None,
+            cells=counted.cells,
+            results=results(counted),
+        )
         for path in paths
         for group in [groups[path.name]]
         for counted in [total(group)]
-    ]
+    )
 
 
-def _waiver(waiver: Waiver, taken: Snapshot) -> Body:
+def _waiver(waiver: Waiver, taken: Snapshot) -> told.DeclaredWaiver:
     covers = [cell for cell in taken.cells if cell.result is Result.WAIVED and cell.waiver == waiver]
-    return {
-        "id": waiver.id,
+    return told.DeclaredWaiver(
+        id=waiver.id,
         **_ends(waiver),
-        "expires": iso(waiver.expires.timestamp()),
-        "in_force": waiver.expires.timestamp() > taken.at,
-        "cells": sum(cell.count for cell in covers),
-        "findings": [
+        expires=iso(waiver.expires.timestamp()),
+        in_force=waiver.expires.timestamp() > taken.at,
+        cells=sum(cell.count for cell in covers),
+        findings=tuple(
             finding.id
             for finding in listed(taken.topology, taken.findings)
             if finding.live and finding.waiver == waiver.id
-        ],
-    }
+        ),
+    )
 
 
-def _ends(entry: Path | Waiver) -> Body:
+class _Ends(TypedDict):
+    source: str
+    destination: str
+    ports: str | None
+    owner: str | None
+    justification: str | None
+    line: int | None
+
+
+def _ends(entry: Path | Waiver) -> _Ends:
     """What paths and waivers have alike. `ports` null: the service's own, or every port."""
     return {
-        "from": entry.source.text,
-        "to": entry.destination.text,
+        "source": entry.source.text,
+        "destination": entry.destination.text,
         "ports": None if entry.ports is None else str(entry.ports),
         "owner": entry.owner or None,
         "justification": entry.justification or None,
@@ -185,7 +204,7 @@ def _ends(entry: Path | Waiver) -> Body:
     }
 
 
-def _findings(taken: Snapshot) -> list[Body]:
+def _findings(taken: Snapshot) -> tuple[told.ReportedFinding, ...]:
     """What `explain` says of each, but for the packets: `findings export` has those."""
     by_key: dict[CellKey, list[Cell]] = {}
     for cell in taken.cells:
@@ -202,13 +221,13 @@ def _findings(taken: Snapshot) -> list[Body]:
             [cell for key in keys for cell in by_key.get(key, ())],
             finding,
         )
-        body = explain_finding(taken.topology, finding, shown, events.get(finding.id, ()), _NOT_KEPT)
-        del body["exchange"]
+        body = explained(taken.topology, finding, shown, events.get(finding.id, ()))
         found.append(
-            {**body, "waiver": finding.waiver or None, "path": finding.path or None, "shown": list(finding.shown)}
+            told.ReportedFinding(
+                **msgspec.structs.asdict(body),
+                waiver=finding.waiver or None,
+                path=finding.path or None,
+                shown=tuple(finding.shown),
+            )
         )
-    return found
-
-
-def _ports(spec: PortSpec) -> str | None:
-    return str(spec) or None
+    return tuple(found)

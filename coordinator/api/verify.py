@@ -1,13 +1,18 @@
-"""The bodies of a verify run: its result, one check per declared path and pair, and what is left unproven."""
+"""What a verify run answers: its result, one check per declared path and pair, and what is left unproven."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+from msgspec import UNSET
+
+from coordinator.api.agents import agents_body
 from coordinator.api.failing import decisions, failing
-from coordinator.api.views import agents_body, cell_body, coverage_body, finding_body, results
-from coordinator.json_types import Body, iso
+from coordinator.api.responses import runs
+from coordinator.api.views import cell_body, coverage_body, finding_body, results
+from coordinator.json_types import iso
 from coordinator.rounds.verify_runs import Run
 from coordinator.state.roster import AgentState
 from coordinator.store import Losses
@@ -17,9 +22,9 @@ from reachability.coverage import PROVEN, total, untested
 from reachability.finding import Finding
 from reachability.matrix import CellKey
 from reachability.plan import PlanTarget
-from reachability.ports import PortSet
+from reachability.ports import PortSet, text_of
 from reachability.topology import Topology
-from reachability.vocabulary import Protocol, Result
+from reachability.vocabulary import Result
 
 _WORST = (Result.FAIL, Result.INCONCLUSIVE, Result.STALE, Result.NOT_RUN, Result.WAIVED, Result.PASS)
 REST = "everything else denied"  # the check of a pair that no path of the topology names
@@ -47,7 +52,7 @@ def verify(
     scope: tuple[str | None, str | None] = (None, None),
     reused: tuple[str, float] | None = None,
     with_cells: bool = False,
-) -> Body:
+) -> runs.Verified:
     """`verify -o json`: this run judged alone.
 
     Args:
@@ -68,30 +73,27 @@ def verify(
         for source, destination in untested(topology, cells)
         if scope[0] in {None, source} and scope[1] in {None, destination}
     ]
-    body: Body = {
-        "result": outcome(cells, pairs),
-        "started": iso(started),
-        "finished": iso(finished),
-        "summary": results(entry),
-        "coverage": round(entry.ratio, 6),
-        "findings": [finding_body(topology, finding) for finding in of_run(cells, found)],
-        "agents": agents_body(agents, finished, losses),
-        "untested": [{"source": source, "destination": destination} for source, destination in pairs],
-    }
-    if reused is not None:
-        body["reused"] = _reused(cells, *reused)
-    if with_cells:
-        body["cells"] = [cell_body(cell) for cell in cells]
-    return body
+    return runs.Verified(
+        result=outcome(cells, pairs),
+        started=iso(started),
+        finished=iso(finished),
+        summary=results(entry),
+        coverage=round(entry.ratio, 6),
+        findings=tuple(finding_body(topology, finding) for finding in of_run(cells, found)),
+        agents=agents_body(agents, finished, losses),
+        untested=tuple(runs.Untested(source=source, destination=destination) for source, destination in pairs),
+        reused=UNSET if reused is None else _reused(cells, *reused),
+        cells=tuple(cell_body(cell) for cell in cells) if with_cells else UNSET,
+    )
 
 
-def _reused(cells: Iterable[Cell], run: str, max_age_s: float) -> Body:
+def _reused(cells: Iterable[Cell], run: str, max_age_s: float) -> runs.Reused:
     """How many cells were not probed again, and since when the oldest of them stands."""
     held = [
         (cell.count, cell.judged.observed_at) for cell in cells if cell.judged is not None and cell.judged.run != run
     ]
     oldest = min((at for _, at in held), default=None)
-    return {"max_age_s": max_age_s, "cells": sum(count for count, _ in held), "oldest": iso(oldest)}
+    return runs.Reused(max_age_s=max_age_s, cells=sum(count for count, _ in held), oldest=iso(oldest))
 
 
 def of_run(cells: Sequence[Cell], found: Iterable[Finding]) -> list[Finding]:
@@ -99,61 +101,36 @@ def of_run(cells: Sequence[Cell], found: Iterable[Finding]) -> list[Finding]:
     bad: dict[CellKey, PortSet] = {}
     for cell in cells:
         if cell.result in {Result.FAIL, Result.WAIVED}:
-            bad[cell.key] = bad.get(cell.key, PortSet()) | (cell.ports or PortSet())
+            bad[cell.key] = bad.get(cell.key, PortSet()) | cell.ports
 
     def explains(finding: Finding) -> bool:
         return not finding.merged_into and any(
-            region.key in bad and (region.ports is None or bool(region.ports & bad[region.key]))
-            for region in finding.regions
+            region.key in bad and region.ports & bad[region.key] for region in finding.regions
         )
 
     return [finding for finding in found if explains(finding)]
 
 
-def run_body(
-    topology: Topology,
-    cells: Sequence[Cell],
-    verified: Body | None,
-    found: Sequence[Finding] = (),
-    plan: Iterable[PlanTarget] = (),
-    **state: Any,
-) -> Body:
-    """`GET /api/v1/runs/{id}`: `state` as it is; once it is finished, the result and more.
-
-    Args:
-        topology: what is declared.
-        cells: of this run.
-        verified: what `verify` made of it; None while it runs.
-        found: every finding of the book.
-        plan: the whole plan.
-        state: run, state (waiting | running | finished), waiting_for, progress.
-    """
-    body: Body = {**state, "result": verified}
-    if verified is not None:
-        body["checks"] = checks(topology, cells, found)
-        body["coverage"] = coverage_body(topology, cells)
-        body["unproven"] = unproven(cells)
-        mine = of_run(cells, found)
-        body["failing"] = failing(cells, mine, REST)
-        body["environments"] = {name: found_at.mark.line for name, found_at in topology.environments.items()}
-        body["decided"] = decisions(topology, plan, cells, mine)
-    return body
+def known(held: Iterable[Run]) -> tuple[runs.Known, ...]:
+    """`GET /api/v1/runs`: the runs in the order given, without what they show."""
+    return tuple(runs.Known(run=run.id, state=run.state, started=iso(run.started)) for run in held)
 
 
-def body_of(run: Run, *, with_cells: bool = False) -> Body:
+def body_of(run: Run, *, with_cells: bool = False) -> runs.Run | runs.FinishedRun:
     """`GET /api/v1/runs/{id}` of a run as the coordinator knows it; its `result` is null until it is over."""
+    told = runs.Run(
+        run=run.id,
+        state=run.state,
+        waiting_for=tuple(run.waiting_for),
+        progress=runs.Progress(cells=run.total, done=run.done),
+        error=run.error or None,
+        stopped=run.stopped or None,
+        ended=run.ended,
+        result=None,
+    )
     held = run.held
-    state = {
-        "run": run.id,
-        "state": run.state,
-        "waiting_for": run.waiting_for,
-        "progress": {"cells": run.total, "done": run.done},
-        "error": run.error or None,
-        "stopped": run.stopped or None,
-        "ended": run.ended,
-    }
     if held is None:
-        return {**state, "result": None}
+        return told
     verified = verify(
         held.topology,
         held.cells,
@@ -166,10 +143,40 @@ def body_of(run: Run, *, with_cells: bool = False) -> Body:
         reused=None if run.max_age_s is None else (run.id, run.max_age_s),
         with_cells=with_cells,
     )
-    return run_body(held.topology, held.cells, verified, held.findings, held.plan, **state)
+    return concluded(told, verified, held.topology, held.cells, held.findings, held.plan)
 
 
-def checks(topology: Topology, cells: Sequence[Cell], found: Iterable[Finding]) -> list[Body]:
+def concluded(
+    run: runs.Run,
+    verified: runs.Verified,
+    topology: Topology,
+    cells: Sequence[Cell],
+    found: Sequence[Finding] = (),
+    plan: Iterable[PlanTarget] = (),
+) -> runs.FinishedRun:
+    """A run that is over, with its result and what explains that.
+
+    Args:
+        run: without a result.
+        verified: what `verify` made of it.
+        topology: what is declared.
+        cells: of this run.
+        found: every finding of the book.
+        plan: the whole plan.
+    """
+    mine = of_run(cells, found)
+    return runs.FinishedRun(
+        **{**msgspec.structs.asdict(run), "result": verified},
+        checks=checks(topology, cells, found),
+        coverage=coverage_body(topology, cells),
+        unproven=unproven(cells),
+        failing=failing(topology, cells, mine, REST),
+        environments={name: found_at.mark.line for name, found_at in topology.environments.items()},
+        decided=decisions(topology, plan, cells, mine),
+    )
+
+
+def checks(topology: Topology, cells: Sequence[Cell], found: Iterable[Finding]) -> tuple[runs.Check, ...]:
     """A check per (source, destination, path), and one per pair for all that is denied, whatever the outcome."""
     groups: dict[tuple[str, str, str], list[Cell]] = {}
     for cell in cells:
@@ -177,21 +184,21 @@ def checks(topology: Topology, cells: Sequence[Cell], found: Iterable[Finding]) 
         groups.setdefault((*cell.pair, path), []).append(cell)
     lines = {path.name: path.mark.line for path in topology.paths}
     run_findings = of_run(cells, found)
-    return [
-        {
-            "source": source,
-            "destination": destination,
-            "path": path,
-            "declared": group[0].declared.value,
-            "line": lines.get(path),
-            "result": worst(group).value,
-            "results": results(total(group)),
-            "required_unproven": sum(cell.count for cell in group if cell.required and cell.result not in PROVEN),
-            "evidence": _evidence(group),
-            "findings": [finding.id for finding in of_run(group, run_findings)],
-        }
+    return tuple(
+        runs.Check(
+            source=source,
+            destination=destination,
+            path=path,
+            declared=group[0].declared.value,
+            line=lines.get(path),
+            result=worst(group).value,
+            results=results(total(group)),
+            required_unproven=sum(cell.count for cell in group if cell.required and cell.result not in PROVEN),
+            evidence=tuple(_evidence(group)),
+            findings=tuple(finding.id for finding in of_run(group, run_findings)),
+        )
         for (source, destination, path), group in groups.items()
-    ]
+    )
 
 
 def worst(cells: Sequence[Cell]) -> Result:
@@ -225,13 +232,11 @@ def _line(cells: Sequence[Cell]) -> str:
 
 
 def _ports(cells: Sequence[Cell]) -> str:
-    if cells[0].key.protocol is Protocol.ICMP:
-        return "icmp"
-    ports = PortSet.union(cell.ports for cell in cells if cell.ports is not None)
-    return f"{cells[0].key.protocol}/{ports}"
+    ports = text_of(PortSet.union(cell.ports for cell in cells))
+    return f"{cells[0].key.protocol}/{ports}" if ports else cells[0].key.protocol.value
 
 
-def unproven(cells: Iterable[Cell]) -> list[Body]:
+def unproven(cells: Iterable[Cell]) -> tuple[runs.Unproven, ...]:
     """Cells that are neither green nor red, folded to one line per host and reason."""
     groups: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in cells:
@@ -240,23 +245,23 @@ def unproven(cells: Iterable[Cell]) -> list[Body]:
         reason = cell.judged.verdict.reason if cell.judged is not None else ""
         alike = (cell.pair, cell.key.address, cell.key.protocol, cell.result, reason, cell.required, cell.schedule)
         groups.setdefault(alike, []).append(cell)
-    return [
-        {
-            "source": group[0].source_environment,
-            "agents": sorted({cell.key.agent for cell in group}),
-            "destination": group[0].key.destination,
-            "address": group[0].key.address,
-            "service": group[0].service,
-            "protocol": group[0].key.protocol.value,
-            "ports": None if group[0].ports is None else _ports(group).partition("/")[2],
-            "cells": sum(cell.count for cell in group),
-            "required": group[0].required,
-            "result": group[0].result.value,
-            "reason": group[0].judged.verdict.reason if group[0].judged is not None else None,
-            "means": advice.means,
-            "settle": advice.settle,
-        }
+    return tuple(
+        runs.Unproven(
+            source=group[0].source_environment,
+            agents=tuple(sorted({cell.key.agent for cell in group})),
+            destination=group[0].key.destination,
+            address=group[0].key.address,
+            service=group[0].service,
+            protocol=group[0].key.protocol.value,
+            ports=text_of(PortSet.union(cell.ports for cell in group)),
+            cells=sum(cell.count for cell in group),
+            required=group[0].required,
+            result=group[0].result.value,
+            reason=group[0].judged.verdict.reason if group[0].judged is not None else None,
+            means=advice.means,
+            settle=advice.settle,
+        )
         for group in groups.values()
         for advice in [advise(group[0])]
         if advice is not None
-    ]
+    )

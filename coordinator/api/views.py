@@ -1,121 +1,134 @@
-"""Every JSON body of the API, as pure functions of what the coordinator holds. Keys are stable once shipped.
+"""What the API answers, made by pure functions from what the coordinator holds. The shapes are in `coordinator.api.responses`.
 
-Times are ISO 8601 in UTC. `explain` is in `coordinator.api.explain`, what only a verify run has in `coordinator.api.verify`.
+`explain` is in `coordinator.api.explain`, what only a verify run has in `coordinator.api.verify`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TypedDict
 
-from coordinator.json_types import Body, iso
-from coordinator.state.roster import AgentState
-from coordinator.store import Gap, Losses
+from msgspec import UNSET
+
+from coordinator.api.agents import words
+from coordinator.api.responses import estate, status
+from coordinator.json_types import iso
+from coordinator.store import Losses
+from coordinator.tasks import Cost, Task, costs, tasks
 from reachability.compare import Cell
 from reachability.coverage import Coverage, coverage, total
 from reachability.finding import Event, Finding, Kind, Status
 from reachability.impact import Impact, of_missing, of_unexpected
+from reachability.plan import PlanTarget
+from reachability.ports import text_of
 from reachability.topology import Topology
 from reachability.vocabulary import Result, Sensitivity
-from wire.certificates import ends_soon
 
 _RISING = tuple(Sensitivity)
 
 
-def matrix(topology: Topology, cells: Sequence[Cell], *, with_cells: bool = False) -> Body:
+def matrix(topology: Topology, cells: Sequence[Cell], *, with_cells: bool = False) -> estate.Matrix:
     """`matrix -o json`: one entry per pair of environments; with `--cells` one per range of cells that are alike."""
     by_pair = {(entry.source, entry.destination): entry for entry in coverage(cells)}
-    names = list(topology.environments)
-    pairs = [
-        {
-            "source": source,
-            "destination": destination,
-            "results": results(entry),
-            "coverage": round(entry.ratio, 6),
-        }
+    names = tuple(topology.environments)
+    pairs = tuple(
+        estate.Pair(
+            source=source,
+            destination=destination,
+            results=results(entry),
+            coverage=round(entry.ratio, 6),
+        )
         for source in names
         for destination in names
         if source != destination
         for entry in [by_pair.get((source, destination), Coverage(source=source, destination=destination))]
-    ]
-    body: Body = {"environments": names, "pairs": pairs}
-    if with_cells:
-        body["cells"] = [cell_body(cell) for cell in cells]
-    return body
+    )
+    told = tuple(cell_body(cell) for cell in cells) if with_cells else UNSET
+    return estate.Matrix(environments=names, pairs=pairs, cells=told)
 
 
-def results(entry: Coverage) -> Body:
-    """Cells by result; the keys are those of `verify`'s summary."""
-    return {result.value.replace("-", "_"): entry.results.get(result, 0) for result in Result}
+def results(entry: Coverage) -> estate.Counts:
+    """Cells by result."""
+    counted = entry.results
+    return estate.Counts(
+        passed=counted.get(Result.PASS, 0),
+        fail=counted.get(Result.FAIL, 0),
+        waived=counted.get(Result.WAIVED, 0),
+        inconclusive=counted.get(Result.INCONCLUSIVE, 0),
+        stale=counted.get(Result.STALE, 0),
+        not_run=counted.get(Result.NOT_RUN, 0),
+    )
 
 
-def cell_body(cell: Cell) -> Body:
+def cell_body(cell: Cell) -> estate.Cell:
     """Cells that are alike. What was not observed is null; `ports` is null for ICMP alone."""
     judged = cell.judged
-    return {
-        "agent": cell.key.agent,
-        "source": cell.source_environment,
-        "source_address": cell.key.source_address,
-        "address": cell.key.address,
-        "destination": cell.key.destination,
-        "service": cell.service,
-        "protocol": cell.key.protocol.value,
-        "ports": None if cell.ports is None else str(cell.ports),
-        "declared": cell.declared.value,
-        "state": judged.evidence.state.value if judged else None,
-        "reason": (judged.verdict.reason or judged.evidence.reason.value) if judged else None,
-        "reachability": judged.verdict.reachability.value if judged else None,
-        "proof": judged.verdict.proof.value if judged else None,
-        "result": cell.result.value,
-        "required": cell.required,
-        "waiver": cell.waiver.id if cell.waiver is not None else None,
-        "observed_at": iso(judged.observed_at) if judged else None,
-        "row": judged.verdict.row if judged else None,
-    }
+    return estate.Cell(
+        agent=cell.key.agent,
+        source=cell.source_environment,
+        source_address=cell.key.source_address,
+        address=cell.key.address,
+        destination=cell.key.destination,
+        service=cell.service,
+        protocol=cell.key.protocol.value,
+        ports=text_of(cell.ports),
+        declared=cell.declared.value,
+        state=judged.evidence.state.value if judged else None,
+        reason=(judged.verdict.reason or judged.evidence.reason.value) if judged else None,
+        reachability=judged.verdict.reachability.value if judged else None,
+        proof=judged.verdict.proof.value if judged else None,
+        result=cell.result.value,
+        required=cell.required,
+        waiver=cell.waiver.id if cell.waiver is not None else None,
+        observed_at=iso(judged.observed_at) if judged else None,
+        row=judged.verdict.row if judged else None,
+    )
 
 
 def impact_of(topology: Topology, finding: Finding) -> Impact:
     """Severity, weaknesses and harm as the current topology gives them; of an environment that is gone, the least."""
-    source = topology.environments.get(finding.source)
-    destination = topology.environments.get(finding.destination)
+    return impact_between(topology, finding.kind, (finding.source, finding.destination), finding.services)
+
+
+def impact_between(topology: Topology, kind: Kind, pair: tuple[str, str], services: Iterable[str] = ()) -> Impact:
+    """As `impact_of`, of what fails from one environment to another, whether it is a finding yet or not."""
+    source, destination = (topology.environments.get(name) for name in pair)
     if source is None or destination is None:
         return Impact(Sensitivity.LOW, (), ())
-    if finding.kind is Kind.MISSING_PATH:
+    if kind is Kind.MISSING_PATH:
         return of_missing(destination)
-    return of_unexpected(
-        source, destination, [destination.services[s] for s in finding.services if s in destination.services]
-    )
+    return of_unexpected(source, destination, [destination.services[s] for s in services if s in destination.services])
 
 
-def finding_body(topology: Topology, finding: Finding) -> Body:
+def finding_body(topology: Topology, finding: Finding) -> estate.Finding:
     """One object of `findings -o json`. Several agents or services are joined by a comma."""
     impact = impact_of(topology, finding)
-    return {
-        "id": finding.id,
-        "kind": finding.kind.value,
+    return estate.Finding(
+        id=finding.id,
+        kind=finding.kind.value,
         # In a verify run, which judges alone, a suspicion is open: the run saw it.
-        "status": (Status.OPEN if finding.status is Status.SUSPECTED else finding.status).value,
-        "severity": impact.severity.value,
-        "result": _result(finding).value,
-        "source": {"environment": finding.source, "agent": ",".join(finding.agents)},
-        "destination": {
-            "environment": finding.destination,
-            "service": ",".join(finding.services) or None,
-            "addresses": list(finding.addresses),
-        },
-        "protocol": finding.protocol.value,
-        "ports": None if finding.ports is None else str(finding.ports),
-        "declared": finding.declared.value,
-        "reachability": finding.reachability.value,
-        "proof": finding.proof.value,
-        "reason": finding.reason,
-        "identified": finding.identified or None,
-        "cwe": list(impact.cwe),
-        "impact": list(impact.words),
-        "first_seen": iso(finding.first_seen),
-        "last_seen": iso(finding.last_seen),
-        "cells": finding.cells,
-    }
+        status=(Status.OPEN if finding.status is Status.SUSPECTED else finding.status).value,
+        severity=impact.severity.value,
+        result=_result(finding).value,
+        source=estate.FindingSource(environment=finding.source, agent=",".join(finding.agents)),
+        destination=estate.FindingDestination(
+            environment=finding.destination,
+            service=",".join(finding.services) or None,
+            addresses=tuple(finding.addresses),
+        ),
+        protocol=finding.protocol.value,
+        ports=text_of(finding.ports),
+        declared=finding.declared.value,
+        reachability=finding.reachability.value,
+        proof=finding.proof.value,
+        reason=finding.reason,
+        identified=finding.identified or None,
+        cwe=tuple(impact.cwe),
+        impact=tuple(impact.words),
+        first_seen=iso(finding.first_seen),
+        last_seen=iso(finding.last_seen),
+        cells=finding.cells,
+    )
 
 
 def _result(finding: Finding) -> Result:
@@ -134,33 +147,59 @@ def listed(topology: Topology, found: Iterable[Finding]) -> list[Finding]:
     return sorted((finding for finding in found if finding.listed), key=order)
 
 
-def findings(topology: Topology, found: Iterable[Finding]) -> list[Body]:
+def findings(topology: Topology, found: Iterable[Finding]) -> tuple[estate.Finding, ...]:
     """`findings -o json`, in the order of `listed`."""
-    return [finding_body(topology, finding) for finding in listed(topology, found)]
+    return tuple(finding_body(topology, finding) for finding in listed(topology, found))
 
 
-def coverage_body(topology: Topology, cells: Sequence[Cell], losses: Mapping[str, Losses] | None = None) -> Body:
+def coverage_body(
+    topology: Topology, cells: Sequence[Cell], losses: Mapping[str, Losses] | None = None
+) -> estate.Coverage:
     """`coverage -o json`: of all cells, and by pair. Nothing untested is rounded away, and no lost report forgotten."""
     environments = topology.agents()
-    return {
-        **_coverage(total(cells)),
-        "pairs": [
-            {"source": entry.source, "destination": entry.destination, **_coverage(entry)} for entry in coverage(cells)
-        ],
-        "not_swept": [
-            {"environment": environment.name, "service": service.name, "hosts": list(service.hosts)}
+    return estate.Coverage(
+        **_figures(total(cells)),
+        pairs=tuple(
+            estate.PairCoverage(source=entry.source, destination=entry.destination, **_figures(entry))
+            for entry in coverage(cells)
+        ),
+        not_swept=tuple(
+            estate.NotSwept(environment=environment.name, service=service.name, hosts=tuple(service.hosts))
             for environment in topology.environments.values()
             for service in environment.services.values()
             if not service.sweep
-        ],
-        "lost": [
-            {"agent": agent, "environment": environments.get(agent), **losses_body(lost)}
+        ),
+        lost=tuple(
+            estate.LostReports(
+                agent=agent,
+                environment=environments.get(agent),
+                batches=lost.batches,
+                reports=lost.reports,
+                since=iso(lost.since),
+                until=iso(lost.until),
+                why=words(lost.why),
+            )
             for agent, lost in sorted((losses or {}).items())
-        ],
-    }
+        ),
+    )
 
 
-def _coverage(entry: Coverage) -> Body:
+class _Figures(TypedDict):
+    coverage: float
+    cells: int
+    required: int
+    proven: int
+    inconclusive: int
+    stale: int
+    not_run: int
+    no_packet: int
+    no_session: int
+    beyond_proof: int
+    declared_paths: int
+
+
+def _figures(entry: Coverage) -> _Figures:
+    """What a pair and all of them have alike."""
     return {
         "coverage": round(entry.ratio, 6),
         "cells": entry.cells,
@@ -176,108 +215,56 @@ def _coverage(entry: Coverage) -> Body:
     }
 
 
-def agents_body(agents: Iterable[AgentState], now: float, losses: Mapping[str, Losses] | None = None) -> list[Body]:
-    """The roster, as `status` and `verify` show it. `age_s` is how long ago its last round was concluded.
-
-    `lost` has all that was ever lost of what the agent reported, and `untold` batches that it has just lost.
-    """
-    known = losses or {}
-    return [
-        {
-            "name": agent.name,
-            "environment": agent.environment,
-            "state": agent.state,
-            "addresses": list(agent.addresses),
-            "version": agent.version or None,
-            "raw": agent.raw,
-            "lacks": agent.lacks or None,
-            "rate_pps": agent.rate_pps,
-            "spooled": agent.spooled,
-            "lost": {**losses_body(known.get(agent.name, Losses())), "untold": agent.untold},
-            "refused": list(agent.refused),
-            "refusals": agent.refusals,
-            "problem": agent.problem or None,
-            "last_seen": iso(agent.last_seen),
-            "clock_skew_s": None if agent.clock_skew_s is None else round(agent.clock_skew_s, 1) + 0.0,  # no -0.0
-            "age_s": round(max(0.0, now - agent.last_round), 1) if agent.last_round else None,
-            "certificate": _certificate(*agent.certificate, now),
-        }
-        for agent in agents
-    ]
-
-
-def losses_body(lost: Losses) -> Body:
-    """Reports that were lost on their way: how many, made from when to when, and why."""
-    return {
-        "batches": lost.batches,
-        "reports": lost.reports,
-        "from": iso(lost.since),
-        "to": iso(lost.until),
-        "why": lost.why.split(",") if lost.why else [],
-    }
-
-
-def gaps_body(topology: Topology, gaps: Iterable[Gap]) -> list[Body]:
-    """`/api/v1/gaps`: every gap by itself, the newest first. Where several spools' were folded, there is no sequence."""
-    environments = topology.agents()
-    return [
-        {
-            "agent": gap.agent,
-            "environment": environments.get(gap.agent),
-            "spool": gap.spool or None,
-            "first": gap.first or None,
-            "last": gap.last or None,
-            **losses_body(Losses(gap.batches, gap.reports, gap.since, gap.until, gap.why)),
-            "noticed": iso(gap.noticed),
-        }
-        for gap in gaps
-    ]
-
-
-def _certificate(starts: float, ends: float, now: float) -> Body | None:
-    """`soon` is when its end is to be shown: 14 days ahead."""
-    if not ends:
-        return None
-    return {"expires": iso(ends), "days": round((ends - now) / 86400, 1), "soon": ends_soon(starts, ends, now)}
-
-
-def history(events: Iterable[Event], topology: Topology, book: Mapping[str, Finding]) -> list[Body]:
+def history(events: Iterable[Event], topology: Topology, book: Mapping[str, Finding]) -> tuple[status.Event, ...]:
     """`history -o json`: what happened to findings and to agents' certificates, the newest first.
 
     They are in the order in which they came: the clock may have been set between.
     """
-    return [
-        {
-            "at": iso(event.at),
-            "finding": event.finding or None,
-            "agent": event.agent or None,
-            "what": event.what,
-            "text": event.text,
-            "by": event.by or None,
-            "severity": impact_of(topology, book[event.finding]).severity.value if event.finding in book else None,
-        }
+    return tuple(
+        status.Event(
+            at=iso(event.at),
+            finding=event.finding or None,
+            agent=event.agent or None,
+            what=event.what,
+            text=event.text,
+            by=event.by or None,
+            severity=impact_of(topology, book[event.finding]).severity.value if event.finding in book else None,
+        )
         for event in reversed(tuple(events))
-    ]
+    )
 
 
-def status(
-    topology: Topology, agents: Iterable[AgentState], cells: Sequence[Cell], found: Iterable[Finding], **more: Any
-) -> Body:
-    """What the dashboard's first line needs. `more`: now (epoch seconds), losses, what only the daemon knows as it is."""
-    now, losses = float(more.pop("now", 0.0)), more.pop("losses", None)
-    entry = total(cells)
-    live = [finding for finding in found if finding.live]
-    return {
-        "now": iso(now),
-        "topology": {
-            "file": topology.file,
-            "digest": topology.digest,
-            "environments": list(topology.environments),
-        },
-        "agents": agents_body(agents, now, losses),
-        "results": results(entry),
-        "coverage": round(entry.ratio, 6),
-        "findings": len(live),
-        "last_cycle": iso(max((cell.judged.observed_at for cell in cells if cell.judged), default=0.0)),
-        **more,
-    }
+def plan_body(topology: Topology, plan: Sequence[PlanTarget]) -> estate.Plan:
+    """`/api/v1/plan`: the lines of every agent's plan, and what they cost."""
+    return estate.Plan(
+        topology=topology.digest,
+        agents={agent: tuple(map(_task, tasks(plan, agent))) for agent in topology.agents()},
+        costs=tuple(map(_cost, costs(topology, plan))),
+    )
+
+
+def _task(task: Task) -> estate.Task:
+    return estate.Task(
+        id=task.id,
+        kind=task.kind,
+        environment=task.environment,
+        host=task.host,
+        protocol=task.protocol.value,
+        ports=text_of(task.ports) or "",
+        schedule=task.schedule,
+        witness=task.witness,
+        inside=task.inside,
+    )
+
+
+def _cost(cost: Cost) -> estate.Cost:
+    return estate.Cost(
+        agent=cost.agent,
+        schedule=cost.schedule,
+        destinations=cost.destinations,
+        hosts=cost.hosts,
+        cells=cost.cells,
+        packets=cost.packets,
+        seconds=cost.seconds,
+        limit=cost.limit,
+    )

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
 
+import msgspec
 import psutil
 
 from reachability.topology import is_address
+from wire.dial import Endpoint
+from wire.keyfiles import write_private
 
+FOUND_AT = "coordinator.json"  # in the PKI directory: what the coordinator last said of where agents find it
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*\.?")
 Interfaces = Mapping[str, Iterable[str]]  # name -> its addresses
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - what to dial where it listens
 
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where the broker listens."""
+    """Where the broker listens; its certificate names `also`."""
 
     host: str
     port: int
+    also: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> Listen:
@@ -31,6 +39,26 @@ class Listen:
             raise ValueError(f"'{text}' is not ADDRESS:PORT or [IPv6]:PORT")
         return cls(bare, int(port))
 
+    @classmethod
+    def advertised(cls, text: str, port: int) -> Listen:
+        """Read `HOST`, `HOST:PORT`, an IPv6 address or `[IPv6]:PORT`; `port` where it has none; ValueError as `parse`."""
+        bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+        found = cls(bare, port) if is_address(bare) or ":" not in text else cls.parse(text)
+        if found.host in WILDCARDS or not (is_address(found.host) or _HOST.fullmatch(found.host)):
+            raise ValueError(
+                f"'{text}' is not the address or name of a host, with :PORT where it is another than {port}"
+            )
+        return found
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Host and port."""
+        return self.host, self.port
+
+    def __str__(self) -> str:
+        """As a URL has it."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
     @property
     def dial(self) -> str:
         """The address by which this machine reaches it."""
@@ -39,9 +67,9 @@ class Listen:
     def hosts(self) -> tuple[str, ...]:
         """What the certificate names: the address, or all of this machine's where it listens on all."""
         if self.host not in WILDCARDS:
-            return (self.host,)
+            return tuple(dict.fromkeys((self.host, *self.also)))
         own = [address for addresses in own_interfaces().values() for address in addresses]
-        return tuple(dict.fromkeys((*filter(_is_global, own), "127.0.0.1", "::1", "localhost")))
+        return tuple(dict.fromkeys((*filter(_is_global, own), "127.0.0.1", "::1", "localhost", *self.also)))
 
 
 def addresses_of(listen: Listen) -> tuple[str, ...]:
@@ -56,6 +84,25 @@ def addresses_of(listen: Listen) -> tuple[str, ...]:
         beside = [address for own in interfaces if listen.host in own for address in own]
         return tuple(dict.fromkeys((listen.host, *beside)))
     return tuple(dict.fromkeys(address for own in interfaces for address in own))
+
+
+class Whereabouts(msgspec.Struct, frozen=True):
+    """Where agents find the broker (a URL) and the coordinator (hosts), as it left word beside the keys at its last start."""
+
+    broker: str = ""
+    hosts: tuple[str, ...] = ()
+
+    def leave(self, pki: Path) -> None:
+        """Write it for new bundles; OSError as writing has it."""
+        write_private(pki / FOUND_AT, msgspec.json.encode(self) + b"\n")
+
+    @classmethod
+    def of(cls, pki: Path) -> Whereabouts:
+        """What was left; empty where no coordinator ran on these keys, or where the file cannot be read."""
+        try:
+            return msgspec.json.decode((pki / FOUND_AT).read_bytes(), type=cls)
+        except (OSError, ValueError):
+            return cls()
 
 
 def own_interfaces() -> dict[str, list[str]]:

@@ -14,25 +14,26 @@ from pathlib import Path
 import yaml
 
 from coordinator.broker import pki
-from coordinator.broker.addresses import Interfaces, own_interfaces
+from coordinator.broker.addresses import Interfaces, Whereabouts, own_interfaces
 from reachability.topology import Topology, is_address
 from wire.dial import parse_url
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """The tar's bytes and when its certificate ends."""
+    """The tar's bytes, when its certificate ends, what the agent may touch, and hosts whose address is not known here."""
 
     tar: bytes
     expires: dt.datetime
     allow: tuple[str, ...]
+    unresolved: tuple[str, ...] = ()
 
 
 def make_bundle(
     topology: Topology,
     agent: str,
     *,
-    broker: str,
+    broker: str = "",
     coordinator: str = "",
     directory: Path,
     now: dt.datetime,
@@ -41,11 +42,30 @@ def make_bundle(
 ) -> Bundle:
     """A new certificate for the agent and what goes with it; KeyError for an agent that is not declared.
 
-    `coordinator` is where source controls reach the coordinator, when that is not the broker's host.
+    Args:
+        topology: what is declared.
+        agent: its name.
+        broker: URL as the agent reaches it; "" for where the coordinator that ran last on these keys is found.
+        coordinator: where source controls reach the coordinator, when that is not the broker's host.
+        directory: of the keys.
+        now: aware.
+        life: of the certificate.
+        interfaces: this machine's, for tests.
+
+    Raises:
+        ValueError: no broker is given, and no coordinator has left word of where it is; or its URL is none.
     """
     environment = topology.agents()[agent]
-    hosts = [host for host, _ in parse_url(broker)] + ([coordinator] if coordinator else [])
-    allow = allowed(topology, hosts, own_interfaces() if interfaces is None else interfaces)
+    left = Whereabouts.of(directory)
+    broker = broker or left.broker
+    if not broker:
+        raise ValueError(
+            "no coordinator has run on these keys at an address of its own: say --broker mqtts://HOST:PORT"
+        )
+    hosts = [*(host for host, _ in parse_url(broker)), *((coordinator,) if coordinator else left.hosts)]
+    addresses = {host: (host,) if is_address(host) else _resolve(host) for host in dict.fromkeys(hosts)}
+    known = [address for found in addresses.values() for address in found]
+    allow = allowed(topology, known, own_interfaces() if interfaces is None else interfaces)
     issued = pki.issue_agent(directory, environment, agent, now, life)
     configuration = {
         "name": agent,
@@ -71,13 +91,14 @@ def make_bundle(
         "ca.pem": (directory / "ca.pem").read_bytes(),
         "coordinator.pub": (directory / "coordinator.pub").read_bytes(),
     }
-    return Bundle(_tar(files, now), issued.expires, allow)
+    return Bundle(
+        _tar(files, now), issued.expires, allow, tuple(host for host, found in addresses.items() if not found)
+    )
 
 
-def allowed(topology: Topology, hosts: Iterable[str], interfaces: Interfaces) -> tuple[str, ...]:
-    """The topology's networks and the hosts' addresses, the ones of their interface too where it is this machine."""
+def allowed(topology: Topology, found: Iterable[str], interfaces: Interfaces) -> tuple[str, ...]:
+    """The topology's networks and these addresses, the ones of their interface too where it is this machine."""
     networks = [str(network) for environment in topology.environments.values() for network in environment.networks]
-    found = [address for host in hosts for address in ((host,) if is_address(host) else _resolve(host))]
     addresses = [str(ip_address(address)) for address in found]
     for own in interfaces.values():
         held = list(own)
@@ -91,7 +112,7 @@ def _resolve(host: str) -> tuple[str, ...]:
     try:
         entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError:
-        return ()  # the agent's host may know the name all the same; its controls then need a line in `allow`
+        return ()
     return tuple(dict.fromkeys(str(entry[4][0]) for entry in entries))
 
 

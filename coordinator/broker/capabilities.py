@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from coordinator.broker import pki
 from coordinator.broker.embedded import BrokerError
@@ -38,7 +39,11 @@ SHOWN = 1024  # bytes of a message that are looked at
 REMEDY = "Its configuration is written by: segwatch pki broker"
 
 Post = Callable[[str, Ack], Awaitable[None]]
-_Agent = tuple[str, str]  # environment, name
+
+
+class _Agent(NamedTuple):
+    environment: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ class BrokerCheck:
     def __init__(self, broker: Broker, topology: Topology, pki_dir: Path, post: Post) -> None:
         """`post` signs and sends what goes down to an agent."""
         self._broker = broker
-        self._agents = [(environment, agent) for agent, environment in topology.agents().items()]
+        self._agents = [_Agent(environment, agent) for agent, environment in topology.agents().items()]
         self._pki = pki_dir
         self._post = post
         self._token = secrets.token_hex(8)
@@ -141,13 +146,13 @@ class BrokerCheck:
 
     async def _as_agent(self, middle: _Talk) -> None:
         own = self._agents[0]
-        other = next((each for each in reversed(self._agents) if each[0] != own[0]), self._agents[-1])
+        other = next((each for each in reversed(self._agents) if each.environment != own.environment), self._agents[-1])
         if other == own:
-            other = ("nowhere", "nobody")
+            other = _Agent("nowhere", "nobody")
         with _identity(self._pki, self._broker, own) as broker:
             async with _talking(broker, down(*own, DownChannel.ACK)) as agent:
                 if problem := await agent.outcome():
-                    self._lack("agent", f"agent {own[1]} is not let in: {problem}")
+                    self._lack("agent", f"agent {own.name} is not let in: {problem}")
                     return
                 await self._writes(agent, middle, own, other)
             await self._reads(broker, middle, own, other)
@@ -162,11 +167,11 @@ class BrokerCheck:
         came = await middle.hears(mine)
         if await middle.hears(foreign, GRACE_S):
             raise BrokerError(
-                f"{self._broker} lets agent {own[1]} publish in the name of {other[1]}: its access rules are not in"
+                f"{self._broker} lets agent {own.name} publish in the name of {other.name}: its access rules are not in"
                 f" force. {REMEDY}"
             )
         if not came:
-            self._lack("agent-publish", f"what agent {own[1]} publishes to its own topic does not come")
+            self._lack("agent-publish", f"what agent {own.name} publishes to its own topic does not come")
 
     async def _reads(self, broker: Broker, middle: _Talk, own: _Agent, other: _Agent) -> None:
         """What is another's is refused, or at least does not come although its own does."""
@@ -174,7 +179,7 @@ class BrokerCheck:
         async with _talking(broker, mine, theirs) as agent:
             if problem := await agent.outcome(patient=False):
                 if f"refuses the subscription to {mine}" in problem:
-                    self._lack("agent-subscribe", f"agent {own[1]} may not read its own topic: {problem}")
+                    self._lack("agent-subscribe", f"agent {own.name} may not read its own topic: {problem}")
                 elif not agent.link.refused:
                     self._lack("suback", f"a subscription that its rules deny is not refused in SUBACK: {problem}")
                 return
@@ -185,18 +190,18 @@ class BrokerCheck:
             denied = not await agent.hears(foreign, GRACE_S)
         if not denied:
             raise BrokerError(
-                f"{self._broker} lets agent {own[1]} read what is for {other[1]}: its access rules are not in force."
+                f"{self._broker} lets agent {own.name} read what is for {other.name}: its access rules are not in force."
                 f" {REMEDY}"
             )
         self._lack(
             "suback", "a subscription that its rules deny is granted in SUBACK; nothing comes of it all the same"
         )
         if not came:
-            self._lack("agent-subscribe", f"what is sent to agent {own[1]} does not come")
+            self._lack("agent-subscribe", f"what is sent to agent {own.name} does not come")
 
     async def _down(self, middle: _Talk, agent: _Agent, said: bytes) -> None:
         if agent in self._agents:
-            await self._post(agent[1], Ack(spool=said.decode(), sequence=0))
+            await self._post(agent.name, Ack(spool=said.decode(), sequence=0))
         else:
             await middle.publish(down(*agent, DownChannel.ACK), said)
 

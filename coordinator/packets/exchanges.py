@@ -7,40 +7,36 @@ from dataclasses import dataclass
 
 from coordinator.json_types import Body
 from coordinator.packets.timeline import SOURCE, WITNESS, Side, stamp, timeline
-from coordinator.store import Report
+from coordinator.store import HeldRound, Report
 from reachability.compare import Cell
 from reachability.finding import Finding
 from reachability.matrix import CellKey
-from reachability.observation import KeptPacket, RoundSpec, SourceReport, Target, WitnessReport
+from reachability.observation import KeptPacket, SourceReport, Target, WitnessReport
 from reachability.ports import PortSet
-from reachability.vocabulary import PacketRole
+from reachability.round_data import RoundSpec
+from reachability.vocabulary import PacketRole, Role
 
 MOST_EXPORTED = 256  # exchanges of one finding
-_ICMP_PORT = PortSet(1)  # port 0, which no port set else has
-
-Held = Sequence[tuple[RoundSpec, dict[str, bool], Sequence[tuple[Report, float]]]]
 
 
 class Exchanges:
     """Finds exchanges. `held` gives a round with its follow-ups as the store has it; empty for one that is forgotten."""
 
-    def __init__(self, held: Callable[[str], Held]) -> None:
+    def __init__(self, held: Callable[[str], Sequence[HeldRound]]) -> None:
         self._held = held
 
-    def of_cell(self, cell: Cell, ports: PortSet | None) -> Body | None:
+    def of_cell(self, cell: Cell, ports: PortSet) -> Body | None:
         """The exchange of one of these ports of the cell; else of the nearest port that looked alike. None: none is kept."""
         found = self._round(cell.judged.round) if cell.judged is not None else None
         if found is None:
             return None
         kept = found.cells(cell.key)
-        run = _ICMP_PORT if cell.ports is None else cell.ports
-        asked = run if ports is None else ports
-        exact = [port for port in kept if port in asked]
+        exact = [port for port in kept if port in ports]
         if exact:
             port = max(exact, key=lambda port: (found.was_seen(kept[port], port), -port))
             return found.exchange(cell.key, kept[port], port, exact=True)
-        first = next(iter(asked))
-        alike = sorted((port for port in kept if port in run), key=lambda port: abs(port - first))
+        first = ports.first
+        alike = sorted((port for port in kept if port in cell.ports), key=lambda port: abs(port - first))
         return found.exchange(cell.key, kept[alike[0]], alike[0], exact=False) if alike else None
 
     def of_finding(self, finding: Finding) -> list[Body]:
@@ -48,10 +44,9 @@ class Exchanges:
         rounds = [found for name in reversed(finding.shown) if (found := self._round(name)) is not None]
         places: dict[tuple[CellKey, int], tuple[_Round, Target]] = {}
         for region in finding.regions:
-            ports = _ICMP_PORT if region.ports is None else region.ports
             for found in rounds:
                 for port, target in found.cells(region.key).items():
-                    if port in ports:
+                    if port in region.ports:
                         places.setdefault((region.key, port), (found, target))
         every = list(places.items())
         if len(every) > MOST_EXPORTED:
@@ -60,7 +55,7 @@ class Exchanges:
 
     def _round(self, name: str) -> _Round | None:
         held = self._held(name)
-        return _Round.of(held[0][0], held[0][2]) if held else None
+        return _Round.of(held[0].spec, held[0].reports) if held else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +73,7 @@ class _Round:
         for report, received in reports:
             if isinstance(report, WitnessReport):
                 witnesses.append((report, received - report.listened_s))
-            elif report.role == SOURCE:
+            elif report.role is Role.SOURCE:
                 source, began = report, received - report.duration_s
         return cls(spec, source, began, witnesses)
 

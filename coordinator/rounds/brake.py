@@ -11,6 +11,7 @@ import structlog
 
 from coordinator.state.estate import Estate
 from coordinator.store import StoreError
+from reachability.life import EventKind
 from wire.messages import Stop
 
 log = structlog.get_logger("brake")
@@ -38,7 +39,7 @@ class Brake:
         self.halt = Halt(reason or "stopped", by, self._estate.clock())
         log.warning("all probing is stopped", reason=self.halt.reason, by=by)
         await self.interrupt(self.halt.reason)
-        self._estate.note("stopped", self.halt.reason, by)
+        self._estate.note(EventKind.STOPPED, self.halt.reason, by)
         try:
             self._estate.store.put("halt", self.halt)
         except StoreError as error:
@@ -50,7 +51,7 @@ class Brake:
             self._estate.store.put("halt", None)
             self.halt = None
             log.warning("probing is resumed", by=by)
-            self._estate.note("resumed", "", by)
+            self._estate.note(EventKind.RESUMED, "", by)
         self.stopped = ""
 
     async def interrupt(self, reason: str) -> None:

@@ -8,7 +8,7 @@ import hmac
 import socket
 import time
 from collections.abc import Callable, Iterable
-from typing import cast
+from typing import NamedTuple, cast
 
 TOKEN = 8
 KEEP_S = 120.0
@@ -16,12 +16,19 @@ MOST_REQUEST = 64
 LONGEST_ROUND_S = 6 * 3600.0
 
 
+class _Known(NamedTuple):
+    """A round's key, and until when it is answered by (the clock of `now`)."""
+
+    key: bytes
+    until: float
+
+
 class Echo:
     """Request: eight token bytes, then the round's id. Answer: HMAC-SHA256(key, "echo" + request), 16 bytes."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._keys: dict[bytes, tuple[bytes, float]] = {}
+        self._keys: dict[bytes, _Known] = {}
         self._transports: list[asyncio.DatagramTransport] = []
         self._servers: list[asyncio.Server] = []
 
@@ -49,14 +56,14 @@ class Echo:
     def know(self, round_id: str, key: bytes) -> None:
         """Answer for this round from now on."""
         now = self._now()
-        self._keys = {name: entry for name, entry in self._keys.items() if entry[1] > now}
-        self._keys[round_id.encode()] = (key, now + LONGEST_ROUND_S)
+        self._keys = {name: entry for name, entry in self._keys.items() if entry.until > now}
+        self._keys[round_id.encode()] = _Known(key, now + LONGEST_ROUND_S)
 
     def forget(self, round_id: str) -> None:
         """The round is over: answer what is still on its way, then no more."""
         entry = self._keys.get(round_id.encode())
         if entry is not None:
-            self._keys[round_id.encode()] = (entry[0], self._now() + KEEP_S)
+            self._keys[round_id.encode()] = entry._replace(until=self._now() + KEEP_S)
 
     def close(self) -> None:
         """Stop listening."""
@@ -70,9 +77,9 @@ class Echo:
         if not TOKEN < len(request) <= MOST_REQUEST:
             return None
         entry = self._keys.get(request[TOKEN:])
-        if entry is None or entry[1] < self._now():
+        if entry is None or entry.until < self._now():
             return None
-        return hmac.digest(entry[0], b"echo" + request, "sha256")[:16]
+        return hmac.digest(entry.key, b"echo" + request, "sha256")[:16]
 
 
 def _hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

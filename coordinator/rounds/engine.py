@@ -25,13 +25,13 @@ from coordinator.state.reports import has_part, round_data
 from coordinator.store import Report
 from reachability.followups import FollowUp
 from reachability.life import Event
-from reachability.observation import ControlTarget, RoundData, RoundSpec
-from reachability.vocabulary import RoundKind
+from reachability.observation import ControlTarget
+from reachability.round_data import RoundData, RoundSpec
+from reachability.vocabulary import RoundKind, Schedule
 from wire.messages import Arm, Armed, Close, Done, Resolved
 
-ARM_S, REPORT_S, GONE_S = 5.0, 10.0, 3.0
+ARM_S, REPORT_S, GONE_S, BUSY_S = 5.0, 10.0, 3.0, 10.0
 COLD_S = 15.0  # longer, once, for an agent whose packet child has to start where there is little to start it with: decision 029
-BUSY_S = 10.0
 MOST_FOLLOWUPS = 4
 LEAST_TAIL_S, MOST_TAIL_S = 0.2, 30.0
 RECENT_S = 120.0
@@ -101,7 +101,7 @@ class Engine:
         self,
         agent: str,
         destinations: tuple[str, ...],
-        schedule: str,
+        schedule: Schedule,
         run: str = "",
         step: Callable[[int], None] = lambda _: None,
     ) -> None:
@@ -112,7 +112,7 @@ class Engine:
         if not self.stopped:
             await self._resolving.ask(agent)
         plan = self._estate.plan
-        if schedule == "sweep":  # one that was cut off goes on where it stopped
+        if schedule is Schedule.SWEEP:  # one that was cut off goes on where it stopped
             plan = tuple(requests.by_need(plan, self._estate.matrix))
         async with asyncio.TaskGroup() as tails:
             for destination in destinations:
@@ -273,7 +273,7 @@ class Engine:
         estate = self._estate
         declared = requests.declared_controls(estate.topology, estate.plan, spec, estate.now())
         answered: tuple[ControlTarget, ...] = ()
-        if follow is not None or spec.schedule == "sweep":
+        if follow is not None or spec.schedule is Schedule.SWEEP:
             answered = requests.answered_controls(estate.plan, estate.matrix, spec, estate.clock() - RECENT_S)
         return (*self._controls().targets(), *declared, *answered)
 

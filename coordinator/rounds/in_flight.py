@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from coordinator.store import Report
-from reachability.observation import RoundSpec, WitnessReport
+from reachability.observation import WitnessReport
+from reachability.round_data import RoundSpec
 from reachability.topology import Topology
+from reachability.vocabulary import Role
 from wire.messages import Arm, Armed, Done, Down
 
 
@@ -51,7 +53,7 @@ class Live:
     def has_source(self) -> bool:
         """Whether the source's report is in."""
         return any(
-            not isinstance(r, WitnessReport) and r.role == "source" and r.agent == self.spec.source
+            not isinstance(r, WitnessReport) and r.role is Role.SOURCE and r.agent == self.spec.source
             for r in self.reports
         )
 
@@ -59,7 +61,7 @@ class Live:
         """Whether all that the agent was asked for is in."""
         listened = not arm.targets or any(isinstance(r, WitnessReport) and r.agent == agent for r in self.reports)
         inside = not arm.inside or any(
-            not isinstance(r, WitnessReport) and r.role == "inside" and r.agent == agent for r in self.reports
+            not isinstance(r, WitnessReport) and r.role is Role.INSIDE and r.agent == agent for r in self.reports
         )
         return listened and inside
 

@@ -11,12 +11,14 @@ from coordinator.state.roster import AgentState
 from reachability.compare import key_of
 from reachability.followups import FollowUp
 from reachability.matrix import Matrix
-from reachability.observation import ControlTarget, RoundSpec, Target
+from reachability.observation import ControlTarget, Target
 from reachability.plan import PlanTarget
 from reachability.policy import Policy
 from reachability.ports import PortSet
+from reachability.round_data import RoundSpec
 from reachability.topology import Network, Probing, Topology, is_address
-from reachability.vocabulary import Declared, Protocol, RoundKind, State
+from reachability.vocabulary import ControlKind, Declared, Protocol, RoundKind, Schedule, State
+from wire.dial import Endpoint
 from wire.messages import Arm, Go
 
 LEAST_ROUND, MOST_ROUND, ROUND_S = (
@@ -38,20 +40,19 @@ CYCLE_COPIES, SWEEP_COPIES = 4, 3  # at least; the measured loss may ask for mor
 
 @dataclass(frozen=True, slots=True)
 class Controls:
-    """Where the coordinator answers agents: its addresses, the broker's port (TCP) and its echo's (UDP, 0 for none)."""
+    """Where the coordinator answers agents over TCP and ICMP; of these addresses, the ones with an echo over UDP too."""
 
-    addresses: tuple[str, ...]
-    port: int
+    endpoints: tuple[Endpoint, ...]
     echo: frozenset[str] = frozenset()
 
     def targets(self) -> tuple[ControlTarget, ...]:
         """All of them as controls."""
         found = []
-        for address in self.addresses:
-            found.append(ControlTarget(address=address, protocol=Protocol.TCP, port=self.port))
+        for address, port in self.endpoints:
+            found.append(ControlTarget(address=address, protocol=Protocol.TCP, port=port))
             found.append(ControlTarget(address=address, protocol=Protocol.ICMP))
             if address in self.echo:
-                found.append(ControlTarget(address=address, protocol=Protocol.UDP, port=self.port))
+                found.append(ControlTarget(address=address, protocol=Protocol.UDP, port=port))
         return tuple(found)
 
 
@@ -60,7 +61,7 @@ def targets_of(
     plan: Iterable[PlanTarget],
     agent: str,
     destination: str,
-    schedule: str,
+    schedule: Schedule,
     agents: Mapping[str, AgentState],
 ) -> list[tuple[Target, ...]]:
     """The targets of one pair, cut into rounds of a bounded number of cells; empty when there is nothing to do."""
@@ -73,17 +74,14 @@ def targets_of(
     for target in plan:
         if target.agent != agent or target.destination != destination:
             continue
-        icmp = target.protocol is Protocol.ICMP
-        ports = target.cycle if schedule == "cycle" else target.sweep - target.cycle
-        if not ports and not (icmp and schedule == "cycle"):
-            continue
-        for part in _parts(ports, most) if ports else (ports,):
+        ports = target.ports_in(schedule)
+        for part in _parts(ports, most) if ports else ():
             if len(part) > room and rounds[-1]:
                 rounds.append([])
                 room = most
-            room -= len(part) or 1
+            room -= len(part)
             number += 1
-            rounds[-1].append(_target(topology, target, number, part, agents, first=schedule == "cycle"))
+            rounds[-1].append(_target(topology, target, number, part, agents, first=schedule is Schedule.CYCLE))
     return [tuple(targets) for targets in rounds if targets]
 
 
@@ -91,7 +89,7 @@ def by_need(plan: Iterable[PlanTarget], matrix: Matrix) -> list[PlanTarget]:
     """The order in which to sweep: what was not closed last time, then what was not looked at for the longest time."""
 
     def need(target: PlanTarget) -> tuple[bool, float]:
-        swept = [judged for _, judged in matrix.rows(key_of(target)) if judged.schedule == "sweep"]
+        swept = [judged for _, judged in matrix.rows(key_of(target)) if judged.schedule is Schedule.SWEEP]
         closed = all(judged.verdict.green for judged in swept)
         return closed, min((judged.observed_at for judged in swept), default=0.0)
 
@@ -113,8 +111,8 @@ def _target(
         environment=target.destination,
         address=target.address,
         protocol=target.protocol,
-        ports=str(ports),
-        first=str(ports) if first else "",
+        ports=ports,
+        first=ports if first and target.protocol is not Protocol.ICMP else PortSet(),
         source=target.source_address,
         name=target.name,
         witness=target.witness,
@@ -143,8 +141,8 @@ def arms(
             listen.setdefault(target.witness, []).append(target)
         if spec.kind is RoundKind.NORMAL and target.inside and is_address(target.address):
             # Where there is a witness, the inside control is for services: row 13 of the table asks for it.
-            ports = target.ports if not target.witness else target.first
-            if ports or target.protocol is Protocol.ICMP:
+            ports = target.first if target.witness and target.protocol is not Protocol.ICMP else target.ports
+            if ports:
                 inside.setdefault(target.inside, []).append(replace(target, ports=ports))
     return {
         agent: Arm(
@@ -167,7 +165,7 @@ def go(
     spec: RoundSpec, key: bytes, networks: Iterable[Network], controls: Iterable[ControlTarget], follow: FollowUp | None
 ) -> Go:
     """What the source is asked."""
-    copies = follow.copies if follow else SWEEP_COPIES if spec.schedule == "sweep" else CYCLE_COPIES
+    copies = follow.copies if follow else SWEEP_COPIES if spec.schedule is Schedule.SWEEP else CYCLE_COPIES
     return Go(
         round=spec.round,
         key=key,
@@ -178,7 +176,7 @@ def go(
         copies=copies,
         most_copies=max(48, copies),
         groups=follow.groups if follow else (),
-        rate_pps=follow.rate_pps if follow else 0,
+        rate_pps=(follow.rate_pps or 0) if follow else 0,
     )
 
 
@@ -194,10 +192,12 @@ def declared_controls(
         if target.protocol is not Protocol.TCP:
             continue
         for ports, decision in policy.decide(target):
-            named = (ports & target.service_ports) if ports is not None else PortSet()
+            named = ports & target.service_ports
             if decision.declared is not Declared.DENIED and named:
                 found.append(
-                    ControlTarget(address=target.address, protocol=target.protocol, port=named.first, kind="declared")
+                    ControlTarget(
+                        address=target.address, protocol=target.protocol, port=named.first, kind=ControlKind.DECLARED
+                    )
                 )
     return tuple(found[:DECLARED_CONTROLS])
 
@@ -212,13 +212,12 @@ def answered_controls(
             continue
         for ports, judged in matrix.rows(key_of(target)):
             if judged.evidence.state is State.OPEN and judged.observed_at >= since:
-                port = ports.first if ports is not None else 0
                 found.append(
                     ControlTarget(
                         address=target.address,
                         protocol=target.protocol,
-                        port=port,
-                        kind="pair",
+                        port=ports.first,
+                        kind=ControlKind.PAIR,
                         source=target.source_address,
                     )
                 )
@@ -231,8 +230,8 @@ def narrowed(spec: RoundSpec, follow: FollowUp, round_id: str) -> RoundSpec:
 
 
 def cells_of(targets: Iterable[Target]) -> int:
-    """How many cells targets have; an ICMP target is one."""
-    return sum(len(PortSet.parse(target.ports)) or 1 for target in targets)
+    """How many cells targets have."""
+    return sum(len(target.ports) for target in targets)
 
 
 def patience_s(order: Go, own: AgentState, probing: Probing) -> float:
@@ -282,7 +281,7 @@ def _parts(ports: PortSet, most: int) -> list[PortSet]:
 def sweep_overdue(plan: Iterable[PlanTarget], matrix: Matrix, agent: str, since: float) -> bool:
     """Whether something that was swept once was not again since then: a restart cut the last sweep off."""
     return any(
-        judged.schedule == "sweep" and judged.observed_at < since
+        judged.schedule is Schedule.SWEEP and judged.observed_at < since
         for target in plan
         if target.agent == agent
         for _, judged in matrix.rows(key_of(target))

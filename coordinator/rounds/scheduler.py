@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import structlog
 
@@ -13,10 +14,26 @@ from coordinator.rounds import requests
 from coordinator.state.estate import Estate
 from coordinator.store import StoreError
 from reachability.blackout import active_blackout
+from reachability.vocabulary import Schedule
 
 log = structlog.get_logger("scheduler")
 
-Run = Callable[[str, tuple[str, ...], str], Awaitable[None]]
+
+class Turn(NamedTuple):
+    """What comes again and again: one schedule of one agent."""
+
+    agent: str
+    schedule: Schedule
+
+
+class Due(NamedTuple):
+    """When a turn comes next (epoch seconds), and by which period that was reckoned."""
+
+    period_s: float
+    at: float
+
+
+Run = Callable[[str, tuple[str, ...], Schedule], Awaitable[None]]
 LOOK_S = 5.0
 OVERDUE_S = 60.0  # sweeps that are overdue are spread over this time
 
@@ -59,41 +76,42 @@ class Scheduler:
 
     async def run(self) -> None:
         """Schedule for ever. A new topology's agents and periods are picked up as they come."""
-        running: dict[tuple[str, str], asyncio.Task[None]] = {}
-        due: dict[tuple[str, str], tuple[float, float]] = {}
+        running: dict[Turn, asyncio.Task[None]] = {}
+        due: dict[Turn, Due] = {}
         async with asyncio.TaskGroup() as group:
             while True:
                 now = self._estate.clock()
                 periods = self._periods()
-                due = {key: entry for key, entry in due.items() if periods.get(key) == entry[0]}
-                for key, period_s in periods.items():
-                    at = due.setdefault(key, (period_s, self._first(*key, period_s, now)))[1]
+                due = {turn: entry for turn, entry in due.items() if periods.get(turn) == entry.period_s}
+                for turn, period_s in periods.items():
+                    at = due.setdefault(turn, Due(period_s, self._first(turn, period_s, now))).at
                     # A clock that was set back an hour must not stop the schedule for an hour.
                     if at > now + period_s + LOOK_S:
-                        due[key] = (period_s, next_due(*key, period_s, now))
+                        due[turn] = Due(period_s, next_due(*turn, period_s, now))
                     if at > now:
                         continue
-                    due[key] = (period_s, next_due(*key, period_s, now))
-                    task = running.get(key)
-                    if (task is None or task.done()) and self._may(key[0]):
-                        running[key] = group.create_task(self._one(*key), name=f"{key[1]} of {key[0]}")
-                wait = min((at for _, at in due.values()), default=now + LOOK_S) - self._estate.clock()
+                    due[turn] = Due(period_s, next_due(*turn, period_s, now))
+                    task = running.get(turn)
+                    if (task is None or task.done()) and self._may(turn.agent):
+                        name = f"{turn.schedule} of {turn.agent}"
+                        running[turn] = group.create_task(self._one(*turn), name=name)
+                wait = min((entry.at for entry in due.values()), default=now + LOOK_S) - self._estate.clock()
                 await self._sleep(min(LOOK_S, max(0.01, wait)))
 
-    def _first(self, agent: str, schedule: str, period_s: float, now: float) -> float:
-        if schedule == "sweep" and requests.sweep_overdue(
-            self._estate.plan, self._estate.matrix, agent, self._estate.clock() - period_s
+    def _first(self, turn: Turn, period_s: float, now: float) -> float:
+        if turn.schedule is Schedule.SWEEP and requests.sweep_overdue(
+            self._estate.plan, self._estate.matrix, turn.agent, self._estate.clock() - period_s
         ):
-            return now + phase(agent, "overdue", min(period_s, OVERDUE_S))
-        return next_due(agent, schedule, period_s, now)
+            return now + phase(turn.agent, "overdue", min(period_s, OVERDUE_S))
+        return next_due(*turn, period_s, now)
 
-    def _periods(self) -> dict[tuple[str, str], float]:
+    def _periods(self) -> dict[Turn, float]:
         probing = self._estate.topology.probing
         found = {}
         for agent in self._estate.agents:
-            found[agent, "cycle"] = probing.every_s
+            found[Turn(agent, Schedule.CYCLE)] = probing.every_s
             if probing.sweep_every_s and probing.sweep_ports:
-                found[agent, "sweep"] = probing.sweep_every_s
+                found[Turn(agent, Schedule.SWEEP)] = probing.sweep_every_s
         return found
 
     def _may(self, agent: str) -> bool:
@@ -102,7 +120,7 @@ class Scheduler:
         now = datetime.fromtimestamp(self._estate.clock(), UTC)
         return active_blackout(self._estate.topology.probing.blackout, now) is None
 
-    async def _one(self, agent: str, schedule: str) -> None:
+    async def _one(self, agent: str, schedule: Schedule) -> None:
         try:
             await self._run(agent, destinations_for(self._estate, agent), schedule)
         except* StoreError as group:  # no probe without a record of it

@@ -14,11 +14,12 @@ from coordinator.rounds.in_flight import Live, round_name
 from coordinator.state.estate import Estate
 from coordinator.state.roster import AgentState
 from reachability.matrix import CellKey
-from reachability.observation import Observation, RoundSpec, SourceReport, Target, WitnessReport
+from reachability.observation import Observation, SourceReport, Target, WitnessReport
 from reachability.ports import PortSet
+from reachability.round_data import RoundSpec
 from reachability.topology import is_address
 from reachability.trace import Traced, follow
-from reachability.vocabulary import Reason, RoundKind, State
+from reachability.vocabulary import Reason, RoundKind, Schedule, State
 
 NOT_PLANNED = "there is nothing to trace: its cells are no longer in the plan"
 _ERRORS = {
@@ -42,7 +43,7 @@ class Trace:
     shows: Traced
 
 
-async def trace(estate: Estate, engine: Engine, key: CellKey, ports: PortSet | None, witness: str) -> Trace:
+async def trace(estate: Estate, engine: Engine, key: CellKey, ports: PortSet, witness: str) -> Trace:
     """Trace the first of these ports of a cell; takes some 3 to 10 s.
 
     Raises:
@@ -56,7 +57,7 @@ async def trace(estate: Estate, engine: Engine, key: CellKey, ports: PortSet | N
         environment=key.destination,
         address=key.address,
         protocol=key.protocol,
-        ports=str(PortSet.of([ports.ranges[0][0]])) if ports else "",
+        ports=PortSet.of([ports.first]),
         source=key.source_address,
         witness=witness,
     )
@@ -66,7 +67,7 @@ async def trace(estate: Estate, engine: Engine, key: CellKey, ports: PortSet | N
     spec = RoundSpec(
         round=round_name(),
         kind=RoundKind.TRACE,
-        schedule="trace",
+        schedule=Schedule.TRACE,
         source=agent.name,
         source_environment=agent.environment,
         destination=target.environment,

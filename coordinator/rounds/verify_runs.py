@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import structlog
 
@@ -22,10 +23,11 @@ from reachability.coverage import PROVEN
 from reachability.finding import Finding
 from reachability.plan import PlanTarget
 from reachability.topology import Topology
-from reachability.vocabulary import Result
+from reachability.vocabulary import Result, Schedule
 
 FRESH_S, LOST_S = 30.0, 10.0
 KEEP = 20
+SCHEDULES = (Schedule.CYCLE, Schedule.SWEEP)  # in the order that a run goes by them
 
 log = structlog.get_logger("verify")
 
@@ -49,6 +51,14 @@ class Held:
     losses: Mapping[str, Losses]
 
 
+class RunState(StrEnum):
+    """How far a run is."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    FINISHED = "finished"
+
+
 @dataclass(slots=True)
 class Run:
     """One verify run."""
@@ -59,7 +69,7 @@ class Run:
     destination: str | None
     max_age_s: float | None = None  # what is not older, and proven, is not probed again
     since: float = math.inf  # epoch seconds: what was observed from then on counts too
-    state: str = "waiting"  # waiting | running | finished
+    state: RunState = RunState.WAITING
     waiting_for: list[str] = field(default_factory=list)
     started: float = 0.0
     finished: float = 0.0
@@ -93,7 +103,7 @@ class Runs:
     @property
     def active(self) -> bool:
         """Whether a run is waiting or under way: the schedule holds back meanwhile."""
-        return any(run.state != "finished" for run in self._runs.values())
+        return any(run.state is not RunState.FINISHED for run in self._runs.values())
 
     def ask(self, *, sweep: bool, source: str | None, destination: str | None, max_age_s: float | None = None) -> str:
         """Ask for a run; its id. ValueError for an environment that is not declared, `Stopped` while all probing is."""
@@ -117,15 +127,19 @@ class Runs:
         """What is known of a run; None for one that is unknown or forgotten."""
         return self._runs.get(run_id)
 
+    def all(self) -> list[Run]:
+        """Those that are remembered, the newest first."""
+        return list(reversed(self._runs.values()))
+
     async def end(self, run_id: str) -> bool:
         """Cut a run off: what it has not tried is not run. False for one that is unknown or over."""
         run = self._runs.get(run_id)
-        if run is None or run.state == "finished" or run.ended:
+        if run is None or run.state is RunState.FINISHED or run.ended:
             return False
         run.ended = True
         if run is not self._current:
             self._conclude(run)  # after another, which may take long
-        elif run.state == "running":
+        elif run.state is RunState.RUNNING:
             await self._engine.brake.interrupt("the verify run was interrupted")
         return True
 
@@ -133,7 +147,7 @@ class Runs:
         """Carry runs out as they are asked for."""
         while True:
             run = await self._queue.get()
-            if run.state == "finished":
+            if run.state is RunState.FINISHED:
                 continue
             self._current = run
             try:
@@ -149,7 +163,7 @@ class Runs:
                 if run.ended:
                     self._engine.brake.go_on()
                 run.finished = run.finished or self._estate.clock()
-                run.state = "finished"
+                run.state = RunState.FINISHED
 
     async def _carry_out(self, run: Run) -> None:
         if self._wanted(run):
@@ -157,22 +171,22 @@ class Runs:
         self._engine.exclusive = run.id
         if not run.ended:
             self._engine.brake.go_on()
-        run.state = "running"
+        run.state = RunState.RUNNING
         run.started = self._estate.clock()
         wanted = self._wanted(run)
-        jobs: dict[str, dict[str, tuple[str, ...]]] = {}  # agent -> schedule -> destinations
+        jobs: dict[str, dict[Schedule, tuple[str, ...]]] = {}  # agent -> schedule -> destinations
         for agent, state in self._estate.agents.items():
             if run.ended or not state.online or run.source not in {None, state.environment}:
                 continue
             there = [d for d in destinations_for(self._estate, agent) if run.destination in {None, d}]
             jobs[agent] = {
                 schedule: tuple(d for d in there if (agent, d, schedule) in wanted)
-                for schedule in (("cycle", "sweep") if run.sweep else ("cycle",))
+                for schedule in (SCHEDULES if run.sweep else SCHEDULES[:1])
             }
         run.total = sum(
-            cells
+            len(t.ports_in(schedule))
             for t in self._planned(run)
-            for schedule, cells in (("cycle", len(t.cycle) or 1), ("sweep", len(t.sweep - t.cycle)))
+            for schedule in SCHEDULES
             if t.destination in jobs.get(t.agent, {}).get(schedule, ())
         )
         async with asyncio.TaskGroup() as group:
@@ -193,13 +207,13 @@ class Runs:
             agents=tuple(estate.agents.values()),
             losses=dict(estate.losses),
         )
-        run.state = "finished"
+        run.state = RunState.FINISHED
 
-    def _wanted(self, run: Run) -> set[tuple[str, str, str]]:
+    def _wanted(self, run: Run) -> set[tuple[str, str, Schedule]]:
         """What has to be probed as (agent, destination, schedule): all, but what fresh results prove."""
         if run.max_age_s is None:
             planned = self._planned(run)
-            return {(t.agent, t.destination, schedule) for t in planned for schedule in ("cycle", "sweep")}
+            return {(t.agent, t.destination, schedule) for t in planned for schedule in SCHEDULES}
         return {
             (cell.key.agent, cell.key.destination, cell.schedule)
             for cell in self._estate.cells(self._planned(run), run=run.id, since=run.since)
@@ -209,7 +223,7 @@ class Runs:
     def _planned(self, run: Run) -> tuple[PlanTarget, ...]:
         return tuple(in_scope(self._estate.plan, sweep=run.sweep, source=run.source, destination=run.destination))
 
-    async def _source(self, run: Run, agent: str, by_schedule: Mapping[str, tuple[str, ...]]) -> None:
+    async def _source(self, run: Run, agent: str, by_schedule: Mapping[Schedule, tuple[str, ...]]) -> None:
         def step(cells: int) -> None:
             run.done += cells
 

@@ -17,12 +17,14 @@ from coordinator.store.retention import CELLS_S, RESOLVED_S
 from coordinator.store.spools import added
 from reachability.compare import Cell, compare, key_of
 from reachability.evidence import Conclusion, conclude
-from reachability.finding import Event, FindingBook
+from reachability.finding import Event, EventKind, FindingBook
 from reachability.matrix import CellKey, Judged, Matrix
-from reachability.observation import Lookup, RoundData, SourceReport
+from reachability.observation import Lookup, SourceReport
 from reachability.plan import PlanTarget, build_plan
+from reachability.round_data import RoundData
 from reachability.topology import Topology
 from reachability.verdict import judge
+from reachability.vocabulary import Role
 from wire.messages import Status
 from wire.topics import UpTopic
 
@@ -62,9 +64,8 @@ class Estate:
         """The clock was set by this much: ages stay what they are. What is stored follows as it is concluded anew."""
         self.started += seconds
         self.matrix.shift(seconds)
-        self.save(
-            lambda: self.store.shift_rounds(seconds)
-        )  # or a report that was held back would look younger than it is
+        # Or a report that was held back would look younger than it is.
+        self.save(lambda: self.store.shift_rounds(seconds))
         for name, agent in self.agents.items():
             self.agents[name] = shifted(agent, seconds)
 
@@ -100,11 +101,11 @@ class Estate:
         if new:
             self.save(lambda: self.store.put("generations", self._generations))
         text = "every certificate that it had is refused; a new bundle lets it in again"
-        return tuple(self.note("revoked", text, agent=name) for name in new)
+        return tuple(self.note(EventKind.REVOKED, text, agent=name) for name in new)
 
     def renewed(self, agent: str, until: datetime) -> tuple[Event, ...]:
         """An agent got a new certificate over its own channel."""
-        return (self.note("renewed", f"it got a certificate until {until:%Y-%m-%d %H:%M} UTC", agent=agent),)
+        return (self.note(EventKind.RENEWED, f"it got a certificate until {until:%Y-%m-%d %H:%M} UTC", agent=agent),)
 
     # -- who is there ---------------------------------------------------------------------------------------------
 
@@ -195,7 +196,7 @@ class Estate:
         if not held:
             return ()
         sources = [
-            r for _, _, reports in held for r, _ in reports if isinstance(r, SourceReport) and r.role == "source"
+            r for _, _, reports in held for r, _ in reports if isinstance(r, SourceReport) and r.role is Role.SOURCE
         ]
         if not any(report.observations for report in sources):  # none: it was stopped, and tried nothing
             return ()
@@ -218,7 +219,7 @@ class Estate:
             raise StoreError(self.problem)
         return event
 
-    def note(self, what: str, text: str, by: str = "", agent: str = "") -> Event:
+    def note(self, what: EventKind, text: str, by: str = "", agent: str = "") -> Event:
         """Put something into the history that belongs to no finding."""
         event = Event(at=self.clock(), finding="", what=what, text=text, by=by, agent=agent)
         self._untold.append(event)

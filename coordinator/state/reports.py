@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from coordinator.store import Report
-from reachability.observation import RoundData, RoundSpec, SourceReport, WitnessReport
+from reachability.observation import SourceReport, WitnessReport
+from reachability.round_data import RoundData, RoundSpec
+from reachability.vocabulary import Role
 
 IN_PART = "it did not listen from before the first packet until after the last"
 
@@ -31,7 +33,7 @@ def round_data(spec: RoundSpec, armed: Mapping[str, bool], reports: Iterable[Rep
             if not report.late:
                 witnesses = [w for w in witnesses if w.agent != report.agent or w.late]
             witnesses.append(report if armed.get(report.agent) else _in_part(report))
-        elif report.role == "inside":
+        elif report.role is Role.INSIDE:
             insides[report.agent] = report
         elif report.agent == spec.source:
             source = report

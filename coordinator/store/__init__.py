@@ -1,11 +1,13 @@
 """What outlives the coordinator: SQLite in WAL mode, one writer. What is acknowledged to an agent is committed here first.
 
 `file` opens it, `schema` has its tables of every version, `spools` what came from agents and what is missing, `store`
-the rest, `retention` what is forgotten when, `care` checks, backs up and restores it from another process.
+the rest, `held` rounds as they are kept, `retention` what is forgotten when, `care` checks, backs up and restores it from
+another process, and `reader` reads one moment of it there.
 """
 
 from coordinator.store.file import StoreError
+from coordinator.store.held import HeldRound, Report
 from coordinator.store.spools import Gap, Losses, Taken
-from coordinator.store.store import Report, Store
+from coordinator.store.store import Store
 
-__all__ = ["Gap", "Losses", "Report", "Store", "StoreError", "Taken"]
+__all__ = ["Gap", "HeldRound", "Losses", "Report", "Store", "StoreError", "Taken"]

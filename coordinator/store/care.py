@@ -14,17 +14,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 import zstandard
 
 from coordinator.store.codec import decode
-from coordinator.store.file import BUSY_S, STORE, StoreError, lock
+from coordinator.store.file import STORE, StoreError, lock, read_only
 from coordinator.store.schema import SCHEMA, version_of
 from reachability.life import Event, Finding
 from reachability.matrix import Judged
-from reachability.observation import KeptPacket, Lookup, RoundSpec, SourceReport, WitnessReport
+from reachability.observation import KeptPacket, Lookup, SourceReport, WitnessReport
+from reachability.round_data import RoundSpec
 
 MOST_PROBLEMS = 20
 # table -> what its bodies are; of reports, by their kind
@@ -64,7 +64,7 @@ def check(path: Path) -> Checked:
     sizes = {"bytes": _size(path), "wal_bytes": wal.stat().st_size if wal.exists() else 0}
     problems: list[str] = []
     try:
-        with _reading(path) as db:
+        with read_only(path) as db:
             found = db.execute(f"PRAGMA integrity_check({MOST_PROBLEMS})")
             problems += [text for (text,) in found if text != "ok"]
             schema = version_of(db)
@@ -98,7 +98,7 @@ def backup(state_dir: Path, target: Path) -> Checked:
         raise StoreError(f"{target} exists already; a backup goes to a new file")
     with _new_file(target) as partial:
         try:
-            with _reading(source) as db, contextlib.closing(sqlite3.connect(partial)) as copy:
+            with read_only(source) as db, contextlib.closing(sqlite3.connect(partial)) as copy:
                 db.backup(copy, pages=-1)  # in one step: in several, each write of the coordinator would begin it anew
                 copy.execute("PRAGMA journal_mode = DELETE")  # one file, nothing beside it
         except sqlite3.Error as error:
@@ -148,17 +148,6 @@ def _size(path: Path) -> int:
         raise StoreError(f"there is no store {path}") from error
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}") from error
-
-
-@contextlib.contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """One moment of a file, read only."""
-    db = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None, timeout=BUSY_S)
-    try:
-        db.execute("BEGIN")
-        yield db
-    finally:
-        db.close()
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 from coordinator.store.schema import INCREMENTAL, SCHEMA, migrate, version_of
 
@@ -95,6 +96,17 @@ class File:
             with contextlib.suppress(sqlite3.Error):  # it needs twice the room, once: without it the file only grows
                 db.execute(f"PRAGMA auto_vacuum = {INCREMENTAL}")
                 db.execute("VACUUM")
+
+
+@contextlib.contextmanager
+def read_only(path: Path) -> Iterator[sqlite3.Connection]:
+    """One moment of a store's file, from any process; sqlite3.Error where it cannot be had."""
+    db = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None, timeout=BUSY_S)
+    try:
+        db.execute("BEGIN")
+        yield db
+    finally:
+        db.close()
 
 
 def lock(state_dir: Path) -> int:

@@ -8,11 +8,18 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 MOST_HOLES = 4096  # per spool; a batch that would make one more waits until some are closed
 MOST_SPOOLS = 256  # per agent; a state directory that is made anew at each start is a new spool each time
 MOST_GAPS = 256  # per agent; the oldest fold into one
-_Key = tuple[str, str]  # agent, spool
+
+
+class _Key(NamedTuple):
+    agent: str
+    spool: str
+
+
 MOST_COUNT = 2**62  # what an agent says, added up, still fits
 MOST_WORDS = 8  # an agent knows four
 GONE = "gone"  # why, where the agent does not say: a restored store or spool, or an older agent
@@ -77,7 +84,7 @@ class Spools:
         """
         told = sorted(gaps, key=lambda gap: gap.first)
         lowest = min(oldest, sequence, *(gap.first for gap in told))
-        key = (agent, spool)
+        key = _Key(agent, spool)
         acknowledged = self._open(key, lowest - 1, now)
         lost: list[Gap] = []
         for gap in told:
@@ -133,7 +140,7 @@ class Spools:
         self._db.execute("INSERT INTO spools VALUES (?, ?, ?, ?)", (*key, before, now))
         too_many = self._db.execute(
             "SELECT agent, spool FROM spools WHERE agent = ? ORDER BY heard DESC, rowid DESC LIMIT -1 OFFSET ?",
-            (key[0], MOST_SPOOLS),
+            (key.agent, MOST_SPOOLS),
         ).fetchall()
         for old in too_many:
             self._forget(old)
@@ -165,7 +172,7 @@ class Spools:
         if not touching:
             (count,) = self._db.execute("SELECT COUNT(*) FROM held WHERE agent = ? AND spool = ?", key).fetchone()
             if count >= MOST_HOLES:
-                raise TooManyHolesError(f"spool {key[1]} leaves out sequences in more than {MOST_HOLES} places")
+                raise TooManyHolesError(f"spool {key.spool} leaves out sequences in more than {MOST_HOLES} places")
         self._db.execute("INSERT INTO held VALUES (?, ?, ?, ?)", (*key, first, last))
 
     def _settle(self, key: _Key, acknowledged: int, now: float) -> int:
@@ -181,9 +188,10 @@ class Spools:
     def _keep(self, gap: Gap) -> None:
         """One that goes on from the newest of its spool is part of it; of too many the two oldest are one."""
         newest = self._db.execute(f"{_SELECT} WHERE agent = ? ORDER BY id DESC LIMIT 1", (gap.agent,)).fetchone()
-        if newest is not None and (newest[1], newest[3]) == (gap.spool, gap.first - 1):
+        before = None if newest is None else _gap(newest)
+        if before is not None and (before.spool, before.last) == (gap.spool, gap.first - 1):
             self._db.execute("DELETE FROM gaps WHERE id = ?", (newest[-1],))
-            gap = _both(_gap(newest), gap)
+            gap = _both(before, gap)
         self._insert(gap)
         (count,) = self._db.execute("SELECT COUNT(*) FROM gaps WHERE agent = ?", (gap.agent,)).fetchone()
         if count > MOST_GAPS:

@@ -13,14 +13,15 @@ import msgspec
 from coordinator.store import retention
 from coordinator.store.codec import decode, encode, pack
 from coordinator.store.file import File
+from coordinator.store.held import HeldRound, Report, group_of
 from coordinator.store.retention import Forgotten
 from coordinator.store.spools import Gap, Losses, Spools, Taken
 from reachability.life import Event, Finding
 from reachability.matrix import CellKey, Judged
-from reachability.observation import KeptPacket, Lookup, RoundSpec, SourceReport, WitnessReport
-from reachability.ports import PortSet
+from reachability.observation import Lookup, WitnessReport
+from reachability.ports import ICMP_CELL, PortSet, text_of
+from reachability.round_data import RoundSpec
 
-Report = SourceReport | WitnessReport
 _T = TypeVar("_T")
 
 
@@ -110,22 +111,9 @@ class Store:
         with self._file.writing():
             self._db.execute("UPDATE rounds SET started = 0 WHERE started > ?", (after,))
 
-    def group_of(self, round_id: str) -> list[tuple[RoundSpec, dict[str, bool], list[tuple[Report, float]]]]:
-        """A round with its follow-ups, the main one first: what was asked, who was ready, the reports with their times."""
-        row = self._db.execute("SELECT main FROM rounds WHERE round = ?", (round_id,)).fetchone()
-        if row is None:
-            return []
-        rounds = self._db.execute(
-            "SELECT round, spec, armed FROM rounds WHERE main = ? ORDER BY round != main, started", row
-        ).fetchall()
-        return [
-            (
-                decode(spec, RoundSpec),
-                decode(armed, dict[str, bool]),
-                self._reports_of(name),
-            )
-            for name, spec, armed in rounds
-        ]
+    def group_of(self, round_id: str) -> list[HeldRound]:
+        """A round with its follow-ups, the main one first."""
+        return group_of(self._db, round_id)
 
     def began(self, round_id: str) -> float:
         """When the main round of a round's group began; 0 for an unknown one."""
@@ -134,32 +122,18 @@ class Store:
         ).fetchone()
         return float(row[0]) if row else 0.0
 
-    def _reports_of(self, name: str) -> list[tuple[Report, float]]:
-        rows = self._db.execute(
-            "SELECT kind, reports.received, reports.body, packets.body FROM reports LEFT JOIN packets ON report = id "
-            "WHERE reports.round = ? ORDER BY id",
-            (name,),
-        )
-        found: list[tuple[Report, float]] = []
-        for kind, received, body, packets in rows:
-            report: Report = decode(body, WitnessReport) if kind == "witness" else decode(body, SourceReport)
-            if packets is not None:
-                report = replace(report, kept=decode(packets, tuple[KeptPacket, ...]))
-            found.append((report, received))
-        return found
-
     # -- cells, findings, the rest --------------------------------------------------------------------------------
 
-    def cells(self) -> list[tuple[CellKey, PortSet | None, Judged]]:
+    def cells(self) -> list[tuple[CellKey, PortSet, Judged]]:
         """Every current cell."""
         result = []
         for *key, ports, judged in self._db.execute("SELECT * FROM cells"):
             names = ("agent", "source_address", "destination", "address", "protocol")
             cell = msgspec.convert(dict(zip(names, key, strict=True)), CellKey)
-            result.append((cell, PortSet.parse(ports) if ports else None, decode(judged, Judged)))
+            result.append((cell, PortSet.parse(ports) if ports else ICMP_CELL, decode(judged, Judged)))
         return result
 
-    def put_cells(self, rows: Iterable[tuple[CellKey, Sequence[tuple[PortSet | None, Judged]]]]) -> None:
+    def put_cells(self, rows: Iterable[tuple[CellKey, Sequence[tuple[PortSet, Judged]]]]) -> None:
         """Replace all rows of each key; a key without entries is gone."""
         with self._file.writing():
             for key, entries in rows:
@@ -171,7 +145,7 @@ class Store:
                 )
                 self._db.executemany(
                     "INSERT INTO cells VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    [(*values, "" if ports is None else str(ports), encode(judged)) for ports, judged in entries],
+                    [(*values, text_of(ports) or "", encode(judged)) for ports, judged in entries],
                 )
 
     def findings(self) -> list[Finding]:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import combinations
 
-from coordinator.tasks import costs
+from coordinator.tasks import Limit, costs
 from reachability.plan import PlanTarget, build_plan
 from reachability.policy import matches
 from reachability.topology import Environment, Mark, Selector, Topology, family, is_address
-from reachability.vocabulary import Require
+from reachability.vocabulary import Require, Schedule
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -202,16 +202,18 @@ def _astray(topology: Topology) -> Iterator[Warned]:
 def _too_much(topology: Topology, plan: tuple[PlanTarget, ...]) -> Iterator[Warned]:
     probing = topology.probing
     limits = {
-        "rate_pps": f"at {probing.rate_pps} packets a second",
-        "flows": f"with {probing.flows} entries in connection tables at a time",
+        Limit.RATE_PPS: f"at {probing.rate_pps} packets a second",
+        Limit.FLOWS: f"with {probing.flows} entries in connection tables at a time",
     }
-    periods = {"cycle": probing.every_s, "sweep": probing.sweep_every_s}
+    periods = {
+        Schedule.CYCLE: ("probing.every", probing.every_s),
+        Schedule.SWEEP: ("probing.sweep.every", probing.sweep_every_s),
+    }
     for cost in costs(topology, plan):
-        period = periods[cost.schedule]
+        setting, period = periods[cost.schedule]
         if period is None or cost.seconds <= period:
             continue
         agent = next(e.agents[cost.agent] for e in topology.environments.values() if cost.agent in e.agents)
-        setting = "probing.every" if cost.schedule == "cycle" else "probing.sweep.every"
         yield _at(
             agent.mark,
             f"a {cost.schedule} of '{cost.agent}' takes about {cost.seconds:,.0f} s {limits[cost.limit]}, "

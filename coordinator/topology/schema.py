@@ -9,17 +9,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, cast
-
-from jsonschema import Draft202012Validator, FormatChecker
-from jsonschema.exceptions import ValidationError
-from jsonschema.protocols import Validator
-from jsonschema.validators import extend
+from typing import TYPE_CHECKING, Any, cast
 
 from coordinator.topology.document import LONGEST_SHOWN, Document, Place, Problem, Where, shown
 from coordinator.topology.scalars import FORMATS
 from reachability.texts import printable
 from reachability.topology import Mark
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
+    from jsonschema.protocols import Validator
 
 MOST_ERRORS = 200
 _TYPES = {
@@ -110,6 +109,10 @@ def nearest(word: str, known: Iterator[str] | list[str]) -> str:
 
 @cache
 def _validator(noun: str) -> Validator:
+    # Here, so that an install without it prints the help of every verb.
+    from jsonschema import Draft202012Validator, FormatChecker  # noqa: PLC0415
+    from jsonschema.validators import extend  # noqa: PLC0415
+
     checker = FormatChecker(formats=())
     for name, parse in FORMATS.items():
         checker.checks(name, raises=ValueError)(
@@ -206,12 +209,16 @@ def _repeated(listed: list[Any]) -> Iterator[tuple[int, str]]:
 
 def _pattern(_: Any, pattern: str, instance: Any, __: Any) -> Iterator[ValidationError]:
     """`pattern`, where `$` is the end as ECMAScript has it: in Python's `re` a line end may follow it."""
+    from jsonschema.exceptions import ValidationError  # noqa: PLC0415
+
     if isinstance(instance, str) and not re.search(re.sub(r"\$$", r"\\Z", pattern), instance):
         yield ValidationError("does not fit the pattern")
 
 
 def _unique(_: Any, wanted: bool, instance: Any, __: Any) -> Iterator[ValidationError]:
     """`uniqueItems` in one pass: jsonschema's own compares each mapping with each, which a hostile file makes last."""
+    from jsonschema.exceptions import ValidationError  # noqa: PLC0415
+
     if wanted and isinstance(instance, list) and any(_repeated(instance)):
         yield ValidationError("has an item twice")
 

@@ -75,7 +75,7 @@ class Child:
                 xdp=self.station.routes.with_xdp,
                 gateways=lambda: frozenset(a for ip in (4, 6) for _, a in self.station.routes.gateways(ip)),
                 provoke=provoker.provoke,
-                drops=lambda: capture.counts()[1],
+                drops=lambda: capture.counts().lost,
             )
             self.station.listen()
         self.witness = Witness(configuration.agent, deps)

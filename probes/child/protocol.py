@@ -7,6 +7,7 @@ import struct
 import msgspec
 
 from reachability.observation import SourceReport, WitnessReport
+from wire.codec import decoder, encode
 from wire.messages import Arm, Close, Go, Stop
 
 MOST_BYTES = 64 * 1024 * 1024
@@ -66,7 +67,7 @@ FromChild = Ready | ChildArmed | SourceDone | WitnessDone | Log
 
 def frame(message: ToChild | FromChild) -> bytes:
     """The bytes of a message, its length in front."""
-    body = msgspec.msgpack.encode(message)
+    body = encode(message)
     return struct.pack("!I", len(body)) + body
 
 
@@ -74,7 +75,7 @@ class Unframer:
     """Cuts a byte stream into messages."""
 
     def __init__(self, kind: type[ToChild | FromChild]) -> None:
-        self._decoder = msgspec.msgpack.Decoder(kind)
+        self._decoder = decoder(kind)
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[ToChild | FromChild]:

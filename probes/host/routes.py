@@ -85,7 +85,7 @@ class Routes:
         known: list[tuple[int, str]] = []
         body = struct.pack("=B11x", socket.AF_INET if ip == 4 else socket.AF_INET6)  # noqa: PLR2004
         for answer in netlink.dump(netlink.NETLINK_ROUTE, RTM_GETROUTE, body):
-            known.extend(hop for hop in _hops(answer, 12) if hop[1])
+            known.extend((index, gateway) for index, gateway in _hops(answer, 12) if gateway)
         return list(dict.fromkeys(known))
 
     def local(self) -> frozenset[str]:

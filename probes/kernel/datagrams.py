@@ -9,13 +9,12 @@ import socket
 from collections.abc import Iterable, Iterator
 
 from probes.kernel.error_queue import Refusal, ask_for, next_refusal
+from probes.kernel.way import Way
 from probes.protocols.banner import MOST
 
 ROOM = 4 << 20  # bytes of answers that may wait
 TRIES = 3
 MOST_READ = 4096
-
-Way = tuple[str, int]  # source address and port
 
 
 class Datagrams:
@@ -27,7 +26,7 @@ class Datagrams:
     def open(self, source: str, within: tuple[int, int]) -> Way:
         """A source port that nobody else holds; OSError when none is free."""
         for _ in range(200):
-            way = source, random.randint(*within)  # noqa: S311 - has to be unused, not secret
+            way = Way(source, random.randint(*within))  # noqa: S311 - has to be unused, not secret
             made = socket.socket(socket.AF_INET6 if ":" in source else socket.AF_INET, socket.SOCK_DGRAM)
             try:
                 made.setblocking(False)

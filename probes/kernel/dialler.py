@@ -15,18 +15,24 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from probes.kernel.error_queue import Refusal, ask_for, next_refusal
+from probes.kernel.way import Way
 
 _UNDER_WAY = {errno.EINPROGRESS, errno.EALREADY}
 _EDGE = select.EPOLLOUT | select.EPOLLERR | select.EPOLLHUP | select.EPOLLET
 _NO_LINGER = struct.pack("ii", 1, 0)  # closing sends a RST: the target keeps nothing, and this host no TIME_WAIT
 
-Way = tuple[str, int]  # source address and port
+
+class Called(NamedTuple):
+    """What a connection is for: the caller's numbers. Those of one group are waited for equally long."""
+
+    group: int
+    place: int
 
 
 class Ended(NamedTuple):
-    """What came of one: `error` 0 (open), an errno, or ETIMEDOUT for silence. `what` is the caller's."""
+    """What came of one: `error` 0 (open), an errno, or ETIMEDOUT for silence."""
 
-    what: tuple[int, int]
+    what: Called
     error: int
     refusal: Refusal | None
     seconds: float
@@ -37,7 +43,7 @@ class _Call:
     connection: socket.socket
     way: Way
     to: tuple[str, int]
-    what: tuple[int, int]
+    what: Called
     began: float
 
 
@@ -53,7 +59,7 @@ class Dialler:
         """How many are under way."""
         return len(self._calls)
 
-    def begin(self, way: Way, to: tuple[str, int], what: tuple[int, int]) -> Ended | None:
+    def begin(self, way: Way, to: tuple[str, int], what: Called) -> Ended | None:
         """Connect by a source address and port; what came of it where that is known at once.
 
         OSError when no socket is available.
@@ -82,12 +88,12 @@ class Dialler:
         return found
 
     def expired(self, patience: Sequence[float]) -> list[Ended]:
-        """Those that had no answer within the seconds that the first part of their `what` has; they are given up.
+        """Those that had no answer within the seconds that their group has; they are given up.
 
         One that has its answer by now ends by that: where this process did not run meanwhile, that is not silence.
         """
         now = time.monotonic()
-        late = [d for d, call in self._calls.items() if now - call.began > patience[call.what[0]]]
+        late = [d for d, call in self._calls.items() if now - call.began > patience[call.what.group]]
         found = []
         for descriptor in late:
             call = self._calls.pop(descriptor)
@@ -120,7 +126,7 @@ class Dialler:
         return Ended(call.what, error, refusal, seconds)
 
     def _open(self, way: Way) -> socket.socket:
-        connection = socket.socket(socket.AF_INET6 if ":" in way[0] else socket.AF_INET, socket.SOCK_STREAM)
+        connection = socket.socket(socket.AF_INET6 if ":" in way.address else socket.AF_INET, socket.SOCK_STREAM)
         try:
             connection.setblocking(False)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -135,7 +141,7 @@ class Dialler:
 
 def is_free(way: Way) -> bool:
     """Whether no other program holds the source port."""
-    family = socket.AF_INET6 if ":" in way[0] else socket.AF_INET
+    family = socket.AF_INET6 if ":" in way.address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as trial:
         try:
             trial.bind(way)

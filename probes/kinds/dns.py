@@ -15,7 +15,8 @@ from probes import classify
 from probes.kinds.single import ProbeRequest, ProbeResult, failed
 from probes.protocols.dns import query_server, resolve
 from reachability.observation import Observation
-from reachability.vocabulary import Protocol, Reason, State
+from reachability.ports import PortSet
+from reachability.vocabulary import Protocol, Reason, SentBy, State
 
 
 async def probe(ask: ProbeRequest) -> ProbeResult:
@@ -43,10 +44,10 @@ async def probe(ask: ProbeRequest) -> ProbeResult:
         protocol=Protocol.UDP,
         kind="dns",
         name=ask.host,
-        ports="53" if ask.server else "",
+        ports=PortSet.of([53] if ask.server else []),
         state=state,
         reason=reason,
-        way="connect",
+        way=SentBy.CONNECT,
         note=words,
         rtt_ms=round((time.monotonic() - started) * 1000, 3),
     )

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reachability.observation import Observation, Target
+from reachability.ports import PortSet
 from reachability.topology import is_address
-from reachability.vocabulary import Protocol, Reason, State
+from reachability.vocabulary import Protocol, Reason, Role, State
 
 if TYPE_CHECKING:  # it needs scapy
     from probes.context import Station
@@ -57,7 +58,7 @@ def failed(ask: ProbeRequest, protocol: Protocol, kind: str, reason: Reason, not
             protocol=protocol,
             kind=kind,
             name=ask.name,
-            ports="" if protocol is Protocol.ICMP else str(ask.port),
+            ports=PortSet.of([ask.port]),
             state=State.ERROR,
             reason=reason,
             note=note,
@@ -68,14 +69,14 @@ def failed(ask: ProbeRequest, protocol: Protocol, kind: str, reason: Reason, not
 async def packets(ask: ProbeRequest, protocol: Protocol) -> ProbeResult:
     """Probe one endpoint with the packet engine of an agent: raw where that is allowed, and through the kernel."""
     from probes.source.cycle import Source  # noqa: PLC0415
-    from probes.source.job import INSIDE, Job  # noqa: PLC0415 - scapy, for this command alone
+    from probes.source.job import Job  # noqa: PLC0415 - scapy, for this command alone
 
     station, lacks = _station()
     try:
         station.listen()
         if protocol is Protocol.ICMP and not station.raw:
             return failed(ask, protocol, "icmp", Reason.NO_PERMISSION, lacks)
-        ports = "" if protocol is Protocol.ICMP else str(ask.port)
+        ports = PortSet.of([ask.port])
         target = Target(
             id=1, environment="", address=ask.address, protocol=protocol, ports=ports, first=ports, name=ask.name
         )
@@ -83,7 +84,7 @@ async def packets(ask: ProbeRequest, protocol: Protocol) -> ProbeResult:
             round="probe",
             key=secrets.token_bytes(16),
             targets=(target,),
-            role=INSIDE,
+            role=Role.INSIDE,
             copies=ask.copies,
             most_copies=ask.copies,
         )

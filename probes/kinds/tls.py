@@ -18,7 +18,8 @@ from probes import classify
 from probes.kinds.single import ProbeRequest, ProbeResult
 from probes.protocols.tls import describe, fingerprint, handshake
 from reachability.observation import Observation
-from reachability.vocabulary import Protocol, Reason, State
+from reachability.ports import PortSet
+from reachability.vocabulary import Protocol, Reason, SentBy, State
 
 CONNECT_S = 3.0
 
@@ -54,10 +55,10 @@ def _observation(
         protocol=Protocol.TCP,
         kind="tls",
         name=ask.name,
-        ports=str(ask.port),
+        ports=PortSet.of([ask.port]),
         state=state,
         reason=reason,
-        way="connect",
+        way=SentBy.CONNECT,
         kernel="open" if state is State.OPEN else "",
         said=said,
         note=note,

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from probes.packets.columns import OUR_HEADER, TIMESTAMP, Columns
 from probes.packets.parse import TCP, Packet
 from probes.packets.token import tcp_fields
+from reachability.vocabulary import Altered
 
-ALTERED = ("", "sequence", "timestamp")
-_SEQUENCE, _STAMP = 1, 2
+ALTERED = tuple(Altered)
+_SEQUENCE, _STAMP = ALTERED.index(Altered.SEQUENCE), ALTERED.index(Altered.TIMESTAMP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Look:
 
     dscp: int = 0
     mss: int = 0
-    altered: str = ""
+    altered: Altered = Altered.NOTHING
 
 
 def look(packet: Packet, token: bytes) -> Look:

@@ -48,7 +48,7 @@ def hops_of(ttl: NDArray[np.uint8]) -> NDArray[np.int16]:
 
 
 def port_set(ports: NDArray[np.uint16]) -> PortSet:
-    """The set of ports in rising order without duplicates."""
+    """The set of ports in rising order without duplicates, for a row of a report."""
     flags = np.zeros(65536, np.bool_)
     flags[ports] = True
-    return PortSet(int.from_bytes(np.packbits(flags, bitorder="little").tobytes(), "little"))
+    return PortSet(int.from_bytes(np.packbits(flags, bitorder="little").tobytes(), "little")).compact()

@@ -120,7 +120,8 @@ class Flows:
             inner = ICMP if quote.protocol == ICMP6 else quote.protocol
             found = self._handlers.get((inner, quote.icmp_id if inner == ICMP else quote.sport))
             if found is not None and packet.incoming:
-                found[0].refused(found[1], packet, quote)
+                handler, copy = found
+                handler.refused(copy, packet, quote)
             return
         if packet.protocol in (TCP, UDP):
             found = self._handlers.get((packet.protocol, packet.dport if packet.incoming else packet.sport))
@@ -129,10 +130,11 @@ class Flows:
             found = self._handlers.get((ICMP, packet.icmp_id)) if known else None
         if found is None:
             return
+        handler, copy = found
         if packet.incoming:
-            found[0].answered(found[1], packet)
+            handler.answered(copy, packet)
         elif packet.protocol != TCP or packet.is_syn:
-            found[0].left(found[1], packet)
+            handler.left(copy, packet)
 
 
 class Wire:

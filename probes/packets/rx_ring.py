@@ -13,6 +13,7 @@ import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,6 +114,17 @@ class Slots:
 Reader = Callable[[Batch], NDArray[np.bool_]]
 
 
+class Counts(NamedTuple):
+    """Packets that a capture saw, and packets that the kernel could not hand over to it."""
+
+    seen: int
+    lost: int
+
+    def since(self, before: Counts) -> Counts:
+        """What was added to them."""
+        return Counts(self.seen - before.seen, self.lost - before.lost)
+
+
 class Capture:
     """Reads packets of this network namespace. Needs CAP_NET_RAW; PermissionError without it."""
 
@@ -159,11 +171,11 @@ class Capture:
         """Whether it is time to read before more is sent."""
         return bool(self._slots.status[(self._head + SLOTS // 2) % SLOTS] & TP_STATUS_USER)
 
-    def counts(self) -> tuple[int, int]:
-        """Packets captured, and packets that the kernel could not hand over, both since the start."""
+    def counts(self) -> Counts:
+        """Both since the start."""
         _, dropped = struct.unpack_from("II", self.socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 12))
         self._lost += dropped  # the kernel's counter starts anew when it is read
-        return self._seen, self._lost
+        return Counts(self._seen, self._lost)
 
     def close(self) -> None:
         """Stop capturing."""

@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import struct
+from typing import NamedTuple
 
 from probes.packets.parse import TCP, Packet
 from probes.packets.token import ALL_COPIES, TOKEN, token
 from reachability.vocabulary import Protocol
 
-CellId = tuple[str, Protocol, int]  # address, protocol, port (0 for ICMP)
 MOST_BYTES = 32 * 1024 * 1024
+
+
+class Endpoint(NamedTuple):
+    """What a target is, but for its ports."""
+
+    address: str
+    protocol: Protocol
+
+
+class CellId(NamedTuple):
+    """One cell of a witness: what a packet to it is recognised by."""
+
+    address: str
+    protocol: Protocol
+    port: int  # 0 for ICMP
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """All of it but the port."""
+        return Endpoint(self.address, self.protocol)
 
 
 class Keyring:

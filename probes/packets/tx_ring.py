@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from probes.packets.parse import IPV4, IPV6
 from probes.packets.route import Route
+from reachability.vocabulary import SentBy
 
 SOL_PACKET, PACKET_VERSION, TPACKET_V2, PACKET_TX_RING, PACKET_LOSS, PACKET_VNET_HDR = 263, 10, 1, 13, 14, 15
 SLOT, SLOTS, BLOCK = 256, 4096, 1 << 17
@@ -157,9 +158,10 @@ class Transmitters:
     def __init__(self) -> None:
         self._open: dict[Way, TxRing | PlainTx] = {}
 
-    def way(self, route: Route) -> str:
+    def way(self, route: Route) -> SentBy:
         """How packets of a route were sent, as an observation says it: by a ring, or raw."""
-        return "ring" if any(isinstance(self._open.get(way_of(route, e)), TxRing) for e in (IPV4, IPV6)) else "raw"
+        ring = any(isinstance(self._open.get(way_of(route, e)), TxRing) for e in (IPV4, IPV6))
+        return SentBy.RING if ring else SentBy.RAW
 
     def put(self, route: Route, ethertype: int, frames: Frames, lengths: Lengths) -> int:
         """Send frames; how many. OSError when the kernel does not take them."""

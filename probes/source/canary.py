@@ -26,7 +26,7 @@ class Canary:
         """Take what came from the port."""
         found = verify(key, self.target.address, Protocol.TCP, self.target.canary, copy, packet)
         if found is not None:
-            self.found[copy] = found[0]
+            self.found[copy] = found.state
 
     def result(self) -> CanaryResult:
         """What the report says; silence is `filtered`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from probes import classify
 from probes.classify import Outcome
@@ -13,7 +14,7 @@ from probes.packets.token import tcp_fields, token
 from reachability.observation import Observation, Target
 from reachability.ports import PortSet
 from reachability.verdict import is_refusal
-from reachability.vocabulary import Protocol, Reason, State
+from reachability.vocabulary import KernelAnswer, Protocol, Reason, SentBy, State
 
 ERROR, SILENT, REFUSED, CLOSED, OPEN = range(-1, 4)
 THREE_FLOWS = 3  # fewer refusals may be one leg of several
@@ -24,6 +25,20 @@ _LEVEL = {
     State.CLOSED: CLOSED,
     State.OPEN: OPEN,
 }
+
+
+class Departure(NamedTuple):
+    """A copy that left, and when (monotonic seconds)."""
+
+    copy: int
+    at: float
+
+
+class ControlKey(NamedTuple):
+    """What a control is good for: one protocol in one family."""
+
+    protocol: Protocol
+    family: int
 
 
 @dataclass(slots=True)
@@ -41,9 +56,9 @@ class Cell:
     timed: bool = False  # by the capture; else by a call that waits for the event loop
     sent: list[float] = field(default_factory=list)  # when each copy was handed to the kernel
     left: int = 0  # copies that its own capture saw leave
-    newest: tuple[int, float] = (-1, 0.0)  # the last of them, and when
+    newest: Departure | None = None  # of the last of them
     refused: int = 0
-    kernel: str = ""
+    kernel: KernelAnswer = KernelAnswer.NOT_TRIED
     kind: str = ""  # probe kind, where it is not the protocol itself
     said: str = ""
     note: str = ""
@@ -127,12 +142,12 @@ class Cell:
     def saw_leave(self, copy: int, at: float) -> None:
         """Its own capture saw a copy leave."""
         self.left |= 1 << copy
-        self.newest = copy, at
+        self.newest = Departure(copy, at)
 
     def _time(self, copy: int, at: float) -> None:
         """From the capture's view of both: what waited for the rate before it left was not on its way."""
-        if copy == self.newest[0]:
-            self.rtt_ms, self.timed = round((at - self.newest[1]) * 1000, 3), True
+        if self.newest is not None and copy == self.newest.copy:
+            self.rtt_ms, self.timed = round((at - self.newest.at) * 1000, 3), True
 
 
 def new_cell(target: Target, port: int, routes: tuple[Route, ...]) -> Cell:
@@ -151,14 +166,14 @@ def verify(key: bytes, address: str, protocol: Protocol, port: int, copy: int, p
             if packet.ack != (sequence + 1) & 0xFFFFFFFF and packet.ts_ecr != stamp:
                 return None
             if packet.flags & RST:
-                return State.CLOSED, Reason.RESET
-            return (State.OPEN, Reason.SYN_ACK) if packet.flags & SYN else None
+                return Outcome(State.CLOSED, Reason.RESET)
+            return Outcome(State.OPEN, Reason.SYN_ACK) if packet.flags & SYN else None
         case Protocol.UDP:
-            return State.OPEN, Reason.UDP_RESPONSE
+            return Outcome(State.OPEN, Reason.UDP_RESPONSE)
         case Protocol.ICMP:
             if packet.payload[:8] != token(key, address, protocol, port, copy):
                 return None
-            return State.OPEN, Reason.ECHO_REPLY
+            return Outcome(State.OPEN, Reason.ECHO_REPLY)
 
 
 def quotes(key: bytes, address: str, protocol: Protocol, port: int, copy: int, quote: Packet) -> bool:
@@ -185,7 +200,7 @@ def observations(cells: Iterable[Cell], covers: Callable[[Cell, float], bool], *
     result = []
     for alike, members in runs.items():
         rtts = [cell.rtt_ms for cell in members if cell.rtt_ms is not None]
-        ports = "" if alike.protocol is Protocol.ICMP else str(PortSet.of(cell.port for cell in members))
+        ports = PortSet.of(cell.port for cell in members).compact()
         result.append(replace(alike, ports=ports, rtt_ms=min(rtts) if rtts else None))
     return tuple(result)
 
@@ -193,7 +208,6 @@ def observations(cells: Iterable[Cell], covers: Callable[[Cell, float], bool], *
 def _observation(cell: Cell, covers: Callable[[Cell, float], bool], *, raw: bool) -> Observation:
     left = cell.left.bit_count()
     covered = sum(1 for copy, at in enumerate(cell.sent) if cell.left >> copy & 1 and covers(cell, at))
-    ways = [way for way, used in (("raw", raw and cell.sent), ("connect", cell.kernel)) if used]
     return Observation(
         target=cell.target.id,
         source_address=cell.source,
@@ -204,7 +218,7 @@ def _observation(cell: Cell, covers: Callable[[Cell, float], bool], *, raw: bool
         state=cell.state,
         reason=cell.reason,
         refused_by=cell.refused_by,
-        way="+".join(ways),
+        way=_sent_by(cell, raw=raw),
         kernel=cell.kernel,
         via=cell.via,
         sent=left,
@@ -217,6 +231,12 @@ def _observation(cell: Cell, covers: Callable[[Cell, float], bool], *, raw: bool
     )
 
 
-def control_key(address: str, protocol: Protocol) -> str:
-    """What a control is good for: one protocol in one family."""
-    return f"{protocol.value}{6 if ':' in address else 4}"
+def _sent_by(cell: Cell, *, raw: bool) -> SentBy:
+    if raw and cell.sent:
+        return SentBy.RAW_AND_CONNECT if cell.kernel else SentBy.RAW
+    return SentBy.CONNECT if cell.kernel else SentBy.NOTHING
+
+
+def control_key(address: str, protocol: Protocol) -> ControlKey:
+    """What a control at an address is good for."""
+    return ControlKey(protocol, 6 if ":" in address else 4)

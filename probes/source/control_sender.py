@@ -15,14 +15,14 @@ from probes.packets.token import CELL_COPIES, CONTROL_COPIES, echo_reply, echo_r
 from probes.packets.tx_ring import Way, way_of
 from probes.protocols import udp_payloads
 from probes.source.cell import verify
-from probes.source.controls import FINAL_TRIES, PAIR, Controls, Series
+from probes.source.controls import FINAL_TRIES, Controls, Series
 from probes.source.job import Job
-from reachability.observation import MEETING, ControlTarget, Target
+from reachability.observation import ControlTarget, Target
 from reachability.topology import family, is_address
-from reachability.vocabulary import Protocol
+from reachability.vocabulary import ControlKind, Protocol
 
 ANSWER_S, LOOK_S = 0.12, 0.003
-ECHOES = {"coordinator", MEETING}  # kinds of controls that answer over UDP with the round's key
+ECHOES = {ControlKind.COORDINATOR, ControlKind.MEETING}  # kinds of controls that answer over UDP with the round's key
 MOST_PROBLEMS = 5
 
 
@@ -67,7 +67,7 @@ class ControlSender:
                     series.request = udp_payloads.REQUESTS.get(
                         control.port, b""
                     )  # a resolver or a time server answers what it knows
-                if control.kind == PAIR:  # it has answered recently
+                if control.kind == ControlKind.PAIR:  # it has answered recently
                     series.sent, series.answered = [monotonic()], {0: monotonic()}
                 self._controls.add(series)
 
@@ -110,7 +110,7 @@ class ControlSender:
             good = packet.payload == echo_reply(self._job.key, self._echo(series, number))
         else:
             found = verify(self._job.key, series.address, series.protocol, series.port, number, packet)
-            good = found is not None and found[0] is series.expect
+            good = found is not None and found.state is series.expect
         if good:
             series.answered.setdefault(index, packet.at)
 

@@ -9,18 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from probes.clock import monotonic
 from probes.packets.route import Route
-from probes.source.cell import control_key
+from probes.source.cell import ControlKey, control_key
 from reachability.loss import upper_bound, worst
 from reachability.observation import ControlResult
-from reachability.vocabulary import Protocol, State
+from reachability.vocabulary import ControlKind, Protocol, State
 
-PAIR = "pair"
 FINAL_TRIES = 20
 SAME_LOSS = 0.001  # so improbable that loss alone explains a row of misses, it must be taken for a ban
 LEAST_ROW, LONG_ROW = 4, 10
@@ -28,7 +28,22 @@ HOPELESS = 24
 FLAKY = 3  # misses beside a row that show a control to lose packets all the time
 IN_FLIGHT_S = 0.5
 
-Key = tuple[str, str, str]
+
+class Key(NamedTuple):
+    """Which packets a control speaks for: those from this address that leave by this way, of one protocol and family."""
+
+    source_address: str
+    via: str
+    kind: ControlKey
+
+
+class Counted(NamedTuple):
+    """Packets of a control that tell of loss, and how many of them were answered."""
+
+    sent: int
+    answered: int
+
+
 Spans = Sequence[tuple[float, float]]  # of time, both ends in them
 
 
@@ -42,7 +57,7 @@ class Series:
     address: str
     protocol: Protocol
     port: int
-    kind: str
+    kind: str  # a `ControlKind`, or a word that only who asked knows
     route: Route
     expect: State = State.OPEN
     request: bytes = b""
@@ -51,8 +66,8 @@ class Series:
 
     @property
     def key(self) -> Key:
-        """What it is good for: source address, way, protocol and family."""
-        return self.route.source, self.route.via, control_key(self.address, self.protocol)
+        """What it is good for."""
+        return Key(self.route.source, self.route.via, control_key(self.address, self.protocol))
 
     @property
     def last_good(self) -> float:
@@ -162,8 +177,8 @@ class Controls:
                 port=s.port,
                 source_address=s.route.source,
                 via=s.route.via,
-                sent=counts[s][0],
-                answered=counts[s][1],
+                sent=counts[s].sent,
+                answered=counts[s].answered,
                 ended_good=s.last_good >= until,
                 rtt_ms=min(
                     (round((at - s.sent[i]) * 1000, 3) for i, at in s.answered.items() if at > s.sent[i]), default=None
@@ -174,17 +189,17 @@ class Controls:
 
     def _pooled(self, row: int) -> float | None:
         now = self._now()
-        groups: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
+        groups: dict[bool, list[Counted]] = {True: [], False: []}
         for series in self.series:
             if series.answered:
-                groups[series.kind == PAIR].append(self._counts(series, row, now))
+                groups[series.kind == ControlKind.PAIR].append(self._counts(series, row, now))
         return worst(
             (sum(sent for sent, _ in group), sum(sent - answered for sent, answered in group))
             for group in groups.values()
         )
 
-    def _counts(self, series: Series, row: int, now: float) -> tuple[int, int]:
-        """Packets of a control that tell of loss, and how many of them were answered: none of a ban, void, or in flight."""
+    def _counts(self, series: Series, row: int, now: float) -> Counted:
+        """None of a ban, none that is void, none in flight."""
         banned = {index for span in series.rows(row, now, self.void) for index in span} if series.answered else set()
         counted = [
             index in series.answered
@@ -193,7 +208,7 @@ class Controls:
             and (index in series.answered or now - at >= IN_FLIGHT_S)
             and not is_within(at, self.void)
         ]
-        return len(counted), sum(counted)
+        return Counted(len(counted), sum(counted))
 
 
 class Coverage:
@@ -202,13 +217,13 @@ class Coverage:
     def __init__(self, series: list[Series], row: int, now: float, void: Spans = ()) -> None:
         self._void = tuple(void)
         self._good: dict[Key, list[tuple[float, list[tuple[float, float]]]]] = {}
-        self._pair: dict[tuple[str, str], list[tuple[Series, list[tuple[float, float]]]]] = {}
+        self._pair: dict[tuple[str, int], list[tuple[Series, list[tuple[float, float]]]]] = {}
         for each in series:
             if not each.answered:
                 continue
             gaps = each.gaps(row, now, self._void)
-            if each.kind == PAIR:
-                self._pair.setdefault((each.route.via, each.key[2][-1]), []).append((each, gaps))
+            if each.kind == ControlKind.PAIR:
+                self._pair.setdefault((each.route.via, each.key.kind.family), []).append((each, gaps))
             else:
                 self._good.setdefault(each.key, []).append((each.last_good, gaps))
         changes = {at for span in self._void for at in span}
@@ -236,15 +251,14 @@ class Coverage:
         One that stops for TCP speaks for every protocol (a scanner's ban), another for its own; for all where nothing
         of the pair still answered. What still answers at the very address outweighs what happened at another.
         """
-        _, via, kind = key
-        pair = self._pair.get((via, kind[-1]), ())
+        pair = self._pair.get((key.via, key.kind.family), ())
         bad = [each for each, gaps in pair if _within(at, gaps)]
         good = [each for each, gaps in pair if not _within(at, gaps) and at < each.last_good]
         mine = [each for each in bad if each.address == address]
         if not mine and any(each.address == address for each in good):
             return False
         return bool(bad) and (
-            not good or any(each.protocol is Protocol.TCP or each.key[2] == kind for each in (mine or bad))
+            not good or any(each.protocol is Protocol.TCP or each.key.kind == key.kind for each in (mine or bad))
         )
 
 

@@ -17,18 +17,18 @@ from probes.host.routes import NoRoute
 from probes.packets.raw_socket import Bucket
 from probes.packets.retained import Kept
 from probes.packets.route import Route
+from probes.packets.rx_ring import Counts
 from probes.packets.token import CANARY_AFTER, CANARY_BEFORE, CELL_COPIES, token
 from probes.source.canary import Canaries
 from probes.source.cell import Cell, control_key, new_cell, observations
 from probes.source.cell_table import Cells
 from probes.source.control_sender import ANSWER_S, ControlSender, until
-from probes.source.controls import Controls, Coverage
+from probes.source.controls import Controls, Coverage, Key
 from probes.source.job import Job
 from probes.source.kernel_connect import KernelWay
 from probes.source.pair import of_the_pair
 from reachability.loss import copies_needed, upper_bound
 from reachability.observation import KeptPacket, Observation, SourceReport, Target
-from reachability.ports import PortSet
 from reachability.topology import in_networks, is_address
 from reachability.vocabulary import Protocol, Reason
 
@@ -56,7 +56,7 @@ class Source:
         self._control_sender = ControlSender(station, job, self._controls)
         self._host_hops: dict[str, int] = {}
         self._problems: list[str] = []
-        self._early = {target.id: frozenset(PortSet.parse(target.first)) for target in job.targets}
+        self._early = {target.id: frozenset(target.first) for target in job.targets}
         self._pacers: list[Cell] = []
         self._last_sent = 0.0
         self._packets = 0
@@ -127,7 +127,7 @@ class Source:
 
     def _lay(self, target: Target, routes: tuple[Route, ...], error: Reason | None) -> None:
         """Lay out the cells of a target; with an error none of them is sent to."""
-        for port in (0,) if target.protocol is Protocol.ICMP else PortSet.parse(target.ports):
+        for port in target.ports:
             cell = new_cell(target, port, routes)
             if error is not None:
                 cell.fail(error)
@@ -172,12 +172,12 @@ class Source:
         """All cells of the job: loss hides one of those that answer, however few are silent in the end."""
         return len(self._cells)
 
-    def _captured(self) -> tuple[int, int]:
-        return self._station.capture.counts() if self._station.capture else (0, 0)
+    def _captured(self) -> Counts:
+        return self._station.capture.counts() if self._station.capture else Counts(0, 0)
 
-    def _since_start(self) -> tuple[int, int]:
-        """Packets that its own capture saw, and that it lost: answers may have been among them."""
-        return self._captured()[0] - self._counts[0], self._captured()[1] - self._counts[1]
+    def _since_start(self) -> Counts:
+        """What was lost may have been answers."""
+        return self._captured().since(self._counts)
 
     def _wanting(self) -> int:
         """How many cells further copies would tell more of."""
@@ -292,7 +292,7 @@ class Source:
 
     def _observations(self, coverage: Coverage) -> tuple[Observation, ...]:
         def covers(cell: Cell, at: float) -> bool:
-            key = (cell.source, cell.via, control_key(cell.target.address, cell.target.protocol))
+            key = Key(cell.source, cell.via, control_key(cell.target.address, cell.target.protocol))
             return coverage.covers(key, cell.target.address, at)
 
         return observations(self._cells, covers, raw=self._station.raw)

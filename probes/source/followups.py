@@ -9,7 +9,8 @@ import random
 from probes.clock import monotonic
 from probes.context import Station
 from probes.host.routes import NoRoute
-from probes.kernel.datagrams import Datagrams, Way
+from probes.kernel.datagrams import Datagrams
+from probes.kernel.way import Way
 from probes.packets.parse import Packet
 from probes.packets.port_arrays import sources_for
 from probes.packets.raw_socket import EPHEMERAL
@@ -20,7 +21,6 @@ from probes.source.controls import Controls
 from probes.source.job import Job
 from reachability.challenge import A_SLOT
 from reachability.observation import ControlResult, SourceReport, Target
-from reachability.ports import PortSet
 from reachability.vocabulary import Protocol
 from wire.messages import Go
 
@@ -60,7 +60,7 @@ class FollowUps:
             ), 0.0
         await self._prepare()
         pattern = slots(self._go.key)
-        cells = [(t, port) for t in self._go.targets for port in _ports(t)]
+        cells = [(t, port) for t in self._go.targets for port in t.ports]
         slot_s = max(LEAST_SLOT_S, 1.5 * A_SLOT * len(cells) / self._station.bucket.rate)
         late = 0.0
         try:
@@ -104,7 +104,7 @@ class FollowUps:
         try:
             for target_id, ports in self._go.groups:
                 for copy in range(GROUP_COPIES):
-                    for port in PortSet.parse(ports):
+                    for port in ports:
                         if target_id in by_id:
                             await self._send(by_id[target_id], port, copy, fresh=copy == 0)
                 await asyncio.sleep(GROUP_PAUSE_S)
@@ -176,7 +176,3 @@ class FollowUps:
             duration_s=round(monotonic() - started, 3),
             problems=problems,
         )
-
-
-def _ports(target: Target) -> tuple[int, ...]:
-    return (0,) if target.protocol is Protocol.ICMP else tuple(PortSet.parse(target.ports))

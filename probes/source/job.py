@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 from probes.packets.token import inside_key
 from reachability.observation import ControlTarget, Target
+from reachability.vocabulary import Role
 from wire.messages import Arm, Go
 
-SOURCE, INSIDE = "source", "inside"
 INSIDE_COPIES = 3
 
 
@@ -19,7 +19,7 @@ class Job:
     round: str
     key: bytes
     targets: tuple[Target, ...]
-    role: str = SOURCE
+    role: Role = Role.SOURCE
     networks: tuple[str, ...] = ()  # of its own environment: addresses on the link within them are not elsewhere
     controls: tuple[ControlTarget, ...] = ()
     copies: int = 4
@@ -47,7 +47,7 @@ class Job:
             round=arm.round,
             key=inside_key(arm.key),
             targets=tuple(replace(target, source="") for target in arm.inside),
-            role=INSIDE,
+            role=Role.INSIDE,
             copies=INSIDE_COPIES,
             most_copies=INSIDE_COPIES,
         )
@@ -55,4 +55,4 @@ class Job:
     @property
     def is_source(self) -> bool:
         """Whether it needs controls of its own."""
-        return self.role == SOURCE
+        return self.role is Role.SOURCE

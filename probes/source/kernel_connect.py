@@ -20,11 +20,15 @@ from probes.packets.token import KERNEL_COPY, kernel_ports, token
 from probes.protocols import banner, dns, udp_payloads
 from probes.source.cell import OPEN, Cell
 from reachability.observation import KernelFlow
-from reachability.vocabulary import PacketRole, Protocol, Reason, State
+from reachability.vocabulary import KernelAnswer, PacketRole, Protocol, Reason, State
 
 AT_ONCE = 400
 CONNECT_S, REPLY_S, SEEN_S = 0.9, 0.6, 0.05
-_WORDS = {errno.ECONNREFUSED: "refused", errno.EPERM: "not-sent", errno.EACCES: "not-sent"}
+_ANSWERS = {
+    errno.ECONNREFUSED: KernelAnswer.REFUSED,
+    errno.EPERM: KernelAnswer.NOT_SENT,
+    errno.EACCES: KernelAnswer.NOT_SENT,
+}
 
 
 class KernelWay:
@@ -59,7 +63,7 @@ class KernelWay:
         except TimeoutError:
             return State.FILTERED
         except OSError as error:
-            return classify.from_errno(error.errno)[0]
+            return classify.from_errno(error.errno).state
 
     def close(self) -> None:
         """Give up the ports."""
@@ -100,14 +104,15 @@ class KernelWay:
                     left = not self._raw or number in self._left
                     if not left and not last:  # once more: the capture may have missed one packet
                         continue
-                    self._found(cell, "silent" if left else "not-sent", cell.state, Reason.NO_RESPONSE)
+                    silent = KernelAnswer.SILENT if left else KernelAnswer.NOT_SENT
+                    self._found(cell, silent, cell.state, Reason.NO_RESPONSE)
                 except OSError as error:
-                    word = _WORDS.get(error.errno or 0, "error")
+                    answer = _ANSWERS.get(error.errno or 0, KernelAnswer.ERROR)
                     await asyncio.sleep(SEEN_S)
                     # An ICMPv6 refusal by policy comes as EACCES too: what was seen to leave was sent.
-                    if word == "not-sent" and number in self._left:
-                        word = "refused"
-                    self._found(cell, word, *classify.from_errno(error.errno))
+                    if answer is KernelAnswer.NOT_SENT and number in self._left:
+                        answer = KernelAnswer.REFUSED
+                    self._found(cell, answer, *classify.from_errno(error.errno))
                     refusal = self._refusals.get(number)
                     if refusal is not None and not self._raw:
                         cell.take_refusal_by(refusal.by, refusal.state, refusal.reason)
@@ -116,7 +121,7 @@ class KernelWay:
     async def _tcp(self, cell: Cell) -> None:
         address, port = cell.target.address, cell.port
         with await self._dial(address, port, cell.source, cell) as connection:
-            self._found(cell, "open", State.OPEN, Reason.SYN_ACK)
+            self._found(cell, KernelAnswer.OPEN, State.OPEN, Reason.SYN_ACK)
 
             async def again() -> socket.socket:
                 return await self._dial(address, port, cell.source, cell)
@@ -140,7 +145,7 @@ class KernelWay:
                 self._refusals[number] = next_refusal(connection)
                 raise
             _took(cell, started)
-        self._found(cell, "open", State.OPEN, Reason.UDP_RESPONSE)
+        self._found(cell, KernelAnswer.OPEN, State.OPEN, Reason.UDP_RESPONSE)
         cell.note = banner.note(data)
         if port in (53, 5353) and dns.describe(data):
             cell.kind, cell.note = "dns", dns.describe(data)
@@ -209,7 +214,7 @@ class KernelWay:
                 return
         connection.bind((source, 0))
 
-    def _found(self, cell: Cell, kernel: str, state: State, reason: Reason) -> None:
+    def _found(self, cell: Cell, kernel: KernelAnswer, state: State, reason: Reason) -> None:
         """What crossed wins: an open port counts whichever way it was found; all else only where there is no other way."""
         cell.kernel = kernel
         if not self._raw or (state is State.OPEN and cell.level < OPEN):

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable
 
 from probes.protocols import udp_payloads
-from probes.source.cell import CLOSED, OPEN, Cell, control_key
-from probes.source.controls import PAIR, Controls, Series
-from reachability.vocabulary import Protocol
+from probes.source.cell import CLOSED, OPEN, Cell, ControlKey, control_key
+from probes.source.controls import Controls, Series
+from reachability.vocabulary import ControlKind, Protocol
 
 A_KIND = 2  # controls of a protocol and family
 
@@ -18,9 +18,9 @@ def of_the_pair(settled: Iterable[Cell], controls: Controls, last_sent: float) -
 
     The former where no control of a kind answers: a witness that sees the last copies shows that the others got out as well.
     """
-    good = {series.key[2] for series in controls.series if series.answered}
-    paced: Counter[str] = Counter()
-    taken: Counter[str] = Counter()
+    good = {series.key.kind for series in controls.series if series.answered}
+    paced: Counter[ControlKey] = Counter()
+    taken: Counter[ControlKey] = Counter()
     going_on, made = [], []
     for cell in settled:
         kind = control_key(cell.target.address, cell.target.protocol)
@@ -32,7 +32,7 @@ def of_the_pair(settled: Iterable[Cell], controls: Controls, last_sent: float) -
             # That it answered once counts: if it never does again, these two were banned from each other.
             first = cell.sent[0] if cell.sent else last_sent
             target = cell.target
-            control = Series(target.address, target.protocol, cell.port, PAIR, cell.routes[0])
+            control = Series(target.address, target.protocol, cell.port, ControlKind.PAIR, cell.routes[0])
             control.sent, control.answered = [first], {0: first}
             if target.protocol is Protocol.UDP and cell.hops is None:
                 # No keyed copy was answered, its own request was: asked by token it would look banned.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import TypeVar
@@ -11,7 +11,6 @@ from typing import TypeVar
 from probes.source.cycle import Source
 from probes.source.job import Job
 from reachability.observation import SourceReport, Target
-from reachability.ports import PortSet
 
 MOST_CELLS = 262_144
 T = TypeVar("T")
@@ -28,8 +27,8 @@ async def run(job: Job, source_of: Callable[[Job], Source]) -> tuple[SourceRepor
                 await source.sent.wait()
     except ExceptionGroup as failed:
         raise failed.exceptions[0] from None  # what it was, for the report
-    reports = [task.result()[0] for task in running]
-    return merged(reports), running[-1].result()[1]
+    reports, tails_s = zip(*(task.result() for task in running), strict=True)
+    return merged(reports), tails_s[-1]
 
 
 def cut(job: Job) -> Iterator[Job]:
@@ -37,7 +36,7 @@ def cut(job: Job) -> Iterator[Job]:
     part: list[Target] = []
     room = MOST_CELLS
     for target in job.targets:
-        cells = len(PortSet.parse(target.ports)) or 1
+        cells = len(target.ports)
         if part and cells > room:
             yield replace(job, targets=tuple(part))
             part, room = [], MOST_CELLS
@@ -46,7 +45,7 @@ def cut(job: Job) -> Iterator[Job]:
     yield replace(job, targets=tuple(part))
 
 
-def merged(reports: list[SourceReport]) -> SourceReport:
+def merged(reports: Sequence[SourceReport]) -> SourceReport:
     """One report of all parts."""
     if len(reports) == 1:
         return reports[0]

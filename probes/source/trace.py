@@ -24,7 +24,7 @@ from reachability.observation import Hop, Observation, SourceReport
 from reachability.ports import PortSet
 from reachability.topology import is_address
 from reachability.trace import MOST_TTL, TRIES, copy_of, ends_the_way, ttl_of
-from reachability.vocabulary import Protocol, Reason, State
+from reachability.vocabulary import Protocol, Reason, SentBy, State
 from wire.messages import Go
 
 TRY_S = 1.1  # a Linux router sends a peer six ICMP errors, then one a second
@@ -48,8 +48,7 @@ class Trace:
         self._station = station
         self._go = go
         self._target = go.targets[0]
-        icmp = self._target.protocol is Protocol.ICMP
-        self._port = 0 if icmp else PortSet.parse(self._target.ports).ranges[0][0]
+        self._port = self._target.ports.first
         self._source = ""
         self._left: dict[int, float] = {}  # copy -> when its own capture saw it leave
         self._got: dict[int, Got] = {}
@@ -59,7 +58,7 @@ class Trace:
         started = monotonic()
         found = await self._way()
         if isinstance(found, Reason):
-            return self._report(started, Route("", "", self._target.source, b""), found), 0.0
+            return self._report(started, None, found), 0.0
         self._source = found.source
         last = started
         try:
@@ -158,22 +157,22 @@ class Trace:
         tok = token(self._go.key, target.address, target.protocol, self._port, copy)
         await self._station.send(route, target.address, target.protocol, local, self._port, tok, ttl=ttl)
 
-    def _report(self, started: float, route: Route, error: Reason | None) -> SourceReport:
+    def _report(self, started: float, route: Route | None, error: Reason | None) -> SourceReport:
         target, hops = self._target, self.hops()
         end = next((hop for hop in hops if ends_the_way(hop.reason)), None)
         silent = (State.FILTERED, Reason.NO_RESPONSE)
         state, reason = (State.ERROR, error) if error else (end.state, end.reason) if end else silent
         seen = Observation(
             target=target.id,
-            source_address=route.source,
+            source_address=route.source if route else target.source,
             address=target.address,
             protocol=target.protocol,
             state=state,
             reason=reason,
-            ports=str(PortSet.of([self._port])) if self._port else "",
+            ports=PortSet.of([self._port]),
             kind="trace",
-            way="" if error else "raw",
-            via=route.via if route.interface else "",
+            way=SentBy.NOTHING if error else SentBy.RAW,
+            via=route.via if route else "",
             sent=len(self._left),
             flows=len(self._left),
         )

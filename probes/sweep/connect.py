@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from probes import classify
 from probes.clock import monotonic
 from probes.kernel.datagrams import Datagrams
-from probes.kernel.dialler import Dialler, Ended, Way, is_free
+from probes.kernel.dialler import Called, Dialler, Ended, is_free
 from probes.kernel.patience import Patience
+from probes.kernel.way import Way
 from probes.packets.flow_budget import LOOK_S
 from probes.packets.port_arrays import WINDOWS, Mask, Places, port_set
 from probes.packets.raw_socket import BURST_S
@@ -29,7 +30,7 @@ from probes.source.cycle import LAST_ANSWER_S, MOST_SECONDS
 from probes.sweep.raw import SweepSource
 from probes.sweep.target import NO_HOPS, Block
 from reachability.observation import KeptPacket, KernelFlow
-from reachability.vocabulary import Protocol, Reason, State
+from reachability.vocabulary import Protocol, Reason, SentBy, State
 
 if TYPE_CHECKING:
     from probes.context import Station
@@ -46,7 +47,7 @@ _FULL = {errno.EAGAIN, errno.ENOBUFS}
 class ConnectSource(SweepSource):
     """One job of TCP and UDP targets without ports that go first, where packets cannot be sent raw."""
 
-    _way = "connect"
+    _way = SentBy.CONNECT
 
     def __init__(self, station: Station, job: Job) -> None:
         super().__init__(station, job)
@@ -147,7 +148,7 @@ class ConnectSource(SweepSource):
             block = self._blocks[number]
             to = block.target.address, int(block.numbers[place])
             try:
-                at_once = self._dialler.begin(ways[way], to, (number, place))
+                at_once = self._dialler.begin(ways[way], to, Called(number, place))
             except OSError as error:
                 if not len(self._dialler):
                     raise
@@ -201,8 +202,8 @@ class ConnectSource(SweepSource):
     def _way_of(self, source: str, copy: int, window: int) -> Way | None:
         """The source port of a copy: the first of those that the key gives which nobody holds."""
         for port in connect_ports(self._job.key, copy, WINDOWS[window]):
-            if is_free((source, port)):
-                return source, port
+            if is_free(way := Way(source, port)):
+                return way
         self._problems.append(f"every source port of copy {copy} is held by another program of this host")
         return None
 
@@ -257,15 +258,19 @@ class ConnectSource(SweepSource):
         for way, address, port in self._datagrams.answers():
             found = self._udp_place(way, address, port)
             if found is not None:
-                self._reached(found[0], [found[1]], State.OPEN)
+                block, place = found
+                self._reached(block, [place], State.OPEN)
         for way, refusal in self._datagrams.refusals():
             found = self._udp_place(way, refusal.address, refusal.port)
-            if found is not None and refusal.state is not State.ERROR and found[0].level[found[1]] < CLOSED:
-                found[0].refuse(found[1], self._copies[way], refusal.reason, refusal.by, NO_HOPS)
+            if found is None or refusal.state is State.ERROR:
+                continue
+            block, place = found
+            if block.level[place] < CLOSED:
+                block.refuse(place, self._copies[way], refusal.reason, refusal.by, NO_HOPS)
 
     def _udp_place(self, way: Way, address: str, port: int) -> tuple[Block, int] | None:
         for block in self._blocks:
-            if (block.source, block.target.address, block.target.protocol) == (way[0], address, Protocol.UDP):
+            if (block.source, block.target.address, block.target.protocol) == (way.address, address, Protocol.UDP):
                 place = int(block.place[port])
                 return (block, place) if place >= 0 else None
         return None
@@ -276,7 +281,7 @@ def _flow(block: Block, places: Places, way: Way) -> KernelFlow:
         address=block.target.address,
         protocol=block.target.protocol,
         port=0,
-        ports=str(port_set(block.numbers[places])),
-        source_address=way[0],
-        source_port=way[1],
+        ports=port_set(block.numbers[places]),
+        source_address=way.address,
+        source_port=way.port,
     )

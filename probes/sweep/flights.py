@@ -73,7 +73,8 @@ class Flights:
         """Its own capture saw a packet go out that the ring's reader passed over."""
         found = self._place(packet.destination, packet.protocol, packet.dport, packet.source)
         if found is not None and copy < CELL_COPIES:
-            found[0].saw_leave(np.array([found[1]], np.int32), copy, np.array([packet.at - self._began]))
+            block, place = found
+            block.saw_leave(np.array([place], np.int32), copy, np.array([packet.at - self._began]))
 
     def answered(self, copy: int, packet: Packet) -> None:
         """An answer that the ring's reader passed over."""
@@ -84,8 +85,8 @@ class Flights:
         target, port = block.target, int(block.numbers[place])
         said = verify(self._key, target.address, target.protocol, port, copy, packet)
         if said is not None:
-            self.kept.came_alone(block, place, copy, packet, said[0])
-            self._took(block, np.array([place], np.int32), said[0], np.array([hops(packet.ttl)], np.int16))
+            self.kept.came_alone(block, place, copy, packet, said.state)
+            self._took(block, np.array([place], np.int32), said.state, np.array([hops(packet.ttl)], np.int16))
 
     def refused(self, copy: int, packet: Packet, quote: Packet) -> None:
         """An ICMP error quotes a copy of ours."""

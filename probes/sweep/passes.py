@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from probes.clock import monotonic
 from probes.packets.raw_socket import Bucket
-from probes.source.controls import PAIR, Controls, Series
+from probes.source.controls import Controls, Series
 from probes.sweep.pace import Change, Pace
+from reachability.vocabulary import ControlKind
 
 LEAST_ASKED = 20  # controls of a pass that tell of its loss
 ROUNDING_S = 0.001  # of the times that blocks keep
@@ -60,7 +61,7 @@ class Passes:
             asked = [
                 index in series.answered
                 for series, end in last.until.items()
-                if series.answered and (series.kind == PAIR) is pair
+                if series.answered and (series.kind == ControlKind.PAIR) is pair
                 for index in range(last.since.get(series, 0), end)
             ]
             if len(asked) >= LEAST_ASKED:

@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,15 +25,14 @@ from probes.packets.token import CELL_COPIES
 from probes.packets.tx_ring import Frames, Transmitters, way_of
 from probes.source.cell import Cell, control_key
 from probes.source.control_sender import Made
-from probes.source.controls import Coverage
+from probes.source.controls import Coverage, Key
 from probes.source.cycle import LEAST_CONTROLS, Source
 from probes.source.job import Job
 from probes.sweep.flights import Flights
 from probes.sweep.passes import Passes
 from probes.sweep.target import Block
 from reachability.observation import KeptPacket, Observation, Target
-from reachability.ports import PortSet
-from reachability.vocabulary import Protocol, Reason, State
+from reachability.vocabulary import Protocol, Reason, SentBy, State
 
 LEAST_CELLS = 256  # below that, columns gain nothing
 BATCH = 2048
@@ -53,10 +53,20 @@ class Lane:
     behind: list[Made] = field(default_factory=list)
 
 
+class Begun(NamedTuple):
+    """A lot of packets that opened flows."""
+
+    at: float
+    block: Block
+    places: NDArray[np.uint16]
+    copy: int
+    port: int  # that it left from
+
+
 class SweepSource(Source):
     """One job of TCP and UDP targets without ports that go first."""
 
-    _way = "raw"
+    _way = SentBy.RAW
 
     def __init__(self, station: Station, job: Job) -> None:
         super().__init__(station, job)
@@ -68,13 +78,13 @@ class SweepSource(Source):
         self._copy = -1
         self._began = self._kept.began
         self._every, self._since_control, self._turn = CONTROL_EVERY, 0, 0
-        self._begun: deque[tuple[float, Block, NDArray[np.uint16], int, int]] = deque()  # when, what, copy, source port
+        self._begun: deque[Begun] = deque()
 
     @staticmethod
     def fits(job: Job) -> bool:
         """Whether columns are what the job wants."""
         plain = all(t.protocol is not Protocol.ICMP and not t.first for t in job.targets)
-        return plain and sum(len(PortSet.parse(t.ports)) for t in job.targets) >= LEAST_CELLS
+        return plain and sum(len(t.ports) for t in job.targets) >= LEAST_CELLS
 
     # -- what a source does ---------------------------------------------------------------------------------------
 
@@ -223,19 +233,19 @@ class SweepSource(Source):
         """Wait until the bound on flows lets this many more be made; what nobody answers is reset meanwhile."""
         bound = self._station.bound
         while not bound.has_room(len(places)):
-            if not self._begun or self._begun[0][0] + RESET_AFTER_S > monotonic():
+            if not self._begun or self._begun[0].at + RESET_AFTER_S > monotonic():
                 await asyncio.sleep(LOOK_S)
                 self._drain()
                 continue
-            _, old, begun, number, port = self._begun.popleft()
-            silent = old.silent(begun.astype(np.int32))
+            old = self._begun.popleft()
+            silent = old.block.silent(old.places.astype(np.int32))
             if len(silent):
                 await self._station.bucket.take(len(silent))
-                self._hand_over(await self._free_lane(), old, old.resets(silent, number, port))
+                self._hand_over(await self._free_lane(), old.block, old.block.resets(silent, old.copy, old.port))
                 bound.closed(len(silent))
         bound.add(block.target.protocol, len(places))
         if block.target.protocol is Protocol.TCP:
-            self._begun.append((monotonic(), block, places.astype(np.uint16), copy, local))
+            self._begun.append(Begun(monotonic(), block, places.astype(np.uint16), copy, local))
 
     def _wants_of(self, block: Block) -> Mask:
         return block.wants(self._host_hops.get(block.target.address))
@@ -260,7 +270,7 @@ class SweepSource(Source):
 
     def _of(self, block: Block, coverage: Coverage) -> Iterable[Observation]:
         address = block.target.address
-        key = (block.source, block.routes[0].via, control_key(address, block.target.protocol))
+        key = Key(block.source, block.routes[0].via, control_key(address, block.target.protocol))
 
         return block.observations(
             lambda when: coverage.covers_each(key, address, self._began + when.astype(np.float64))

@@ -16,8 +16,7 @@ from probes.packets.route import Route
 from probes.packets.token import CELL_COPIES, token, tokens
 from probes.source.cell import CLOSED, ERROR, OPEN, REFUSED, SILENT, THREE_FLOWS, Cell, new_cell
 from reachability.observation import Observation, Target
-from reachability.ports import PortSet
-from reachability.vocabulary import Protocol, Reason, State
+from reachability.vocabulary import Protocol, Reason, SentBy, State
 
 NO_HOPS = -1
 KEPT_TOKENS = 2  # copies of which tokens are kept; answers to older ones are checked one by one
@@ -37,12 +36,12 @@ Flight = tuple[str, Protocol, int, int]  # source address, protocol, copy, windo
 class Block:
     """One target. `sent` counts copies, bit n of `left` and `refused` is copy n; `when` has seconds since the round began."""
 
-    def __init__(self, target: Target, routes: tuple[Route, ...], key: bytes, way: str = "raw") -> None:
+    def __init__(self, target: Target, routes: tuple[Route, ...], key: bytes, way: SentBy = SentBy.RAW) -> None:
         """`way`: as an observation names it."""
         self.target = target
         self.way = way
         self.routes = routes
-        self.ports = PortSet.parse(target.ports)
+        self.ports = target.ports
         count = len(self.ports)
         self.numbers, self.place = place_of(self.ports)
         self.left: NDArray[Any]
@@ -202,7 +201,7 @@ class Block:
                 protocol=self.target.protocol,
                 state=State.OPEN_FILTERED if silent else _STATES[level],
                 reason=REASONS[self.reason[first]],
-                ports=str(port_set(self.numbers[which == number])),
+                ports=port_set(self.numbers[which == number]),
                 kind=self.target.protocol.value,
                 name=self.target.name,
                 refused_by=self.refusers[self.by[first]],

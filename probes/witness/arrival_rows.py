@@ -10,7 +10,6 @@ from probes.packets.token import CELL_COPIES
 from probes.packets.token_index import CellId
 from reachability.observation import ArrivalRow, Target, Untokened
 from reachability.ports import PortSet
-from reachability.vocabulary import Protocol
 
 MOST_TIMES = 4000
 SMALL = 3  # packets: a flow of fewer cannot be the source's in a challenge
@@ -55,7 +54,7 @@ def seen_rows(cells: Mapping[tuple[int, int], Seen], targets: Mapping[int, Targe
             target=target,
             address=targets[target].address,
             protocol=targets[target].protocol,
-            ports="" if targets[target].protocol is Protocol.ICMP else str(PortSet.of(ports)),
+            ports=PortSet.of(ports).compact(),
             copies=copies,
             last_copy=last,
             first_copy=first if first < CELL_COPIES else None,
@@ -84,9 +83,9 @@ def strange_rows(flows: Mapping[tuple[CellId, Peer], Flow], *, fold: bool) -> li
 
 def _untokened(cell: CellId, source: str, port: int, flows: Sequence[Flow]) -> Untokened:
     return Untokened(
-        address=cell[0],
-        protocol=cell[1],
-        port=cell[2],
+        address=cell.address,
+        protocol=cell.protocol,
+        port=cell.port,
         came_from=source,
         source_port=port,
         count=sum(flow.count for flow in flows),

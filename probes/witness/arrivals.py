@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from enum import Enum, auto
 from functools import lru_cache
 from ipaddress import ip_network
 
@@ -24,20 +25,27 @@ from probes.packets.token import (
     kernel_ports,
     token,
 )
-from probes.packets.token_index import CellId, Keyring
+from probes.packets.token_index import CellId, Endpoint, Keyring
 from probes.witness.arrival_rows import MOST_TIMES, Flow, Peer, Seen, seen_rows, strange_rows
 from probes.witness.sweep_arrivals import LEAST_PORTS, SweepArrivals
 from reachability.observation import ArrivalRow, Crowded, Target, Untokened
 from reachability.ports import PortSet
 from reachability.topology import Network, in_networks
-from reachability.vocabulary import PacketRole, Protocol, RoundKind
+from reachability.vocabulary import PacketRole, RoundKind
 from wire.messages import Arm
 
 MOST_FLOWS, MOST_OF_CELL = 2000, 16
 MOST_CHALLENGED_FLOWS = 65536  # that traffic of others makes in the seconds of a challenge
 MOST_SOURCES = 4096
 PEERS = 8  # newest copies of a cell that an answer is looked for
-OURS, INSIDE, NOT_OURS = "ours", "inside", ""
+
+
+class Token(Enum):
+    """Whose token a packet carries."""
+
+    SOURCE = auto()
+    INSIDE = auto()  # the inside control's
+    NONE = auto()
 
 
 class Watched:
@@ -47,7 +55,7 @@ class Watched:
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        ranges = PortSet.parse(target.ports).ranges if target.protocol is not Protocol.ICMP else ((0, 0),)
+        ranges = target.ports.ranges
         self._lows = [low for low, _ in ranges]
         self._highs = [high for _, high in ranges]
 
@@ -71,26 +79,26 @@ class Arrivals:
         self._late: dict[tuple[int, int], Seen] = {}
         self._flows: dict[tuple[CellId, Peer], Flow] = {}
         self._flows_of: Counter[CellId] = Counter()
-        self.crowded: dict[tuple[str, Protocol], NDArray[np.bool_]] = {}  # by port: more came than was kept
+        self.crowded: dict[Endpoint, NDArray[np.bool_]] = {}  # by port: more came than was kept
         self._gateways = gateways
         self._networks: tuple[Network, ...] = tuple(ip_network(text, strict=False) for text in arm.networks)
         self._outside: dict[str, bool] = {}
         self.sweeps = {
             target.id: SweepArrivals(target, arm.key, self.kept, _rivals(target, arm.targets))
             for target in arm.targets
-            if arm.kind is RoundKind.NORMAL and len(PortSet.parse(target.ports)) >= LEAST_PORTS
+            if arm.kind is RoundKind.NORMAL and len(target.ports) >= LEAST_PORTS
         }
         self._targets = {target.id: target for target in arm.targets}
-        self._watched: dict[tuple[str, Protocol], list[Watched]] = {}
+        self._watched: dict[Endpoint, list[Watched]] = {}
         for target in arm.targets:
-            self._watched.setdefault((target.address, target.protocol), []).append(Watched(target))
+            self._watched.setdefault(Endpoint(target.address, target.protocol), []).append(Watched(target))
         self._keys = (arm.key, inside_key(arm.key))
         self._ours = Keyring(arm.key)
         self._inside = Keyring(self._keys[1])
 
     @property
-    def endpoints(self) -> set[tuple[str, Protocol]]:
-        """The (address, protocol) pairs that are listened for."""
+    def endpoints(self) -> set[Endpoint]:
+        """What is listened for."""
         return set(self._watched)
 
     @property
@@ -100,31 +108,31 @@ class Arrivals:
 
     def listens_for(self, cell: CellId) -> bool:
         """Whether the cell is in the round."""
-        return any(cell[2] in watched for watched in self._watched.get(cell[:2], ()))
+        return any(cell.port in watched for watched in self._watched.get(cell.endpoint, ()))
 
-    def take(self, cell: CellId, packet: Packet) -> str:
-        """Take a packet to a cell of the round: `ours` with its token, `inside` with the inside control's, "" with neither."""
+    def take(self, cell: CellId, packet: Packet) -> Token:
+        """Take a packet to a cell of the round; whose token it carries."""
         local = not self._is_outside(packet.source)
         if local and self._inside.copy_of(cell, packet) is not None:
-            return INSIDE
+            return Token.INSIDE
         copy = self._ours.copy_of(cell, packet)
         if copy is None:
-            return INSIDE if not local and self._inside.copy_of(cell, packet) is not None else NOT_OURS
+            return Token.INSIDE if not local and self._inside.copy_of(cell, packet) is not None else Token.NONE
         came = look(packet, token(self.arm.key, *cell, copy))
         for target in self._probed_by(cell, packet.source):
             if copy < CELL_COPIES or copy == KERNEL_COPY:
-                self.kept.arrived((target.id, cell[2]), packet, copy if copy < CELL_COPIES else None)
+                self.kept.arrived((target.id, cell.port), packet, copy if copy < CELL_COPIES else None)
             sweep = self.sweeps.get(target.id)
             if sweep is not None:
-                sweep.note(cell[2], copy, packet.source, packet.sport, hops(packet.ttl), came)
+                sweep.note(cell.port, copy, packet.source, packet.sport, hops(packet.ttl), came)
                 continue
-            seen = self._note((target.id, cell[2]), packet, came)
+            seen = self._note((target.id, cell.port), packet, came)
             if seen is not None:
                 seen.copies |= 1 << copy
                 if not seen.answered:
                     seen.peers.append((packet.source, packet.sport or packet.icmp_id))
                     del seen.peers[:-PEERS]
-        return OURS
+        return Token.SOURCE
 
     def by_kernel(self, cell: CellId, port: int) -> bool:
         """Whether a packet without a token came from a source port that the round's own kernel packets to the cell take."""
@@ -138,7 +146,7 @@ class Arrivals:
         flow = self._flows.get(key)
         if flow is None:
             if self._is_full(cell) and not self.by_kernel(cell, packet.sport):
-                self.crowded.setdefault(cell[:2], np.zeros(65536, bool))[cell[2]] = True
+                self.crowded.setdefault(cell.endpoint, np.zeros(65536, bool))[cell.port] = True
                 return
             flow = self._flows[key] = Flow(packet.interface)
             self._flows_of[cell] += 1
@@ -147,19 +155,19 @@ class Arrivals:
         flow.count += 1
         if flow.count <= CELL_PACKETS:
             for target in self._probed_by(cell, packet.source):
-                self.kept.note(target.id, cell[2], PacketRole.STRANGE, packet, ours=False)
+                self.kept.note(target.id, cell.port, PacketRole.STRANGE, packet, ours=False)
         if self.arm.kind is RoundKind.CHALLENGE and len(flow.times_ms) < MOST_TIMES:
             flow.times_ms.append(int((packet.at - self.since) * 1000))
 
     def answer(self, cell: CellId, peer: Peer, packet: Packet) -> None:
         """The host sent an answer from a cell to a peer."""
         flow = self._flows.get((cell, peer))
-        for watched in self._watched.get(cell[:2], ()):
-            key = (watched.target.id, cell[2])
+        for watched in self._watched.get(cell.endpoint, ()):
+            key = (watched.target.id, cell.port)
             self.kept.answered(key, peer, packet, foreign=flow is not None and not flow.answered)
             sweep = self.sweeps.get(watched.target.id)
             if sweep is not None:
-                sweep.answer(cell[2], *peer)
+                sweep.answer(cell.port, *peer)
                 continue
             seen = self._seen.get(key) or self._late.get(key)
             if seen is not None and peer in seen.peers:
@@ -170,8 +178,8 @@ class Arrivals:
 
     def refusal(self, cell: CellId, peer: Peer, packet: Packet) -> None:
         """An ICMP error went out about what came from a peer: no answer, but part of the exchange."""
-        for watched in self._watched.get(cell[:2], ()):
-            self.kept.answered((watched.target.id, cell[2]), peer, packet)
+        for watched in self._watched.get(cell.endpoint, ()):
+            self.kept.answered((watched.target.id, cell.port), peer, packet)
 
     def rows(self) -> tuple[ArrivalRow, ...]:
         """Runs of ports at which the same was seen."""
@@ -192,7 +200,7 @@ class Arrivals:
     def crowded_rows(self) -> tuple[Crowded, ...]:
         """The ports of which not all flows were kept."""
         return tuple(
-            Crowded(address=address, protocol=protocol, ports=str(PortSet.of(map(int, np.flatnonzero(ports[1:]) + 1))))
+            Crowded(address=address, protocol=protocol, ports=PortSet.of(map(int, np.flatnonzero(ports[1:]) + 1)))
             for (address, protocol), ports in self.crowded.items()
         )
 
@@ -205,7 +213,7 @@ class Arrivals:
 
     def targets_of(self, cell: CellId) -> list[Target]:
         """The targets that the cell belongs to."""
-        return [watched.target for watched in self._watched.get(cell[:2], ()) if cell[2] in watched]
+        return [watched.target for watched in self._watched.get(cell.endpoint, ()) if cell.port in watched]
 
     def _is_full(self, cell: CellId) -> bool:
         if self.arm.kind is RoundKind.CHALLENGE:

@@ -13,7 +13,6 @@ from probes.packets.parse import ACK, RST, SYN, TCP
 from probes.packets.port_arrays import WINDOWS, Mask, Places, place_of, port_set, window_of
 from probes.packets.token import CONNECT_COPIES, connect_ports
 from reachability.observation import Target, Untokened
-from reachability.ports import PortSet
 
 MOST = 64
 
@@ -37,7 +36,7 @@ class Connectors:
         """`keep`: told of the packets that are taken and the places they go to."""
         self._target = target
         self._keep = keep
-        self._numbers, self._place = place_of(PortSet.parse(target.ports))
+        self._numbers, self._place = place_of(target.ports)
         self._window = window_of(self._numbers)
         self._packed = packed(target.address)
         self._ports = [
@@ -93,7 +92,7 @@ class Connectors:
                         address=self._target.address,
                         protocol=self._target.protocol,
                         port=0,
-                        ports=str(port_set(self._numbers[there])),
+                        ports=port_set(self._numbers[there]),
                         came_from=connector.text,
                         source_port=connector.port,
                         count=connector.packets,

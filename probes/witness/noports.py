@@ -28,7 +28,7 @@ class Reading:
 @dataclass(slots=True)
 class _Group:
     target: int
-    ports: str
+    ports: PortSet
     family: int
     arrived: int = 0
     before: Reading | None = None
@@ -39,15 +39,11 @@ class _Group:
 class Groups:
     """The groups of a NoPorts round."""
 
-    def __init__(self, groups: Sequence[tuple[int, str]], targets: Sequence[Target], first: Reading) -> None:
+    def __init__(self, groups: Sequence[tuple[int, PortSet]], targets: Sequence[Target], first: Reading) -> None:
         """`first` was read when the round was armed."""
         families = {target.id: family(target.address) for target in targets}
         self._groups = [_Group(target, ports, families[target]) for target, ports in groups if target in families]
-        self._index = {
-            (group.target, port): index
-            for index, group in enumerate(self._groups)
-            for port in PortSet.parse(group.ports)
-        }
+        self._index = {(group.target, port): index for index, group in enumerate(self._groups) for port in group.ports}
         self._current: int | None = None
         self._last_at = first.at - QUIET_S
         self._reading: Reading | None = first

@@ -15,7 +15,6 @@ from probes.packets.retained import OTHERS, Kept, Sample
 from probes.packets.token import CELL_COPIES, TOKEN, token, tokens
 from probes.witness.connect_arrivals import Connectors
 from reachability.observation import ArrivalRow, Target
-from reachability.ports import PortSet
 from reachability.topology import family
 from reachability.vocabulary import PacketRole, Protocol
 
@@ -32,7 +31,7 @@ class SweepArrivals:
         self.target = target
         self._kept = kept
         self._rivals = [packed(source) for source in rivals if source and family(source) == family(target.address)]
-        self.ports = PortSet.parse(target.ports)
+        self.ports = target.ports
         self.numbers, self.place = place_of(self.ports)
         self._sample = Sample(len(self.numbers), 2 * OTHERS)  # what is open at the source, and what is closed
         self._reported: Mask | None = None  # ports that the report says were seen
@@ -156,7 +155,7 @@ class SweepArrivals:
                 target=self.target.id,
                 address=self.target.address,
                 protocol=self.target.protocol,
-                ports=str(port_set(self.numbers[there[which == number]])),
+                ports=port_set(self.numbers[there[which == number]]),
                 copies=int(masks[first]).bit_count(),
                 last_copy=int(last[first]),
                 answered=bool(self.answered[place]),

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from probes.packets.columns import Columns, split
 from probes.packets.rx_ring import Batch
+from probes.packets.token_index import Endpoint
 from probes.witness.arrivals import Arrivals
 from probes.witness.sweep_arrivals import SweepArrivals
-from reachability.vocabulary import Protocol
+
+
+class Group(NamedTuple):
+    """The sweeps of one round at one endpoint."""
+
+    arrivals: Arrivals
+    sweeps: list[SweepArrivals]
+    alone: bool  # no other round listens there
 
 
 class SweepReader:
@@ -21,20 +30,18 @@ class SweepReader:
     def __init__(self, took: Callable[[Arrivals, SweepArrivals, Columns], None]) -> None:
         self._took = took
         self._loopback = socket.if_nametoindex("lo")
-        self._groups: list[tuple[Arrivals, list[SweepArrivals], bool]] = []
+        self._groups: list[Group] = []
 
-    def watch(self, endpoints: Mapping[tuple[str, Protocol], Iterable[Arrivals]]) -> None:
+    def watch(self, endpoints: Mapping[Endpoint, Iterable[Arrivals]]) -> None:
         """Which rounds listen at which endpoint, from now on."""
         self._groups = []
-        for (address, protocol), listening in endpoints.items():
+        for endpoint, listening in endpoints.items():
             rounds = list(listening)
             for arrivals in rounds:
                 # An agent with several addresses probes the same endpoint from each: the same tokens, several targets.
-                sweeps = [
-                    s for s in arrivals.sweeps.values() if (s.target.address, s.target.protocol) == (address, protocol)
-                ]
+                sweeps = [s for s in arrivals.sweeps.values() if (s.target.address, s.target.protocol) == endpoint]
                 if sweeps:
-                    self._groups.append((arrivals, sweeps, len(rounds) == 1))
+                    self._groups.append(Group(arrivals, sweeps, len(rounds) == 1))
 
     def read(self, batch: Batch) -> NDArray[np.bool_]:
         """Which packets were used up."""
@@ -42,7 +49,7 @@ class SweepReader:
         if not self._groups:
             return used
         for columns in split(batch):
-            groups = [group for group in self._groups if group[1][0].fits(columns)]
+            groups = [group for group in self._groups if group.sweeps[0].fits(columns)]
             if not groups:
                 continue
             came = columns.take(columns.to_host & columns.opens & (columns.interface != self._loopback))
@@ -57,7 +64,7 @@ class SweepReader:
                     connects = sweeps[0].connectors.take(came)
                     used[came.rows[connects]] = True
                     came = came.take(~connects)
-                endpoint = (sweeps[0].target.address, sweeps[0].target.protocol)
+                endpoint = Endpoint(sweeps[0].target.address, sweeps[0].target.protocol)
                 if alone and endpoint in arrivals.crowded:  # so many strange packets that one more tells nothing
                     strange = sweeps[0].concerns(came) & arrivals.crowded[endpoint][came.dport]
                     used[came.rows[strange]] = True

@@ -11,9 +11,9 @@ import numpy as np
 from probes.host.listening import Bound
 from probes.packets.columns import Columns
 from probes.packets.parse import ACK, ICMP, ICMP6, RST, SYN, TCP, UDP, Packet
-from probes.packets.token_index import CellId
+from probes.packets.token_index import CellId, Endpoint
 from probes.witness.armed import Round
-from probes.witness.arrivals import NOT_OURS, OURS, Arrivals
+from probes.witness.arrivals import Arrivals, Token
 from probes.witness.health import OffHost, WitnessDeps
 from probes.witness.initiator import HOST_SPOKE_FIRST, Talks
 from probes.witness.noports import Groups, Reading
@@ -45,7 +45,7 @@ class Witness:
         self._closed: dict[str, Round] = {}
         self._blind: dict[str, tuple[str, ...]] = {}  # rounds armed without a capture: their addresses
         self._late: set[str] = set()
-        self._watch: dict[tuple[str, Protocol], list[Round]] = {}
+        self._watch: dict[Endpoint, list[Round]] = {}
         self.sweep_reader = SweepReader(self._took)
         self._off_host = OffHost()
         self._local: frozenset[str] = frozenset()
@@ -194,21 +194,21 @@ class Witness:
             if first not in {packet.interface, HOST_SPOKE_FIRST}:
                 return  # the same packet, shown by a bridge again
             to_ask = first != HOST_SPOKE_FIRST
-        rounds = self._watch.get((address, protocol))
+        rounds = self._watch.get(Endpoint(address, protocol))
         if not rounds:
             return
         opens = packet.is_syn if protocol is Protocol.TCP else protocol is Protocol.UDP or packet.is_echo_request
         if not opens:
             return
-        cell = (address, protocol, packet.dport)
+        cell = CellId(address, protocol, packet.dport)
         listening = []
         for round_ in rounds:
             if not round_.arrivals.listens_for(cell):
                 continue
             taken = round_.arrivals.take(cell, packet)
-            if taken == OURS:
+            if taken is Token.SOURCE:
                 self._note(round_, cell, packet.at)
-            if taken != NOT_OURS:
+            if taken is not Token.NONE:
                 return
             if not round_.arrivals.closed:
                 listening.append(round_.arrivals)
@@ -237,7 +237,7 @@ class Witness:
                 self._late.add(round_.arrivals.arm.round)
         elif round_.groups:
             for target in round_.arrivals.targets_of(cell):
-                round_.groups.take(target.id, cell[2], at)
+                round_.groups.take(target.id, cell.port, at)
 
     def _first_of(self, packet: Packet) -> str:
         """As `Talks.first_of`. Counts those without a socket, once each."""
@@ -262,17 +262,17 @@ class Witness:
             return
         if protocol is Protocol.UDP:
             self._talks.spoke(packet)
-        self._answered((packet.source, protocol, packet.sport), packet)
+        self._answered(CellId(packet.source, protocol, packet.sport), packet)
 
     def _refused(self, packet: Packet, quote: Packet) -> None:
         protocol = PROTOCOLS.get(quote.protocol)
         if protocol is not None:
-            cell = (quote.destination, protocol, quote.dport)
-            for round_ in self._watch.get(cell[:2], ()):
+            cell = CellId(quote.destination, protocol, quote.dport)
+            for round_ in self._watch.get(cell.endpoint, ()):
                 round_.arrivals.refusal(cell, (quote.source, quote.sport or quote.icmp_id), packet)
 
     def _answered(self, cell: CellId, packet: Packet) -> None:
-        for round_ in self._watch.get(cell[:2], ()):
+        for round_ in self._watch.get(cell.endpoint, ()):
             round_.arrivals.answer(cell, (packet.destination, packet.dport or packet.icmp_id), packet)
 
     def _learn(self, bound: Bound, now: float) -> None:

@@ -22,7 +22,7 @@ from reachability.topology import (
     Waiver,
 )
 from reachability.verdict import Evidence, judge
-from reachability.vocabulary import Arrival, Declared, Protocol, Reason, Require, State
+from reachability.vocabulary import Arrival, Declared, Protocol, Reason, Require, Schedule, State
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 ENVIRONMENTS, AGENTS, SERVICES = ("dev", "test", "staging", "prod"), 2, 5
@@ -86,7 +86,7 @@ def observed(targets: tuple[PlanTarget, ...]) -> Matrix:
                 evidence=evidence,
                 verdict=judge(evidence),
                 round=f"R{number}",
-                schedule="sweep",
+                schedule=Schedule.SWEEP,
                 observed_at=NOW.timestamp(),
             )
             matrix.update(key_of(target), ports, one)

@@ -169,7 +169,7 @@ def _records(
     numbers: dict[Judged, int] = {}
     judged: list[list[tuple[int, int]]] = []
     for target in targets:
-        rows = [(ports or (), numbers.setdefault(one, len(numbers))) for ports, one in matrix.rows(key_of(target))]
+        rows = [(ports, numbers.setdefault(one, len(numbers))) for ports, one in matrix.rows(key_of(target))]
         judged.append(sorted((port, number) for ports, number in rows for port in ports))
     entries: list[Path | Waiver] = [*declared.paths, *(w for w in declared.waivers if w.expires > NOW)]
     return {

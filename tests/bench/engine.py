@@ -95,14 +95,12 @@ class Swept:
 
     def ports(self, state: State) -> set[tuple[str, int]]:
         """(address, port) of every cell in a state."""
-        return {
-            (o.address, port) for o in self.source.observations if o.state is state for port in PortSet.parse(o.ports)
-        }
+        return {(o.address, port) for o in self.source.observations if o.state is state for port in o.ports}
 
     def arrived(self) -> set[tuple[str, int]]:
         """(address, port) of every cell that the witness saw a copy of."""
         rows = self.witness.arrivals if self.witness else ()
-        return {(row.address, port) for row in rows for port in PortSet.parse(row.ports)}
+        return {(row.address, port) for row in rows for port in row.ports}
 
 
 def sweep(
@@ -123,7 +121,7 @@ def sweep(
             environment="prod",
             address=address,
             protocol=protocol,
-            ports=ports,
+            ports=PortSet.parse(ports),
             source="fd00:10::10" if ":" in address else "10.10.0.10",
             witness="prod-1" if witness else "",
         )

@@ -16,20 +16,20 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
-import msgspec
 import zstandard
 
-from coordinator.store import Gap, Store
+from coordinator.store import Gap, Report, Store
 from coordinator.store.care import check
 from coordinator.store.retention import ROUNDS_S
-from coordinator.store.store import Report
-from reachability.life import Event, Finding
+from reachability.life import Event, EventKind, Finding
 from reachability.matrix import CellKey, Judged
-from reachability.observation import KeptPacket, RoundSpec, SourceReport, Target, WitnessReport
-from reachability.ports import PortSet
-from reachability.vocabulary import PacketRole, Protocol, RoundKind
+from reachability.observation import KeptPacket, SourceReport, Target, WitnessReport
+from reachability.ports import ICMP_CELL, PortSet
+from reachability.round_data import RoundSpec
+from reachability.vocabulary import PacketRole, Protocol, Role, RoundKind, Schedule
 from tests.support.paths import ROOT
 from tests.support.sample import Estate
+from wire.codec import encode
 
 ENVIRONMENTS, AGENTS_EACH = ("dev", "test", "staging", "prod", "lab"), 10
 STATED_MIB = 1280
@@ -67,12 +67,12 @@ class Year:
         [finding] = recorded.findings()
         group = recorded.group_of(finding.shown[0])
         reports = [report for _, _, held in group for report, _ in held]
-        self.source = max((r for r in reports if isinstance(r, SourceReport) and r.role == "source"), key=_size)
-        self.inside = max((r for r in reports if isinstance(r, SourceReport) and r.role == "inside"), key=_size)
+        self.source = max((r for r in reports if isinstance(r, SourceReport) and r.role is Role.SOURCE), key=_size)
+        self.inside = max((r for r in reports if isinstance(r, SourceReport) and r.role is Role.INSIDE), key=_size)
         self.witness = max((r for r in reports if isinstance(r, WitnessReport)), key=_size)
         recorded.close()
 
-    def minute(self, schedule: str = "cycle", sources: Sequence[str] = ENVIRONMENTS) -> None:
+    def minute(self, schedule: Schedule = Schedule.CYCLE, sources: Sequence[str] = ENVIRONMENTS) -> None:
         """Every agent's cycle, and the minute's forgetting."""
         for environment in sources:
             for agent in agents(environment):
@@ -82,7 +82,7 @@ class Year:
         self.now += 60.0
         self.store.forget(self.now, self.newest.values())
 
-    def round(self, agent: str, environment: str, other: str, schedule: str) -> None:
+    def round(self, agent: str, environment: str, other: str, schedule: Schedule) -> None:
         """One round: what was asked, its reports from each of its agents, its cells."""
         self.rounds += 1
         name = f"{self.rounds:011X}{self.chance.getrandbits(32):08X}"
@@ -125,7 +125,7 @@ class Year:
         events = [
             Event(at=self.now, finding=finding.id, what=what, text="dev → prod 10.30.0.21 tcp/5000")
             for finding in book
-            for what in ("opened", "confirmed", "resolved")
+            for what in (EventKind.OPENED, EventKind.CONFIRMED, EventKind.RESOLVED)
         ]
         self.store.put_findings(self.held, events)
         for environment in ENVIRONMENTS:
@@ -148,7 +148,7 @@ class Year:
 
 
 def _size(report: Report) -> int:
-    return len(msgspec.msgpack.encode(report))
+    return len(encode(report))
 
 
 def agents(environment: str) -> Iterator[str]:
@@ -164,7 +164,7 @@ def targets(environment: str) -> Iterator[Target]:
             number += 1
             yield Target(
                 id=number, environment=environment, address=f"10.{10 * ENVIRONMENTS.index(environment) + 10}.0.{host}",
-                protocol=protocol, ports="22,53,80,443,445,2375,2379,3389,5000,5432,6006,6379,8080,8265,8443,8786,8888,9000",
+                protocol=protocol, ports=PortSet.parse("22,53,80,443,445,2375,2379,3389,5000,5432,6006,6379,8080,8265,8443,8786,8888,9000"),
                 witness=agent, inside=agent, canary=50_000 + host,
             )  # fmt: skip
 
@@ -178,10 +178,10 @@ def keys(agent: str, environment: str, other: str) -> Iterator[CellKey]:
         )
 
 
-def rows(key: CellKey, judged: Judged) -> list[tuple[PortSet | None, Judged]]:
+def rows(key: CellKey, judged: Judged) -> list[tuple[PortSet, Judged]]:
     """Two runs of ports; ICMP has one row."""
     if key.protocol is Protocol.ICMP:
-        return [(None, judged)]
+        return [(ICMP_CELL, judged)]
     return [(PortSet.of([5000]), judged), (PortSet.parse("22,53,80,443,8080"), judged)]
 
 
@@ -209,7 +209,7 @@ def store(minutes: int = MINUTES, days: int = 365) -> None:
             year.mib()
             if day in {1, 30, 90, days}:
                 line(f"day {day}")
-        year.minute("sweep")
+        year.minute(Schedule.SWEEP)
         for _ in range(minutes):
             year.minute()
             year.mib()

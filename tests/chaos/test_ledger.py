@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from agent.losses import Drop
 from agent.spool import MOST_BYTES, Spool
 from coordinator.store import Gap, Store
 from reachability.observation import SourceReport
@@ -77,7 +78,7 @@ def test_what_a_full_spool_dropped_is_in_a_counted_gap(tmp_path: Path, capsys: p
 
 
 def test_what_the_disk_did_not_take_is_in_a_counted_gap(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
-    books.spool.lose("disk")
+    books.spool.lose(Drop.DISK)
     for sequence in range(1, 5):
         books.take(sequence)
     balance = books.balance(capsys)

@@ -68,11 +68,18 @@ def engine(say: Telling) -> Iterator[Docker]:
             engine.settings.update(BASE=base, COMPOSE_PROJECT_NAME="segwatch-test")
             with machine.wheels(engine, base):
                 engine.compose("build", "-q")
-            say("images", "segwatch, and the estate's hosts")
+            say("images", f"{sizes(engine)}, and the estate's hosts")
             yield engine
         finally:
             engine.compose("down", "--volumes", "--timeout", "0", code=None)
             say("cleaned", "containers, networks and volumes taken away")
+
+
+def sizes(engine: Docker) -> str:
+    """segwatch's two images, as Docker counts them."""
+    listed = engine.run("docker", "images", "--format", "{{.Repository}}:{{.Tag}} {{.Size}}").stdout.splitlines()
+    named = dict(line.split(maxsplit=1) for line in listed)
+    return f"segwatch {named.get('segwatch:test')}, an agent's {named.get('segwatch-agent:test')}"
 
 
 # -- what segwatch says -----------------------------------------------------------------------------------------------
@@ -134,6 +141,12 @@ def test_the_leak_is_found_closed_and_a_target_that_stops_is_not_called_closed(e
         assert (process["NoNewPrivs"], process["root"]) == ("1", "1"), service
     checked = engine.inside("agent-dev-1", "segwatch-start", "agent", "--check", "--state-dir", "/var/lib/segwatch")
     assert "holds  raw packets" in checked
+    listed = "ls /opt/segwatch/bin /opt/segwatch/lib/python3*/site-packages"
+    there = {service: engine.inside(service, "sh", "-c", listed).split() for service in ("agent-dev-1", "coordinator")}
+    assert not {"aiohttp", "nats-server", "prometheus_client", "textual"} & {*there["agent-dev-1"]}
+    assert {"aiohttp", "nats-server", "prometheus_client", "textual"} <= {*there["coordinator"]}
+    said = engine.inside("agent-dev-1", "sh", "-c", "segwatch coordinator 2>&1; echo exit $?")
+    assert said.endswith("pip install 'segwatch[coordinator]'\nexit 2\n"), said
     assert engine.inside("coordinator", "sh", "-c", "find / -xdev -type f -perm /6000 2>/dev/null || true") == ""
     answers = reached(engine, estate)
     crossed = sum(word != "silent" for word in answers.values())

@@ -17,9 +17,11 @@ from reachability.compare import compare, in_scope
 from reachability.evidence import conclude
 from reachability.finding import FindingBook
 from reachability.matrix import Judged, Matrix
-from reachability.observation import RoundData
 from reachability.plan import build_plan
+from reachability.round_data import RoundData
 from reachability.verdict import judge
+from tests.support.answers import json_of
+from wire.codec import dec_hook, enc_hook
 
 HERE = Path(__file__).parent
 TOPOLOGY, OBSERVATIONS, FINDINGS = "topology.yaml", "observations.json", "findings.json"
@@ -31,7 +33,7 @@ _TIMES = {"id", "first_seen", "last_seen", "observed_at"}
 
 def read(folder: Path) -> list[Group]:
     """The observations of a scenario."""
-    return msgspec.json.decode((folder / OBSERVATIONS).read_bytes(), type=list[Group])
+    return msgspec.json.decode((folder / OBSERVATIONS).read_bytes(), type=list[Group], dec_hook=dec_hook)
 
 
 def write(folder: Path, topology: str, groups: Sequence[Group]) -> None:
@@ -58,9 +60,9 @@ def judged(folder: Path) -> dict[str, Any]:
     cells = compare(topology, plan, matrix, NOW)
     book.apply(cells, NOW, topology.probing.confirm)
     return {
-        "coverage": coverage_body(topology, cells)["coverage"],
-        "findings": [_plain(finding) for finding in findings(topology, book.findings)],
-        "cells": [_plain(cell_body(cell)) for cell in cells],
+        "coverage": json_of(coverage_body(topology, cells))["coverage"],
+        "findings": [_plain(finding) for finding in json_of(findings(topology, book.findings))],
+        "cells": [_plain(json_of(cell_body(cell))) for cell in cells],
     }
 
 
@@ -78,7 +80,7 @@ def _plain(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _group(group: Group) -> str:
-    return "[\n" + ",\n".join(msgspec.json.encode(_told(data)).decode() for data in group) + "\n]"
+    return "[\n" + ",\n".join(msgspec.json.encode(_told(data), enc_hook=enc_hook).decode() for data in group) + "\n]"
 
 
 def _told(value: Any) -> Any:

@@ -16,6 +16,7 @@ from pathlib import Path
 from nacl.signing import SigningKey
 
 from reachability.observation import Target
+from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, RoundKind
 from wire.dial import Broker
 from wire.messages import Go
@@ -59,7 +60,9 @@ async def main(pki: Path, address: str) -> None:
             await play(agents[(agents.index(agent) + 1) % len(agents)], channel, payload)
         for agent in agents:
             for destination in (FORBIDDEN, "10.30.0.21"):
-                target = Target(id=1, environment="prod", address=destination, protocol=Protocol.TCP, ports="1-1000")
+                target = Target(
+                    id=1, environment="prod", address=destination, protocol=Protocol.TCP, ports=PortSet.parse("1-1000")
+                )
                 order = Go(round="forged", key=b"k" * 16, kind=RoundKind.NORMAL, targets=(target,))
                 await play(agent, "round", pack_down(SigningKey.generate(), agent, 2**52, order, time.time()))
         PLAYED.write_text(json.dumps(sent))  # noqa: ASYNC240

@@ -131,6 +131,9 @@ def use(found: Deployed) -> None:
     for verb in ("matrix", "coverage", "findings", "history"):
         found.cli(verb, "--state-dir", "state", "-o", "json")
     found.cli("agent", "--state-dir", "state-dev-1", "--check", host="dev-1", code=None)
+    logs = ("--log", "coordinator.log", "--log", "dev-1.log")
+    found.cli("support-bundle", "--state-dir", "state", *logs, "--out", "support.tar.gz")
+    shutil.unpack_archive(found.directory / "support.tar.gz", found.directory / "support", filter="data")
 
 
 def break_things(found: Deployed) -> None:
@@ -195,6 +198,7 @@ def test_nothing_secret_is_printed_logged_listed_or_stored() -> None:
             "broker.conf",
             "broker.log",
             "leak.pcapng",
+            "store-check.json",
             "coordinator.log",
             "dev-1.log",
         } <= {Path(name).name for name in places}

@@ -54,9 +54,12 @@ class Running:
 
 
 @contextmanager
-def coordinator(directory: Path, before: str = "") -> Iterator[Running]:
-    """`before` is done in its process first."""
-    shutil.copy(ROOT / "topology.yaml", directory)
+def coordinator(directory: Path, before: str = "", topology: str = "") -> Iterator[Running]:
+    """`before` is done in its process first; `topology` is the file's text, the demo's unless told otherwise."""
+    if topology:
+        (directory / "topology.yaml").write_text(topology)
+    else:
+        shutil.copy(ROOT / "topology.yaml", directory)
     made = [SEGWATCH, "pki", "init", "--dir", "pki", "-f", "topology.yaml", "-q"]
     subprocess.run(made, cwd=directory, check=True, capture_output=True)
     web = free_port()

@@ -8,6 +8,7 @@ from typing import TypeVar
 from coordinator.broker import pki
 from coordinator.messaging.signers import NotKnownYet, Signers
 from reachability.observation import Target
+from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, RoundKind
 from tests.loopback.estate import Site
 from tests.support.waiting import HANG_S
@@ -67,7 +68,7 @@ class Middle:
 
 
 def target(address: str, number: int = 1) -> Target:
-    return Target(id=number, environment="prod", address=address, protocol=Protocol.TCP, ports="22")
+    return Target(id=number, environment="prod", address=address, protocol=Protocol.TCP, ports=PortSet.parse("22"))
 
 
 def go(name: str, *addresses: str) -> Go:

@@ -10,6 +10,7 @@ import msgspec
 from probes.child.protocol import ChildArmed, FromChild, Ready, SourceDone, ToChild, Unframer, WitnessDone, frame
 from reachability.observation import Observation, SourceReport, Target, WitnessHealth, WitnessReport
 from reachability.vocabulary import Reason, State
+from wire.codec import enc_hook
 from wire.messages import Arm, Close, Go, Stop
 
 
@@ -42,7 +43,7 @@ def main(path: Path, agent: str) -> None:
             for order in unframer.feed(data):
                 if not isinstance(order, Arm | Go | Close | Stop):
                     continue
-                record.write(msgspec.json.encode(order) + b"\n")
+                record.write(msgspec.json.encode(order, enc_hook=enc_hook) + b"\n")
                 match order:
                     case Arm():
                         armed[order.round] = order.targets

@@ -13,9 +13,11 @@ import pytest
 from nacl.signing import SigningKey
 
 from reachability.observation import Target
+from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, RoundKind
 from tests.loopback.captured import System
 from tests.support.waiting import until
+from wire.codec import encode
 from wire.envelope import pack_up, seal
 from wire.messages import Batch, Done, Go, Plan, Status, Stop
 from wire.signing import SignedOrder, open_down, pack_down, sign_up, split
@@ -23,7 +25,7 @@ from wire.topics import DownChannel
 
 DOWN, UP = "segwatch/v1/dev/dev-1/down/round", "segwatch/v1/dev/dev-1/up"
 ATTACKERS = SigningKey(b"\7" * 32)
-TARGET = Target(id=1, environment="prod", address="10.30.0.10", protocol=Protocol.TCP, ports="22")
+TARGET = Target(id=1, environment="prod", address="10.30.0.10", protocol=Protocol.TCP, ports=PortSet.parse("22"))
 GO = Go(round="forged", key=b"k" * 16, kind=RoundKind.NORMAL, targets=(TARGET,))
 
 
@@ -42,10 +44,10 @@ def forged(system: System) -> dict[str, bytes]:
     order = order_of(system, goes[-1])
     elsewhere = msgspec.structs.replace(order, body=msgspec.structs.replace(GO, round="redirected"), sequence=later)
     _, signature = split(goes[-1])
-    sealed = seal(msgspec.msgpack.encode(elsewhere))
+    sealed = seal(encode(elsewhere))
     return {
         "another key": pack_down(ATTACKERS, "dev-1", later, GO, time.time(), echo=echo),
-        "no signature": seal(msgspec.msgpack.encode(elsewhere)),
+        "no signature": seal(encode(elsewhere)),
         "an old signature": sealed[:2] + signature + sealed[2:],
         "another address": goes[-1].replace(b"10.30.0.10", b"10.99.0.10"),
         "a bit": goes[-1][:-1] + bytes([goes[-1][-1] ^ 1]),
@@ -211,9 +213,9 @@ async def test_what_agents_say_is_neither_forged_nor_lost_nor_counted_twice(tmp_
             for payload in payloads:
                 system.broker.inject(topic, payload)
         await until(lambda: refusals.count == sum(map(len, lies.values())))
-        shown = system.daemon.more_status()["refused"]
-        assert shown["count"] == refusals.count
-        assert any("signed by a key other than that of 'dev-1'" in why for why in shown["newest"])
+        shown = system.daemon.status().refused
+        assert shown.count == refusals.count
+        assert any("signed by a key other than that of 'dev-1'" in why for why in shown.newest)
         assert stored(system) == kept, "no lie is in the store, and nothing is there twice"
         assert system.daemon.estate.agents["dev-1"].challenge != b"mine"
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from agent.offset import recorded
-from coordinator.api import views
+from coordinator.api import agents
 from tests.loopback.captured import System
+from tests.support.answers import json_of
 from tests.support.waiting import until
 
 
@@ -29,7 +30,9 @@ async def test_an_agent_whose_clock_is_wrong_is_shown_and_works(tmp_path: Path, 
         await until(lambda: system.daemon.estate.agents["dev-1"].online)
         await system.verify()
         estate = system.daemon.estate
-        shown = {a["name"]: a["clock_skew_s"] for a in views.agents_body(estate.agents.values(), estate.clock())}
+        shown = {
+            a["name"]: a["clock_skew_s"] for a in json_of(agents.agents_body(estate.agents.values(), estate.clock()))
+        }
         assert shown["dev-1"] == pytest.approx(ahead_s, abs=60)
         assert shown["prod-1"] == pytest.approx(0, abs=60)
         assert system.refusals("dev-1") == 0
@@ -54,7 +57,7 @@ async def test_a_coordinator_whose_clock_is_set_goes_on(tmp_path: Path, step_s: 
         await system.verify()
         assert not before.keys() & seen_at(system).keys(), "and what is seen now takes its place"
         assert (system.refusals("dev-1"), system.refusals("prod-1")) == (0, 0)
-        assert system.daemon.more_status()["refused"]["count"] == 0
+        assert system.daemon.status().refused.count == 0
 
 
 @pytest.mark.asyncio

@@ -116,7 +116,7 @@ async def middle(site: Site, topology: Topology, url: str) -> AsyncIterator[Midd
     )
     challenges = lambda agent: state.agents[agent].challenge  # noqa: E731 - a line
     post = Sender(link, pki.load_signing_key(site.pki), store, topology.agents().get, challenges, time.time)
-    engine = Engine(state, post, Echo(), lambda: Controls((), 1))
+    engine = Engine(state, post, Echo(), lambda: Controls(()))
     signers = Signers((site.pki / "ca.pem").read_bytes(), time.time)
     receiver = Receiver(state, engine, post, signers, lambda _: None, lambda *_: None)
     with contextlib.closing(store):

@@ -17,8 +17,9 @@ import pytest
 
 from probes.context import Station
 from probes.host.routes import Routes
-from probes.kernel.dialler import Dialler, Ended, Way, is_free
+from probes.kernel.dialler import Called, Dialler, Ended, is_free
 from probes.kernel.patience import Patience
+from probes.kernel.way import Way
 from probes.packets.flow_budget import FlowBound
 from probes.packets.raw_socket import Bucket, Flows
 from probes.packets.token import connect_ports, token
@@ -68,7 +69,7 @@ def echo() -> Iterator[tuple[int, list[bytes]]]:
 
 
 def job(protocol: Protocol, key: bytes = b"", ports: str = PORTS) -> Job:
-    target = Target(id=1, environment="prod", address=THERE, protocol=protocol, ports=ports, source=HERE)
+    target = Target(id=1, environment="prod", address=THERE, protocol=protocol, ports=PortSet.parse(ports), source=HERE)
     return Job(round="r", key=key or secrets.token_bytes(16), targets=(target,), copies=2, most_copies=6)
 
 
@@ -81,7 +82,7 @@ def swept(job: Job) -> SourceReport:
 
 
 def ports(report: SourceReport, state: State) -> PortSet:
-    return PortSet.union(PortSet.parse(o.ports) for o in report.observations if o.state is state)
+    return PortSet.union(o.ports for o in report.observations if o.state is state)
 
 
 def sockets() -> set[str]:
@@ -110,12 +111,12 @@ def test_open_and_closed_ports(served: PortSet) -> None:
 def test_it_says_from_which_source_ports(served: PortSet) -> None:
     tried = job(Protocol.TCP)
     flows = swept(tried).kernel_flows
-    assert PortSet.union(PortSet.parse(flow.ports) for flow in flows) == PortSet.parse(PORTS)
+    assert PortSet.union(flow.ports for flow in flows) == PortSet.parse(PORTS)
     windows = {(61000, 62499): (20000, 20999), (62500, 63999): (61100, 61110), (64000, 65499): (62600, 62600)}
     for flow in flows:
         [window] = [w for w in windows if w[0] <= flow.source_port <= w[1]]
         assert flow.source_port in connect_ports(tried.key, 0, window)
-        assert PortSet.parse(flow.ports) == PortSet.from_ranges([windows[window]])
+        assert flow.ports == PortSet.from_ranges([windows[window]])
         assert (flow.address, flow.source_address, flow.port) == (THERE, HERE, 0)
 
 
@@ -123,7 +124,7 @@ def test_a_source_port_that_a_program_holds_is_left_alone() -> None:
     tried = job(Protocol.TCP, ports="20000-20300")
     first, second, *_ = connect_ports(tried.key, 0, (61000, 62499))
     with socket.create_server((HERE, first)):
-        assert not is_free((HERE, first))
+        assert not is_free(Way(HERE, first))
         [flow] = swept(tried).kernel_flows
     assert flow.source_port == second
 
@@ -179,7 +180,7 @@ def test_the_bound_on_flows_counts() -> None:
     ],
 )
 def test_what_no_packet_tells_of(error: int, state: State, reason: Reason, monkeypatch: pytest.MonkeyPatch) -> None:
-    def begin(_: Dialler, way: Way, to: tuple[str, int], what: tuple[int, int]) -> Ended:
+    def begin(_: Dialler, way: Way, to: tuple[str, int], what: Called) -> Ended:
         return Ended(what, error, None, 0.0)
 
     monkeypatch.setattr(Dialler, "begin", begin)
@@ -195,7 +196,7 @@ def test_silence_is_given_up() -> None:
             filler.setblocking(False)
             filler.connect_ex(server.getsockname())
         dialler = Dialler()
-        assert dialler.begin((HERE, 0), server.getsockname(), (0, 5)) is None
+        assert dialler.begin(Way(HERE, 0), server.getsockname(), Called(0, 5)) is None
         assert not dialler.expired([60.0])
         ended = dialler.ended()
         gone = dialler.expired([0.0])
@@ -210,7 +211,7 @@ def test_an_answer_that_lay_there_while_this_process_did_not_run_is_no_silence()
     with socket.create_server((THERE, 0)) as server:
         taken = server.getsockname()
         dialler = Dialler()
-        assert dialler.begin((HERE, 0), taken, (0, 5)) is None
+        assert dialler.begin(Way(HERE, 0), taken, Called(0, 5)) is None
         server.accept()[0].close()
         assert [(e.what, e.error) for e in dialler.expired([0.0])] == [((0, 5), 0)]
         assert dialler.ended() == []

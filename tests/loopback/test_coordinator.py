@@ -38,7 +38,7 @@ def test_the_api_health_and_metrics(running: Running) -> None:
     assert re.search(r'segwatch_cells\{destination="prod",result="not-run",source="dev"\} [1-9]', text)
     for name in ("findings", "last_cycle_timestamp_seconds", "probe_duration_seconds"):
         assert f"# TYPE segwatch_{name}" in text
-    for path in ("status", "matrix", "matrix?cells=1", "findings", "coverage", "history", "plan", "report"):
+    for path in ("status", "matrix", "matrix?cells=1", "findings", "coverage", "history", "plan", "runs", "report"):
         status, text = running.request("GET", f"/api/v1/{path}")
         assert status == 200, text
         json.loads(text)

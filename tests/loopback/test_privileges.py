@@ -21,6 +21,7 @@ import pytest
 from agent.config import ConfigError
 from agent.privileges import settle
 from reachability.observation import Target
+from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, RoundKind
 from tests.loopback import open_to_all
 from tests.loopback.agents import configure
@@ -140,7 +141,14 @@ def holds(daemon: Held, child: Held, user: int) -> None:
 
 def probed(number: int, protocol: Protocol, port: int) -> Target:
     ports = str(port)
-    return Target(id=number, environment="prod", address="127.0.0.1", protocol=protocol, ports=ports, first=ports)
+    return Target(
+        id=number,
+        environment="prod",
+        address="127.0.0.1",
+        protocol=protocol,
+        ports=PortSet.parse(ports),
+        first=PortSet.parse(ports),
+    )
 
 
 async def offers(pids: tuple[int, ...], done: asyncio.Task[Done]) -> list[str]:

@@ -30,6 +30,7 @@ from reachability.observation import (
     WitnessHealth,
     WitnessReport,
 )
+from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, Reason, RoundKind, State
 from tests.support.ports import free_port
 from tests.support.waiting import HANG_S
@@ -41,7 +42,14 @@ HOST = "127.0.0.1"
 
 
 def line() -> Line:
-    return Line(VERSION, "0a1b2c3d", os.urandom(16), free_port(), 50000, (Asked(HOST, "22,80", "53"),))
+    return Line(
+        VERSION,
+        "0a1b2c3d",
+        os.urandom(16),
+        free_port(),
+        50000,
+        (Asked(HOST, PortSet.parse("22,80"), PortSet.parse("53")),),
+    )
 
 
 class Played(TrialChild):
@@ -238,9 +246,9 @@ def test_a_further_round_goes_nowhere_but_where_the_line_says() -> None:
     assert source._checked(order) == order
     (tcp, udp) = asked.targets()
     for wrong in (
-        {"targets": (replace(tcp, ports="22-23"),)},
+        {"targets": (replace(tcp, ports=PortSet.parse("22-23")),)},
         {"targets": (replace(udp, address="10.0.0.1"),)},
-        {"targets": (replace(tcp, protocol=Protocol.ICMP, ports=""),)},
+        {"targets": (replace(tcp, protocol=Protocol.ICMP, ports=PortSet()),)},
         {"controls": outside("10.0.0.1", 443)},
     ):
         with pytest.raises(BadMessage):

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.api import views
+from coordinator.api import agents
 from tests.loopback.captured import System
+from tests.support.answers import json_of
 from tests.support.waiting import until
 
 
@@ -19,7 +20,9 @@ async def test_an_agent_of_another_version_is_refused_in_words_on_both_sides(tmp
         async with system.agent("dev-1", f"schema={schema}"):
             await until(lambda: system.daemon.estate.agents["dev-1"].problem)
             estate = system.daemon.estate
-            (shown,) = (a for a in views.agents_body(estate.agents.values(), estate.clock()) if a["name"] == "dev-1")
+            (shown,) = (
+                a for a in json_of(agents.agents_body(estate.agents.values(), estate.clock())) if a["name"] == "dev-1"
+            )
             assert shown["problem"] == (
                 f"the message has schema version {schema}, this segwatch speaks 1: upgrade the older of the two"
             )

@@ -87,20 +87,20 @@ MUTANTS = (
     Mutant(
         "the classifier: an error that it does not know is silence",
         "probes/classify.py",
-        "UNKNOWN: Outcome = (State.ERROR, Reason.LOCAL_ERROR)",
-        "UNKNOWN: Outcome = (State.FILTERED, Reason.NO_RESPONSE)",
+        "UNKNOWN = Outcome(State.ERROR, Reason.LOCAL_ERROR)",
+        "UNKNOWN = Outcome(State.FILTERED, Reason.NO_RESPONSE)",
     ),
     Mutant(
         "the classifier: a missing route is a policy",
         "probes/classify.py",
-        "errno.ENETUNREACH: (State.ERROR, Reason.NO_ROUTE)",
-        "errno.ENETUNREACH: (State.FILTERED, Reason.ADMIN_PROHIBITED)",
+        "errno.ENETUNREACH: Outcome(State.ERROR, Reason.NO_ROUTE)",
+        "errno.ENETUNREACH: Outcome(State.FILTERED, Reason.ADMIN_PROHIBITED)",
     ),
     Mutant(
         "the allow-list: what is denied is probed where it is allowed too",
         "agent/allow.py",
-        "if denied := next((network for network in self.deny if parsed in network), None):",
-        "if denied := next((network for network in self.deny if network not in self.allow and not self.allow), None):",
+        "denied = next((network for network in self.deny if parsed in network), None)",
+        "denied = next((network for network in self.deny if network not in self.allow and not self.allow), None)",
     ),
     Mutant(
         "the allow-list: what is allowed nowhere is probed",

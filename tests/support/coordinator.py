@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from coordinator.api import views
+from coordinator.api import agents
 from coordinator.messaging.receiver import Receiver
 from coordinator.rounds.control_echo import Echo
 from coordinator.rounds.engine import Engine
@@ -18,6 +18,7 @@ from coordinator.state.estate import Estate
 from coordinator.store import Store
 from coordinator.topology.load import parse_topology
 from reachability.observation import SourceReport
+from tests.support.answers import json_of
 from wire.envelope import pack_up, unpack_up
 from wire.messages import Ack, Batch, Down, Gap, Resolve, Resolved, Status
 from wire.mqtt import Message
@@ -41,7 +42,7 @@ class Coordinator:
         self.store = Store(directory)
         self.estate = Estate(parse_topology(TOPOLOGY.encode()), self.store, lambda: self.now)
         self.acknowledged: list[tuple[str, Ack]] = []
-        engine = Engine(self.estate, self._post, Echo(), lambda: Controls(("10.0.0.1",), 8883))
+        engine = Engine(self.estate, self._post, Echo(), lambda: Controls((("10.0.0.1", 8883),)))
         self.engine = engine
         believing = SimpleNamespace(open=lambda _, payload: unpack_up(payload))
         self.receiver = Receiver(self.estate, engine, self._post, believing, lambda _: None, lambda *_: None)  # type: ignore[arg-type]
@@ -79,7 +80,7 @@ class Coordinator:
         self.store._db.execute("PRAGMA query_only = OFF")
 
     def lost(self, agent: str = "dev-1") -> Any:
-        bodies = views.agents_body(self.estate.agents.values(), self.now, self.estate.losses)
+        bodies = json_of(agents.agents_body(self.estate.agents.values(), self.now, self.estate.losses))
         return next(body["lost"] for body in bodies if body["name"] == agent)
 
 

@@ -6,7 +6,9 @@ from agent.allow import AllowList
 from agent.rounds import Rounds
 from probes.child.protocol import ToChild
 from reachability.observation import ControlTarget, Observation, SourceReport, Target, WitnessReport
+from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, Reason, RoundKind, State
+from wire.dial import Endpoint
 from wire.messages import Arm, Go, Up
 
 
@@ -29,14 +31,15 @@ class Child:
 class Desk:
     """The rounds of `dev-1`, which may touch 10.30.0.0/24, and all that they did."""
 
-    def __init__(self, not_now: str = "") -> None:
+    def __init__(self, not_now: str = "", *, deny: Sequence[str] = ()) -> None:
         self.child = Child()
         self.spooled: list[SourceReport | WitnessReport] = []
         self.answers: list[Up] = []
         self.refused: list[str] = []
         self.now = 0.0
         self.not_now = not_now
-        allow = AllowList.of(["10.30.0.0/24"])
+        self.broker: Endpoint | None = None
+        allow = AllowList.of(["10.30.0.0/24"], deny)
         self.rounds = Rounds(
             "dev-1",
             lambda: (allow, self.not_now),
@@ -45,6 +48,7 @@ class Desk:
             answer=self.answers.append,
             refused=self.refused.append,
             clock=lambda: self.now,
+            broker=lambda: self.broker,
         )
 
     def _spool(self, report: SourceReport | WitnessReport) -> int:
@@ -59,7 +63,12 @@ class Desk:
 
 def target(number: int, address: str = "10.30.0.21") -> Target:
     return Target(
-        id=number, environment="prod", address=address, protocol=Protocol.TCP, ports="22", source="10.10.0.10"
+        id=number,
+        environment="prod",
+        address=address,
+        protocol=Protocol.TCP,
+        ports=PortSet.parse("22"),
+        source="10.10.0.10",
     )
 
 
@@ -80,6 +89,6 @@ SEEN = Observation(
     protocol=Protocol.TCP,
     state=State.OPEN,
     reason=Reason.SYN_ACK,
-    ports="22",
+    ports=PortSet.parse("22"),
 )
 REPORT = SourceReport(round="r", agent="dev-1", observations=(SEEN,))

@@ -10,10 +10,11 @@ from probes.packets.build import Template
 from probes.packets.token import token
 from reachability.compare import Cell
 from reachability.matrix import CellKey
-from reachability.observation import KeptPacket, RoundSpec, SourceReport, Target, WitnessHealth, WitnessReport
-from reachability.ports import PortSet
+from reachability.observation import KeptPacket, SourceReport, Target, WitnessHealth, WitnessReport
+from reachability.ports import ICMP_CELL, PortSet
+from reachability.round_data import RoundSpec
 from reachability.verdict import Evidence
-from reachability.vocabulary import Declared, PacketRole, Protocol, Result, RoundKind
+from reachability.vocabulary import Declared, PacketRole, Protocol, Result, Role, RoundKind, Schedule
 from tests.support.sample import judged
 
 HERE, THERE, KEY = "10.10.0.10", "10.30.0.10", bytes(16)
@@ -21,16 +22,29 @@ CELL = CellKey(agent="dev-1", source_address=HERE, destination="prod", address=T
 SPEC = RoundSpec(
     round="R1",
     kind=RoundKind.NORMAL,
-    schedule="sweep",
+    schedule=Schedule.SWEEP,
     source="dev-1",
     source_environment="dev",
     destination="prod",
     targets=(
         Target(
-            id=1, environment="prod", address=THERE, protocol=Protocol.TCP, ports="1-100", source=HERE, witness="prod-1"
+            id=1,
+            environment="prod",
+            address=THERE,
+            protocol=Protocol.TCP,
+            ports=PortSet.parse("1-100"),
+            source=HERE,
+            witness="prod-1",
         ),
         Target(id=2, environment="prod", address=THERE, protocol=Protocol.ICMP, source=HERE, witness="prod-1"),
-        Target(id=3, environment="prod", address=THERE, protocol=Protocol.TCP, ports="1-100", source="10.10.0.11"),
+        Target(
+            id=3,
+            environment="prod",
+            address=THERE,
+            protocol=Protocol.TCP,
+            ports=PortSet.parse("1-100"),
+            source="10.10.0.11",
+        ),
     ),
 )
 BEGAN = 1_000_000.0
@@ -58,7 +72,7 @@ def cell(ports: str | None = "1-100", protocol: Protocol = Protocol.TCP) -> Cell
     return Cell(
         key=replace(CELL, protocol=protocol),
         source_environment="dev",
-        ports=None if ports is None else PortSet.parse(ports),
+        ports=ICMP_CELL if ports is None else PortSet.parse(ports),
         declared=Declared.DENIED,
         result=Result.FAIL,
         required=True,
@@ -74,7 +88,7 @@ def put(
     health = (WitnessHealth(address=THERE, healthy=True, off_host=12),)
     reports: list[Report] = [
         WitnessReport(round=name, agent="prod-1", health=health, armed_ms=41.0, listened_s=5.0, kept=witness),
-        SourceReport(round=name, agent="prod-2", role="inside"),
+        SourceReport(round=name, agent="prod-2", role=Role.INSIDE),
         SourceReport(round=name, agent="dev-1", duration_s=2.0, kept=source),
     ]
     store.take("dev-1", "s", int(name[1:]), 1, reports, BEGAN + 4.5)

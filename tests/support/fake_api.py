@@ -1,4 +1,4 @@
-"""The sample estate served as the coordinator serves it: HTTP over a Unix socket, in a thread of the test."""
+"""The sample estate served as the coordinator serves it: HTTP over a Unix socket or TCP, in a thread of the test."""
 
 from __future__ import annotations
 
@@ -12,9 +12,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
+
 from coordinator.api import report, views
-from coordinator.api.explain import NothingToExplainError
-from tests.support.sample import AGENTS, NOW, Estate
+from coordinator.api.errors import encoded
+from coordinator.api.explain import NothingToExplainError, exchange_of
+from coordinator.api.responses.estate import Taken
+from coordinator.api.responses.packets import Packets
+from coordinator.api.responses.runs import Asked, Ended, Known, Progress
+from coordinator.api.responses.status import Failure
+from coordinator.json_types import iso
+from tests.support.answers import unfinished
+from tests.support.sample import NOW, STARTED, Estate
 
 
 class FakeCoordinator:
@@ -32,7 +41,7 @@ class FakeCoordinator:
         estate, cells = self.estate, self.estate.cells
         match path.split("/"):
             case ["status"]:
-                return views.status(estate.topology, AGENTS, cells, estate.book.findings, now=NOW.timestamp(), web=None)
+                return estate.status()
             case ["matrix"]:
                 return views.matrix(estate.topology, cells, with_cells="cells" in query)
             case ["coverage"]:
@@ -43,7 +52,8 @@ class FakeCoordinator:
                 found = estate.book.get(name)
                 if found is None:
                     raise NothingToExplainError(f"there is no finding '{name}'; `segwatch findings` lists them")
-                return {"finding": found.id, "exchanges": estate.exchanges.of_finding(found)}
+                kept = estate.exchanges.of_finding(found)
+                return Packets(finding=found.id, exchanges=tuple(map(exchange_of, kept)))
             case ["history"]:
                 book = {finding.id: finding for finding in estate.book.findings}
                 return views.history(estate.events, estate.topology, book)
@@ -51,16 +61,17 @@ class FakeCoordinator:
                 return report.report(estate.snapshot())
             case ["explain"]:
                 return self._explain(query)
+            case ["runs"]:
+                return (Known(run="run-1", state="finished", started=iso(STARTED)),)
             case ["runs", name]:
                 if self.waits:
                     self.waits -= 1
-                    progress = {"done": 100, "cells": 1200} if self.waits == 0 else {}
-                    waiting = ["test-1"] if self.waits else []
-                    state = "waiting" if waiting else "running"
-                    return {"run": name, "state": state, "waiting_for": waiting, "progress": progress, "result": None}
+                    if self.waits:
+                        return unfinished(name, state="waiting", waiting_for=("test-1",))
+                    return unfinished(name, progress=Progress(done=100, cells=1200))
                 if self.error:
-                    return {"run": name, "state": "finished", "error": self.error, "result": None}
-                return {**estate.run_body(with_cells="cells" in query), "ended": self.ended}
+                    return unfinished(name, state="finished", error=self.error)
+                return msgspec.structs.replace(estate.run_body(with_cells="cells" in query), ended=self.ended)
         raise NothingToExplainError(f"no route {path}")
 
     def _explain(self, query: dict[str, str]) -> Any:
@@ -72,16 +83,16 @@ class FakeCoordinator:
         self.posted.append((path, body))
         match path.split("/"):
             case ["verify"]:
-                return {"run": "run-1"}
+                return Asked(run="run-1")
             case ["runs", _, "end"]:
                 self.waits, self.ended = 0, True
-                return {"ended": True}
+                return Ended(ended=True)
             case ["trace"]:
-                return {**self._explain(body), "trace": self.trace}
+                return msgspec.structs.replace(self._explain(body), trace=self.trace)
             case ["findings", name, "ack"]:
                 event = self.estate.book.acknowledge(name, body["by"], body["reason"], NOW)
                 self.estate.events.append(event)
-                return {"id": name, "status": "acknowledged"}
+                return Taken(id=name, status="acknowledged")
         raise NothingToExplainError(f"no route {path}")
 
 
@@ -90,21 +101,54 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     block_on_close = True
 
 
+class _WebServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    daemon_threads = True
+    block_on_close = True
+
+
 @contextlib.contextmanager
 def served(fake: FakeCoordinator, state_dir: Path) -> Iterator[FakeCoordinator]:
     """Serve it on `state_dir`/coordinator.sock."""
     state_dir.mkdir(parents=True, exist_ok=True)
+    path = state_dir / "coordinator.sock"
+    with _Server(str(path), _handler(fake)) as server, _served(server):
+        try:
+            yield fake
+        finally:
+            path.unlink()
 
+
+@contextlib.contextmanager
+def served_web(fake: FakeCoordinator, tokens: list[str]) -> Iterator[str]:
+    """Serve it on a port of this host; its URL. `tokens` gets what each request says of itself."""
+    with _WebServer(("127.0.0.1", 0), _handler(fake, tokens)) as server, _served(server):
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+
+
+@contextlib.contextmanager
+def _served(server: socketserver.BaseServer) -> Iterator[None]:
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+
+
+def _handler(fake: FakeCoordinator, tokens: list[str] | None = None) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *_: Any) -> None:
             pass
 
         def _answer(self, act: Callable[[], Any]) -> None:
+            if tokens is not None:
+                tokens.append(self.headers.get("Authorization", ""))
             try:
                 status, body = 200, act()
             except LookupError as error:
-                status, body = 404, {"error": str(error.args[0])}
-            data = json.dumps(body).encode()
+                status, body = 404, Failure(error=str(error.args[0]))
+            data = body if isinstance(body, bytes) else encoded(body)
             self.send_response(status)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
@@ -122,15 +166,7 @@ def served(fake: FakeCoordinator, state_dir: Path) -> Iterator[FakeCoordinator]:
         def address_string(self) -> str:
             return "socket"
 
-    with _Server(str(state_dir / "coordinator.sock"), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield fake
-        finally:
-            server.shutdown()
-            thread.join()
-            (state_dir / "coordinator.sock").unlink()
+    return Handler
 
 
 if __name__ == "__main__":

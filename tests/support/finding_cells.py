@@ -7,7 +7,7 @@ from typing import Any
 from reachability.compare import Cell
 from reachability.finding import FindingBook
 from reachability.matrix import CellKey, Judged
-from reachability.ports import PortSet
+from reachability.ports import ICMP_CELL, PortSet
 from reachability.topology import Path, Selector, Waiver
 from reachability.verdict import Evidence, Verdict
 from reachability.vocabulary import Declared, Protocol, Reachability, Result, State
@@ -33,7 +33,7 @@ def cell(ports: str | None, result: Result, name: str = "r1", **more: Any) -> Ce
     base = Cell(
         key=CellKey(protocol=protocol, **fields),
         source_environment=more.pop("source_environment", "dev"),
-        ports=None if ports is None else PortSet.parse(ports),
+        ports=ICMP_CELL if ports is None else PortSet.parse(ports),
         declared=more.pop("declared", Declared.DENIED),
         result=result,
         required=True,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 from xml.etree import ElementTree as ET
 
 from coordinator.api import report
+from coordinator.api.responses.report import Report
 from reachability.ports import PortSet
 from reachability.topology import PortSpec, Selector, Waiver
+from tests.support.answers import as_struct, json_of
 from tests.support.sample import NOW, Estate
 
 EVIL = (
@@ -19,7 +19,7 @@ EVIL = (
 )
 
 
-def body_of(said: str = "an HTTP answer", **estate: bool) -> dict[str, Any]:
+def body_of(said: str = "an HTTP answer", **estate: bool) -> Report:
     """A report in which all that others may say is `said`."""
     ends = (Selector("dev", environment="dev"), Selector("prod.feature-store", "prod", service="feature-store"))
     made = Estate(undecided=True, waivers=(waiver(said, ends),), **estate)
@@ -27,14 +27,14 @@ def body_of(said: str = "an HTTP answer", **estate: bool) -> dict[str, Any]:
     made.events.append(made.book.acknowledge(finding.id, said, said, NOW))
     path = replace(made.topology.paths[0], owner=said, justification=said)
     made.topology = replace(made.topology, paths=(path,), file=said)
-    body = deepcopy(report.report(made.snapshot()))
+    body = json_of(report.report(made.snapshot()))
     for agent in body["agents"]:
         agent.update(raw=False, lacks=said, version=said, addresses=[said])
     [entry] = body["findings"]
     entry["finding"]["identified"] = entry["evidence"]["note"] = said
     entry["finding"]["reason"] = entry["evidence"]["control_by"] = entry["evidence"]["no_witness_why"] = said
     entry["evidence"]["refused_by"] = entry["evidence"]["via"] = said
-    return body
+    return as_struct(body, Report)
 
 
 def waiver(said: str, ends: tuple[Selector, Selector]) -> Waiver:

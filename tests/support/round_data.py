@@ -8,20 +8,22 @@ from reachability.observation import (
     ArrivalRow,
     ControlResult,
     Observation,
-    RoundData,
-    RoundSpec,
     SourceReport,
     Target,
     WitnessHealth,
     WitnessReport,
 )
+from reachability.ports import PortSet
+from reachability.round_data import RoundData, RoundSpec
 from reachability.verdict import Evidence, Verdict, judge
-from reachability.vocabulary import Protocol, Reason, RoundKind, State
+from reachability.vocabulary import Protocol, Reason, RoundKind, Schedule, State
 
 PROD = "10.30.0.10"
 DEV = "10.10.0.10"
 VIA = "eth0 10.10.0.1"
-TCP = Target(id=1, environment="prod", address=PROD, protocol=Protocol.TCP, ports="1-100", witness="prod-1")
+TCP = Target(
+    id=1, environment="prod", address=PROD, protocol=Protocol.TCP, ports=PortSet.parse("1-100"), witness="prod-1"
+)
 UDP = replace(TCP, id=2, protocol=Protocol.UDP)
 CONTROL = ControlResult(
     address="10.0.0.1", protocol=Protocol.TCP, kind="coordinator", port=8883, source_address=DEV, via=VIA,
@@ -30,10 +32,10 @@ CONTROL = ControlResult(
 HEALTHY = WitnessHealth(address=PROD, healthy=True, off_host=9)
 
 
-def silence(target: Target = TCP, **changes: Any) -> Observation:
+def silence(target: Target = TCP, ports: str | None = None, **changes: Any) -> Observation:
     fields: dict[str, Any] = {
         "target": target.id, "source_address": DEV, "address": target.address, "protocol": target.protocol,
-        "state": State.FILTERED, "reason": Reason.NO_RESPONSE, "ports": target.ports, "way": "raw", "via": VIA,
+        "state": State.FILTERED, "reason": Reason.NO_RESPONSE, "ports": target.ports if ports is None else PortSet.parse(ports), "way": "raw", "via": VIA,
         "sent": 4, "covered": 4, "flows": 4,
     }  # fmt: skip
     return Observation(**(fields | changes))
@@ -41,7 +43,7 @@ def silence(target: Target = TCP, **changes: Any) -> Observation:
 
 def spec(*targets: Target, kind: RoundKind = RoundKind.NORMAL) -> RoundSpec:
     return RoundSpec(
-        round="R1", kind=kind, schedule="cycle", source="dev-1", source_environment="dev", destination="prod",
+        round="R1", kind=kind, schedule=Schedule.CYCLE, source="dev-1", source_environment="dev", destination="prod",
         targets=targets,
     )  # fmt: skip
 

@@ -53,7 +53,7 @@ class World:
         self.estate = Estate(parse_topology(topology), store, lambda: self.now)
         for name in self.estate.topology.agents():
             self.online(name)
-        self.engine = Engine(self.estate, self._post, Echo(), lambda: Controls(("10.0.0.1",), 8883))
+        self.engine = Engine(self.estate, self._post, Echo(), lambda: Controls((("10.0.0.1", 8883),)))
         self.sent: list[tuple[str, Down]] = []
         self.times: list[float] = []  # of what was sent, in seconds since the scene began
         self.reports: list[SourceReport] = []

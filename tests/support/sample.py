@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_network
@@ -9,8 +10,13 @@ from typing import Any
 
 from coordinator.api import explain, verify
 from coordinator.api.report import Snapshot
+from coordinator.api.responses import runs
+from coordinator.api.responses.proof import Explanation
+from coordinator.api.responses.status import Status
+from coordinator.api.status import standing
 from coordinator.packets.exchanges import Exchanges
 from coordinator.state.roster import AgentState
+from coordinator.store import Losses
 from reachability.compare import Cell, compare, in_scope, key_of
 from reachability.finding import Event, FindingBook
 from reachability.matrix import Judged, Matrix
@@ -29,6 +35,7 @@ from reachability.topology import (
 )
 from reachability.verdict import Evidence, judge
 from reachability.vocabulary import Arrival, Canary, Declared, Protocol, Reason, Require, Sensitivity, State
+from tests.support.answers import status_of
 
 NOW = datetime(2026, 11, 23, 12, 6, 7, tzinfo=UTC)
 STARTED = NOW.timestamp() - 4.2
@@ -123,9 +130,8 @@ def observe(
     matrix, when = Matrix(), NOW.timestamp() - 1 if at is None else at
     for target in plan:
         key, silent = key_of(target), evidence(target, State.FILTERED)
-        whole = None if target.protocol is Protocol.ICMP else target.cycle
-        if whole is None or whole:
-            matrix.update(key, whole, judged(silent, name, at=when))
+        if target.cycle:
+            matrix.update(key, target.cycle, judged(silent, name, at=when))
         registry = target.address == "10.30.0.21" and target.protocol is TCP
         if registry and (target.source_environment == "staging" or (leak and target.source_environment == "dev")):
             matrix.update(key, PortSet.of([5000]), judged(evidence(target, State.OPEN), name, at=when))
@@ -166,6 +172,10 @@ class Estate:
     def cells(self) -> tuple[Cell, ...]:
         return compare(self.topology, self.plan, self.matrix, NOW)
 
+    def status(self, agents: Iterable[AgentState] = AGENTS, losses: Mapping[str, Losses] | None = None) -> Status:
+        found, now = self.book.findings, NOW.timestamp()
+        return status_of(standing(self.topology, agents, self.cells, found, now=now, losses=losses))
+
     def snapshot(self) -> Snapshot:
         return Snapshot(
             at=NOW.timestamp(),
@@ -177,7 +187,7 @@ class Estate:
             agents=AGENTS,
         )
 
-    def run_body(self, *, with_cells: bool = False, sweep: bool = False) -> dict[str, Any]:
+    def run_body(self, *, with_cells: bool = False, sweep: bool = False) -> runs.FinishedRun:
         cells = compare(self.topology, in_scope(self.plan, sweep=sweep), self.matrix, NOW, run="run-1")
         verified = verify.verify(
             self.topology,
@@ -188,14 +198,24 @@ class Estate:
             finished=NOW.timestamp(),
             with_cells=with_cells,
         )
-        state = {"run": "run-1", "state": "finished", "waiting_for": [], "progress": {"done": 1200, "cells": 1200}}
-        return verify.run_body(self.topology, cells, verified, self.book.findings, self.plan, **state)
+        run = runs.Run(
+            run="run-1",
+            state="finished",
+            waiting_for=(),
+            progress=runs.Progress(done=1200, cells=1200),
+            error=None,
+            stopped=None,
+            ended=False,
+            result=None,
+        )
+        return verify.concluded(run, verified, self.topology, cells, self.book.findings, self.plan)
 
-    def explain(self, *, finding: str = "", asked: tuple[str, str, str] = ("", "", "")) -> dict[str, Any]:
+    def explain(self, *, finding: str = "", asked: tuple[str, str, str] = ("", "", "")) -> Explanation:
         if finding:
             found = self.book.get(finding)
             if found is None:
                 raise explain.NothingToExplainError(f"no finding {finding}")
             shown = explain.of_finding(self.plan, self.cells, found)
             return explain.explain_finding(self.topology, found, shown, self.events, self.exchanges)
-        return explain.explain_cell(self.topology, explain.find_cell(self.plan, self.cells, asked), self.exchanges)
+        shown = explain.find_cell(self.plan, self.cells, asked)
+        return explain.explain_cell(self.topology, shown, self.exchanges)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from coordinator.store import Report, Store
-from reachability.vocabulary import Protocol, Result
+from reachability.vocabulary import Protocol, Result, Schedule
 from tests.support.rounds import ANSWERED, TOPOLOGY, World
 from tests.support.virtual import now, run
 from wire.messages import Down
@@ -51,7 +51,7 @@ class Slow(World):
         """A cycle of its own; how long it took."""
 
         async def scene() -> float:
-            await self.engine.cycle(agent, destinations or ("prod",), "cycle")
+            await self.engine.cycle(agent, destinations or ("prod",), Schedule.CYCLE)
             return now()
 
         return run(scene())

@@ -22,9 +22,7 @@ PROTOCOLS = pytest.mark.parametrize("protocol", [Protocol.TCP, Protocol.UDP])
 
 
 def target(family: int, protocol: Protocol, ports: PortSet = PORTS) -> Target:
-    return Target(
-        id=7, environment="prod", address=ENDS[family][1], protocol=protocol, ports=str(ports), witness="prod-1"
-    )
+    return Target(id=7, environment="prod", address=ENDS[family][1], protocol=protocol, ports=ports, witness="prod-1")
 
 
 def batch(family: int, frames: list[bytes], pkttype: int = PACKET_HOST, interface: int = 2) -> Batch:

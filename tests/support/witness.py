@@ -11,6 +11,7 @@ from probes.packets.parse import IPV4, PACKET_HOST, PACKET_OUTGOING, Packet, par
 from probes.witness.health import WitnessDeps
 from probes.witness.witness import Witness
 from reachability.observation import Target, WitnessReport
+from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, RoundKind
 from wire.messages import Arm
 
@@ -24,7 +25,9 @@ ECHO_REPLY = Packet(
 
 
 def arm(name: str, key: bytes, source: str, protocol: Protocol = Protocol.TCP) -> Arm:
-    target = Target(id=1, environment="prod", address=HERE, protocol=protocol, ports=str(PORT), witness="prod-1")
+    target = Target(
+        id=1, environment="prod", address=HERE, protocol=protocol, ports=PortSet.of([PORT]), witness="prod-1"
+    )
     return Arm(round=name, key=key, kind=RoundKind.NORMAL, source=source, targets=(target,), networks=("10.30.0.0/24",))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reachability.observation import CanaryResult, SourceReport, Untokened, WitnessReport
-from reachability.vocabulary import Reason, State
+from reachability.ports import PortSet
+from reachability.vocabulary import Reason, Role, State
 from tests.fuzz.targets.rows import (
     ARRIVALS,
     CHALLENGE,
@@ -53,7 +54,7 @@ _CHALLENGED = tuple(
     )
     for port in (90, 91, 95)
 )
-INSIDE = SourceReport(round="r", agent="prod-2", role="inside", observations=OBSERVATIONS[:2])
+INSIDE = SourceReport(round="r", agent="prod-2", role=Role.INSIDE, observations=OBSERVATIONS[:2])
 BATCHES = (
     batch(source(NORMAL)),
     batch(witness(NORMAL)),
@@ -67,7 +68,7 @@ BATCHES = (
     ),
     batch(
         source(NORMAL, canaries=(), observations=OBSERVATIONS[:1]),
-        witness(NORMAL, health=(replace(HEALTH, noports=2, bound_udp=""),)),
+        witness(NORMAL, health=(replace(HEALTH, noports=2, bound_udp=PortSet()),)),
         witness(NORMAL, late=True, arrivals=ARRIVALS[:1]),
     ),
     batch(
@@ -131,6 +132,12 @@ BATCHES = (
             (0, 10**7),
             ON_TIMES[:9] + (3500, 4000),
         )
+    ),
+    batch(
+        source(NORMAL),
+        witness(NORMAL, untokened=_CHALLENGED),
+        source(CHALLENGE, slots=PATTERN, slot_ms=150.0),
+        witness(CHALLENGE, untokened=tuple(replace(one, flows=3, largest=20, count=60) for one in _CHALLENGED)),
     ),
     *(
         batch(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-import msgspec
 import zstandard
 from nacl.signing import SigningKey
 
@@ -28,6 +27,7 @@ from reachability.observation import ControlTarget
 from reachability.observation import Target as RoundTarget
 from tests.fuzz.target import Fault, Shape, Target
 from tests.fuzz.targets import rows, samples
+from wire.codec import encode
 from wire.envelope import HEADER, MOST_BYTES, MOST_MESSAGE_BYTES, BadMessage, pack_up, seal, unpack_up, unseal
 from wire.messages import Arm, Batch, Close, Go, Stop, Up
 from wire.signing import DOWN, LIFETIME_S, AnyDown, Refused, SignedOrder, open_down, pack_down
@@ -204,7 +204,7 @@ def _orders() -> list[bytes]:
             Arm(round="r", key=rows.KEY, kind=rows.NORMAL, source="x", inside=targets),
         )
         orders += [_order(body) for body in bodies]
-    return [*map(msgspec.msgpack.encode, orders), *_PAYLOADS, b"\x02\x00" + b"s" * 80]
+    return [*map(encode, orders), *_PAYLOADS, b"\x02\x00" + b"s" * 80]
 
 
 def child(data: bytes) -> None:

@@ -203,7 +203,7 @@ TARGETS = (
     ),
     Target(
         "echo", echo, lambda: [b"t" * 8 + b"R1", b"t" * 8 + b"R2", b"t" * 8 + b"R3", b"t" * 8, b"t" * 80, b""], {"coordinator/rounds/control_echo.py": ("Echo.answer",)},
-        (Fault("coordinator.rounds.control_echo:Echo.answer", " or entry[1] < self._now()", ""),),
+        (Fault("coordinator.rounds.control_echo:Echo.answer", " or entry.until < self._now()", ""),),
         share=60,
     ),
 )  # fmt: skip

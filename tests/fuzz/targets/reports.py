@@ -23,18 +23,19 @@ from coordinator.packets.pcapng import pcapng
 from coordinator.state.estate import Estate
 from coordinator.state.reports import round_data
 from coordinator.state.roster import AgentState
-from coordinator.store import Report, Store
+from coordinator.store import HeldRound, Report, Store
 from reachability import trace
 from reachability.evidence import conclude
 from reachability.matrix import CellKey
-from reachability.observation import RoundData, RoundSpec
 from reachability.ports import PortSet
+from reachability.round_data import RoundData
 from reachability.verdict import judge
 from tests.fuzz.target import Fault, Shape, Target
 from tests.fuzz.targets import identity, rows, samples
 from tests.fuzz.targets.batches import batch
 from tests.fuzz.targets.messages import assert_readable
 from tests.support import sample
+from wire.codec import encode
 from wire.columns import encode_batch
 from wire.envelope import BadMessage, unpack_up
 from wire.messages import SCHEMA, Batch, Gap, Status
@@ -61,11 +62,11 @@ def conclusion(data: bytes) -> None:
     for key, ports, evidence in conclude(rounds).cells:
         json.dumps(evidence.note, allow_nan=False)
         judge(evidence)
-        if ports is not None:
-            assert not covered.get(key, PortSet()) & ports, "a cell is in one piece"
-            covered[key] = covered.get(key, PortSet()) | ports
-    held: list[tuple[RoundSpec, dict[str, bool], list[tuple[Report, float]]]] = [
-        (one.spec, {}, [(report, samples_at) for report in reports if report.round == one.spec.round]) for one in rounds
+        assert not covered.get(key, PortSet()) & ports, "a cell is in one piece"
+        covered[key] = covered.get(key, PortSet()) | ports
+    held = [
+        HeldRound(one.spec, {}, [(report, samples_at) for report in reports if report.round == one.spec.round])
+        for one in rounds
     ]
     exchanges = Exchanges(lambda _: held)
     found = exchanges._round("r")
@@ -196,8 +197,7 @@ def _sent_by_dev() -> list[bytes]:
         ),
     ]
     bodies: list[dict[str, Any]] = [
-        msgspec.msgpack.decode(encode_batch(one) if isinstance(one, Batch) else msgspec.msgpack.encode(one))
-        for one in mine
+        msgspec.msgpack.decode(encode_batch(one) if isinstance(one, Batch) else encode(one)) for one in mine
     ]
     made = [("segwatch/v1/dev/dev-1/up/status", retained, body) for body in bodies for retained in (True, False)]
     changes: list[dict[str, Any]] = [
@@ -227,7 +227,7 @@ TARGETS = (
             Fault("reachability.challenge:ours", "    if any(pattern.is_beyond(times) for times in by_address.values()):", "    if False:"),
             Fault("wire.bounds:_text", '(name == "address" and kind in _HAVE_ADDRESS)', "False"),
             Fault("wire.bounds:_checked", "if not -most_time <= value <= most_time:", "if False:"),
-            Fault("reachability.facts:_ports_of", "[row.port] if row.port else []", "[row.port]"),
+            Fault("reachability.facts:_ports_of", "PortSet.of([row.port])", "PortSet.parse(str(row.port))"),
             Fault("reachability.overlay:overlay", "rest ^= both", "rest ^= 0"),
         ),
         Shape.MSGPACK,
@@ -243,7 +243,7 @@ TARGETS = (
             Fault("coordinator.messaging.signers:Signers._check", "        if self._clock() > signer.ends.timestamp():", "        if False:"),
             Fault("coordinator.messaging.signers:Signers._signer", "        except _NO_CERTIFICATE as error:", "        except InvalidSignature as error:"),
             Fault("coordinator.messaging.signers:Signers._signer", "            certificate.verify_directly_issued_by(self._ca)\n", ""),
-            Fault("coordinator.store.spools:Spools.take", "        key = (agent, spool)", "        key = ('prod-1', spool)"),
+            Fault("coordinator.store.spools:Spools.take", "        key = _Key(agent, spool)", "        key = _Key('prod-1', spool)"),
             Fault("coordinator.store.spools:Spools.take", "        new = any(self._missing(key, acknowledged, sequence, sequence))", "        new = True"),
             Fault("wire.bounds:_checked", "if not (-most if name in _SIGNED else 0) <= value <= most:", "if False:"),
             Fault("coordinator.state.estate:Estate.take_status", "if (status.name, status.environment) != (topic.agent, topic.environment) or declared != topic.environment:", "if False:"),

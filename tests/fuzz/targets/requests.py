@@ -38,7 +38,7 @@ def _app() -> tuple[web.Application, web.Application, asyncio.AbstractEventLoop]
         engine: Any = SimpleNamespace(durations=Durations(), brake=SimpleNamespace(halt=halt), stopped="", stop=nothing, resume=lambda _: None)  # fmt: skip
         return api.Served(
             estate=estate, engine=engine, runs=Runs(estate, engine), floods=Floods(lambda: 0.0),
-            connected=lambda: True, status=dict, certificates=dict,
+            connected=lambda: True, status=held.status, certificates=dict,
         )  # fmt: skip
 
     halts = (None, Halt("maintenance", "olga", 0.0))

@@ -15,14 +15,15 @@ from reachability.observation import (
     KernelFlow,
     NoPortsGroup,
     Observation,
-    RoundSpec,
     SourceReport,
     Target,
     Untokened,
     WitnessHealth,
     WitnessReport,
 )
-from reachability.vocabulary import PacketRole, Protocol, Reason, RoundKind, State
+from reachability.ports import PortSet
+from reachability.round_data import RoundSpec
+from reachability.vocabulary import PacketRole, Protocol, Reason, RoundKind, Schedule, State
 
 TCP, UDP, ICMP = Protocol.TCP, Protocol.UDP, Protocol.ICMP
 HERE, THERE, SIX = "10.10.0.10", "10.30.0.21", "fd00:30::21"
@@ -39,8 +40,8 @@ def target(number: int, address: str, protocol: Protocol, ports: str) -> Target:
         environment="prod",
         address=address,
         protocol=protocol,
-        ports=ports,
-        first="22",
+        ports=PortSet.parse(ports),
+        first=PortSet.parse("22"),
         source=HERE if "." in address else "",
         witness="prod-1",
         inside="prod-2",
@@ -61,7 +62,7 @@ def spec(kind: RoundKind) -> RoundSpec:
     return RoundSpec(
         round=NAMES[kind],
         kind=kind,
-        schedule="cycle",
+        schedule=Schedule.CYCLE,
         source="dev-1",
         source_environment="dev",
         destination="prod",
@@ -79,7 +80,7 @@ def _seen(
         protocol=protocol,
         state=state,
         reason=reason,
-        ports=ports,
+        ports=PortSet.parse(ports),
         kind=protocol.value,
         way="raw",
         via="eth0 10.10.0.1",
@@ -150,7 +151,7 @@ ARRIVALS = (
         address=THERE,
         protocol=TCP,
         copies=4,
-        ports="22,80",
+        ports=PortSet.parse("22,80"),
         last_copy=3,
         first_copy=0,
         answered=True,
@@ -164,7 +165,7 @@ ARRIVALS = (
         address=THERE,
         protocol=UDP,
         copies=2,
-        ports="53",
+        ports=PortSet.parse("53"),
         last_copy=2,
         came_from=HERE,
         hops=1,
@@ -196,11 +197,19 @@ UNTOKENED = (
         flows=2,
         largest=1,
     ),
-    Untokened(address=THERE, protocol=UDP, port=0, came_from=HERE, source_port=40_001, count=1, ports="10-20"),
+    Untokened(
+        address=THERE, protocol=UDP, port=0, came_from=HERE, source_port=40_001, count=1, ports=PortSet.parse("10-20")
+    ),
     Untokened(address=THERE, protocol=ICMP, port=0, came_from=HERE, source_port=7, count=1),
 )
 HEALTH = WitnessHealth(
-    address=THERE, healthy=True, off_host=3, bound_tcp="22", bound_udp="53", noports=4, udp_unbound=4
+    address=THERE,
+    healthy=True,
+    off_host=3,
+    bound_tcp=PortSet.parse("22"),
+    bound_udp=PortSet.parse("53"),
+    noports=4,
+    udp_unbound=4,
 )
 KEPT = tuple(
     KeptPacket(target=1, what=what, at_ms=at, data=SYN, port=22, copy=copy, interface="eth0")
@@ -232,7 +241,7 @@ def source(kind: RoundKind, **more: Any) -> SourceReport:
     whole = SourceReport(
         round=NAMES[kind], agent="dev-1", observations=OBSERVATIONS, controls=CONTROLS, slots=slots, slot_ms=150.0 if slots else 0.0, packets=99, captured=80, duration_s=4.0, host_hops={THERE: 1},
         canaries=(CanaryResult(target=1, address=THERE, port=50_000, before=State.CLOSED, after=State.OPEN),), kept=KEPT, trace=HOPS,
-        kernel_flows=(KernelFlow(address=THERE, protocol=TCP, port=5000, source_address=HERE, source_port=40_000), KernelFlow(address=THERE, protocol=UDP, port=0, source_address=HERE, source_port=40_001, ports="1-30")),
+        kernel_flows=(KernelFlow(address=THERE, protocol=TCP, port=5000, source_address=HERE, source_port=40_000), KernelFlow(address=THERE, protocol=UDP, port=0, source_address=HERE, source_port=40_001, ports=PortSet.parse("1-30"))),
     )  # fmt: skip
     return replace(whole, **more)
 
@@ -240,7 +249,7 @@ def source(kind: RoundKind, **more: Any) -> SourceReport:
 def witness(kind: RoundKind, **more: Any) -> WitnessReport:
     whole = WitnessReport(
         round=NAMES[kind], agent="prod-1", arrivals=ARRIVALS, untokened=UNTOKENED, health=(HEALTH, WitnessHealth(address=SIX, healthy=False, why="no capture")), kept=KEPT_THERE, listened_s=9.0, armed_ms=40.0,
-        crowded=(Crowded(address=THERE, protocol=TCP, ports="70-75"), Crowded(address=THERE, protocol=ICMP)), groups=(NoPortsGroup(target=2, ports="60-70", arrived=3, moved=0), NoPortsGroup(target=2, ports="71-80", arrived=3, moved=3)),
+        crowded=(Crowded(address=THERE, protocol=TCP, ports=PortSet.parse("70-75")), Crowded(address=THERE, protocol=ICMP)), groups=(NoPortsGroup(target=2, ports=PortSet.parse("60-70"), arrived=3, moved=0), NoPortsGroup(target=2, ports=PortSet.parse("71-80"), arrived=3, moved=3)),
     )  # fmt: skip
     return replace(whole, **more)
 

@@ -10,9 +10,11 @@ from typing import Any
 import msgspec
 
 from reachability.observation import ControlTarget, Lookup
+from reachability.ports import ALL_PORTS, ICMP_CELL, PortSet
 from tests.fuzz.targets import identity
 from tests.fuzz.targets.batches import BATCHES
 from tests.fuzz.targets.rows import HERE, KEY, NORMAL, SIX, TARGETS, TCP, THERE
+from wire.codec import encode
 from wire.columns import encode_batch
 from wire.messages import Ack, Arm, Armed, Close, Done, Go, Plan, Renew, Renewed, Resolve, Resolved, Status, Stop
 
@@ -59,7 +61,7 @@ DOWN = (
         targets=TARGETS,
         inside=TARGETS[:2],
         networks=("10.30.0.0/24",),
-        groups=((2, "60-70"),),
+        groups=((2, PortSet.parse("60-70")),),
     ),
     Go(
         round="r",
@@ -68,7 +70,7 @@ DOWN = (
         targets=TARGETS,
         networks=("10.10.0.0/24",),
         controls=(ControlTarget(address="10.99.0.1", protocol=TCP, port=8883),),
-        groups=((2, "60-70"),),
+        groups=((2, PortSet.parse("60-70")),),
     ),
     Close(round="r"),
     Stop(reason="enough"),
@@ -108,7 +110,7 @@ def bodies() -> list[bytes]:
         rows[column] = [value] * len(rows[column])
         rows.pop("ports", None)
         forged.append(msgspec.msgpack.encode(whole))
-    return [*forged, *(encode_batch(one) for one in BATCHES), *map(msgspec.msgpack.encode, UP)]
+    return [*forged, *(encode_batch(one) for one in BATCHES), *map(encode, UP)]
 
 
 def assert_sane(value: Any) -> None:
@@ -116,6 +118,8 @@ def assert_sane(value: Any) -> None:
     match value:
         case Enum() | bool() | None:
             return
+        case PortSet():
+            assert value == ICMP_CELL or not value - ALL_PORTS, value
         case int():
             assert -(2**53) < value < 2**53, value
         case float():

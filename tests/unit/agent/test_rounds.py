@@ -3,7 +3,7 @@
 from agent.rounds import SOURCE_S
 from probes.child.protocol import ChildArmed, SourceDone, WitnessDone
 from reachability.observation import SourceReport, WitnessReport
-from reachability.vocabulary import Reason
+from reachability.vocabulary import Reason, Role
 from tests.support.desk import REPORT, Desk, arm, go, target
 from wire.messages import Armed, Close, Done, Stop
 
@@ -54,7 +54,7 @@ def test_a_witness_arms_closes_and_reports() -> None:
     desk.rounds.obey(arm([target(1)], [target(2)]))
     desk.rounds.heard(ChildArmed(round="r", ok=True))
     assert desk.answers == [Armed(round="r", agent="dev-1", ok=True)]
-    inside = SourceReport(round="r", agent="dev-1", role="inside")
+    inside = SourceReport(round="r", agent="dev-1", role=Role.INSIDE)
     desk.rounds.heard(SourceDone(report=inside))
     assert desk.child.busy, "until it is closed"
     desk.rounds.obey(Close(round="r"))

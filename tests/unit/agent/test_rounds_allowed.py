@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from agent.allow import AllowList
 from probes.child.protocol import SourceDone
 from reachability.observation import ControlTarget
+from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, Reason, RoundKind, State
 from tests.support.desk import REPORT, SEEN, Desk, arm, go, target
 from wire.messages import Arm, Done, Go
@@ -22,7 +23,7 @@ def test_a_target_that_is_not_allowed_is_an_error_and_the_others_go_on() -> None
     seen, refused = desk.source_report().observations
     assert seen == SEEN
     assert (refused.target, refused.state, refused.reason) == (2, State.ERROR, Reason.NOT_ALLOWED)
-    assert (refused.ports, refused.source_address) == ("22", "10.10.0.10")
+    assert (str(refused.ports), refused.source_address) == ("22", "10.10.0.10")
     assert "10.99.0.1 is in no network" in refused.note
     assert desk.refused == [refused.note]
 
@@ -34,6 +35,48 @@ def test_a_control_that_is_not_allowed_is_left_out_and_said() -> None:
     assert desk.child.told == [go(target(1), controls=[good])]
     desk.rounds.heard(SourceDone(report=REPORT))
     assert "control not allowed: 1.1.1.1" in desk.source_report().problems[0]
+
+
+BROKER = "203.0.113.5"
+AT_THE_BROKER = tuple(
+    ControlTarget(address=BROKER, protocol=protocol, port=port)
+    for protocol, port in ((Protocol.TCP, 18883), (Protocol.UDP, 18883), (Protocol.ICMP, 0))
+)
+
+
+def test_where_the_agent_is_connected_is_a_control_whatever_the_coordinator_knows_of_its_address() -> None:
+    desk = Desk()
+    desk.broker = (BROKER, 18883)
+    desk.rounds.obey(go(target(1), controls=[ControlTarget(address="10.0.0.10", protocol=Protocol.TCP, port=8883)]))
+    assert desk.child.told == [go(target(1), controls=AT_THE_BROKER)]
+    desk.rounds.heard(SourceDone(report=REPORT))
+    assert desk.source_report().problems == (
+        "control not allowed: 10.0.0.10 is in no network that this agent's configuration allows",
+    )
+
+
+@pytest.mark.parametrize(
+    ("deny", "broker", "own", "kind", "added"),
+    [
+        ((), BROKER, (), RoundKind.CHALLENGE, AT_THE_BROKER),
+        ((), BROKER, ("203.0.113.0/24",), RoundKind.NORMAL, ()),  # inside its own environment it shows nothing
+        ((BROKER + "/32",), BROKER, (), RoundKind.NORMAL, ()),
+        ((), BROKER, (), RoundKind.TRACE, ()),
+        ((), "10.30.0.1", (), RoundKind.NORMAL, ()),  # the coordinator asks for it already
+    ],
+)
+def test_when_the_broker_is_a_control(
+    deny: tuple[str, ...], broker: str, own: tuple[str, ...], kind: RoundKind, added: tuple[ControlTarget, ...]
+) -> None:
+    desk = Desk(deny=deny)
+    desk.broker = (broker, 18883)
+    given = (ControlTarget(address="10.30.0.1", protocol=Protocol.TCP, port=8883),)
+    order = Go(round="r", key=b"k" * 16, kind=kind, targets=(target(1),), networks=own, controls=given)
+    desk.rounds.obey(order)
+    (told,) = desk.child.told
+    assert isinstance(told, Go)
+    assert told.controls == (*given, *added)
+    assert desk.refused == []
 
 
 def test_a_round_of_nothing_allowed_never_starts_the_child() -> None:
@@ -66,7 +109,9 @@ def test_a_name_that_leads_outside_the_allow_list_is_refused_in_every_kind_of_ro
     desk = Desk()
     rebound = replace(target(1, "169.254.169.254"), name="features.prod.internal", canary=50_000)
     control = ControlTarget(address="192.0.2.7", protocol=Protocol.TCP, port=22, kind="pair")
-    order = Go(round="r", key=b"k" * 16, kind=kind, targets=(rebound,), controls=(control,), groups=((1, "53"),))
+    order = Go(
+        round="r", key=b"k" * 16, kind=kind, targets=(rebound,), controls=(control,), groups=((1, PortSet.parse("53")),)
+    )
     desk.rounds.obey(order)
     desk.rounds.obey(arm(inside=[rebound]))
     assert desk.child.told == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.losses import Clock, Losses
+from agent.losses import Clock, Drop, Losses
 from agent.spool import Spool
 from agent.spool_schema import SpoolError
 from reachability.observation import SourceReport, WitnessReport
@@ -141,7 +141,7 @@ def test_what_a_full_disk_did_not_take_is_a_gap_once_it_can_be_written(tmp_path:
             with pytest.raises(sqlite3.OperationalError, match="full"):
                 spool.put(sources=(report(size=100_000),))
             spool._db.execute("PRAGMA query_only=ON")  # not even a gap
-            spool.lose("disk")
+            spool.lose(Drop.DISK)
             spool._db.execute("PRAGMA query_only=OFF")
             time.since_boot += 10
         assert (spool.sequences(), spool.gap, spool.untold) == ((1,), 3, 3)
@@ -149,7 +149,7 @@ def test_what_a_full_disk_did_not_take_is_a_gap_once_it_can_be_written(tmp_path:
     assert spool.sequences() == (1, 4, 5)
     assert gap(spool, 4) == Gap(first=2, last=4, reports=3, why="disk", begun_age_s=30, ended_age_s=10)
     assert read(spool, 5).sources == (report("after"),)
-    spool.lose("size")
+    spool.lose(Drop.SIZE)
     assert spool.sequences() == (1, 4, 5, 6), "where the disk takes it, it is a gap at once"
     assert (gap(spool, 6).why, spool.gap, spool.untold) == ("size", 4, 4)
 
@@ -159,7 +159,7 @@ def test_a_loss_survives_a_kill_9_while_the_disk_is_full(tmp_path: Path) -> None
     spool.put(sources=(report(),))
     spool._db.execute("PRAGMA query_only=ON")
     for _ in range(7):
-        spool.lose("disk")
+        spool.lose(Drop.DISK)
     # What a kill leaves: nothing is closed, nothing flushed.
     again = Spool(tmp_path / "s")
     assert (again.gap, again.untold) == (7, 7)
@@ -242,6 +242,7 @@ def test_a_spool_that_cannot_write_raises(tmp_path: Path) -> None:
 ON_A_SMALL_DISK = """
 import os, sqlite3, sys
 from pathlib import Path
+from agent.losses import Drop
 from agent.spool import Spool
 from reachability.observation import SourceReport
 
@@ -258,7 +259,7 @@ while lost < 5:
         kept += 1
     except sqlite3.Error as error:
         assert "full" in str(error), error
-        spool.lose("disk")
+        spool.lose(Drop.DISK)
         lost += 1
 assert (len(spool), spool.gap, spool.untold) == (kept, lost, lost)
 del spool  # the kill: what follows is another process's view of the files

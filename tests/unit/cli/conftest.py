@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ def serving(tmp_path: Path) -> Iterator[Serving]:
 
     with ExitStack() as stack:
 
-        def serve(waits: int = 0, **estate: bool) -> Pipeline:
+        def serve(waits: int = 0, **estate: Any) -> Pipeline:
             fake = FakeCoordinator(Estate(**estate), waits)
             stack.enter_context(served(fake, tmp_path / "state"))
             return Pipeline(tmp_path, fake)

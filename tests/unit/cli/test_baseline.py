@@ -6,9 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from cli import baseline
+from cli import baseline, holding
+from cli.errors import Problem
+from coordinator.api.responses.runs import FinishedRun
 from coordinator.topology.baseline import parse_baseline
+from tests.support.answers import as_struct, json_of
 from tests.support.pipeline import KNOWN, Serving
 from tests.support.sample import Estate
 
@@ -57,24 +61,29 @@ def test_what_is_new_or_has_ended_fails(serving: Serving, text: str, said: str) 
 
 
 def test_a_hole_that_grew_says_where() -> None:
-    estate = Estate()
-    body = estate.run_body()
+    body = json_of(Estate().run_body())
     [finding] = body["result"]["findings"]
     [cell] = body["failing"]
     finding["ports"] = cell["ports"] = "5000-5001"
     body["result"]["summary"]["fail"] = 2
-    after = baseline.hold(body, parse_baseline(KNOWN.encode(), "known.yaml"))
-    assert after["result"]["result"] == "fail"
-    assert after["result"]["summary"]["fail"] == 1
-    said = baseline.of_finding(after["result"]["findings"][0])
+    after = holding.hold(as_struct(body, FinishedRun), parse_baseline(KNOWN.encode(), "known.yaml")).result
+    assert (after.result, after.summary.fail) == ("fail", 1)
+    said = holding.of_finding(after.findings[0])
     assert said.endswith("has grown: known.yaml:3 (data-eng) does not name dev-1 → 10.30.0.21 tcp/5001")
 
 
 def test_a_failing_cell_of_no_finding_needs_its_entry_too() -> None:
-    body = Estate().run_body()
+    body = json_of(Estate().run_body())
     body["failing"].append({**body["failing"][0], "finding": None, "address": "10.30.0.22"})
     body["result"]["summary"]["fail"] = 2
-    assert baseline.hold(body, parse_baseline(KNOWN.encode()))["result"]["result"] == "fail"
+    assert holding.hold(as_struct(body, FinishedRun), parse_baseline(KNOWN.encode())).result.result == "fail"
+
+
+def test_a_failing_cell_of_a_newer_coordinator_is_not_held_against_a_baseline() -> None:
+    body = Estate().run_body()
+    newer = replace(body, failing=(replace(body.failing[0], kind="kind-of-later"),))
+    with pytest.raises(Problem, match="'kind-of-later' is not a valid Kind"):
+        holding.hold(newer, parse_baseline(KNOWN.encode()))
 
 
 def test_a_written_baseline_holds_and_keeps_what_lasts(serving: Serving) -> None:
@@ -110,11 +119,9 @@ def test_what_makes_no_baseline_leaves_the_file_as_it_was(serving: Serving) -> N
 
 def test_entries_name_exactly_the_cells_that_fail() -> None:
     body = Estate().run_body()
-    [cell] = body["failing"]
-    body["failing"] = [
-        {**cell, "agent": agent, "address": address}
-        for agent, address in (("dev-1", "10.30.0.21"), ("dev-1", "10.30.0.22"), ("dev-2", "10.30.0.21"))
-    ]
+    [cell] = body.failing
+    places = (("dev-1", "10.30.0.21"), ("dev-1", "10.30.0.22"), ("dev-2", "10.30.0.21"))
+    body = replace(body, failing=tuple(replace(cell, agent=agent, address=address) for agent, address in places))
     entries = baseline.fresh(
         parse_baseline(b"version: 1\nknown:\n"), body, owner="ada", expires=baseline.finished(body), reason=""
     )

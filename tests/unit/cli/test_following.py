@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from cli import following
 from cli.following import Pace, bar
+from coordinator.api.responses.runs import Progress, Run
+from tests.support.answers import unfinished
 
 
-def body(done: int, total: int = 1000, **more: Any) -> dict[str, Any]:
-    return {"state": "running", "waiting_for": [], "progress": {"cells": total, "done": done}, **more}
+def body(done: int, total: int = 1000, *waiting: str) -> Run:
+    return unfinished(progress=Progress(cells=total, done=done), waiting_for=waiting)
 
 
 def test_it_tells_how_far_how_fast_and_how_long() -> None:
     now = [100.0]
     pace = Pace(alive=True, now=lambda: now[0])
-    assert pace.doing(body(0, waiting_for=["dev-1", "prod-1"])) == "verify: waiting for dev-1, prod-1"
+    assert pace.doing(body(0, 1000, "dev-1", "prod-1")) == "verify: waiting for dev-1, prod-1"
     assert pace.doing(body(0, total=0)) == "verify: running"
     assert pace.doing(body(100)) == "verify █░░░░░░░░░  10%  100 of 1,000 cells"
     now[0] += 10

@@ -15,9 +15,12 @@ from coordinator.state.estate import Estate
 from coordinator.store import Store
 from coordinator.topology.load import parse_topology
 from reachability.compare import key_of
-from reachability.observation import Observation, RoundSpec, SourceReport, Target
+from reachability.observation import Observation, SourceReport, Target
 from reachability.plan import PlanTarget
-from reachability.vocabulary import Protocol, Reason, Result, RoundKind, State
+from reachability.ports import ICMP_CELL
+from reachability.round_data import RoundSpec
+from reachability.vocabulary import Protocol, Reason, Result, RoundKind, Schedule, State
+from tests.support.answers import json_of
 from tests.support.sample import evidence, judged
 from wire.messages import Status
 from wire.topics import UpChannel, UpTopic
@@ -69,7 +72,7 @@ def first_target(estate: Estate) -> PlanTarget:
 
 def observe(estate: Estate, name: str, state: State = State.FILTERED) -> None:
     target = first_target(estate)
-    estate.matrix.update(key_of(target), None, judged(evidence(target, state), name, "", estate.clock()))
+    estate.matrix.update(key_of(target), ICMP_CELL, judged(evidence(target, state), name, "", estate.clock()))
 
 
 def held(estate: Estate) -> tuple[str, float]:
@@ -147,13 +150,13 @@ def test_waivers_go_by_the_walls_clock(store: Store) -> None:
 
 
 def test_clocks_ten_minutes_apart_are_shown_and_change_nothing(store: Store) -> None:
-    from coordinator.api import views
+    from coordinator.api import agents
 
     time = Time()
     estate = watched(time, store)
     for skew_s in (-600.0, 600.0):
         say(estate, sent_at=time.wall + skew_s)
-        (body, _) = views.agents_body(estate.agents.values(), estate.clock())
+        (body, _) = json_of(agents.agents_body(estate.agents.values(), estate.clock()))
         assert (body["state"], body["clock_skew_s"]) == ("connected", skew_s)
         assert estate.agents["dev-1"].last_seen == time.wall
 
@@ -168,7 +171,7 @@ def test_a_report_that_was_held_back_makes_nothing_fresh(store: Store, step_s: f
     spec = RoundSpec(
         round="R1",
         kind=RoundKind.NORMAL,
-        schedule="cycle",
+        schedule=Schedule.CYCLE,
         source="dev-1",
         source_environment="dev",
         destination="prod",
@@ -240,7 +243,7 @@ async def test_a_verify_waits_for_agents_by_a_clock_that_cannot_be_set(store: St
         if time.steady == pytest.approx(52):
             time.wall += step_s
 
-    engine = Engine(estate, post, Echo(), lambda: Controls((), 1))
+    engine = Engine(estate, post, Echo(), lambda: Controls(()))
     runs = Runs(estate, engine, sleep=sleep, steady=lambda: time.steady)
     runs.ask(sweep=False, source=None, destination=None)
     await runs._carry_out(runs._queue.get_nowait())

@@ -9,7 +9,7 @@ import pytest
 
 from reachability.baseline import Baseline, Entry, Failing, renewed
 from reachability.fold import Kind
-from reachability.ports import PortSet
+from reachability.ports import ICMP_CELL, PortSet
 from reachability.topology import PortSpec
 from reachability.vocabulary import Protocol
 
@@ -84,7 +84,7 @@ def test_without_agents_it_is_for_every_agent() -> None:
 
 
 def test_icmp_is_known_only_where_it_is_named() -> None:
-    ping = replace(FAILING, protocol=Protocol.ICMP, ports=None)
+    ping = replace(FAILING, protocol=Protocol.ICMP, ports=ICMP_CELL)
     assert Baseline((ENTRY,)).hold(ping, NOW).new
     found = Baseline((replace(ENTRY, ports=PortSpec(icmp=True)),)).hold(ping, NOW)
     assert (len(found.known), len(found.new)) == (1, 0)

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reachability.challenge import A_SLOT, HIDDEN, NOT_SEEN, SEEN, UNDECIDED, is_hidden_by, ours
+from reachability.challenge import A_SLOT, HIDDEN, Challenged, is_hidden_by, ours
 from reachability.loss import LEAST_LOSS, MOST_MISSED, copies_needed, lower_bound, upper_bound, worst
 from reachability.observation import Untokened
 from reachability.vocabulary import Protocol
 
+SEEN, NOT_SEEN, UNDECIDED = Challenged.SEEN, Challenged.NOT_SEEN, Challenged.UNDECIDED
 SLOTS = (1, 0, 0, 1, 1, 0, 1, 0, 0, 1, 0, 1, 1, 0, 0, 1, 0, 1, 1, 0)
 SLOT_MS = 150.0
 

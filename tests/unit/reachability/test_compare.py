@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reachability.compare import NO_PACKET, NO_SESSION, Cell, compare, grade_of, in_scope, key_of, result_of
+from reachability.compare import Cell, Grade, compare, grade_of, in_scope, key_of, result_of
 from reachability.matrix import CellKey, Judged, Matrix
 from reachability.plan import PlanTarget, build_plan
-from reachability.ports import ALL_PORTS, PortSet
+from reachability.ports import ALL_PORTS, ICMP_CELL, PortSet
 from reachability.topology import PortSpec, Probing, Selector, Topology, Waiver
 from reachability.verdict import Evidence, Verdict
-from reachability.vocabulary import Arrival, Declared, Proof, Protocol, Reachability, Require, Result, State
+from reachability.vocabulary import Arrival, Declared, Proof, Protocol, Reachability, Require, Result, Schedule, State
 from tests.support.sample import NOW, judged, observe, topology
 
 R, D = Reachability, Declared
@@ -66,10 +66,10 @@ def test_required(evidence: Evidence, found: Reachability, result: Result) -> No
 
 
 def test_grades() -> None:
-    assert grade_of(D.DENIED, PASS, R.BLOCKED) == NO_PACKET
-    assert grade_of(D.DENIED, PASS, R.BLOCKED_AT_HOST) == NO_SESSION
-    assert grade_of(D.DENIED, FAIL, R.BLOCKED_AT_HOST) == ""
-    assert grade_of(D.REQUIRED, PASS, R.REACHABLE) == ""
+    assert grade_of(D.DENIED, PASS, R.BLOCKED) is Grade.NO_PACKET
+    assert grade_of(D.DENIED, PASS, R.BLOCKED_AT_HOST) is Grade.NO_SESSION
+    assert grade_of(D.DENIED, FAIL, R.BLOCKED_AT_HOST) is None
+    assert grade_of(D.REQUIRED, PASS, R.REACHABLE) is None
 
 
 def results(cells: Iterable[Cell], **wanted: str | Protocol) -> set[Result]:
@@ -121,7 +121,7 @@ def test_a_sweep_is_stale_by_its_own_period() -> None:
     matrix = observe(plan, at=NOW.timestamp())
     for target in plan:
         if target.sweep:
-            row = judged(Evidence(protocol=Protocol.TCP), at=NOW.timestamp(), schedule="sweep")
+            row = judged(Evidence(protocol=Protocol.TCP), at=NOW.timestamp(), schedule=Schedule.SWEEP)
             matrix.update(key_of(target), target.sweep - target.cycle, row)
     swept = [c for c in compare(declared, plan, matrix, NOW + timedelta(hours=3)) if c.schedule == "sweep"]
     assert {c.result for c in swept} == {OPEN_END}
@@ -159,6 +159,9 @@ def test_scope_of_a_run() -> None:
     assert in_scope(plan, sweep=True) == plan
     narrow = in_scope(plan, sweep=True, source="dev", destination="prod")
     assert {(t.source_environment, t.destination) for t in narrow} == {("dev", "prod")}
+    swept = replace(plan[0], cycle=PortSet(), sweep=PortSet.parse("1-1000"))
+    assert in_scope([swept], sweep=False) == (), "a run without a sweep waits for no port of it"
+    assert in_scope([swept], sweep=True) == (swept,)
 
 
 PORTS = st.lists(st.tuples(st.integers(1, 120), st.integers(0, 30)), max_size=4).map(
@@ -192,7 +195,7 @@ def test_the_cells_partition_the_plan(
             matrix.update(key_of(target), ports, one)
     cells = compare(declared, (target,), matrix, NOW)
     assert all(cell.ports for cell in cells)
-    told = [(cell, cell.ports) for cell in cells if cell.ports is not None]
+    told = [(cell, cell.ports) for cell in cells]
     assert sum(cell.count for cell in cells) == len(cycle | sweep)
     assert PortSet.from_ranges(span for _, ports in told for span in ports.ranges) == cycle | sweep
     assert {p for cell, ports in told if cell.required for p in ports} == set(required & (cycle | sweep))
@@ -205,7 +208,7 @@ def test_an_icmp_target_has_one_cell() -> None:
     plan = tuple(target for target in build_plan(declared, {}, {}) if target.protocol is Protocol.ICMP)
     cells = compare(declared, plan, observe(plan), NOW)
     assert len(cells) == len(plan)
-    assert {(cell.ports, cell.count) for cell in cells} == {(None, 1)}
+    assert {(cell.ports, cell.count) for cell in cells} == {(ICMP_CELL, 1)}
 
 
 def test_a_whole_sweep_is_a_handful_of_rows() -> None:
@@ -221,7 +224,7 @@ def test_a_whole_sweep_is_a_handful_of_rows() -> None:
     for target in plan:
         blocked = Verdict(reachability=R.BLOCKED, proof=Proof.WITNESSED, row=15)
         one = Judged(evidence=TCP, verdict=blocked, round="r", observed_at=NOW.timestamp())
-        matrix.update(key_of(target), None if target.protocol is Protocol.ICMP else ALL_PORTS, one)
+        matrix.update(key_of(target), ICMP_CELL if target.protocol is Protocol.ICMP else ALL_PORTS, one)
     cells, calls = counted(lambda: compare(declared, plan, matrix, NOW))
     assert sum(cell.count for cell in cells) == 16 * (2 * 65535 + 1)
     assert len(cells) < 16 * 8

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from reachability.compare import Cell, compare
-from reachability.coverage import Coverage, coverage, total
+from reachability.coverage import Coverage, coverage, total, untested
 from reachability.plan import build_plan
 from reachability.ports import PortSet
 from reachability.vocabulary import Declared, Protocol, Result
@@ -41,7 +41,7 @@ def test_one_cell_of_millions_keeps_it_below_all() -> None:
 
 def test_beyond_proof_is_apart() -> None:
     cell = next(c for c in sample() if c.key.protocol is Protocol.UDP)
-    silent = replace(cell, required=False, result=Result.INCONCLUSIVE, grade="", ports=PortSet.parse("1-100"))
+    silent = replace(cell, required=False, result=Result.INCONCLUSIVE, grade=None, ports=PortSet.parse("1-100"))
     entry = total([silent])
     assert (entry.beyond_proof, entry.required, entry.ratio, entry.cells) == (100, 0, 1.0, 100)
 
@@ -49,3 +49,15 @@ def test_beyond_proof_is_apart() -> None:
 def test_declared_paths_are_counted_once() -> None:
     cells = [c for c in sample() if c.declared is Declared.REQUIRED]
     assert total(cells).paths == 1
+
+
+def test_a_pair_without_a_cell_is_untested_where_somebody_could_have_tried_it() -> None:
+    declared = topology()
+    cells = sample()
+    assert untested(declared, cells) == ()
+    assert untested(declared, [c for c in cells if c.pair != ("dev", "prod")]) == (("dev", "prod"),)
+    prod = replace(declared.environments["prod"], agents={})
+    nobody = replace(declared, environments={**declared.environments, "prod": prod})
+    names = ("dev", "test", "staging", "prod")
+    pairs = [(source, destination) for source in names for destination in names if source != destination]
+    assert untested(nobody, []) == tuple(pair for pair in pairs if pair[0] != "prod"), "prod has no agent to try any"

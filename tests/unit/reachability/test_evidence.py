@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 from reachability.evidence import conclude
-from reachability.observation import ArrivalRow, CanaryResult, NoPortsGroup, RoundData, SourceReport, WitnessReport
-from reachability.ports import PortSet
+from reachability.observation import ArrivalRow, CanaryResult, NoPortsGroup, SourceReport, WitnessReport
+from reachability.ports import ICMP_CELL, PortSet
+from reachability.round_data import RoundData
 from reachability.verdict import judge
-from reachability.vocabulary import Protocol, Reachability, Reason, RoundKind, State
+from reachability.vocabulary import Protocol, Reachability, Reason, Role, RoundKind, State
 from tests.support.round_data import (
     CONTROL,
     DEV,
@@ -41,7 +42,15 @@ def test_a_witness_that_did_not_report_or_is_not_healthy_is_no_witness() -> None
 
 
 def test_an_arrival_splits_the_range() -> None:
-    row = ArrivalRow(target=1, address=PROD, protocol=Protocol.TCP, ports="20-30", copies=4, last_copy=3, answered=True)
+    row = ArrivalRow(
+        target=1,
+        address=PROD,
+        protocol=Protocol.TCP,
+        ports=PortSet.parse("20-30"),
+        copies=4,
+        last_copy=3,
+        answered=True,
+    )
     found = verdicts(conclude([data(TCP, src=source(silence()), wit=(witness(row),))]))
     assert found["20-30"][0].reachability is Reachability.ONE_WAY
     assert found["1-19,31-100"][0].reachability is Reachability.BLOCKED
@@ -63,7 +72,9 @@ def test_copies_after_the_last_good_control_prove_nothing() -> None:
 
 
 def test_a_copy_that_a_witness_saw_is_a_source_control_for_the_passes_before_it() -> None:
-    row = ArrivalRow(target=1, address=PROD, protocol=Protocol.TCP, ports="1-40", copies=9, last_copy=8, answered=True)
+    row = ArrivalRow(
+        target=1, address=PROD, protocol=Protocol.TCP, ports=PortSet.parse("1-40"), copies=9, last_copy=8, answered=True
+    )
     src = source(silence(sent=9, covered=0), controls=())
     found = verdicts(conclude([data(TCP, src=src, wit=(witness(row),))]))
     assert found["41-100"][0].reachability is Reachability.BLOCKED
@@ -74,7 +85,7 @@ def test_a_copy_that_a_witness_saw_is_a_source_control_for_the_passes_before_it(
 
 
 def test_noports_of_the_whole_round_or_of_groups() -> None:
-    row = ArrivalRow(target=2, address=PROD, protocol=Protocol.UDP, ports="1-100", copies=4, last_copy=3)
+    row = ArrivalRow(target=2, address=PROD, protocol=Protocol.UDP, ports=PortSet.parse("1-100"), copies=4, last_copy=3)
 
     def round_with(noports: int) -> RoundData:
         return data(
@@ -88,10 +99,10 @@ def test_noports_of_the_whole_round_or_of_groups() -> None:
     mixed = conclude([round_with(200)])
     (ask,) = mixed.followups
     assert ask.kind is RoundKind.NOPORTS
-    assert len(PortSet.parse(",".join(ports for _, ports in ask.groups))) == 100
+    assert len(PortSet.union(ports for _, ports in ask.groups)) == 100
     groups = (
-        NoPortsGroup(target=2, ports="1-50", arrived=150, moved=150),
-        NoPortsGroup(target=2, ports="51-100", arrived=150, moved=0),
+        NoPortsGroup(target=2, ports=PortSet.parse("1-50"), arrived=150, moved=150),
+        NoPortsGroup(target=2, ports=PortSet.parse("51-100"), arrived=150, moved=0),
     )
     follow = data(UDP, src=source(), wit=(witness(groups=groups),), kind=RoundKind.NOPORTS)
     found = verdicts(conclude([round_with(200), follow]))
@@ -106,7 +117,9 @@ def test_an_open_port_without_witness_needs_a_clear_canary() -> None:
         canary = CanaryResult(target=1, address=PROD, port=50917, before=State.FILTERED, after=after)
         (_, _, evidence), *_ = conclude([data(target, src=source(seen, canaries=(canary,)))]).cells
         assert judge(evidence).reachability is reachability
-    inside = SourceReport(round="R1", agent="prod-1", role="inside", observations=(replace(seen, source_address="x"),))
+    inside = SourceReport(
+        round="R1", agent="prod-1", role=Role.INSIDE, observations=(replace(seen, source_address="x"),)
+    )
     canary = CanaryResult(target=1, address=PROD, port=50917, before=State.OPEN, after=State.OPEN)
     round_ = data(target, src=source(seen, canaries=(canary,)), insides=(inside,))
     (_, _, evidence), *_ = conclude([round_]).cells
@@ -121,7 +134,9 @@ def test_the_own_filter_of_the_source_leaves_the_cell_unproven() -> None:
 
 
 def test_a_late_arrival_turns_the_cell_red() -> None:
-    row = ArrivalRow(target=1, address=PROD, protocol=Protocol.TCP, ports="22", copies=1, last_copy=0, answered=True)
+    row = ArrivalRow(
+        target=1, address=PROD, protocol=Protocol.TCP, ports=PortSet.parse("22"), copies=1, last_copy=0, answered=True
+    )
     late = WitnessReport(round="R1", agent="prod-1", arrivals=(row,), late=True)
     found = verdicts(conclude([data(TCP, src=source(silence()), wit=(witness(), late))]))
     assert found["22"][0].reachability is Reachability.ONE_WAY
@@ -136,16 +151,16 @@ def test_a_port_that_the_source_never_tried_has_no_evidence() -> None:
 
 
 def test_icmp_has_no_ports() -> None:
-    target = replace(TCP, protocol=Protocol.ICMP, ports="")
+    target = replace(TCP, protocol=Protocol.ICMP, ports=PortSet())
     result = conclude([data(target, src=source(silence(target)), wit=(witness(),))])
     ((_, ports, evidence),) = result.cells
-    assert ports is None
+    assert ports == ICMP_CELL
     assert judge(evidence).row == 15
 
 
 def test_a_witness_that_heard_in_part_does_not_tell_that_its_host_was_silent() -> None:
     """The answer may be what it missed: that would be one-way, and red."""
-    row = ArrivalRow(target=1, address=PROD, protocol=Protocol.TCP, ports="1-100", copies=4, last_copy=3)
+    row = ArrivalRow(target=1, address=PROD, protocol=Protocol.TCP, ports=PortSet.parse("1-100"), copies=4, last_copy=3)
     whole = verdicts(conclude([data(TCP, src=source(silence()), wit=(witness(row),))]))
     assert {v.row for v, _ in whole.values()} == {11}
     part = replace(HEALTHY, healthy=False, why="its capture lost packets")

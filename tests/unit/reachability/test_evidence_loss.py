@@ -4,8 +4,9 @@ from dataclasses import replace
 
 from reachability.evidence import conclude
 from reachability.observation import ArrivalRow, SourceReport
+from reachability.ports import PortSet
 from reachability.verdict import Verdict, judge
-from reachability.vocabulary import Protocol, Reachability, Reason, RoundKind, State
+from reachability.vocabulary import Protocol, Reachability, Reason, Role, RoundKind, State
 from tests.support.round_data import CONTROL, HEALTHY, PROD, TCP, data, silence, source, verdicts, witness
 
 
@@ -45,7 +46,7 @@ def test_what_the_sources_own_capture_lost_is_loss() -> None:
     """An answer may have been among it: without a witness silence then needs more copies."""
     alone = replace(TCP, witness="", inside="prod-2")
     answers = (silence(alone, source_address=PROD, state=State.CLOSED, reason=Reason.RESET),)
-    inside = SourceReport(round="R1", agent="prod-2", role="inside", observations=answers)
+    inside = SourceReport(round="R1", agent="prod-2", role=Role.INSIDE, observations=answers)
 
     def judged(lost: int) -> Verdict:
         src = source(silence(alone), captured=1000, uncaptured=lost)
@@ -60,14 +61,16 @@ def test_what_the_sources_own_capture_lost_is_loss() -> None:
 
 
 def test_loss_on_ports_that_arrived_in_part_counts() -> None:
-    row = ArrivalRow(target=1, address=PROD, protocol=Protocol.TCP, ports="1-50", copies=2, last_copy=3, answered=True)
+    row = ArrivalRow(
+        target=1, address=PROD, protocol=Protocol.TCP, ports=PortSet.parse("1-50"), copies=2, last_copy=3, answered=True
+    )
     found = verdicts(conclude([data(TCP, src=source(silence()), wit=(witness(row),))]))
     assert found["51-100"][0].reason == "loss"
 
 
 def test_loss_could_have_hidden_any_port_not_only_those_that_stayed_silent() -> None:
     """On a host where nearly everything answers, what is silent after few copies is what loss has hidden."""
-    every = replace(TCP, ports="1-60000")
+    every = replace(TCP, ports=PortSet.parse("1-60000"))
     answers = silence(every, state=State.CLOSED, reason=Reason.RESET, ports="1-59990", hops=1)
     rest = silence(every, ports="59991-60000", sent=5, covered=5)
     lossy = replace(CONTROL, sent=1000, answered=810)
@@ -81,7 +84,9 @@ def test_loss_could_have_hidden_any_port_not_only_those_that_stayed_silent() -> 
 
 def test_controls_that_go_elsewhere_do_not_hide_the_loss_of_the_pair() -> None:
     """However many they are; copies that were sent too fast are no loss."""
-    row = ArrivalRow(target=1, address=PROD, protocol=Protocol.TCP, ports="1-50", copies=2, last_copy=3, answered=True)
+    row = ArrivalRow(
+        target=1, address=PROD, protocol=Protocol.TCP, ports=PortSet.parse("1-50"), copies=2, last_copy=3, answered=True
+    )
     many = replace(CONTROL, sent=5000, answered=5000)
     found = verdicts(conclude([data(TCP, src=source(silence(), controls=(many,)), wit=(witness(row),))]))
     assert found["51-100"][0].reason == "loss"

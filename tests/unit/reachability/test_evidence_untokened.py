@@ -21,13 +21,24 @@ def test_a_kernel_packet_is_matched_by_its_source_port() -> None:
 def test_a_sweep_by_connect_is_matched_by_its_source_port() -> None:
     """Runs of ports on both sides; by another source port or address it is somebody else's packet."""
     came = Untokened(
-        address=PROD, protocol=Protocol.TCP, port=0, ports="20-60", came_from=DEV, source_port=61001, count=9
+        address=PROD,
+        protocol=Protocol.TCP,
+        port=0,
+        ports=PortSet.parse("20-60"),
+        came_from=DEV,
+        source_port=61001,
+        count=9,
     )
-    answered = replace(came, ports="10-19", answered=True)
-    strange = replace(came, ports="70-71", source_port=61002)
-    behind_nat = replace(came, ports="80", came_from="10.20.0.9")
+    answered = replace(came, ports=PortSet.parse("10-19"), answered=True)
+    strange = replace(came, ports=PortSet.parse("70-71"), source_port=61002)
+    behind_nat = replace(came, ports=PortSet.parse("80"), came_from="10.20.0.9")
     sent = KernelFlow(
-        address=PROD, protocol=Protocol.TCP, port=0, ports="1-50,61-90", source_address=DEV, source_port=61001
+        address=PROD,
+        protocol=Protocol.TCP,
+        port=0,
+        ports=PortSet.parse("1-50,61-90"),
+        source_address=DEV,
+        source_port=61001,
     )
     seen = (came, answered, strange, behind_nat)
     by = replace(silence(), way="connect", sent=0, covered=0, flows=0)
@@ -40,7 +51,7 @@ def test_a_sweep_by_connect_is_matched_by_its_source_port() -> None:
         "1-9,61-69,72-79,81-100": (Arrival.NOT_SEEN, False),
     }
     [challenge] = result.followups
-    assert challenge.targets[0].ports == "51-60,70-71,80"
+    assert str(challenge.targets[0].ports) == "51-60,70-71,80"
 
 
 def test_a_kernel_packet_counts_for_the_address_that_it_left_by() -> None:
@@ -68,7 +79,7 @@ def test_packets_without_a_token_are_challenged_and_no_green_meanwhile() -> None
     assert found["22"][0].reason == "undecided"
     assert found["1-21,23-100"][0].reachability is Reachability.BLOCKED
     (challenge,) = result.followups
-    assert (challenge.kind, challenge.targets[0].ports) == (RoundKind.CHALLENGE, "22")
+    assert (challenge.kind, str(challenge.targets[0].ports)) == (RoundKind.CHALLENGE, "22")
 
 
 def test_a_challenge_decides_whose_packets_they_are() -> None:
@@ -76,7 +87,7 @@ def test_a_challenge_decides_whose_packets_they_are() -> None:
     ours = tuple(1000 + index * 200 + extra for index, on in enumerate(slots) if on for extra in (20, 90))
     flow = Untokened(address=PROD, protocol=Protocol.TCP, port=22, came_from="10.20.0.9", source_port=40001, count=16)
     main = data(TCP, src=source(silence()), wit=(witness(untokened=(replace(flow, count=1),)),))
-    small = replace(TCP, ports="22")
+    small = replace(TCP, ports=PortSet.parse("22"))
     asked = source(slots=slots, slot_ms=200.0)
 
     def challenged(times: tuple[int, ...], *controls: ControlResult) -> Verdict:
@@ -99,18 +110,18 @@ def test_a_challenge_decides_whose_packets_they_are() -> None:
 
 def test_flows_that_the_witness_could_not_keep_leave_their_ports_undecided() -> None:
     crowded = (
-        Crowded(address=PROD, protocol=Protocol.TCP, ports="22,80-81"),
-        Crowded(address=PROD, protocol=Protocol.UDP, ports="5"),
+        Crowded(address=PROD, protocol=Protocol.TCP, ports=PortSet.parse("22,80-81")),
+        Crowded(address=PROD, protocol=Protocol.UDP, ports=PortSet.parse("5")),
     )
     result = conclude([data(TCP, src=source(silence()), wit=(witness(crowded=crowded),))])
     assert verdicts(result)["22,80-81"][0].reason == "undecided"
     assert verdicts(result)["1-21,23-79,82-100"][0].reachability is Reachability.BLOCKED
-    assert [str(PortSet.parse(t.ports)) for t in result.followups[0].targets] == ["22,80-81"]
+    assert [str(t.ports) for t in result.followups[0].targets] == ["22,80-81"]
 
 
 def test_a_challenge_that_was_crowded_itself_decides_nothing() -> None:
-    small = replace(TCP, ports="22", first="")
-    crowded = (Crowded(address=PROD, protocol=Protocol.TCP, ports="22"),)
+    small = replace(TCP, ports=PortSet.parse("22"), first=PortSet())
+    crowded = (Crowded(address=PROD, protocol=Protocol.TCP, ports=PortSet.parse("22")),)
     main = data(small, src=source(silence(small)), wit=(witness(crowded=crowded),))
     asked = source(silence(small), slots=(1, 0, 0, 1, 1, 0), slot_ms=200.0)
     second = data(small, src=asked, wit=(witness(crowded=crowded),), kind=RoundKind.CHALLENGE)

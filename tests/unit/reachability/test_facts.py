@@ -5,22 +5,14 @@ from dataclasses import replace
 import pytest
 
 from reachability import overlay as overlays
-from reachability.challenge import MOST_GROUPS, UNDECIDED, ours
+from reachability.challenge import MOST_GROUPS, Challenged, ours
 from reachability.evidence import conclude
 from reachability.facts import _partial
-from reachability.observation import (
-    ArrivalRow,
-    Observation,
-    RoundData,
-    RoundSpec,
-    SourceReport,
-    Target,
-    Untokened,
-    WitnessReport,
-)
+from reachability.observation import ArrivalRow, Observation, SourceReport, Target, Untokened, WitnessReport
 from reachability.overlay import overlay
 from reachability.ports import ALL_PORTS, PortSet
-from reachability.vocabulary import Arrival, Protocol, Reason, RoundKind, State
+from reachability.round_data import RoundData, RoundSpec
+from reachability.vocabulary import Arrival, Protocol, Reason, RoundKind, Schedule, State
 
 THERE, TCP = "10.30.0.21", Protocol.TCP
 SLOTS = (1, 0, 0, 1, 1, 0, 1, 0, 0, 1, 0, 1, 1, 0, 0, 1, 0, 1, 1, 0)
@@ -31,11 +23,13 @@ FLOW = Untokened(
 
 
 def spec() -> RoundSpec:
-    target = Target(id=1, environment="prod", address=THERE, protocol=TCP, ports="1-65535", witness="prod-1")
+    target = Target(
+        id=1, environment="prod", address=THERE, protocol=TCP, ports=PortSet.parse("1-65535"), witness="prod-1"
+    )
     return RoundSpec(
         round="r",
         kind=RoundKind.NORMAL,
-        schedule="sweep",
+        schedule=Schedule.SWEEP,
         source="dev-1",
         source_environment="dev",
         destination="prod",
@@ -51,7 +45,7 @@ def observed(ports: str, **more: object) -> Observation:
         protocol=TCP,
         state=State.OPEN,
         reason=Reason.SYN_ACK,
-        ports=ports,
+        ports=PortSet.parse(ports),
         sent=4,
         covered=4,
         via="eth0 direct",
@@ -60,12 +54,12 @@ def observed(ports: str, **more: object) -> Observation:
 
 
 def test_packets_that_lie_years_apart_are_not_laid_out_in_memory() -> None:
-    assert ours(SLOTS, 150.0, [replace(FLOW, times_ms=(*ON[:9], 2**53 - 1))]) == UNDECIDED
+    assert ours(SLOTS, 150.0, [replace(FLOW, times_ms=(*ON[:9], 2**53 - 1))]) is Challenged.UNDECIDED
 
 
 def test_more_flows_than_could_be_ours_decide_nothing() -> None:
     flows = [replace(FLOW, source_port=n, times_ms=tuple(at + n for at in ON)) for n in range(MOST_GROUPS + 1)]
-    assert ours(SLOTS, 150.0, flows) == UNDECIDED
+    assert ours(SLOTS, 150.0, flows) is Challenged.UNDECIDED
 
 
 def test_a_flow_without_a_port_says_nothing() -> None:
@@ -78,7 +72,9 @@ def test_a_flow_without_a_port_says_nothing() -> None:
 def test_every_port_may_look_different_on_both_sides() -> None:
     ports = range(1, 6001)
     source = SourceReport(round="r", agent="dev-1", observations=tuple(observed(str(n), note=f"{n}") for n in ports))
-    rows = tuple(ArrivalRow(target=1, address=THERE, protocol=TCP, copies=2, ports=str(n), mss=n) for n in ports)
+    rows = tuple(
+        ArrivalRow(target=1, address=THERE, protocol=TCP, copies=2, ports=PortSet.of([n]), mss=n) for n in ports
+    )
     late = WitnessReport(round="r", agent="prod-1", arrivals=rows[:10], late=True)
     data = RoundData(
         spec=spec(), source=source, witnesses=(WitnessReport(round="r", agent="prod-1", arrivals=rows), late)
@@ -114,8 +110,8 @@ def test_copies_that_came_are_counted_as_before() -> None:
         round="r", agent="dev-1", observations=(observed("1-10"), observed("11-20", covered=0, sent=3))
     )
     rows = (
-        ArrivalRow(target=1, address=THERE, protocol=TCP, copies=2, ports="1-5"),
-        ArrivalRow(target=1, address=THERE, protocol=TCP, copies=9, ports="6-12"),
+        ArrivalRow(target=1, address=THERE, protocol=TCP, copies=2, ports=PortSet.parse("1-5")),
+        ArrivalRow(target=1, address=THERE, protocol=TCP, copies=9, ports=PortSet.parse("6-12")),
     )
     assert _partial(
         [RoundData(spec=spec(), source=source, witnesses=(WitnessReport(round="r", agent="prod-1", arrivals=rows),))]

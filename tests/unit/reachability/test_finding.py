@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from reachability.finding import REOPEN_S, Finding, FindingBook, Kind, Status
-from reachability.life import MOST_SHOWN, TRANSITIONS, Happening
+from reachability.life import CAME_TO, MOST_SHOWN, TRANSITIONS, Happening
 from reachability.vocabulary import Declared, Result
 from tests.support.finding_cells import PATH, WAIVER, apply, cell
 from tests.support.sample import NOW
@@ -37,6 +37,7 @@ def test_every_transition_of_the_table_leads_somewhere_else() -> None:
     assert all(before is not after for (before, _), after in TRANSITIONS.items())
     assert {status for status, _ in TRANSITIONS} | set(TRANSITIONS.values()) == set(Status)
     assert {happening for _, happening in TRANSITIONS} == set(Happening)
+    assert set(TRANSITIONS.values()) == set(CAME_TO)
 
 
 def test_confirm_asks_for_distinct_rounds_in_a_row() -> None:
@@ -122,6 +123,16 @@ def test_where_two_merge_the_older_id_stays() -> None:
     assert book.get(younger) == book.get(older)
 
 
+def test_suspicions_that_merge_are_nobodys_news() -> None:
+    """What was never told to anybody has no end to tell; the one that took it over counts on."""
+    book = FindingBook()
+    assert apply(book, cell("22,24", Result.FAIL, "r1"), cell("23", Result.PASS, "r1"), confirm=3) == []
+    assert apply(book, cell("22-24", Result.FAIL, "r2"), after_s=60, confirm=3) == []
+    assert sorted(bool(finding.merged_into) for finding in book.findings) == [False, True]
+    assert apply(book, cell("22-24", Result.FAIL, "r3"), after_s=120, confirm=3) == ["opened"]
+    assert str(only(book).ports) == "22-24"
+
+
 def test_a_hole_that_parts_goes_on_in_its_largest_part() -> None:
     book = FindingBook()
     apply(book, cell("20-29", Result.FAIL, "r1"))
@@ -138,6 +149,19 @@ def test_ids_survive_a_restart_and_differ() -> None:
     again = FindingBook(book.findings)
     assert apply(again, cell("22,24", Result.FAIL, "r2"), cell("23", Result.PASS, "r2")) == ["confirmed", "confirmed"]
     assert {finding.id for finding in again.findings} == names
+
+
+def test_a_finding_never_takes_the_id_of_another() -> None:
+    """Six digits may be the same by chance: the one that was there would be gone."""
+    usual = FindingBook()
+    apply(usual, cell("22", Result.FAIL, "r1"))
+    [taken] = [finding.id for finding in usual.findings]
+    book = FindingBook()
+    elsewhere = cell("22", Result.FAIL, "r1", destination="test")
+    apply(book, elsewhere)
+    book = FindingBook(replace(finding, id=taken) for finding in book.findings)
+    assert apply(book, elsewhere, cell("22", Result.FAIL, "r1")) == ["opened"]
+    assert {finding.destination: finding.id == taken for finding in book.findings} == {"test": True, "prod": False}
 
 
 def test_other_kinds_and_pairs_do_not_continue_it() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from reachability.compare import Cell
 from reachability.finding import FindingBook, Kind, Places, Region, fold_findings
-from reachability.ports import ALL_PORTS, PortSet
+from reachability.ports import ALL_PORTS, ICMP_CELL, PortSet
 from reachability.vocabulary import Declared, Protocol, Result, State
 from tests.support.finding_cells import PATH, WAIVER, apply, cell
 
@@ -71,9 +71,9 @@ def model(host: list[int]) -> set[tuple[Kind, str, frozenset[int]]]:
 def test_the_folds_of_a_host_are_its_runs(host: list[int]) -> None:
     folds = fold_findings(cells_of(host, "10.30.0.10"))
     assert len(folds) == len(model(host))
-    assert {(fold.kind, fold.waiver, frozenset(fold.ports or ())) for fold in folds} == model(host)
+    assert {(fold.kind, fold.waiver, frozenset(fold.ports)) for fold in folds} == model(host)
     for fold in folds:
-        ports = set(fold.ports or ())
+        ports = set(fold.ports)
         assert [region.ports for region in fold.regions] == [fold.ports]
         assert fold.services == (("web",) if any(host[port - 1] == 1 for port in ports) else ())
 
@@ -83,10 +83,7 @@ def test_of_two_hosts_no_cell_is_lost_and_none_is_in_two_folds(one: list[int], o
     hosts = {"10.30.0.10": one, "10.30.0.11": other}
     folds = fold_findings(cell for address, host in hosts.items() for cell in cells_of(host, address))
     folded = [
-        (region.key.address, port, fold.waiver)
-        for fold in folds
-        for region in fold.regions
-        for port in region.ports or ()
+        (region.key.address, port, fold.waiver) for fold in folds for region in fold.regions for port in region.ports
     ]
     bad = [
         (address, port, "W-1" if kind in {2, 4} else "")
@@ -115,7 +112,7 @@ def test_what_a_finding_shares_with_a_fold_is_counted_cell_by_cell(
     finding = replace(book.findings[0], kind=kind, regions=held)
     mine = {(keys[host], port) for host, ports in regions for port in ports}
     shared = {
-        index: len(mine & {(region.key, port) for region in fold.regions for port in region.ports or ()})
+        index: len(mine & {(region.key, port) for region in fold.regions for port in region.ports})
         for index, fold in enumerate(folds)
         if fold.kind is kind
     }
@@ -128,7 +125,7 @@ def test_every_other_port_is_a_fold_of_its_own_however_many() -> None:
     for name, more in (("r1", "opened"), ("r2", "confirmed")):
         cells = [cell(str(odd), Result.FAIL, name), cell(str(even), Result.PASS, name)]
         assert apply(book, *cells) == [more] * 2000
-    assert {len(finding.ports or ()) for finding in book.findings} == {1}
+    assert {len(finding.ports) for finding in book.findings} == {1}
     assert apply(book, cell(str(odd | even), Result.PASS, "r3")) == ["resolved"] * 2000
 
 
@@ -146,6 +143,14 @@ def test_what_was_not_shown_to_be_closed_parts_nothing() -> None:
         assert shown([cell("20,22", Result.FAIL), cell("21", between)]) == [("10.30.0.10", "20,22")]
     allowed = cell("21", Result.PASS, declared=Declared.ALLOWED)
     assert shown([cell("20,22", Result.FAIL), allowed]) == [("10.30.0.10", "20,22")]
+
+
+def test_what_works_parts_what_is_missing_and_what_is_shut_does_not() -> None:
+    missing = cell("20,22", Result.FAIL, declared=Declared.REQUIRED, path=PATH)
+    works = cell("21", Result.PASS, declared=Declared.REQUIRED, path=PATH)
+    assert shown([missing, works]) == [("10.30.0.10", "20"), ("10.30.0.10", "22")]
+    assert shown([missing, cell("21", Result.PASS)]) == [("10.30.0.10", "20,22")]
+    assert shown([cell("20,22", Result.FAIL), works]) == [("10.30.0.10", "20,22")], "it says nothing of a leak"
 
 
 def test_hosts_fold_then_directions() -> None:
@@ -171,7 +176,7 @@ def test_kinds_waivers_protocols_and_pairs_stay_apart() -> None:
     assert len(folds) == 6
     assert [fold.path for fold in folds if fold.kind is Kind.MISSING_PATH] == ["p"]
     assert [fold.waiver for fold in folds if fold.waiver] == ["W-1"]
-    assert [fold.ports for fold in folds if fold.protocol is Protocol.ICMP] == [None]
+    assert [fold.ports for fold in folds if fold.protocol is Protocol.ICMP] == [ICMP_CELL]
 
 
 def test_what_answered_speaks_for_the_fold() -> None:
@@ -202,7 +207,7 @@ def test_a_fold_loses_and_invents_no_port(rows: list[tuple[int, int, int, Result
         (port, region.key.address, region.key.agent, fold.waiver)
         for fold in folds
         for region in fold.regions
-        for port in region.ports or ()
+        for port in region.ports
     ]
     bad = [
         (port, f"10.30.0.{host}", f"dev-{agent}", "W-1" if result is Result.WAIVED else "")

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reachability.matrix import CellKey, Judged, Matrix
-from reachability.ports import ALL_PORTS, PortSet
+from reachability.ports import ALL_PORTS, ICMP_CELL, PortSet
 from reachability.verdict import Evidence, judge
 from reachability.vocabulary import Protocol
 
@@ -44,7 +44,7 @@ def test_the_rounds_are_those_of_what_is_held_now() -> None:
     assert matrix.rounds == set()
     matrix.update(KEY, PortSet.parse("1-10"), seen("a", 1))
     matrix.update(KEY, PortSet.parse("5-10"), seen("b", 2))
-    matrix.update(ICMP, None, seen("c", 2))
+    matrix.update(ICMP, ICMP_CELL, seen("c", 2))
     assert matrix.rounds == {"a", "b", "c"}
     matrix.update(KEY, PortSet.parse("1-10"), seen("d", 3))
     assert matrix.rounds == {"c", "d"}
@@ -59,18 +59,29 @@ def test_alike_rows_become_one() -> None:
 
 def test_icmp_has_one_cell() -> None:
     matrix = Matrix()
-    matrix.update(ICMP, None, seen("a", 2))
-    matrix.update(ICMP, None, seen("late", 1))
-    assert [(ports, judged.round) for ports, judged in matrix.rows(ICMP)] == [(None, "a")]
+    matrix.update(ICMP, ICMP_CELL, seen("a", 2))
+    matrix.update(ICMP, ICMP_CELL, seen("late", 1))
+    assert [(ports, judged.round) for ports, judged in matrix.rows(ICMP)] == [(ICMP_CELL, "a")]
     assert list(matrix) == [ICMP]
     assert len(matrix) == 1
     matrix.drop(ICMP)
     assert matrix.rows(ICMP) == ()
 
 
+def test_a_clock_that_was_set_makes_nothing_older_or_newer_than_it_was() -> None:
+    matrix = Matrix()
+    matrix.update(KEY, PortSet.parse("1-10"), seen("a", 100))
+    matrix.update(KEY, PortSet.parse("5-10"), seen("b", 200))
+    matrix.update(ICMP, ICMP_CELL, seen("b", 200))
+    matrix.shift(-3600)
+    assert [(str(ports), judged.observed_at) for ports, judged in matrix.rows(KEY)] == [("1-4", -3500), ("5-10", -3400)]
+    matrix.update(ICMP, ICMP_CELL, seen("c", -3399))
+    assert [judged.round for _, judged in matrix.rows(ICMP)] == ["c"], "a second later is still later"
+
+
 def test_ports_belong_to_tcp_and_udp() -> None:
     with pytest.raises(ValueError, match="ports"):
-        Matrix().update(KEY, None, seen("a", 1))
+        Matrix().update(KEY, ICMP_CELL, seen("a", 1))
     with pytest.raises(ValueError, match="no ports"):
         Matrix().update(ICMP, PortSet.of([1]), seen("a", 1))
 
@@ -92,7 +103,7 @@ def test_every_port_has_the_newest_judgement(updates: list[tuple[frozenset[int],
             before = newest.get(port)
             if before is None or before.round == one.round or before.observed_at <= one.observed_at:
                 newest[port] = one
-    rows = [(ports, judged) for ports, judged in matrix.rows(KEY) if ports is not None]
+    rows = [(ports, judged) for ports, judged in matrix.rows(KEY)]
     assert {port: judged for ports, judged in rows for port in ports} == newest
     assert sum(len(ports) for ports, _ in rows) == len(newest)
     assert [ports.first for ports, _ in rows] == sorted(ports.first for ports, _ in rows)
@@ -102,5 +113,5 @@ def test_alternating_states_are_two_rows() -> None:
     matrix = Matrix()
     for number in range(4):
         matrix.update(KEY, PortSet.of(range(1 + number % 2, 65536, 2)), seen(f"r{number}", number))
-    rows = [(judged.round, len(ports or ())) for ports, judged in matrix.rows(KEY)]
+    rows = [(judged.round, len(ports)) for ports, judged in matrix.rows(KEY)]
     assert rows == [("r2", 32768), ("r3", 32767)]

@@ -4,17 +4,18 @@ from dataclasses import replace
 from datetime import timedelta
 from ipaddress import ip_address, ip_network
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reachability.compare import compare, key_of, result_of
 from reachability.matrix import Judged, Matrix
-from reachability.plan import PlanTarget
-from reachability.policy import Policy
+from reachability.plan import PlanTarget, build_plan
+from reachability.policy import Policy, matches, nearest_paths
 from reachability.ports import PortSet
 from reachability.topology import Path, PortSpec, Probing, Selector, Topology, Waiver
 from reachability.verdict import Evidence, Verdict
-from reachability.vocabulary import Declared, Protocol, Reachability, Require, Result
+from reachability.vocabulary import Declared, Protocol, Reachability, Require, Result, Schedule
 from tests.support.sample import NOW, topology
 
 MOST = 60  # ports; each of them is looked at by itself
@@ -124,18 +125,18 @@ def test_each_port_is_judged_by_its_line(
     for target in TARGETS:
         cells = compare(declared, [target], matrix, NOW)
         assert sum(cell.count for cell in cells) == MOST
-        by_port = {port: cell for cell in cells for port in cell.ports or ()}
+        by_port = {port: cell for cell in cells for port in cell.ports}
         for port in range(1, MOST + 1):
             cell, seen = by_port[port], newest.get(port)
             path = first(declared.paths, declared, target, port)
             waiver = next((w for w in declared.waivers if w.expires > NOW and names(declared, w, target, port)), None)
             said = path.expect if path else Declared.DENIED
             assert (cell.path, cell.waiver, cell.declared, cell.judged) == (path, waiver, said, seen)
-            assert (cell.required, cell.schedule) == (port >= 5, "cycle" if port <= 20 else "sweep")
+            assert (cell.required, cell.schedule) == (port >= 5, Schedule.CYCLE if port <= 20 else Schedule.SWEEP)
             if seen is None:
                 assert cell.result is Result.NOT_RUN
             elif NOW.timestamp() - seen.observed_at > (180 if port <= 20 else 1800):
-                assert (cell.result, cell.grade) == (Result.STALE, "")
+                assert (cell.result, cell.grade) == (Result.STALE, None)
             else:
                 result = result_of(said, Require.NO_SESSION, evidence, seen.verdict)
                 waived = result is Result.FAIL and waiver is not None
@@ -151,3 +152,74 @@ def test_what_is_remembered_of_ends_holds_for_one_moment_and_one_topology() -> N
     assert [decision.waiver for _, decision in Policy(declared, waiver.expires).decide(target)] == [None]
     reloaded = replace(declared, paths=(Path("p", *everything),))
     assert [decision.path for _, decision in Policy(reloaded, NOW).decide(target)] == list(reloaded.paths)
+
+
+EVERYTHING = Selector("0.0.0.0/0", network=ip_network("0.0.0.0/0"))
+# dev-1 at 10.10.0.10 tries the model registry, where no agent is.
+REGISTRY = TARGETS[1]
+
+
+@pytest.mark.parametrize(
+    ("end", "is_source", "is_destination"),
+    [
+        (Selector("dev", environment="dev"), True, False),
+        (Selector("prod", environment="prod"), False, True),
+        (Selector("staging", environment="staging"), False, False),
+        (Selector("dev.dev-1", environment="dev", agent="dev-1"), True, False),
+        (Selector("dev.dev-2", environment="dev", agent="dev-2"), False, False),
+        (Selector("prod.prod-1", environment="prod", agent="prod-1"), False, False),
+        (Selector("dev.notebook", environment="dev", service="notebook"), True, False),
+        (Selector("prod.model-registry", environment="prod", service="model-registry"), False, True),
+        (Selector("prod.feature-store", environment="prod", service="feature-store"), False, False),
+        (Selector("10.10.0.0/24", network=ip_network("10.10.0.0/24")), True, False),
+        (Selector("10.30.0.20/30", network=ip_network("10.30.0.20/30")), False, True),
+        (EVERYTHING, True, True),
+    ],
+)
+def test_an_end_speaks_of_its_own_side_alone(end: Selector, is_source: bool, is_destination: bool) -> None:
+    assert matches(BASE, end, EVERYTHING, REGISTRY) is is_source
+    assert matches(BASE, EVERYTHING, end, REGISTRY) is is_destination
+
+
+def test_an_agent_on_the_host_is_what_an_agent_at_the_other_end_means() -> None:
+    end = Selector("prod.prod-1", environment="prod", agent="prod-1")
+    assert [target.address for target in TARGETS[:2] if matches(BASE, EVERYTHING, end, target)] == ["10.30.0.10"]
+
+
+def test_a_network_says_nothing_of_an_agent_whose_address_is_not_known() -> None:
+    """It might be in it or not: a path that it may not have would turn a leak green."""
+    unknown = replace(REGISTRY, source_address="")
+    assert not matches(BASE, EVERYTHING, EVERYTHING, unknown)
+    assert matches(BASE, Selector("dev", environment="dev"), EVERYTHING, unknown)
+
+
+def test_a_service_is_found_by_the_name_that_led_to_its_address() -> None:
+    prod = BASE.environments["prod"]
+    named = replace(prod.services["model-registry"], hosts=("registry.prod.internal",))
+    declared = replace(BASE, environments={**BASE.environments, "prod": replace(prod, services={named.name: named})})
+    end = Selector("prod.model-registry", environment="prod", service="model-registry")
+    assert matches(declared, EVERYTHING, end, replace(REGISTRY, names=("registry.prod.internal",)))
+    assert not matches(declared, EVERYTHING, end, replace(REGISTRY, names=("web.prod.internal",)))
+    assert not matches(declared, EVERYTHING, end, REGISTRY)
+
+
+def test_the_nearest_paths_lead_to_the_same_place_from_elsewhere() -> None:
+    [promotes] = BASE.paths
+    to_web = Path("p", EVERYTHING, Selector("staging.web", environment="staging", service="web"))
+    declared = replace(BASE, paths=(promotes, to_web))
+    assert nearest_paths(declared, REGISTRY) == (promotes,)
+    assert nearest_paths(declared, TARGETS[0]) == ()
+
+
+def test_of_several_names_for_one_address_each_leads_to_its_service() -> None:
+    """The path that staging must have would else be taken for one that it must not have: blocked would be green."""
+    prod = BASE.environments["prod"]
+    hosts = {"model-registry": ("b.prod.internal",), "feature-store": ("a.prod.internal",)}
+    services = {name: replace(prod.services[name], hosts=hosts[name]) for name in ("feature-store", "model-registry")}
+    declared = replace(BASE, environments={**BASE.environments, "prod": replace(prod, services=services)})
+    lookups = {"staging-1": {"a.prod.internal": ("10.30.0.21",), "b.prod.internal": ("10.30.0.21",)}}
+    plan = build_plan(declared, {}, lookups)
+    [target] = [t for t in plan if (t.agent, t.address, t.protocol) == ("staging-1", "10.30.0.21", Protocol.TCP)]
+    assert target.names == ("a.prod.internal", "b.prod.internal")
+    decided = {port: decision.declared for ports, decision in Policy(declared, NOW).decide(target) for port in ports}
+    assert (decided[5000], decided[6379]) == (Declared.REQUIRED, Declared.DENIED)

@@ -9,13 +9,15 @@ import pytest
 from nacl.signing import SigningKey
 
 from reachability.observation import ControlTarget, Lookup, Target
+from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, RoundKind
+from wire.codec import encode
 from wire.envelope import AnyUp, BadMessage, OtherVersion, seal, unpack_up
 from wire.messages import SCHEMA, Ack, Arm, Armed, Batch, Close, Done, Go, Plan, Resolve, Resolved, Status, Stop
 from wire.signing import DOWN, AnyDown, SignedOrder, _signed, open_down, pack_down
 
 KEY = SigningKey(b"\1" * 32)
-TARGET = Target(id=1, environment="prod", address="10.30.0.10", protocol=Protocol.TCP, ports="22")
+TARGET = Target(id=1, environment="prod", address="10.30.0.10", protocol=Protocol.TCP, ports=PortSet.parse("22"))
 CONTROL = ControlTarget(address="10.0.0.1", protocol=Protocol.TCP, port=8883)
 DOWNS: list[AnyDown] = [
     Plan(digest="d"),
@@ -40,7 +42,7 @@ def names(message: Any) -> str:
 
 
 def fields(message: Any) -> dict[str, Any]:
-    found: dict[str, Any] = msgspec.msgpack.decode(msgspec.msgpack.encode(message))
+    found: dict[str, Any] = msgspec.msgpack.decode(encode(message))
     return found
 
 
@@ -54,7 +56,7 @@ def more(found: Any) -> Any:
 def down(body: Any, **order: Any) -> bytes:
     """Signed by a coordinator of another version."""
     whole = {"agent": "dev-1", "sequence": 1, "issued": 0.0, "expires": 60.0, "echo": b"e", "body": body, **order}
-    return _signed(KEY, DOWN, seal(msgspec.msgpack.encode(whole)))
+    return _signed(KEY, DOWN, seal(encode(whole)))
 
 
 def opened(payload: bytes) -> SignedOrder:
@@ -68,7 +70,7 @@ def test_an_agent_reads_a_newer_coordinators_messages(body: AnyDown) -> None:
 
 @pytest.mark.parametrize("message", UPS, ids=names)
 def test_a_coordinator_reads_a_newer_agents_messages(message: AnyUp) -> None:
-    assert unpack_up(seal(msgspec.msgpack.encode(more(fields(message))))) == message
+    assert unpack_up(seal(encode(more(fields(message))))) == message
 
 
 def without_optional(message: Any) -> dict[str, Any]:
@@ -83,13 +85,13 @@ def test_an_agent_reads_an_older_coordinators_messages(body: AnyDown) -> None:
     defaults = {f.name: f.default for f in msgspec.structs.fields(type(body)) if not f.required}
     assert {name: getattr(read, name) for name in defaults} == defaults
     bare = {"agent": "dev-1", "sequence": 1, "issued": 0.0, "expires": 60.0, "body": fields(body)}
-    order = opened(_signed(KEY, DOWN, seal(msgspec.msgpack.encode(bare))))
+    order = opened(_signed(KEY, DOWN, seal(encode(bare))))
     assert order.echo == b"", "of before challenges: `agent.challenges` refuses it in words"
 
 
 @pytest.mark.parametrize("message", UPS, ids=names)
 def test_a_coordinator_reads_an_older_agents_messages(message: AnyUp) -> None:
-    assert type(unpack_up(seal(msgspec.msgpack.encode(without_optional(message))))) is type(message)
+    assert type(unpack_up(seal(encode(without_optional(message))))) is type(message)
 
 
 def lacking() -> list[tuple[Any, str]]:
@@ -101,7 +103,7 @@ def lacking() -> list[tuple[Any, str]]:
 def test_what_lacks_a_field_that_must_be_there_is_refused_in_words(message: Any, name: str) -> None:
     left = {key: value for key, value in fields(message).items() if key != name}
     with pytest.raises(BadMessage, match=f"missing required field `{name}`"):
-        opened(down(left)) if message in DOWNS else unpack_up(seal(msgspec.msgpack.encode(left)))
+        opened(down(left)) if message in DOWNS else unpack_up(seal(encode(left)))
 
 
 @pytest.mark.parametrize("kind", ["renew", "", 7])
@@ -109,7 +111,7 @@ def test_a_kind_of_message_that_is_not_known_yet_is_refused_in_words(kind: objec
     with pytest.raises(BadMessage, match="cannot be read"):
         opened(down({"type": kind}))
     with pytest.raises(BadMessage, match="cannot be read"):
-        unpack_up(seal(msgspec.msgpack.encode({"type": kind})))
+        unpack_up(seal(encode({"type": kind})))
 
 
 def test_a_word_of_a_later_version_is_refused_in_words() -> None:
@@ -125,4 +127,4 @@ def test_another_schema_version_is_said_before_anything_else_is_doubted(version:
     with pytest.raises(OtherVersion, match=words):
         opened(bytes([version]) + payload[1:])
     with pytest.raises(OtherVersion, match=words):
-        unpack_up(bytes([version]) + seal(msgspec.msgpack.encode(UPS[0]))[1:])
+        unpack_up(bytes([version]) + seal(encode(UPS[0]))[1:])

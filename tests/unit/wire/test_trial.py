@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import msgspec
 import pytest
 
 from reachability.observation import KernelFlow, Observation, SourceReport
+from reachability.ports import PortSet, text_of
 from reachability.verdict import Evidence
 from reachability.vocabulary import Protocol, Reason, State
 from wire.envelope import BadMessage
@@ -34,7 +37,7 @@ MADE = Line(
     bytes(range(16)),
     8884,
     50000,
-    (Asked("10.30.0.10", "22,80-82", "53"), Asked("fd00:30::10", icmp=True)),
+    (Asked("10.30.0.10", PortSet.parse("22,80-82"), PortSet.parse("53")), Asked("fd00:30::10", icmp=True)),
 )
 REPORT = SourceReport(round="0a1b2c3d", agent="source", packets=3)
 
@@ -43,10 +46,10 @@ def test_both_sides_make_the_same_targets_of_a_line() -> None:
     read = read_line(f"  {MADE.text()}\n")
     assert read == MADE
     assert read.spec() == MADE.spec()
-    assert [(t.address, t.protocol, t.ports) for t in read.targets()] == [
+    assert [(t.address, t.protocol, text_of(t.ports)) for t in read.targets()] == [
         ("10.30.0.10", Protocol.TCP, "22,80-82"),
         ("10.30.0.10", Protocol.UDP, "53"),
-        ("fd00:30::10", Protocol.ICMP, ""),
+        ("fd00:30::10", Protocol.ICMP, None),
     ]
     assert {(c.address, c.protocol, c.port) for c in read.controls()} == {
         ("10.30.0.10", Protocol.TCP, 8884),
@@ -67,10 +70,13 @@ def test_every_altered_or_missing_character_of_a_line_is_noticed() -> None:
     ("line", "why"),
     [
         (msgspec.structs.replace(MADE, version=VERSION + 1), "version"),
-        (msgspec.structs.replace(MADE, asked=(Asked("10.30.0.10", f"1-{MOST_PORTS + 1}"),)), "more than"),
+        (
+            msgspec.structs.replace(MADE, asked=(Asked("10.30.0.10", PortSet.parse(f"1-{MOST_PORTS + 1}")),)),
+            "more than",
+        ),
         (msgspec.structs.replace(MADE, asked=()), "no port"),
-        (msgspec.structs.replace(MADE, asked=(Asked("a.name.example", "22"),)), "address"),
-        (msgspec.structs.replace(MADE, asked=(Asked("10.30.0.10", "99999"),)), "cannot be read"),
+        (msgspec.structs.replace(MADE, asked=(Asked("a.name.example", PortSet.parse("22")),)), "address"),
+        (msgspec.structs.replace(MADE, asked=(Asked("10.30.0.10", cast("PortSet", "99999")),)), "cannot be read"),
         (msgspec.structs.replace(MADE, meet=0), "port"),
         (msgspec.structs.replace(MADE, key=b"short"), "no port"),
     ],
@@ -113,7 +119,7 @@ def test_the_largest_report_and_its_answer_fit_a_terminals_line() -> None:
     observations = tuple(
         Observation(
             target=1, source_address=source, address=address, protocol=Protocol.TCP, state=State.OPEN, reason=Reason.SYN_ACK,
-            ports=str(port), kind="tcp", way="raw+connect", kernel="open", via="enp0s31f6 fd00:1000:1234:5678::1", sent=8,
+            ports=PortSet.of([port]), kind="tcp", way="raw+connect", kernel="open", via="enp0s31f6 fd00:1000:1234:5678::1", sent=8,
             covered=8, flows=8, hops=3, rtt_ms=port / 7, said=note(port)[:16], note=note(port),
         )
         for port in ports
@@ -128,7 +134,7 @@ def test_the_largest_report_and_its_answer_fit_a_terminals_line() -> None:
     report = SourceReport(round="0a1b2c3d", agent="source", observations=observations, kernel_flows=flows)
     cells = tuple(
         TrialCell(
-            source_address=source, address=address, protocol=Protocol.TCP, ports=str(port),
+            source_address=source, address=address, protocol=Protocol.TCP, ports=PortSet.of([port]),
             evidence=Evidence(
                 protocol=Protocol.TCP, state=State.OPEN, reason=Reason.SYN_ACK, said=note(port)[:16], note=note(port),
                 rtt_ms=port / 7, came_from=source, via="enp0s31f6 fd00:1000:1234:5678::1", sent=8, covered=8, arrived=8,

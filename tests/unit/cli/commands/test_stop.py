@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 from textual.widgets import Static
 
 from cli.commands.stop import command
-from cli.commands.verify import report
 from cli.dashboard.app import Dashboard
+from cli.formats.terminal import report
 from cli.show.render import Paint
+from coordinator.api.responses.runs import Stopped as Answered
 from tests.support.fake_api import FakeCoordinator, served
 from tests.support.sample import Estate
 
@@ -29,12 +30,14 @@ class Stopped(FakeCoordinator):
 
     def get(self, path: str, query: dict[str, str]) -> Any:
         body = super().get(path, query)
-        return {**body, "stopped": self.stopped, "stopped_at": "2026-11-25T10:02:00.000Z"} if path == "status" else body
+        if path != "status":
+            return body
+        return msgspec.structs.replace(body, stopped=self.stopped, stopped_at="2026-11-25T10:02:00.000Z")
 
     def post(self, path: str, body: Any) -> Any:
         self.posted.append((path, body))
         self.stopped = (body["reason"] or "stopped") if path == "stop" else None
-        return {"stopped": self.stopped}
+        return Answered(stopped=self.stopped)
 
 
 def test_it_stops_and_resumes_and_says_so(tmp_path: Path) -> None:
@@ -59,12 +62,12 @@ def test_it_stops_and_resumes_and_says_so(tmp_path: Path) -> None:
 
 
 def test_a_verify_that_was_stopped_says_why() -> None:
-    body = json.loads(json.dumps({**Estate().run_body(with_cells=False), "stopped": "maint\x1b[31menance"}))
+    body = msgspec.structs.replace(Estate().run_body(), stopped="maint\x1b[31menance")
     line = next(line for line in report(body, Paint(color=False)) if "stopped" in line)
     assert line.startswith("! all probing was stopped meanwhile: maint")
     assert line.endswith("enance. To go on: segwatch stop --resume")
     assert "\x1b" not in line
-    del body["stopped"]
+    body = msgspec.structs.replace(body, stopped=None)
     assert not [line for line in report(body, Paint(color=False)) if "stopped" in line]
 
 
@@ -81,7 +84,7 @@ def test_the_dashboard_shows_it_first(now: datetime, since: str) -> None:
     fake.stopped = "maintenance"
 
     class Reading:
-        def get(self, path: str, **query: str | int | None) -> Any:
+        def get(self, path: str, _: object, /, **query: str | int | None) -> Any:
             return fake.get(path, {name: str(value) for name, value in query.items()})
 
     async def headline() -> str:

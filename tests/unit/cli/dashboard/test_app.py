@@ -9,7 +9,6 @@ import pytest
 from textual.widgets import Static
 
 from cli.dashboard.app import Dashboard
-from coordinator.api import views
 from coordinator.state.roster import AgentState
 from tests.support.fake_api import FakeCoordinator
 from tests.support.sample import AGENTS, NOW, Estate
@@ -23,9 +22,10 @@ class Reader:
     def __init__(self, agents: tuple[AgentState, ...]) -> None:
         self._fake, self._agents = FakeCoordinator(Estate()), agents
 
-    def get(self, path: str, **query: str | int | None) -> Any:
-        body = self._fake.get(path, {name: str(value) for name, value in query.items()})
-        return {**body, "agents": views.agents_body(self._agents, NOW.timestamp())} if path == "status" else body
+    def get(self, path: str, _: object, /, **query: str | int | None) -> Any:
+        if path == "status":
+            return self._fake.estate.status(self._agents)
+        return self._fake.get(path, {name: str(value) for name, value in query.items()})
 
 
 @pytest.mark.asyncio

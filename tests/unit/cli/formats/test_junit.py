@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
 from xml.etree import ElementTree as ET
 
+from coordinator.api.responses.runs import FinishedRun
 from tests.support.pipeline import KNOWN, held
 
 
 def test_junit_skips_what_is_known_and_says_whose_it_is() -> None:
     from cli.formats.junit import junit
 
-    def cases(body: dict[str, Any]) -> dict[str, list[ET.Element]]:
+    def cases(body: FinishedRun) -> dict[str, list[ET.Element]]:
         root = ET.fromstring(junit(body))
         return {tag: root.findall(f".//testcase/{tag}") for tag in ("failure", "skipped", "error")}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from msgspec.structs import replace
 
 from cli.formats.markdown import escaped, markdown
 from tests.support.pipeline import KNOWN, held
@@ -28,7 +29,7 @@ def test_markdown_is_one_line_one_table_and_what_to_do() -> None:
 
 
 def test_markdown_says_that_probing_was_stopped() -> None:
-    line = markdown({**Estate().run_body(), "stopped": "change *freeze*"}, "t.yaml").splitlines()[0]
+    line = markdown(replace(Estate().run_body(), stopped="change *freeze*"), "t.yaml").splitlines()[0]
     assert line.endswith(r" · all probing was stopped meanwhile: change \*freeze\*")
 
 

@@ -7,8 +7,10 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from cli.formats.sarif import sarif
+from coordinator.api.responses.runs import FinishedRun
 from tests.support.pipeline import KNOWN, held
 from tests.support.sample import Estate
 from tests.support.sarif import SARIF
@@ -43,24 +45,24 @@ def test_sarif_points_at_the_lines_that_decide() -> None:
 
 @pytest.mark.parametrize("cut", [{"ended": True}, {"stopped": "freeze"}])
 def test_sarif_says_that_a_run_was_not_through(cut: dict[str, Any]) -> None:
-    def successful(body: dict[str, Any]) -> bool:
+    def successful(body: FinishedRun) -> bool:
         log = json.loads(sarif(body, "t.yaml"))
         SARIF.validate(log)
         return bool(log["runs"][0]["invocations"][0]["executionSuccessful"])
 
     body = Estate().run_body()
     assert successful(body)
-    assert not successful({**body, **cut})
+    assert not successful(replace(body, **cut))
 
 
 def test_sarif_knows_a_finding_again_by_what_it_is() -> None:
-    def prints(body: dict[str, Any]) -> list[str]:
+    def prints(body: FinishedRun) -> list[str]:
         results = json.loads(sarif(body, "t.yaml"))["runs"][0]["results"]
         return [result["partialFingerprints"]["primaryLocationLineHash"] for result in results]
 
     body = Estate(undecided=True).run_body()
-    renamed = copy.deepcopy(body)
-    renamed["result"]["findings"][0]["id"] = "F-other"
+    [finding] = body.result.findings
+    renamed = replace(body, result=replace(body.result, findings=(replace(finding, id="F-other"),)))
     assert prints(renamed) == prints(body)
     assert len(set(prints(body))) == 2
 

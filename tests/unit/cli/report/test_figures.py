@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import pytest
+from msgspec.structs import replace
 
 from cli.report.figures import LEAST, MOST_GLYPHS, MOST_WORDS, Part, bar, grid, parts
+from coordinator.api.responses.estate import Counts, Matrix, Pair
+from coordinator.api.responses.report import Report
 from tests.support.report_body import body_of
 
 
-def many(environments: int) -> Mapping[str, Any]:
-    names = [f"e{number}" for number in range(environments)]
-    results = dict.fromkeys(("pass", "fail", "waived", "inconclusive", "stale", "not_run"), 0)
-    pairs = [{"source": a, "destination": b, "results": results} for a in names for b in names if a != b]
-    return {"matrix": {"environments": names, "pairs": pairs}, "coverage": {"pairs": []}, "findings": []}
+def many(environments: int) -> Report:
+    names = tuple(f"e{number}" for number in range(environments))
+    none = Counts(passed=0, fail=0, waived=0, inconclusive=0, stale=0, not_run=0)
+    pairs = tuple(Pair(source=a, destination=b, results=none, coverage=0.0) for a in names for b in names if a != b)
+    body = body_of()
+    return replace(
+        body,
+        matrix=Matrix(environments=names, pairs=pairs),
+        coverage=replace(body.coverage, pairs=()),
+        findings=(),
+    )
 
 
 def test_the_matrix_holds_words_then_glyphs_then_gives_up() -> None:
@@ -48,4 +54,4 @@ def test_nothing_in_a_bar_is_too_thin_to_be_seen() -> None:
     assert laid[-1].x + laid[-1].width == pytest.approx(160.0, abs=0.05)
     assert bar([Part("fail", "", 0)], 160.0) == []
     body = body_of()
-    assert sum(part.count for part in parts(body["summary"], body["coverage"])) == body["coverage"]["cells"]
+    assert sum(part.count for part in parts(body.summary, body.coverage)) == body.coverage.cells

@@ -83,9 +83,9 @@ def test_no_text_changes_the_shape_of_the_page(said: str) -> None:
 
 def test_a_finding_is_told_with_its_life_and_its_evidence() -> None:
     body = body_of("said by others")
-    [finding] = [entry["finding"] for entry in body["findings"]]
+    [finding] = [entry.finding for entry in body.findings]
     [article] = list(tree(page(body)).iter("article"))
-    assert article.get("id") == finding["id"]
+    assert article.get("id") == finding.id
     text = " ".join(" ".join(article.itertext()).split())
     for part in (
         "dev can reach prod's model registry critical · CWE-653, CWE-668 · acknowledged",

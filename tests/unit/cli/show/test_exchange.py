@@ -14,6 +14,7 @@ from scapy.utils import RawPcapNgReader
 from cli.main import cli
 from cli.show.exchange import MOST_LINES, timeline
 from cli.show.render import Paint
+from coordinator.api.explain import exchange_of
 from coordinator.packets.exchanges import Exchanges
 from coordinator.store import Store
 from reachability.compare import Cell
@@ -45,7 +46,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def lines(store: Store, sent: tuple[KeptPacket, ...], seen: tuple[KeptPacket, ...], ports: str = "22") -> list[str]:
     body = put(store, sent, seen).of_cell(cell(), PortSet.parse(ports))
     assert body is not None
-    shown = timeline(body, PLAIN)
+    shown = timeline(exchange_of(body), PLAIN)
     assert max(map(len, shown)) <= 100, shown
     return [line.rstrip() for line in shown]
 
@@ -95,7 +96,7 @@ class Kept(Exchanges):
     def __init__(self, exchanges: Exchanges) -> None:
         self._body = exchanges.of_cell(cell(), PortSet.of([22]))
 
-    def of_cell(self, asked: Cell, ports: PortSet | None) -> dict[str, Any] | None:
+    def of_cell(self, asked: Cell, ports: PortSet) -> dict[str, Any] | None:
         return self._body if asked.key.protocol is Protocol.TCP else None
 
     def of_finding(self, finding: Finding) -> list[dict[str, Any]]:

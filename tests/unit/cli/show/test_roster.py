@@ -9,7 +9,7 @@ import pytest
 from agent.offset import record, recorded
 from cli.agent.check import _clock
 from cli.show.roster import apart, notes
-from coordinator.api.views import agents_body
+from coordinator.api.agents import agents_body
 from coordinator.state.roster import AgentState
 
 AGENT = AgentState(name="dev-1", environment="dev", online=True, clock_skew_s=0.2)

@@ -4,30 +4,38 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from click.testing import CliRunner
+from msgspec.structs import replace
 
 from cli.commands.explain import command
 from cli.show.render import Paint
 from cli.show.trace import traces
+from coordinator.api.responses.packets import Trace, TraceHop
 from tests.support.fake_api import FakeCoordinator, served
 from tests.support.sample import Estate
 
 
-def hop(ttl: int, address: str | None = None, reason: str = "no-response", **more: Any) -> dict[str, Any]:
-    return {"ttl": ttl, "address": address, "reason": reason, "rtt_ms": None, "sent": 3, "answers": 0, **more}
+def hop(ttl: int, address: str | None = None, reason: str = "no-response", rtt_ms: float | None = None) -> TraceHop:
+    return TraceHop(ttl=ttl, address=address, reason=reason, rtt_ms=rtt_ms, sent=3, answers=0)
 
 
-TRACE = {
-    "round": "1A20",
-    "source_address": "10.10.0.10",
-    "via": "eth0 10.10.0.1",
-    "packets": 46,
-    "seconds": 3.31,
-    "hops": [hop(1, "10.10.0.1", "ttl-exceeded", rtt_ms=0.4021), *(hop(ttl) for ttl in range(2, 17))],
-    "text": "it stops at 10.10.0.1 (hop 1) or behind it: from hop 2 on nothing answers",
-}
+TRACE = Trace(
+    round="1A20",
+    agent="dev-1",
+    source_address="10.10.0.10",
+    address="10.30.0.21",
+    protocol="tcp",
+    port=5000,
+    via="eth0 10.10.0.1",
+    packets=46,
+    seconds=3.31,
+    hops=(hop(1, "10.10.0.1", "ttl-exceeded", rtt_ms=0.4021), *(hop(ttl) for ttl in range(2, 17))),
+    reached=None,
+    stops_after="10.10.0.1",
+    witness=None,
+    text="it stops at 10.10.0.1 (hop 1) or behind it: from hop 2 on nothing answers",
+)
 
 
 def test_hops_are_lines_and_silent_ones_are_folded() -> None:
@@ -41,8 +49,8 @@ def test_hops_are_lines_and_silent_ones_are_folded() -> None:
 
 
 def test_a_silent_hop_between_others_and_two_ways() -> None:
-    hops = [hop(1), hop(2, "10.40.0.2", "ttl-exceeded"), hop(2, "10.40.0.3", "ttl-exceeded"), hop(3, "x", "strange")]
-    lines = traces({**TRACE, "hops": hops, "via": None}, Paint(color=False))
+    hops = (hop(1), hop(2, "10.40.0.2", "ttl-exceeded"), hop(2, "10.40.0.3", "ttl-exceeded"), hop(3, "x", "strange"))
+    lines = traces(replace(TRACE, hops=hops, via=None), Paint(color=False))
     assert [line.split()[:2] for line in lines[2:6]] == [
         ["1", "silence"],
         ["2", "10.40.0.2"],

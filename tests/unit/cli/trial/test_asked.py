@@ -7,6 +7,7 @@ import pytest
 
 from cli.errors import Problem
 from cli.trial.asked import asked_of, place, words
+from reachability.ports import PortSet
 from wire.trial import MOST_PORTS, Asked
 
 OWN = ("10.30.0.10", "10.30.0.11", "fd00:30::10")
@@ -17,9 +18,9 @@ def test_ports_belong_to_the_host_before_them() -> None:
         ["10.30.0.10:22,8000-8002,udp/53,icmp,10.30.0.11:80", "[FD00:30::10]:tcp/443,10.30.0.10:23"], OWN, 8884
     )
     assert asked == (
-        Asked("10.30.0.10", "22-23,8000-8002", "53", icmp=True),
-        Asked("10.30.0.11", "80"),
-        Asked("fd00:30::10", "443"),
+        Asked("10.30.0.10", PortSet.parse("22-23,8000-8002"), PortSet.parse("53"), icmp=True),
+        Asked("10.30.0.11", PortSet.parse("80")),
+        Asked("fd00:30::10", PortSet.parse("443")),
     )
     assert words(asked)[0] == "10.30.0.10 tcp/22-23,8000-8002 udp/53 icmp"
 

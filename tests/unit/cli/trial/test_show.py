@@ -10,6 +10,7 @@ from cli.show.render import Paint
 from cli.trial.child import Outcome
 from cli.trial.show import exit_code, listening, report, summary
 from reachability.observation import ArrivalRow, WitnessReport
+from reachability.ports import PortSet
 from reachability.verdict import Evidence
 from reachability.vocabulary import Arrival, Canary, Protocol, Reason, State
 from wire.trial import TrialCell
@@ -29,7 +30,11 @@ UNCONTROLLED = Evidence(**SENT, arrival=Arrival.NOT_SEEN)
 
 def cell(evidence: Evidence, ports: str = "80") -> TrialCell:
     return TrialCell(
-        source_address="10.10.0.10", address="10.30.0.10", protocol=evidence.protocol, ports=ports, evidence=evidence
+        source_address="10.10.0.10",
+        address="10.30.0.10",
+        protocol=evidence.protocol,
+        ports=PortSet.parse(ports),
+        evidence=evidence,
     )
 
 
@@ -91,7 +96,7 @@ def test_the_destination_alone_tells_what_arrived() -> None:
             address="10.30.0.10",
             protocol=Protocol.TCP,
             copies=8,
-            ports="80",
+            ports=PortSet.parse("80"),
             answered=answered,
             came_from="10.10.0.10",
         )
@@ -109,7 +114,7 @@ def test_the_destination_alone_tells_what_arrived() -> None:
 def test_it_fits_its_width_and_says_what_a_side_lacks() -> None:
     six = TrialCell(
         source_address="fd00:1000:1234:5678::10", address="fd00:3000:1234:5678::10", protocol=Protocol.UDP,
-        ports="53,1000-1010", evidence=Evidence(**{**SENT, "protocol": Protocol.UDP}, no_witness_why="this agent lacks CAP_NET_RAW"),
+        ports=PortSet.parse("53,1000-1010"), evidence=Evidence(**{**SENT, "protocol": Protocol.UDP}, no_witness_why="this agent lacks CAP_NET_RAW"),
     )  # fmt: skip
     body = summary(Outcome(cells=(six, cell(DROPPED)), complete=True, lacks="this process lacks CAP_NET_RAW"))
     lines = report(body, PLAIN) + listening(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from coordinator.api.declared import declared
 from coordinator.api.failing import decisions, failing
 from coordinator.api.verify import of_run
-from coordinator.json_types import Body
+from coordinator.api.views import finding_body
 from coordinator.topology.load import parse_topology
 from reachability.compare import Cell, compare, key_of
 from reachability.finding import FindingBook
@@ -17,6 +18,7 @@ from reachability.plan import PlanTarget, build_plan
 from reachability.ports import PortSet
 from reachability.topology import Topology
 from reachability.vocabulary import Result, State
+from tests.support.answers import json_of
 from tests.support.sample import evidence, judged
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -59,12 +61,12 @@ def observed(text: str, **states: State) -> tuple[Topology, tuple[PlanTarget, ..
     return topology, plan, compare(topology, plan, matrix, NOW, run="")
 
 
-def decided(text: str, address: str, port: int, **states: State) -> Body:
+def decided(text: str, address: str, port: int, **states: State) -> Any:
     topology, plan, cells = observed(text, **states)
-    cell = next(c for c in cells if c.key.address == address and c.ports is not None and c.ports & PortSet.of([port]))
+    cell = next(c for c in cells if c.key.address == address and c.ports & PortSet.of([port]))
     assert cell.result is Result.FAIL
     target = next(t for t in plan if key_of(t) == cell.key)
-    return declared(topology, replace(cell, ports=PortSet.of([port])), target, str(port))
+    return json_of(declared(topology, replace(cell, ports=PortSet.of([port])), target, str(port)))
 
 
 def test_a_required_path_decides_by_its_own_lines() -> None:
@@ -93,11 +95,12 @@ def test_without_a_path_it_is_where_the_destination_begins() -> None:
 
 
 def test_every_failing_cell_is_said_once_with_its_finding() -> None:
-    topology, plan, cells = observed(TOPOLOGY, tcp22=State.OPEN, tcp5432=State.OPEN)
+    text = TOPOLOGY.replace("  prod:\n", "  prod:\n    sensitivity: high\n")
+    topology, plan, cells = observed(text, tcp22=State.OPEN, tcp5432=State.OPEN)
     book = FindingBook()
     book.apply(cells, NOW, 1)
     found = of_run(cells, book.findings)
-    said = failing(cells, found, "rest")
+    said = json_of(failing(topology, cells, found, "rest"))
     assert sorted((one["address"], one["path"], one["ports"]) for one in said) == [
         ("10.30.0.10", "reads", "443"),
         ("10.30.0.10", "rest", "22"),
@@ -106,5 +109,9 @@ def test_every_failing_cell_is_said_once_with_its_finding() -> None:
         ("10.30.0.21", "rest", "5432"),
     ]
     assert {one["finding"] for one in said} == {finding.id for finding in found}
+    assert (
+        {finding_body(topology, finding).severity for finding in found} == {one["severity"] for one in said} == {"high"}
+    )
     assert set(decisions(topology, plan, cells, found)) == {finding.id for finding in found}
-    assert {one["finding"] for one in failing(cells, [], "rest")} == {None}
+    alone = json_of(failing(topology, cells, [], "rest"))
+    assert {(one["finding"], one["severity"]) for one in alone} == {(None, "high")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from coordinator.api import explain
+from tests.support.answers import json_of
 from tests.support.sample import Estate
 
 
@@ -16,6 +17,6 @@ def test_the_inside_control_is_the_one_that_was_made_and_not_the_one_that_the_pl
     made = shown.cell.judged.evidence.inside_by
     assert made
     planned = replace(shown, target=replace(shown.target, insides=("prod-9",)))
-    assert explain.explain_cell(estate.topology, planned, estate.exchanges)["inside"] == made
+    assert json_of(explain.explain_cell(estate.topology, planned, estate.exchanges))["inside"] == made
     unseen = replace(planned, cell=replace(shown.cell, judged=None))
-    assert explain.explain_cell(estate.topology, unseen, estate.exchanges)["inside"] == "prod-9"
+    assert json_of(explain.explain_cell(estate.topology, unseen, estate.exchanges))["inside"] == "prod-9"

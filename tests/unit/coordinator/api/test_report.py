@@ -17,7 +17,8 @@ from reachability.finding import Status
 from reachability.matrix import Matrix
 from reachability.ports import PortSet
 from reachability.topology import Mark, PortSpec, Selector, Waiver
-from reachability.vocabulary import Result, State
+from reachability.vocabulary import Protocol, Result, State
+from tests.support.answers import json_of
 from tests.support.sample import NOW, Estate, evidence, judged, observe, topology
 
 DEV, REGISTRY = Selector("dev", environment="dev"), Selector("prod.model-registry", "prod", service="model-registry")
@@ -49,11 +50,13 @@ def live(tmp_path: Path) -> Iterator[Callable[..., Live]]:
 
 def test_its_figures_are_those_of_the_other_verbs() -> None:
     estate = Estate(undecided=True)
-    body, cells = report.report(estate.snapshot()), estate.cells
-    assert body["matrix"] == views.matrix(estate.topology, cells)
-    assert body["coverage"] == views.coverage_body(estate.topology, cells)
-    assert [entry["finding"] for entry in body["findings"]] == views.findings(estate.topology, estate.book.findings)
-    assert body["unproven"] == verify.unproven(cells)
+    body, cells = json_of(report.report(estate.snapshot())), estate.cells
+    assert body["matrix"] == json_of(views.matrix(estate.topology, cells))
+    assert body["coverage"] == json_of(views.coverage_body(estate.topology, cells))
+    assert [entry["finding"] for entry in body["findings"]] == json_of(
+        views.findings(estate.topology, estate.book.findings)
+    )
+    assert body["unproven"] == json_of(verify.unproven(cells))
     assert (body["result"], body["untested"], body["suspected"]) == ("fail", [], 0)
     assert sum(body["summary"].values()) == body["coverage"]["cells"]
     proven = sum(proof["cells"] for proof in body["proofs"])
@@ -69,7 +72,7 @@ def test_it_is_of_one_moment(live: Callable[..., Live]) -> None:
     estate = live(waiver(expires))
     taken = report.snapshot(estate)
     cells = taken.cells
-    before = report.report(taken)
+    before = json_of(report.report(taken))
     [said] = before["waivers"]
     assert taken.at < expires.timestamp() < taken.at + 1
     assert said["in_force"]
@@ -77,17 +80,17 @@ def test_it_is_of_one_moment(live: Callable[..., Live]) -> None:
     estate.matrix = Matrix()
     estate.take_topology(topology(paths=()))
     assert estate.review() == ()
-    assert report.report(taken) == before
-    assert before["matrix"] == views.matrix(taken.topology, cells)
-    assert report.report(report.snapshot(estate))["summary"]["pass"] == 0
+    assert json_of(report.report(taken)) == before
+    assert before["matrix"] == json_of(views.matrix(taken.topology, cells))
+    assert json_of(report.report(report.snapshot(estate)))["summary"]["pass"] == 0
 
 
 def test_a_finding_has_its_life_and_its_evidence() -> None:
     estate = Estate()
     [finding] = estate.book.findings
     estate.events.append(estate.book.acknowledge(finding.id, "ada", "closing it today", NOW))
-    [entry] = report.report(estate.snapshot())["findings"]
-    explained = estate.explain(finding=finding.id)
+    [entry] = json_of(report.report(estate.snapshot()))["findings"]
+    explained = json_of(estate.explain(finding=finding.id))
     assert explained.pop("exchange") is None
     assert entry == {**explained, "waiver": None, "path": None, "shown": ["01JDA"]}
     assert entry["acknowledged"] == {"by": "ada", "reason": "closing it today"}
@@ -99,7 +102,7 @@ def test_a_waiver_says_whether_it_is_in_force_and_what_it_covers() -> None:
     month, staging = timedelta(days=30), Selector("staging", environment="staging")
     waivers = (waiver(NOW + month), waiver(NOW - month, "W-2"), waiver(NOW + month, "W-3", staging))
     estate = Estate(waivers=waivers)
-    body = report.report(estate.snapshot())
+    body = json_of(report.report(estate.snapshot()))
     covering, expired, idle = body["waivers"]
     assert (covering["in_force"], covering["cells"], covering["findings"]) == (True, 1, [estate.book.findings[0].id])
     assert (expired["in_force"], expired["cells"], expired["findings"]) == (False, 0, [])
@@ -114,7 +117,7 @@ def test_a_declared_path_says_what_it_came_to() -> None:
     path = estate.topology.paths[0]
     nowhere = replace(path, name="nowhere", source=Selector("192.0.2.0/24"), mark=Mark())
     estate.topology = replace(estate.topology, paths=(path, nowhere))
-    promotes, unused = report.report(estate.snapshot())["paths"]
+    promotes, unused = json_of(report.report(estate.snapshot()))["paths"]
     assert (promotes["name"], promotes["result"], promotes["cells"], promotes["expect"]) == (
         "ci-promotes-models",
         "pass",
@@ -127,24 +130,25 @@ def test_a_declared_path_says_what_it_came_to() -> None:
 def test_lost_reports_are_told_as_coverage_tells_them() -> None:
     estate = Estate()
     losses = {"dev-1": Losses(batches=2, reports=12, since=NOW.timestamp() - 60, until=NOW.timestamp(), why="bytes")}
-    body = report.report(replace(estate.snapshot(), losses=losses))
-    assert body["coverage"] == views.coverage_body(estate.topology, estate.cells, losses)
+    made = report.report(replace(estate.snapshot(), losses=losses))
+    body = json_of(made)
+    assert body["coverage"] == json_of(views.coverage_body(estate.topology, estate.cells, losses))
     assert body["coverage"]["lost"][0]["reports"] == 12
     said = "dev-1: 12 reports lost, made 2026-11-23 12:05:07 to 2026-11-23 12:06:07 UTC (its spool was full)"
-    assert lost(body) == [said]
+    assert lost(made) == [said]
 
 
 def test_a_suspicion_is_counted_and_not_listed() -> None:
     estate = Estate()
     taken = estate.snapshot()
     suspected = tuple(replace(finding, status=Status.SUSPECTED) for finding in taken.findings)
-    body = report.report(replace(taken, findings=suspected))
+    body = json_of(report.report(replace(taken, findings=suspected)))
     assert (body["suspected"], body["findings"], body["result"]) == (1, [], "fail")
 
 
 def test_what_was_not_observed_yet() -> None:
     taken = Estate().snapshot()
-    body = report.report(replace(taken, cells=(), findings=(), events=()))
+    body = json_of(report.report(replace(taken, cells=(), findings=(), events=())))
     assert (body["result"], body["proofs"], len(body["untested"])) == ("inconclusive", [], 12)
     assert body["observed"] == {"from": None, "to": None}
 
@@ -153,13 +157,13 @@ def test_a_resolved_finding_is_shown_by_what_closed_it() -> None:
     estate = Estate()
     [finding] = estate.book.findings
     for key in list(estate.matrix):
-        if key.agent == "dev-1" and key.address == "10.30.0.21" and estate.matrix.rows(key)[0][0] is not None:
+        if key.agent == "dev-1" and key.address == "10.30.0.21" and key.protocol is not Protocol.ICMP:
             target = next(
                 t for t in estate.plan if t.agent == "dev-1" and t.address == key.address and t.protocol is key.protocol
             )
             estate.matrix.update(key, PortSet.of([5000]), judged(evidence(target, State.FILTERED), "02JZZ"))
     estate.events += estate.book.apply(estate.cells, NOW, 1)
-    [entry] = report.report(estate.snapshot())["findings"]
+    [entry] = json_of(report.report(estate.snapshot()))["findings"]
     assert (entry["finding"]["id"], entry["finding"]["status"], entry["result"]) == (finding.id, "resolved", "pass")
     assert entry["round"]["id"] == "02JZZ"
     assert [event["what"] for event in entry["history"]] == ["opened", "resolved"]

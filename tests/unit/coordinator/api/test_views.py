@@ -2,12 +2,12 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from coordinator.api import verify, views
+from coordinator.api import agents, verify, views
 from coordinator.api.explain import NothingToExplainError
-from coordinator.json_types import Body
 from coordinator.state.roster import AgentState
 from reachability.advice import ADVICE, ROWS
 from reachability.compare import compare, in_scope, key_of
@@ -17,7 +17,8 @@ from reachability.plan import PlanTarget, build_plan
 from reachability.ports import PortSet
 from reachability.topology import PortSpec, Probing, Topology
 from reachability.vocabulary import Protocol, Result, State
-from tests.support.sample import AGENTS, NOW, STARTED, Estate, evidence, judged, topology
+from tests.support.answers import json_of
+from tests.support.sample import NOW, STARTED, Estate, evidence, judged, topology
 
 SUMMARY = {"pass", "fail", "waived", "inconclusive", "stale", "not_run"}
 CELL = (
@@ -32,7 +33,7 @@ FINDING = (
 
 def test_matrix() -> None:
     estate = Estate()
-    body = views.matrix(estate.topology, estate.cells)
+    body = json_of(views.matrix(estate.topology, estate.cells))
     assert set(body) == {"environments", "pairs"}
     assert body["environments"] == ["dev", "test", "staging", "prod"]
     assert len(body["pairs"]) == 12
@@ -46,7 +47,7 @@ def test_cells_are_each_in_one_entry_tested_or_not() -> None:
     estate = Estate(undecided=True)
     declared = topology(probing=probing)
     plan = in_scope(views_plan(declared), sweep=True)
-    cells = views.matrix(declared, compare(declared, plan, estate.matrix, NOW), with_cells=True)["cells"]
+    cells = json_of(views.matrix(declared, compare(declared, plan, estate.matrix, NOW), with_cells=True))["cells"]
     assert all(list(cell) == CELL.split() for cell in cells)
     assert all((cell["ports"] is None) is (cell["protocol"] == "icmp") for cell in cells)
     assert all(cell["ports"] != "" for cell in cells)
@@ -73,7 +74,7 @@ def views_plan(declared: Topology) -> tuple[PlanTarget, ...]:
 
 
 def test_verify() -> None:
-    body = Estate().run_body(with_cells=True)["result"]
+    body = json_of(Estate().run_body(with_cells=True))["result"]
     keys = ["result", "started", "finished", "summary", "coverage", "findings", "agents", "untested", "cells"]
     assert list(body) == keys
     assert set(body["summary"]) == SUMMARY
@@ -90,7 +91,7 @@ def test_verify() -> None:
     [({}, "fail"), ({"leak": False}, "pass"), ({"leak": False, "undecided": True}, "inconclusive")],
 )
 def test_outcome(estate: dict[str, bool], result: str) -> None:
-    assert Estate(**estate).run_body()["result"]["result"] == result
+    assert Estate(**estate).run_body().result.result == result
 
 
 def test_a_pair_without_a_cell_is_no_pass() -> None:
@@ -101,8 +102,8 @@ def test_a_pair_without_a_cell_is_no_pass() -> None:
     less = [cell for cell in cells if cell.pair != ("dev", "prod")]
     topology = Estate(leak=False).topology
 
-    def body(scope: tuple[str | None, str | None] = (None, None)) -> Body:
-        return verify.verify(topology, less, [], [], started=1.0, finished=2.0, scope=scope)
+    def body(scope: tuple[str | None, str | None] = (None, None)) -> Any:
+        return json_of(verify.verify(topology, less, [], [], started=1.0, finished=2.0, scope=scope))
 
     assert body()["untested"] == [{"source": "dev", "destination": "prod"}]
     assert body()["result"] == "inconclusive"
@@ -116,7 +117,7 @@ def test_what_need_not_be_proven_gives_no_exit_code() -> None:
 
 
 def test_checks_do_not_hang_on_the_outcome() -> None:
-    leaking, tight = Estate().run_body(), Estate(leak=False).run_body()
+    leaking, tight = json_of(Estate().run_body()), json_of(Estate(leak=False).run_body())
     names = [(check["source"], check["destination"], check["path"]) for check in leaking["checks"]]
     assert names == [(check["source"], check["destination"], check["path"]) for check in tight["checks"]]
     assert len(names) == 13
@@ -130,7 +131,7 @@ def test_checks_do_not_hang_on_the_outcome() -> None:
 
 
 def test_what_is_unproven_says_what_would_settle_it() -> None:
-    [entry] = Estate(undecided=True).run_body()["unproven"]
+    [entry] = json_of(Estate(undecided=True).run_body())["unproven"]
     assert (entry["source"], entry["address"], entry["ports"], entry["reason"]) == (
         "test",
         "10.30.0.21",
@@ -143,14 +144,16 @@ def test_what_is_unproven_says_what_would_settle_it() -> None:
 def test_an_empty_estate_is_not_run() -> None:
     declared = topology()
     cells = compare(declared, views_plan(declared), Matrix(), NOW)
-    body = verify.verify(declared, cells, (), (), started=STARTED, finished=NOW.timestamp())
+    body = json_of(verify.verify(declared, cells, (), (), started=STARTED, finished=NOW.timestamp()))
     assert (body["result"], body["coverage"]) == ("inconclusive", 0.0)
-    assert {entry["settle"] for entry in verify.unproven(cells)} == {"wait for the next cycle, or `segwatch verify`"}
+    assert {entry["settle"] for entry in json_of(verify.unproven(cells))} == {
+        "wait for the next cycle, or `segwatch verify`"
+    }
 
 
 def test_findings() -> None:
     estate = Estate()
-    [body] = views.findings(estate.topology, estate.book.findings)
+    [body] = json_of(views.findings(estate.topology, estate.book.findings))
     assert list(body) == FINDING.split()
     assert body["source"] == {"environment": "dev", "agent": "dev-1"}
     assert body["destination"] == {"environment": "prod", "service": "model-registry", "addresses": ["10.30.0.21"]}
@@ -167,20 +170,20 @@ def test_a_suspicion_is_listed_by_a_run_alone() -> None:
     estate = Estate()
     [finding] = estate.book.findings
     suspected = replace(finding, status=Status.SUSPECTED)
-    assert views.findings(estate.topology, [suspected]) == []
-    assert views.finding_body(estate.topology, suspected)["status"] == "open"
+    assert json_of(views.findings(estate.topology, [suspected])) == []
+    assert json_of(views.finding_body(estate.topology, suspected))["status"] == "open"
 
 
 def test_an_environment_that_is_gone_does_not_break_its_findings() -> None:
     estate = Estate()
     environments = {name: env for name, env in estate.topology.environments.items() if name != "prod"}
     gone = replace(estate.topology, environments=environments)
-    assert views.findings(gone, estate.book.findings)[0]["severity"] == "low"
+    assert json_of(views.findings(gone, estate.book.findings))[0]["severity"] == "low"
 
 
 def test_coverage() -> None:
     estate = Estate(undecided=True)
-    body = views.coverage_body(estate.topology, estate.cells)
+    body = json_of(views.coverage_body(estate.topology, estate.cells))
     pair = next(p for p in body["pairs"] if (p["source"], p["destination"]) == ("test", "prod"))
     assert (pair["inconclusive"], pair["required"] - pair["proven"]) == (2, 2)
     assert pair["coverage"] < body["coverage"] < 1.0
@@ -189,21 +192,21 @@ def test_coverage() -> None:
 
 def test_status_and_history() -> None:
     estate = Estate()
-    body = views.status(estate.topology, AGENTS, estate.cells, estate.book.findings, now=NOW.timestamp(), runs=["x"])
-    assert (body["findings"], body["runs"], body["now"]) == (1, ["x"], "2026-11-23T12:06:07.000Z")
+    body = json_of(estate.status())
+    assert (body["findings"], body["now"], body["stopped"]) == (1, "2026-11-23T12:06:07.000Z", None)
     assert body["agents"][1]["age_s"] == 180.0
-    [event] = views.history(estate.events, estate.topology, {f.id: f for f in estate.book.findings})
+    [event] = json_of(views.history(estate.events, estate.topology, {f.id: f for f in estate.book.findings}))
     assert (event["what"], event["severity"], event["at"]) == ("opened", "critical", "2026-11-23T12:06:07.000Z")
 
 
 def test_an_agent_that_never_came_is_missing() -> None:
-    [body] = views.agents_body([AgentState(name="x", environment="dev")], 1.0)
+    [body] = json_of(agents.agents_body([AgentState(name="x", environment="dev")], 1.0))
     assert (body["state"], body["last_seen"], body["age_s"]) == ("missing", None, None)
 
 
 def test_explain_a_finding() -> None:
     estate = Estate()
-    body = estate.explain(finding=estate.book.findings[0].id)
+    body = json_of(estate.explain(finding=estate.book.findings[0].id))
     assert body["declared"]["at"] == "topology.yaml:41-46"
     assert body["declared"]["nearest"]["path"] == "ci-promotes-models"
     assert (body["row"]["number"], body["round"]["id"], body["cell"]["ports"]) == (2, "01JDA", "5000")
@@ -222,7 +225,7 @@ def test_explain_a_finding() -> None:
     ],
 )
 def test_explain_a_cell(asked: tuple[str, str, str], result: str, text: str) -> None:
-    body = Estate(undecided=True).explain(asked=asked)
+    body = json_of(Estate(undecided=True).explain(asked=asked))
     assert body["result"] == result
     assert body["declared"]["text"].startswith(text)
     assert bool(body["settle"]) is (result == "inconclusive")
@@ -248,7 +251,7 @@ def test_a_finding_whose_cells_left_the_plan_is_still_explained() -> None:
     estate = Estate()
     name = estate.book.findings[0].id
     estate.plan = tuple(target for target in estate.plan if target.destination != "prod")
-    body = estate.explain(finding=name)
+    body = json_of(estate.explain(finding=name))
     assert (body["cell"], body["evidence"], body["row"]) == (None, None, None)
     assert "no longer in the plan" in body["declared"]["text"]
 
@@ -264,6 +267,6 @@ def test_a_required_path_that_is_shut_is_missing() -> None:
     shut = judged(evidence(target, State.FILTERED), "r2", at=NOW.timestamp())
     estate.matrix.update(key_of(target), PortSet.of([5000]), shut)
     estate.book.apply(estate.cells, NOW, 1)
-    [body] = views.findings(estate.topology, estate.book.findings)
+    [body] = json_of(views.findings(estate.topology, estate.book.findings))
     assert (body["kind"], body["cwe"], body["impact"]) == ("missing-path", [], ["operational disruption"])
-    assert estate.explain(finding=body["id"])["settle"][0].startswith("let 10.20.0.10 reach")
+    assert estate.explain(finding=body["id"]).settle[0].startswith("let 10.20.0.10 reach")

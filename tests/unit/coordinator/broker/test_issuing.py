@@ -7,21 +7,22 @@ import datetime as dt
 from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
 from structlog.testing import capture_logs
 
-from coordinator.api import metrics, views
+from coordinator.api import agents, metrics, views
 from coordinator.broker import pki
 from coordinator.broker.issuing import Ends, Renewals, Revocations
-from coordinator.json_types import Body
 from coordinator.rounds.durations import Durations
 from coordinator.state.estate import Estate
 from coordinator.state.roster import AgentState
 from coordinator.store import Store
-from reachability.life import Event
+from reachability.life import Event, EventKind
 from reachability.topology import DeclaredAgent, Environment, Topology
+from tests.support.answers import json_of
 from tests.support.certificate_requests import GOOD
 from tests.support.waiting import HANG_S
 from wire.messages import Renew, Renewed, Status
@@ -120,8 +121,8 @@ def test_an_agent_is_revoked_until_it_comes_with_a_newer_certificate(tmp_path: P
     topic = UpTopic("dev", "dev-1", UpChannel.STATUS)
     assert not estate.take_status(topic, status(now + 5 * DAY, 0), retained=False).problem
 
-    def shown() -> Body:
-        return views.agents_body(estate.agents.values(), now)[0]
+    def shown() -> Any:
+        return json_of(agents.agents_body(estate.agents.values(), now))[0]
 
     assert shown()["state"] == "connected"
     assert shown()["certificate"] == {"expires": "2026-11-28T12:00:00.000Z", "days": 5.0, "soon": True}
@@ -142,7 +143,7 @@ def test_an_agent_is_revoked_until_it_comes_with_a_newer_certificate(tmp_path: P
     assert not estate.take_status(topic, status(now + 90 * DAY, 100), retained=False).problem
     assert (shown()["state"], shown()["certificate"]["soon"]) == ("connected", False)
     estate.renewed("dev-1", NOW + dt.timedelta(days=90))
-    told = views.history(store.events(), TOPOLOGY, {})
+    told = json_of(views.history(store.events(), TOPOLOGY, {}))
     assert [(entry["agent"], entry["what"], entry["finding"]) for entry in told] == [
         ("dev-1", "renewed", None),
         ("gone-1", "revoked", None),
@@ -241,9 +242,9 @@ async def test_one_agent_gets_no_more_than_one_a_minute(directory: Path) -> None
 
 def test_an_event_of_before_agents_had_any_reads(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.put_findings((), [Event(at=1.0, finding="F-1", what="opened")])
+    store.put_findings((), [Event(at=1.0, finding="F-1", what=EventKind.OPENED)])
     store._db.execute(
         "UPDATE events SET body = ?", (b"\x83\xa2at\xcb?\xf0\0\0\0\0\0\0\xa7finding\xa3F-1\xa4what\xa6opened",)
     )
-    assert store.events() == [Event(at=1.0, finding="F-1", what="opened")]
+    assert store.events() == [Event(at=1.0, finding="F-1", what=EventKind.OPENED)]
     store.close()

@@ -12,6 +12,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from agent.config import AgentConfig
 from cli.agent.file import parse_agent_yaml
 from coordinator.broker import pki
+from coordinator.broker.addresses import Whereabouts
 from coordinator.broker.bundle import allowed, make_bundle
 from reachability.topology import DeclaredAgent, Environment, Probing, Topology
 from wire.signing import read_verify_key
@@ -152,6 +153,29 @@ def test_where_a_cluster_and_the_coordinator_are_is_allowed(directory: Path) -> 
         interfaces=NOWHERE,
     )
     assert bundle.allow == ("10.10.0.0/24", "fd00:10::/64", "10.30.0.0/24", "192.0.2.1", "192.0.2.2", "192.0.2.9")
+
+
+def test_a_bundle_leads_to_where_the_coordinator_that_ran_last_is_found(directory: Path) -> None:
+    with pytest.raises(ValueError, match="no coordinator has run on these keys at an address of its own: say --broker"):
+        make_bundle(TOPOLOGY, "dev-1", directory=directory, now=NOW, interfaces=NOWHERE)
+    Whereabouts("mqtts://203.0.113.5:18883", ("203.0.113.5", "2001:db8::5")).leave(directory)
+    bundle = make_bundle(TOPOLOGY, "dev-1", directory=directory, now=NOW, interfaces=NOWHERE)
+    with tarfile.open(fileobj=io.BytesIO(bundle.tar)) as tar:
+        held = tar.extractfile("agent.yaml")
+        assert held is not None
+        assert yaml.safe_load(held.read())["broker"] == "mqtts://203.0.113.5:18883"
+    assert bundle.allow[3:] == ("203.0.113.5", "2001:db8::5")
+    elsewhere = make_bundle(
+        TOPOLOGY, "dev-1", broker="mqtts://192.0.2.1:8883", directory=directory, now=NOW, interfaces=NOWHERE
+    )
+    assert elsewhere.allow[3:] == ("192.0.2.1", "203.0.113.5", "2001:db8::5")
+
+
+def test_a_host_whose_address_is_not_known_here_is_named(directory: Path) -> None:
+    bundle = make_bundle(
+        TOPOLOGY, "dev-1", broker="mqtts://broker.invalid:8883", directory=directory, now=NOW, interfaces=NOWHERE
+    )
+    assert (bundle.unresolved, len(bundle.allow)) == (("broker.invalid",), 3)
 
 
 def test_an_agent_that_is_not_declared_has_no_bundle(directory: Path) -> None:

@@ -17,7 +17,7 @@ from coordinator.store import Store
 from reachability.finding import Finding, Kind, Status
 from reachability.fold import Region
 from reachability.observation import KeptPacket
-from reachability.ports import PortSet
+from reachability.ports import ICMP_CELL, PortSet
 from reachability.verdict import Evidence
 from reachability.vocabulary import Declared, PacketRole, Protocol
 from tests.support.exchanges import BEGAN, CELL, HERE, THERE, back, cell, copy, kept, put
@@ -135,7 +135,7 @@ def test_a_cell_has_the_packets_of_its_own_port_and_source_address(store: Store)
     assert body["source"] == {"agent": "dev-1", "address": HERE, "began": "1970-01-12T13:46:42.500000Z"}
     first = body["packets"][0]
     assert (first["source"], first["destination_port"], first["data"]) == (HERE, 22, copy(0).hex())
-    everything = found.of_cell(cell(), None)
+    everything = found.of_cell(cell(), cell().ports)
     assert everything is not None
     assert everything["port"] == 22, "of all ports the one that both sides kept"
 
@@ -148,13 +148,16 @@ def test_where_a_port_has_none_the_nearest_that_looked_alike_stands_for_it(store
     assert (body["port"], body["exact"], body["clocks"]) == (40, False, None), "90 is nearer to none, and not alike"
     assert shown(body) == [("instead", None), ("sent", 1)]
     assert found.of_cell(cell("50-80"), PortSet.of([60])) is None
-    assert found.of_cell(replace(cell(), judged=None), None) is None
-    assert found.of_cell(replace(cell(), judged=judged(Evidence(protocol=Protocol.TCP), "forgotten")), None) is None
+    assert found.of_cell(replace(cell(), judged=None), cell().ports) is None
+    assert (
+        found.of_cell(replace(cell(), judged=judged(Evidence(protocol=Protocol.TCP), "forgotten")), cell().ports)
+        is None
+    )
 
 
 def test_icmp_has_one_cell(store: Store) -> None:
     found = put(store, (kept(PacketRole.SENT, 1.0, b"\x45", 0, port=0, target=2),))
-    body = found.of_cell(cell(None, Protocol.ICMP), None)
+    body = found.of_cell(cell(None, Protocol.ICMP), ICMP_CELL)
     assert body is not None
     assert (body["port"], body["exact"], len(body["packets"])) == (None, True, 1)
 

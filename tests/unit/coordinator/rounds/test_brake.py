@@ -11,6 +11,8 @@ import pytest
 from coordinator.api.verify import body_of
 from coordinator.rounds.verify_runs import Runs, Stopped
 from coordinator.store import Store
+from reachability.vocabulary import Schedule
+from tests.support.answers import json_of
 from tests.support.rounds import World
 from tests.support.virtual import run
 from wire.messages import Arm, Go, Stop
@@ -35,7 +37,7 @@ def test_nothing_is_begun_after_the_stop_in_the_middle_of_a_round(store: Store, 
             await world.engine.stop("now")
 
     world.engine._post = stopping
-    run(world.engine.cycle("dev-1", ("prod", "test"), "cycle"))
+    run(world.engine.cycle("dev-1", ("prod", "test"), Schedule.CYCLE))
     assert after_stop(world) == []
     assert [agent for agent, body in world.sent if isinstance(body, Stop)] == EVERYBODY
     assert len(world.estate.matrix) == 0, "what was stopped is not judged"
@@ -59,7 +61,7 @@ def test_it_outlives_a_restart_until_it_is_resumed(tmp_path: Path) -> None:
     again = Store(tmp_path / "state")
     world = World(again)
     assert world.engine.stopped == "maintenance"
-    run(world.engine.cycle("dev-1", ("prod",), "cycle"))
+    run(world.engine.cycle("dev-1", ("prod",), Schedule.CYCLE))
     assert world.sent == []
     world.engine.resume("otto")
     assert [(e.what, e.text, e.by) for e in again.events()] == [
@@ -89,7 +91,7 @@ def test_a_verify_neither_runs_nor_lifts_it(store: Store) -> None:
         while asked.state != "finished":  # noqa: ASYNC110 - a run tells nobody of its end
             await asyncio.sleep(0.1)
         serving.cancel()
-        body = body_of(asked)
+        body = json_of(body_of(asked))
         assert body["stopped"] == "maintenance"
         assert body["result"]["summary"]["pass"] == 0
         assert body["result"]["summary"]["not_run"] > 0

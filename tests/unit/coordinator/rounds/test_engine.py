@@ -11,8 +11,9 @@ import pytest
 from coordinator.store import Store
 from coordinator.topology.load import parse_topology
 from reachability.evidence import Conclusion, conclude
-from reachability.observation import RoundData, Untokened
-from reachability.vocabulary import Protocol, Result, RoundKind
+from reachability.observation import Untokened
+from reachability.round_data import RoundData
+from reachability.vocabulary import Protocol, Result, RoundKind, Schedule
 from tests.support.rounds import ANSWERED, TOPOLOGY, World
 from tests.support.virtual import run
 from wire.messages import Arm, Close, Down, Go, Stop
@@ -22,7 +23,7 @@ ROUND = ["Arm", "Go", "Close"]
 
 def test_the_witness_is_armed_before_the_source_goes_and_closed_after(store: Store) -> None:
     world = World(store)
-    run(world.engine.cycle("dev-1", ("test", "prod"), "cycle"))
+    run(world.engine.cycle("dev-1", ("test", "prod"), Schedule.CYCLE))
     rounds: dict[str, list[tuple[str, str]]] = {}
     for agent, message in world.sent:
         assert isinstance(message, Arm | Go | Close)
@@ -40,16 +41,16 @@ def test_strange_packets_at_a_probed_port_are_challenged_once(store: Store) -> N
             address="10.30.0.10", protocol=Protocol.TCP, port=22, came_from="10.20.0.99", source_port=4711, count=1
         ),
     )
-    run(world.engine.cycle("dev-1", ("prod",), "cycle"))
+    run(world.engine.cycle("dev-1", ("prod",), Schedule.CYCLE))
     gone = [m for _, m in world.sent if isinstance(m, Go)]
     assert [m.kind for m in gone] == [RoundKind.NORMAL, RoundKind.CHALLENGE]
-    assert [(t.address, t.ports) for t in gone[1].targets] == [("10.30.0.10", "22")]
+    assert [(t.address, str(t.ports)) for t in gone[1].targets] == [("10.30.0.10", "22")]
 
 
 def test_the_rounds_that_cells_and_findings_stand_on_are_held(store: Store) -> None:
     world = World(store)
-    run(world.engine.cycle("dev-1", ("prod",), "cycle"))
-    run(world.engine.cycle("dev-1", ("prod",), "cycle"))
+    run(world.engine.cycle("dev-1", ("prod",), Schedule.CYCLE))
+    run(world.engine.cycle("dev-1", ("prod",), Schedule.CYCLE))
     first, second = dict.fromkeys(m.round for _, m in world.sent if isinstance(m, Go))
     estate = world.estate
     assert estate.standing() == {second}
@@ -68,9 +69,9 @@ def test_a_verify_run_ends_a_cycle_that_was_under_way(store: Store) -> None:
         world.engine.exclusive = "run-1"
 
     world.on_go = comes
-    run(world.engine.cycle("dev-1", ("test", "prod"), "cycle"))
+    run(world.engine.cycle("dev-1", ("test", "prod"), Schedule.CYCLE))
     assert world.pairs() == [("dev-1", "test")]
-    run(world.engine.cycle("dev-1", ("test", "prod"), "cycle", "run-1"))
+    run(world.engine.cycle("dev-1", ("test", "prod"), Schedule.CYCLE, "run-1"))
     assert world.pairs()[1:] == [("dev-1", "test"), ("dev-1", "prod")]
     rows = [row for key in world.estate.matrix for row in world.estate.matrix.rows(key)]
     assert {judged.run for _, judged in rows} == {"run-1"}
@@ -82,7 +83,7 @@ def test_a_destination_is_in_one_round_at_a_time(store: Store) -> None:
     async def scene() -> None:
         async with asyncio.TaskGroup() as group:
             for agent in ("dev-1", "test-1"):
-                group.create_task(world.engine.cycle(agent, ("prod",), "cycle"))
+                group.create_task(world.engine.cycle(agent, ("prod",), Schedule.CYCLE))
 
     run(scene())
     assert sorted(world.pairs()) == [("dev-1", "prod"), ("test-1", "prod")]
@@ -93,7 +94,7 @@ def test_a_destination_is_in_one_round_at_a_time(store: Store) -> None:
 def test_a_witness_that_does_not_answer_costs_its_own_cells_alone(store: Store) -> None:
     world = World(store)
     world.deaf = {"prod-1"}
-    run(world.engine.cycle("dev-1", ("prod", "test"), "cycle"))
+    run(world.engine.cycle("dev-1", ("prod", "test"), Schedule.CYCLE))
     assert world.pairs() == [("dev-1", "prod"), ("dev-1", "test")], "the source goes all the same"
     assert Result.PASS not in {c.result for c in world.estate.cells() if c.key.destination == "prod"}
 
@@ -110,7 +111,7 @@ def test_a_witness_that_is_ready_after_the_source_had_gone_proves_nothing(store:
         world._answer("prod-1", arm)
 
     world.on_go = late
-    run(world.engine.cycle("dev-1", ("prod",), "cycle"))
+    run(world.engine.cycle("dev-1", ("prod",), Schedule.CYCLE))
     assert results(world) == {Result.INCONCLUSIVE}
 
 
@@ -133,7 +134,7 @@ def test_a_round_whose_source_was_not_heard_of_before_its_witness_was_closed_pro
 
     async def scene() -> None:
         async with asyncio.TaskGroup() as group:
-            group.create_task(world.engine.cycle("dev-1", ("prod",), "cycle"))
+            group.create_task(world.engine.cycle("dev-1", ("prod",), Schedule.CYCLE))
             group.create_task(leave())
 
     run(scene())
@@ -153,7 +154,7 @@ def results(world: World) -> set[Result]:
 def test_silence_that_a_witness_listened_to_is_proof(store: Store) -> None:
     world = World(store)
     world.controls = (ANSWERED,)
-    run(world.engine.cycle("dev-1", ("prod",), "cycle"))
+    run(world.engine.cycle("dev-1", ("prod",), Schedule.CYCLE))
     assert results(world) == {Result.PASS}
 
 
@@ -167,7 +168,7 @@ def test_a_source_that_goes_away_leaves_no_cells(store: Store) -> None:
 
     async def scene() -> None:
         async with asyncio.TaskGroup() as group:
-            group.create_task(world.engine.cycle("dev-1", ("prod", "test"), "cycle"))
+            group.create_task(world.engine.cycle("dev-1", ("prod", "test"), Schedule.CYCLE))
             group.create_task(leave())
 
     run(scene())
@@ -203,7 +204,7 @@ def test_a_topology_that_comes_in_the_course_of_a_round_takes_its_part_away_and_
     async def scene() -> None:
         async with asyncio.TaskGroup() as group:
             for agent in ("dev-1", "test-1"):
-                group.create_task(world.engine.cycle(agent, ("prod",), "cycle"))
+                group.create_task(world.engine.cycle(agent, ("prod",), Schedule.CYCLE))
 
     run(scene())
     if "prod" in changed.environments:
@@ -219,12 +220,12 @@ def test_stop_goes_to_everybody_and_nothing_is_begun_until_resumed(store: Store)
 
     async def scene() -> None:
         await world.engine.stop("by hand")
-        await world.engine.cycle("dev-1", ("prod",), "cycle")
+        await world.engine.cycle("dev-1", ("prod",), Schedule.CYCLE)
         assert [(agent, message) for agent, message in world.sent] == [
             (agent, Stop(reason="by hand")) for agent in ("dev-1", "test-1", "prod-1")
         ]
         world.engine.resume()
-        await world.engine.cycle("dev-1", ("prod",), "cycle")
+        await world.engine.cycle("dev-1", ("prod",), Schedule.CYCLE)
         assert world.kinds()[3:] == ROUND
 
     run(scene())
@@ -238,7 +239,7 @@ def test_what_a_round_saw_is_no_younger_than_its_beginning(store: Store) -> None
         world.now += 60.0
 
     world.on_go = stands_still
-    run(world.engine.cycle("dev-1", ("prod",), "cycle"))
+    run(world.engine.cycle("dev-1", ("prod",), Schedule.CYCLE))
     assert seen_at(world) == {1_000_000.0}
     report = world.reports[0]
     store.take("dev-1", "spool", 1, 1, [report], world.now)
@@ -261,6 +262,6 @@ def test_a_round_that_cannot_be_concluded_ends_nothing_and_proves_nothing(
 
     monkeypatch.setattr("coordinator.state.estate.conclude", broken)
     world = World(store)
-    run(world.engine.cycle("dev-1", ("test", "prod"), "cycle"))
+    run(world.engine.cycle("dev-1", ("test", "prod"), Schedule.CYCLE))
     tried = {cell.key.destination for cell in world.estate.cells() if cell.judged is not None}
     assert tried == {"prod"}

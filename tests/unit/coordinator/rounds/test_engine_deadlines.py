@@ -10,7 +10,7 @@ import pytest
 from coordinator.rounds import requests
 from coordinator.store import Store
 from reachability.observation import SourceReport
-from reachability.vocabulary import Result
+from reachability.vocabulary import Result, Schedule
 from tests.support.rounds import World
 from tests.support.slow_agents import NEVER, TWO_WITNESSES, Slow, about, at
 from tests.support.virtual import now, run
@@ -115,7 +115,7 @@ def test_a_report_that_comes_after_its_round_is_judged_then(world: Slow) -> None
     world.takes["prod-1", Close] = 11.0
 
     async def scene() -> None:
-        await world.engine.cycle("dev-1", ("prod",), "cycle")
+        await world.engine.cycle("dev-1", ("prod",), Schedule.CYCLE)
         assert now() == about(2.0 + 10.0)
         assert world.results() == {Result.INCONCLUSIVE}
         await asyncio.sleep(1.1)
@@ -149,7 +149,7 @@ def test_a_stop_ends_every_round_whatever_it_waits_for(world: Slow) -> None:
     ended: dict[str, float] = {}
 
     async def cycle(agent: str, destination: str) -> None:
-        await world.engine.cycle(agent, (destination,), "cycle")
+        await world.engine.cycle(agent, (destination,), Schedule.CYCLE)
         ended[f"{agent} to {destination}"] = now()
 
     async def scene() -> None:

@@ -9,16 +9,24 @@ import pytest
 
 from coordinator.state.reports import round_data
 from coordinator.store import Report, Store, Taken
-from reachability.observation import RoundSpec, SourceReport, Target, WitnessReport
-from reachability.vocabulary import Protocol, RoundKind
+from reachability.observation import SourceReport, Target, WitnessReport
+from reachability.ports import PortSet
+from reachability.round_data import RoundSpec
+from reachability.vocabulary import Protocol, Role, RoundKind, Schedule
 
 TARGET = Target(
-    id=1, environment="prod", address="10.30.0.10", protocol=Protocol.TCP, ports="22", witness="prod-1", inside="prod-2"
+    id=1,
+    environment="prod",
+    address="10.30.0.10",
+    protocol=Protocol.TCP,
+    ports=PortSet.parse("22"),
+    witness="prod-1",
+    inside="prod-2",
 )
 SPEC = RoundSpec(
     round="R1",
     kind=RoundKind.NORMAL,
-    schedule="cycle",
+    schedule=Schedule.CYCLE,
     source="dev-1",
     source_environment="dev",
     destination="prod",
@@ -29,7 +37,7 @@ SPEC = RoundSpec(
 def test_reports_of_those_who_were_not_asked_count_for_nothing() -> None:
     witness = WitnessReport(round="R1", agent="prod-1")
     source = SourceReport(round="R1", agent="dev-1")
-    inside = replace(source, agent="prod-2", role="inside")
+    inside = replace(source, agent="prod-2", role=Role.INSIDE)
     strangers: list[Report] = [replace(witness, agent="test-1"), replace(inside, agent="test-1")]
     strangers.append(replace(source, agent="prod-3"))
     data = round_data(SPEC, {}, [*strangers, witness, source, inside, *strangers])

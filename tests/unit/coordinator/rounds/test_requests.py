@@ -6,6 +6,7 @@ from coordinator.rounds.requests import inside_agent, targets_of
 from coordinator.state.roster import AgentState
 from coordinator.topology.load import parse_topology
 from reachability.plan import PlanTarget, build_plan
+from reachability.vocabulary import Schedule
 
 TOPOLOGY = parse_topology(
     b"""version: 1
@@ -52,6 +53,6 @@ def test_one_that_sends_raw_packets_is_preferred_and_one_that_is_away_is_not_ask
 
 def test_the_plan_names_the_one_that_is_asked_when_everybody_is_there() -> None:
     there = {**agents(four=True, both=True, last=True), "dev-1": AgentState(name="dev-1", environment="dev")}
-    (asked,) = targets_of(TOPOLOGY, PLAN, "dev-1", "prod", "cycle", there)
+    (asked,) = targets_of(TOPOLOGY, PLAN, "dev-1", "prod", Schedule.CYCLE, there)
     planned = {(t.address, t.protocol): t.inside for t in PLAN if t.agent == "dev-1"}
     assert {(t.address, t.protocol): t.inside for t in asked} == planned

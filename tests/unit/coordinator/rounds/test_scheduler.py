@@ -18,7 +18,8 @@ from coordinator.topology.load import parse_topology
 from reachability.compare import key_of
 from reachability.observation import Target
 from reachability.plan import PlanTarget
-from reachability.vocabulary import Protocol, State
+from reachability.ports import PortSet
+from reachability.vocabulary import Protocol, Schedule, State
 from tests.support.sample import evidence, judged
 from wire.messages import Status
 from wire.topics import UpChannel, UpTopic
@@ -174,7 +175,7 @@ def swept(made: Estate, agent: str, at: float, state: State = State.FILTERED) ->
     """Say that all that the agent sweeps was swept then; the targets."""
     targets = [t for t in made.plan if t.agent == agent and t.protocol is Protocol.TCP]
     for target in targets:
-        seen = judged(evidence(target, state), "R1", "", at, schedule="sweep")
+        seen = judged(evidence(target, state), "R1", "", at, schedule=Schedule.SWEEP)
         made.matrix.update(key_of(target), target.sweep, seen)
     return targets
 
@@ -262,7 +263,9 @@ def test_controls_are_where_the_broker_listens() -> None:
 
 def test_a_round_may_take_as_long_as_its_source_needs() -> None:
     """A time-out takes the round's cells away: whoever is slow, or connects, must have all its time."""
-    target = Target(id=1, environment="prod", address="10.30.0.10", protocol=Protocol.TCP, ports="1-65535")
+    target = Target(
+        id=1, environment="prod", address="10.30.0.10", protocol=Protocol.TCP, ports=PortSet.parse("1-65535")
+    )
     copies, pace_pps = 6, 50_000
     busy_s = 65_535 * copies / pace_pps
     assert deadline_s([target], 1_000_000_000, 1_000_000_000) > 2 * busy_s

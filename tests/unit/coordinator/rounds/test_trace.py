@@ -17,6 +17,7 @@ from coordinator.rounds.trace import CannotTraceError, trace
 from coordinator.store import Store
 from reachability.observation import ArrivalRow, Hop, Observation, SourceReport, WitnessHealth, WitnessReport
 from reachability.vocabulary import Protocol, Reason, RoundKind, State
+from tests.support.answers import json_of
 from tests.support.rounds import World
 from tests.support.virtual import now, run
 from wire.messages import Arm, Close, Done, Down, Go
@@ -55,11 +56,11 @@ class Traced(World):
     def ready(self, name: str, **more: Any) -> None:
         self.estate.agents[name] = replace(self.estate.agents[name], **{"traces": True, **more})
 
-    async def trace(self, port: str = "tcp/22", to: str = "10.30.0.10") -> dict[str, Any]:
+    async def trace(self, port: str = "tcp/22", to: str = "10.30.0.10") -> Any:
         estate = self.estate
         shown = explain.find_cell(estate.plan, estate.cells(), ("dev-1", to, port))
         assert shown.target is not None
-        return trace_body(await trace(estate, self.engine, shown.cell.key, shown.ports, shown.target.witness))
+        return json_of(trace_body(await trace(estate, self.engine, shown.cell.key, shown.ports, shown.target.witness)))
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ def test_a_trace_is_a_round_of_one_cell_with_its_witness(world: Traced) -> None:
     assert isinstance(arm, Arm)
     assert isinstance(go, Go)
     assert (arm.kind, go.kind) == (RoundKind.NORMAL, RoundKind.TRACE), "an older witness can tell what arrives"
-    assert [(t.address, t.ports, t.source) for t in go.targets] == [("10.30.0.10", "22", "10.10.0.10")]
+    assert [(t.address, str(t.ports), t.source) for t in go.targets] == [("10.30.0.10", "22", "10.10.0.10")]
     assert (go.controls, arm.inside) == ((), ())
     assert (body["port"], body["reached"], body["stops_after"], body["packets"]) == (22, True, None, 16)
     assert [(hop["ttl"], hop["address"], hop["reason"]) for hop in body["hops"]] == [

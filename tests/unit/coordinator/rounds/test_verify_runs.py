@@ -9,14 +9,15 @@ from typing import Any, cast
 
 import pytest
 
-from coordinator.api.verify import body_of
+from coordinator.api.verify import body_of, known
 from coordinator.rounds.engine import Engine
 from coordinator.rounds.verify_runs import Runs
 from coordinator.state.estate import Estate
 from coordinator.store import Store
 from coordinator.topology.load import parse_topology
 from reachability.compare import key_of
-from reachability.vocabulary import Protocol, State
+from reachability.vocabulary import State
+from tests.support.answers import json_of
 from tests.support.sample import evidence, judged
 from wire.messages import Status
 from wire.topics import UpChannel, UpTopic
@@ -51,12 +52,11 @@ class Probing:
         for target in self.estate.plan:
             if (target.agent, target.destination in destinations) != (agent, True):
                 continue
-            icmp = target.protocol is Protocol.ICMP
-            ports = None if icmp else (target.sweep - target.cycle if schedule == "sweep" else target.cycle)
+            ports = target.sweep - target.cycle if schedule == "sweep" else target.cycle
             found = evidence(target, State.FILTERED)
             if not self.proves:
                 found = evidence(target, State.FILTERED, control=False)
-            if ports is None or ports:
+            if ports:
                 name, at = f"R{len(self.asked)}{agent}", self.estate.clock()
                 self.estate.matrix.update(key_of(target), ports, judged(found, name, run, at, schedule=schedule))
         step(1)
@@ -108,7 +108,7 @@ class World:
         """What is known of a run."""
         found = self.runs.get(run)
         assert found is not None
-        return body_of(found)
+        return json_of(body_of(found))
 
     def probed(self) -> set[tuple[str, str]]:
         """What was asked of the engine since the last time."""
@@ -201,3 +201,14 @@ async def test_a_run_behind_another_ends_at_once(world: World) -> None:
     assert world.body(first)["result"]["result"] == "pass"
     assert world.engine.exclusive == ""
     assert len({agent for agent, _, _ in world.engine.asked}) == 3, "the second was not carried out"
+
+
+@pytest.mark.asyncio
+async def test_runs_are_remembered_the_newest_first(world: World) -> None:
+    assert json_of(known(world.runs.all())) == []
+    await world.verify()
+    world.now += 60
+    newest = world.runs.ask(sweep=False, source=None, destination=None)
+    first, last = json_of(known(world.runs.all()))
+    assert (first["run"], first["state"], last["state"]) == (newest, "waiting", "finished")
+    assert first["started"] > last["started"]

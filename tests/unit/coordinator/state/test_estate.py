@@ -11,7 +11,7 @@ from pathlib import Path
 from coordinator.store.retention import CELLS_S, EVENTS_S, RESOLVED_S, ROUNDS_S
 from coordinator.topology.load import parse_topology
 from reachability.compare import key_of
-from reachability.life import Event
+from reachability.life import Event, EventKind
 from reachability.observation import Lookup, SourceReport
 from reachability.ports import PortSet
 from reachability.vocabulary import State
@@ -21,7 +21,7 @@ from tests.support.sample import evidence, judged
 
 def test_what_is_old_goes_from_memory_and_store_alike(world: Coordinator, tmp_path: Path) -> None:
     estate = world.estate
-    world.store.put_findings([], [Event(at=NOW - 2 * EVENTS_S, finding="F-0", what="opened")])
+    world.store.put_findings([], [Event(at=NOW - 2 * EVENTS_S, finding="F-0", what=EventKind.OPENED)])
     target = next(t for t in estate.plan if t.agent == "dev-1" and t.address == "10.30.0.10" and t.cycle)
     planned, left = key_of(target), replace(key_of(target), source_address="10.10.0.99")
     opened = judged(evidence(target, State.OPEN), "R1", run="", at=NOW)

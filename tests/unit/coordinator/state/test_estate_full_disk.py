@@ -14,7 +14,7 @@ from coordinator.rounds.scheduler import Scheduler
 from coordinator.store import StoreError
 from reachability.compare import key_of
 from reachability.ports import PortSet
-from reachability.vocabulary import State
+from reachability.vocabulary import Schedule, State
 from tests.support.coordinator import NOW, Coordinator, batch
 from tests.support.sample import evidence, judged
 from wire.messages import Ack, Status
@@ -62,7 +62,7 @@ def test_no_round_begins_without_a_record_of_it_and_the_schedule_goes_on(world: 
     estate.take_status(UpTopic("dev", "dev-1", UpChannel.STATUS), status, retained=False)
     scheduler = Scheduler(estate, world.engine.cycle, held=lambda: "")
     with world.full_disk():
-        world.runner.run(scheduler._one("dev-1", "cycle"))
+        world.runner.run(scheduler._one("dev-1", Schedule.CYCLE))
     assert "cannot be written" in estate.problem
 
 

@@ -9,7 +9,9 @@ import pytest
 
 from cli.commands.coverage import listing
 from cli.show.render import Paint
-from coordinator.api import metrics, views
+from coordinator.api import agents, metrics, views
+from coordinator.api.responses.estate import Coverage
+from tests.support.answers import as_struct, json_of
 from tests.support.coordinator import Coordinator, batch
 from wire.messages import Gap, Status
 
@@ -31,14 +33,14 @@ def test_a_gap_is_shown_wherever_a_person_looks_and_outlives_a_restart(world: Co
     again = Coordinator(tmp_path)
     assert again.lost() == {**shown, "untold": 0}
     estate = again.estate
-    [gap] = views.gaps_body(estate.topology, again.store.gaps())
+    [gap] = json_of(agents.gaps_body(estate.topology, again.store.gaps()))
     assert gap == {
         "agent": "dev-1", "environment": "dev", "spool": "5b1c", "first": 2, "last": 4, **shown,
         "noticed": "2024-01-01T09:00:00.000Z",
     }  # fmt: skip
-    coverage = views.coverage_body(estate.topology, estate.cells(), estate.losses)
+    coverage = json_of(views.coverage_body(estate.topology, estate.cells(), estate.losses))
     assert coverage["lost"] == [{"agent": "dev-1", "environment": "dev", **shown}]
-    text = "\n".join(listing(coverage, Paint(color=False)))
+    text = "\n".join(listing(as_struct(coverage, Coverage), Paint(color=False)))
     assert "! dev-1: 3 reports lost, made 2024-01-01 08:59:00 to 2024-01-01 08:59:30 UTC (its spool was full)" in text
     exposed = metrics.exposition(
         estate.topology, estate.cells(), (), estate.agents.values(), again.engine.durations, losses=estate.losses

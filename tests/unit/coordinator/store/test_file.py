@@ -20,19 +20,19 @@ from coordinator.store.care import check
 from coordinator.store.retention import ROUNDS_S
 from coordinator.store.schema import SCHEMA
 from reachability.matrix import CellKey, Judged
-from reachability.observation import RoundSpec
 from reachability.ports import PortSet
-from reachability.vocabulary import RoundKind
+from reachability.round_data import RoundSpec
+from reachability.vocabulary import RoundKind, Schedule
 from tests.support.paths import ROOT
 from tests.support.reports import report
 from tests.support.sample import Estate
 
 SPEC = RoundSpec(
-    round="R", kind=RoundKind.NORMAL, schedule="cycle", source="dev-1", source_environment="dev", destination="prod", targets=()
+    round="R", kind=RoundKind.NORMAL, schedule=Schedule.CYCLE, source="dev-1", source_environment="dev", destination="prod", targets=()
 )  # fmt: skip
 
 
-Rows = Iterator[tuple[CellKey, Sequence[tuple[PortSet | None, Judged]]]]
+Rows = Iterator[tuple[CellKey, Sequence[tuple[PortSet, Judged]]]]
 
 
 def write_for_ever(directory: Path, first: int, told: int) -> None:

@@ -13,15 +13,16 @@ from coordinator.store import Gap, Losses, Store, StoreError, Taken
 from coordinator.store.retention import PACKETS_S, ROUNDS_S
 from coordinator.store.spools import TooManyHolesError
 from reachability.finding import Region
-from reachability.observation import KeptPacket, Lookup, RoundSpec, SourceReport, WitnessReport
-from reachability.ports import PortSet
-from reachability.vocabulary import PacketRole, RoundKind
+from reachability.observation import KeptPacket, Lookup, SourceReport, WitnessReport
+from reachability.ports import ICMP_CELL, PortSet
+from reachability.round_data import RoundSpec
+from reachability.vocabulary import PacketRole, RoundKind, Schedule
 from tests.support.sample import Estate
 
 SPEC = RoundSpec(
     round="R1",
     kind=RoundKind.NORMAL,
-    schedule="cycle",
+    schedule=Schedule.CYCLE,
     source="dev-1",
     source_environment="dev",
     destination="prod",
@@ -194,7 +195,8 @@ def test_findings_read_back_with_their_ports(store: Store) -> None:
     book = Estate().book
     ports = PortSet.of(range(1, 65536, 2))
     found = [
-        replace(one, ports=ports, regions=(*one.regions, Region(one.regions[0].key, None))) for one in book.findings
+        replace(one, ports=ports, regions=(*one.regions, Region(one.regions[0].key, ICMP_CELL)))
+        for one in book.findings
     ]
     store.put_findings(found, ())
     assert store.findings() == found

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from probes.packets.build import Template
 from probes.packets.parse import IPV4, IPV6, PACKET_HOST, Packet, hops, parse
 from probes.packets.token import echo_reply, echo_request, inside_key, tcp_fields, token
-from probes.packets.token_index import Keyring
+from probes.packets.token_index import CellId, Keyring
 from probes.source.cell import verify
 from reachability.vocabulary import Protocol, Reason, State
 from tests.support.sweep_frames import ENDS, FAMILIES, KEY, PROTOCOLS
@@ -44,9 +44,9 @@ def test_a_probe_carries_its_token_and_right_checksums(ends: tuple[str, str], pr
     assert bytes(again) == data, "scapy computes the same checksums"
     packet = read(data, ends)
     assert (packet.source, packet.destination, packet.dport) == (*ends, port)
-    assert Keyring(KEY).copy_of((ends[1], protocol, port), packet) == 3
-    assert Keyring(inside_key(KEY)).copy_of((ends[1], protocol, port), packet) is None
-    assert Keyring(KEY).copy_of((ends[1], protocol, port + 1), packet) is None
+    assert Keyring(KEY).copy_of(CellId(ends[1], protocol, port), packet) == 3
+    assert Keyring(inside_key(KEY)).copy_of(CellId(ends[1], protocol, port), packet) is None
+    assert Keyring(KEY).copy_of(CellId(ends[1], protocol, port + 1), packet) is None
     assert hops(packet.ttl) == 0
 
 

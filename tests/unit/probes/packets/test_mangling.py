@@ -10,7 +10,7 @@ from probes.packets.parse import IPV4, IPV6, PACKET_HOST, parse
 from probes.packets.retained import Kept
 from probes.packets.token import token
 from probes.witness.sweep_arrivals import SweepArrivals
-from reachability.vocabulary import Protocol
+from reachability.vocabulary import Altered, Protocol
 from tests.support.sweep_frames import ENDS, FAMILIES, KEY, columns_of, copies, target
 
 PORT = 80
@@ -47,7 +47,9 @@ def test_one_by_one_and_in_columns(family: int, protocol: Protocol, how: str) ->
     assert packet is not None
     sent = {Protocol.UDP: 0, Protocol.TCP: 1460 if family == 4 else 1440}[protocol]
     wanted = Look(
-        dscp=10 if how == "dscp" else 0, mss=1380 if how == "mss" else sent, altered=how if how in ALTERED else ""
+        dscp=10 if how == "dscp" else 0,
+        mss=1380 if how == "mss" else sent,
+        altered=Altered(how) if how in ALTERED else Altered.NOTHING,
     )
     assert look(packet, tok) == wanted
     [code], [mss] = looks(columns_of(family, [frame]), np.frombuffer(tok, np.uint8).reshape(1, 8))

@@ -7,15 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.packets.route import Route
-from probes.source.controls import IN_FLIGHT_S, PAIR, Controls, Series
-from reachability.vocabulary import Protocol
+from probes.source.cell import ControlKey
+from probes.source.controls import IN_FLIGHT_S, Controls, Key, Series
+from reachability.vocabulary import ControlKind, Protocol
 
 ROUTE = Route("eth0", "10.10.0.1", "10.10.0.10", b"")
-KEY = ("10.10.0.10", "eth0 10.10.0.1", "tcp4")
+KEY = Key("10.10.0.10", "eth0 10.10.0.1", ControlKey(Protocol.TCP, 4))
 END = 1000.0
 
 
-def series(pattern: str, kind: str = "coordinator", address: str = "10.0.0.10", start: float = 0.0) -> Series:
+def series(pattern: str, kind: str = ControlKind.COORDINATOR, address: str = "10.0.0.10", start: float = 0.0) -> Series:
     """A packet a second: `+` answered, `-` not."""
     made = Series(address, Protocol.TCP, 8883, kind, ROUTE)
     made.sent = [start + index for index in range(len(pattern))]
@@ -63,7 +64,7 @@ def test_what_is_still_in_flight_is_not_missed() -> None:
 
 def test_a_pair_that_stopped_answering_outweighs_a_good_control_elsewhere() -> None:
     good = series("+" * 100)
-    pair = series("+" + "-" * 40, PAIR, "10.30.0.21", start=10.0)
+    pair = series("+" + "-" * 40, ControlKind.PAIR, "10.30.0.21", start=10.0)
     covers = controls(good, pair).coverage().covers
     assert covers(KEY, "10.30.0.21", 5.0)
     assert not covers(KEY, "10.30.0.21", 30.0)
@@ -71,14 +72,19 @@ def test_a_pair_that_stopped_answering_outweighs_a_good_control_elsewhere() -> N
 
 
 def test_a_pair_that_answers_shows_no_more_than_that_there_is_no_ban() -> None:
-    pair = series("+" * 40, PAIR, "10.30.0.21")
+    pair = series("+" * 40, ControlKind.PAIR, "10.30.0.21")
     assert not controls(pair).coverage().covers(KEY, "10.30.0.21", 5.0), "a middlebox on this side may answer"
 
 
 def test_a_control_of_another_way_or_protocol_says_nothing() -> None:
     covers = controls(series("+" * 40)).coverage().covers
     assert covers(KEY, "10.30.0.21", 5.0)
-    for other in (("10.10.0.11", *KEY[1:]), (KEY[0], "eth1 10.10.0.2", KEY[2]), (*KEY[:2], "udp4"), (*KEY[:2], "tcp6")):
+    for other in (
+        KEY._replace(source_address="10.10.0.11"),
+        KEY._replace(via="eth1 10.10.0.2"),
+        KEY._replace(kind=ControlKey(Protocol.UDP, 4)),
+        KEY._replace(kind=ControlKey(Protocol.TCP, 6)),
+    ):
         assert not covers(other, "10.30.0.21", 5.0)
 
 
@@ -100,7 +106,10 @@ def test_many_moments_are_covered_as_each_of_them_is(
     patterns: list[tuple[str, bool]], void: list[tuple[float, float]], times: list[float]
 ) -> None:
     made = controls(
-        *(series(text, PAIR if pair else "coordinator", f"10.30.0.{i}") for i, (text, pair) in enumerate(patterns))
+        *(
+            series(text, ControlKind.PAIR if pair else ControlKind.COORDINATOR, f"10.30.0.{i}")
+            for i, (text, pair) in enumerate(patterns)
+        )
     )
     made.void += [(began, began + took) for began, took in void]
     coverage = made.coverage()
@@ -110,7 +119,7 @@ def test_many_moments_are_covered_as_each_of_them_is(
 
 def test_a_control_that_loses_half_of_its_packets_all_the_time_is_not_banned() -> None:
     """A firewall that rewrites sequence numbers may let every second answer through: rows of misses are usual there."""
-    series = Series("10.30.0.10", Protocol.TCP, 8000, "pair", ROUTE)
+    series = Series("10.30.0.10", Protocol.TCP, 8000, ControlKind.PAIR, ROUTE)
     pattern = "101101000001011010001101"
     series.sent = [float(n) for n in range(len(pattern))]
     series.answered = {n: n + 0.1 for n, answered in enumerate(pattern) if answered == "1"}
@@ -118,7 +127,7 @@ def test_a_control_that_loses_half_of_its_packets_all_the_time_is_not_banned() -
 
 
 def test_a_control_that_stopped_is_banned_whatever_it_lost_before() -> None:
-    series = Series("10.30.0.10", Protocol.TCP, 8000, "pair", ROUTE)
+    series = Series("10.30.0.10", Protocol.TCP, 8000, ControlKind.PAIR, ROUTE)
     series.sent = [float(n) for n in range(30)]
     series.answered = {n: n + 0.1 for n in range(20) if n not in {4, 11}}
     assert list(series.rows(4, 1000.0, ())) == [range(20, 30)]
@@ -140,7 +149,7 @@ def test_what_was_sent_too_fast_counts_for_nothing() -> None:
 
 
 def test_a_pair_that_loses_more_counts_alone() -> None:
-    pair = series("+-" * 40, PAIR, "10.30.0.21")
+    pair = series("+-" * 40, ControlKind.PAIR, "10.30.0.21")
     assert controls(series("+" * 2000), pair).loss() == controls(pair).loss()
 
 

@@ -17,11 +17,13 @@ from probes.packets.flow_budget import FlowBound
 from probes.packets.parse import ACK, ICMP, IPV4, PACKET_OUTGOING, SYN, TCP, Packet, parse
 from probes.packets.raw_socket import Bucket, Flows
 from probes.packets.route import Route
+from probes.packets.rx_ring import Counts
 from probes.source.cycle import Source
-from probes.source.job import INSIDE, SOURCE, Job
+from probes.source.job import Job
 from probes.sweep.raw import SweepSource
 from reachability.observation import SourceReport, Target
-from reachability.vocabulary import Protocol, State
+from reachability.ports import PortSet, text_of
+from reachability.vocabulary import Protocol, Role, State
 from tests.support.virtual import now, run
 
 KEY = bytes(range(16))
@@ -41,8 +43,8 @@ class Net:
         self.readers: list[object] = []
         self.station: Station
 
-    def counts(self) -> tuple[int, int]:
-        return 0, 0
+    def counts(self) -> Counts:
+        return Counts(0, 0)
 
     def read(self) -> None:
         """All is handed out when it comes."""
@@ -97,7 +99,7 @@ class Ran:
         return [at for at, packet in self.sent if packet.dport == port]
 
     def states(self) -> dict[str, State]:
-        return {o.ports: o.state for o in self.report.observations}
+        return {text_of(o.ports) or "": o.state for o in self.report.observations}
 
 
 def play(
@@ -129,7 +131,9 @@ def play(
 
 
 def target(ports: str, number: int = 1, address: str = END, protocol: Protocol = Protocol.TCP) -> Target:
-    return Target(id=number, environment="prod", address=address, protocol=protocol, ports=ports, source=OWN)
+    return Target(
+        id=number, environment="prod", address=address, protocol=protocol, ports=PortSet.parse(ports), source=OWN
+    )
 
 
 def about(seconds: float) -> object:
@@ -159,14 +163,14 @@ def test_witnesses_listen_for_two_seconds_or_four_round_trips_after_the_last_cop
 @pytest.mark.parametrize(
     ("role", "delay_s", "state"),
     [
-        (SOURCE, 0.55, State.OPEN),
-        (SOURCE, 0.65, State.FILTERED),
-        (INSIDE, 0.25, State.OPEN),
-        (INSIDE, 0.35, State.FILTERED),
+        (Role.SOURCE, 0.55, State.OPEN),
+        (Role.SOURCE, 0.65, State.FILTERED),
+        (Role.INSIDE, 0.25, State.OPEN),
+        (Role.INSIDE, 0.35, State.FILTERED),
     ],
 )
-def test_the_last_copy_has_its_time_to_be_answered(role: str, delay_s: float, state: State) -> None:
-    last = 3 if role == INSIDE else 6  # as many copies as there are where no control answers
+def test_the_last_copy_has_its_time_to_be_answered(role: Role, delay_s: float, state: State) -> None:
+    last = 3 if role is Role.INSIDE else 6  # as many copies as there are where no control answers
     seen: list[Packet] = []
 
     def answers(packet: Packet) -> float | None:
@@ -190,7 +194,7 @@ def test_what_goes_first_goes_slowly() -> None:
     pings = tuple(target("", n, f"10.30.1.{n}", Protocol.ICMP) for n in range(1, 65))
     ran = play(lambda _: 0.0004, targets=pings)
     assert ran.sent[63][0] == pytest.approx(56 / 600, rel=0.05)
-    again = play(lambda _: 0.0004, targets=pings, role=INSIDE)
+    again = play(lambda _: 0.0004, targets=pings, role=Role.INSIDE)
     assert again.sent[63][0] < 0.01, "who has no boundary between need not"
 
 

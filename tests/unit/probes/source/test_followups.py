@@ -12,13 +12,14 @@ from probes.packets.raw_socket import Bucket, Flows
 from probes.packets.route import Route
 from probes.source.followups import SLOTS, FollowUps
 from reachability.observation import ControlTarget, SourceReport, Target
+from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, RoundKind
 from tests.support.virtual import now, run
 from wire.messages import Go
 
 OWN, END, ELSEWHERE = "10.10.0.10", "10.30.0.10", "10.0.0.1"
 ROUTE = Route("eth0", "10.10.0.1", OWN, b"\x02" * 6)
-TARGET = Target(id=1, environment="prod", address=END, protocol=Protocol.TCP, ports="22,80")
+TARGET = Target(id=1, environment="prod", address=END, protocol=Protocol.TCP, ports=PortSet.parse("22,80"))
 CONTROL = ControlTarget(address=ELSEWHERE, protocol=Protocol.TCP, port=8883)
 
 

@@ -8,10 +8,13 @@ from probes.source.cell import new_cell
 from probes.source.controls import Controls
 from probes.source.pair import of_the_pair
 from reachability.observation import Target
+from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, Reason, State
 
 ROUTE = Route("eth0", "10.10.0.1", "10.10.0.10", b"")
-TARGET = Target(id=1, environment="prod", address="10.30.0.10", protocol=Protocol.UDP, ports="53,123,9000")
+TARGET = Target(
+    id=1, environment="prod", address="10.30.0.10", protocol=Protocol.UDP, ports=PortSet.parse("53,123,9000")
+)
 
 
 def test_a_service_that_answered_its_own_request_alone_is_asked_by_it_again() -> None:

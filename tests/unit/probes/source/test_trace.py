@@ -16,6 +16,7 @@ from probes.packets.route import Route
 from probes.packets.token import tcp_fields
 from probes.source.trace import Trace
 from reachability.observation import Hop, SourceReport, Target
+from reachability.ports import PortSet
 from reachability.trace import MOST_TTL
 from reachability.vocabulary import Protocol, Reason, RoundKind, State
 from tests.support.virtual import run
@@ -97,7 +98,9 @@ class Station:
 
 def trace(station: Station, protocol: Protocol = Protocol.TCP, address: str = END) -> tuple[SourceReport, float]:
     ports = "" if protocol is Protocol.ICMP else "80"
-    target = Target(id=1, environment="prod", address=address, protocol=protocol, ports=ports, source=OWN)
+    target = Target(
+        id=1, environment="prod", address=address, protocol=protocol, ports=PortSet.parse(ports), source=OWN
+    )
     go = Go(round="r", key=KEY, kind=RoundKind.TRACE, targets=(target,))
     return run(Trace(station, go).run())  # type: ignore[arg-type]
 

@@ -24,5 +24,5 @@ from tests.support.sweep_frames import KEY, target
     ],
 )
 def test_sweeps_go_by_columns_and_cycles_cell_by_cell(ports: str, first: str, protocol: Protocol, fits: bool) -> None:
-    one = replace(target(4, protocol, PortSet.parse(ports)), first=first)
+    one = replace(target(4, protocol, PortSet.parse(ports)), first=PortSet.parse(first))
     assert SweepSource.fits(Job(round="R1", key=KEY, targets=(one,))) is fits

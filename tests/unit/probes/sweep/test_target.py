@@ -49,7 +49,7 @@ class TestBlock:
             one.sends(everything, copy, 0.0)
             one.saw_leave(everything, copy, np.full(len(one), float(copy)))
         one.took(np.array([79], np.int32), State.OPEN, Reason.SYN_ACK, np.array([1], np.int16))
-        runs = {o.ports: o for o in one.observations(lambda when: when < 2)}
+        runs = {str(o.ports): o for o in one.observations(lambda when: when < 2)}
         assert set(runs) == {"80", "1-79,81-300,1000,65000-65535"}
         silent = runs["1-79,81-300,1000,65000-65535"]
         assert (silent.state, silent.sent, silent.flows, silent.covered) == (State.FILTERED, 3, 3, 2)

@@ -10,6 +10,7 @@ from probes.packets.columns import Columns
 from probes.packets.parse import PACKET_OUTGOING
 from probes.packets.port_arrays import WINDOWS, window_of
 from probes.packets.token import CONNECT_COPIES, connect_ports
+from probes.packets.token_index import CellId, Endpoint
 from probes.witness.arrivals import Arrivals
 from probes.witness.connect_arrivals import MOST
 from probes.witness.sweep_reader import SweepReader
@@ -48,12 +49,12 @@ def armed(family: int, protocol: Protocol = Protocol.TCP) -> tuple[Arrivals, Swe
     )  # fmt: skip
     arrivals = Arrivals(arm, 0.0, frozenset())
     reader = SweepReader(lambda *_: None)
-    reader.watch({(ENDS[family][1], protocol): [arrivals]})
+    reader.watch({Endpoint(ENDS[family][1], protocol): [arrivals]})
     return arrivals, reader
 
 
 def union(rows: list[Untokened]) -> PortSet:
-    return PortSet.union(PortSet.parse(row.ports) for row in rows)
+    return PortSet.union(row.ports for row in rows)
 
 
 @FAMILIES
@@ -63,7 +64,7 @@ def test_what_arrives_is_a_row_a_source_port(family: int) -> None:
     assert reader.read(batch(family, syns(family, ports))).all()
     reader.read(answered(family, [5, 6, 1000]).batch)
     rows = arrivals.untokened()
-    assert {(row.ports, row.answered, row.source_port) for row in rows} == {
+    assert {(str(row.ports), row.answered, row.source_port) for row in rows} == {
         ("1-4,7-300,65535", False, keyed(1)),
         ("5-6,1000", True, keyed(1)),
         ("61500", False, keyed(61500)),
@@ -93,7 +94,7 @@ def test_a_token_counts_before_a_source_port() -> None:
     arrivals, reader = armed(4)
     assert reader.read(batch(4, copies(4, Protocol.TCP, [1, 2], 0, sport=keyed(1)))).all()
     assert not arrivals.untokened()
-    assert [row.ports for row in arrivals.rows()] == ["1-2"]
+    assert [str(row.ports) for row in arrivals.rows()] == ["1-2"]
 
 
 def test_datagrams_are_known_by_their_token_alone() -> None:
@@ -126,7 +127,7 @@ def test_after_its_report_a_round_takes_no_more(after: str) -> None:
 
 def test_all_source_ports_are_the_rounds_own() -> None:
     arrivals, _ = armed(4)
-    cell = (ENDS[4][1], Protocol.TCP, 1)
+    cell = CellId(ENDS[4][1], Protocol.TCP, 1)
     assert all(arrivals.by_kernel(cell, keyed(port, copy)) for port in (1, 61500) for copy in range(CONNECT_COPIES))
     other = Arrivals(replace_key(arrivals.arm), 0.0, frozenset())
     assert not all(other.by_kernel(cell, keyed(1, copy)) for copy in range(CONNECT_COPIES))

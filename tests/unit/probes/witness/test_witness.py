@@ -111,7 +111,9 @@ def test_what_the_host_sends_back_is_an_answer_and_an_icmp_error_is_none() -> No
 
 def test_a_sweep_full_of_strange_packets_does_not_hide_another_rounds() -> None:
     """When there are more strange flows than can be kept, the rest is not looked at; unless another round listens too."""
-    wide = Target(id=1, environment="prod", address=HERE, protocol=Protocol.TCP, ports="1-65535", witness="prod-1")
+    wide = Target(
+        id=1, environment="prod", address=HERE, protocol=Protocol.TCP, ports=PortSet.parse("1-65535"), witness="prod-1"
+    )
     swept = msgspec.structs.replace(arm("R1", KEY, "dev-1"), targets=(wide,))
     strange = [packet(OTHER, 1024 + n) for n in range(MOST_OF_CELL + 5)]
     tokened = packet(SOURCE, 40_000, tok=token(OTHER_KEY, HERE, Protocol.TCP, PORT, 0))
@@ -126,15 +128,17 @@ def test_a_sweep_full_of_strange_packets_does_not_hide_another_rounds() -> None:
 
     used: list[bool] = []
     [first] = witness_of(feed, swept)
-    assert first.crowded == (Crowded(address=HERE, protocol=Protocol.TCP, ports=str(PORT)),)
+    assert first.crowded == (Crowded(address=HERE, protocol=Protocol.TCP, ports=PortSet.of([PORT])),)
     assert used == [True]
     _, second = witness_of(feed, swept, arm("R2", OTHER_KEY, "stage-1"))
     assert used == [True, False]
-    assert [row.ports for row in second.arrivals] == [str(PORT)]
+    assert [row.ports for row in second.arrivals] == [PortSet.of([PORT])]
 
 
 def test_a_port_with_many_strange_flows_does_not_touch_the_others() -> None:
-    target = Target(id=1, environment="prod", address=HERE, protocol=Protocol.TCP, ports="22,5000", witness="prod-1")
+    target = Target(
+        id=1, environment="prod", address=HERE, protocol=Protocol.TCP, ports=PortSet.parse("22,5000"), witness="prod-1"
+    )
     both = msgspec.structs.replace(arm("R1", KEY, "dev-1"), targets=(target,))
 
     def feed(witness: Witness) -> None:
@@ -144,7 +148,7 @@ def test_a_port_with_many_strange_flows_does_not_touch_the_others() -> None:
         witness.packet(packet(SOURCE, kernel_ports(KEY, HERE, Protocol.TCP, PORT)[0]))
 
     [report] = witness_of(feed, both)
-    assert [row.ports for row in report.crowded] == [str(PORT)]
+    assert [row.ports for row in report.crowded] == [PortSet.of([PORT])]
     assert {(row.port, row.source_port) for row in report.untokened} >= {(22, 999)}
     assert any(row.came_from == SOURCE for row in report.untokened), (
         "the round's own kernel packet is kept all the same"
@@ -172,7 +176,9 @@ def test_a_swept_endpoint_probed_from_two_addresses_of_one_agent_is_two_targets(
     """The tokens are the same: what one address may reach must not be said of the other. Behind NAT it is said of both."""
     sources = ("10.10.0.10", "10.10.0.12")
     wide = [
-        Target(id=n, environment="prod", address=HERE, protocol=Protocol.TCP, ports="1-65535", source=source)
+        Target(
+            id=n, environment="prod", address=HERE, protocol=Protocol.TCP, ports=PortSet.parse("1-65535"), source=source
+        )
         for n, source in enumerate(sources, start=1)
     ]
     both = msgspec.structs.replace(arm("R1", KEY, "dev-1"), targets=tuple(wide))
@@ -185,7 +191,7 @@ def test_a_swept_endpoint_probed_from_two_addresses_of_one_agent_is_two_targets(
         assert witness.sweep_reader.read(batch(4, frames)).all()
 
     [report] = witness_of(feed, both)
-    seen = {(row.target, port) for row in report.arrivals for port in PortSet.parse(row.ports)}
+    seen = {(row.target, port) for row in report.arrivals for port in row.ports}
     assert seen == {(1, 22), (2, 80), (1, 443), (2, 443)}
 
 

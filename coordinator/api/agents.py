@@ -1,0 +1,89 @@
+"""What the API says of agents: the roster, and which of their reports are lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from coordinator.api.responses import status
+from coordinator.json_types import iso
+from coordinator.state.roster import AgentState
+from coordinator.store import Gap, Losses
+from reachability.topology import Topology
+from wire.certificates import ends_soon
+
+
+def agents_body(
+    agents: Iterable[AgentState], now: float, losses: Mapping[str, Losses] | None = None
+) -> tuple[status.Agent, ...]:
+    """The roster, as `status` and `verify` show it. `age_s` is how long ago its last round was concluded.
+
+    `lost` has all that was ever lost of what the agent reported, and `untold` batches that it has just lost.
+    """
+    known = losses or {}
+    return tuple(
+        status.Agent(
+            name=agent.name,
+            environment=agent.environment,
+            state=agent.state,
+            addresses=tuple(agent.addresses),
+            version=agent.version or None,
+            raw=agent.raw,
+            lacks=agent.lacks or None,
+            rate_pps=agent.rate_pps,
+            spooled=agent.spooled,
+            lost=losses_body(known.get(agent.name, Losses()), agent.untold),
+            refused=tuple(agent.refused),
+            refusals=agent.refusals,
+            problem=agent.problem or None,
+            last_seen=iso(agent.last_seen),
+            clock_skew_s=None if agent.clock_skew_s is None else round(agent.clock_skew_s, 1) + 0.0,  # no -0.0
+            age_s=round(max(0.0, now - agent.last_round), 1) if agent.last_round else None,
+            certificate=_certificate(*agent.certificate, now),
+        )
+        for agent in agents
+    )
+
+
+def losses_body(lost: Losses, untold: int = 0) -> status.AgentLosses:
+    """What was lost of an agent's reports; `untold` batches are not in it yet."""
+    return status.AgentLosses(
+        batches=lost.batches,
+        reports=lost.reports,
+        since=iso(lost.since),
+        until=iso(lost.until),
+        why=words(lost.why),
+        untold=untold,
+    )
+
+
+def words(why: str) -> tuple[str, ...]:
+    """Why reports were lost: the store joins them by commas."""
+    return tuple(why.split(",")) if why else ()
+
+
+def gaps_body(topology: Topology, gaps: Iterable[Gap]) -> tuple[status.Gap, ...]:
+    """`/api/v1/gaps`: every gap by itself, the newest first. Where several spools' were folded, there is no sequence."""
+    environments = topology.agents()
+    return tuple(
+        status.Gap(
+            agent=gap.agent,
+            environment=environments.get(gap.agent),
+            spool=gap.spool or None,
+            first=gap.first or None,
+            last=gap.last or None,
+            batches=gap.batches,
+            reports=gap.reports,
+            since=iso(gap.since),
+            until=iso(gap.until),
+            why=words(gap.why),
+            noticed=iso(gap.noticed),
+        )
+        for gap in gaps
+    )
+
+
+def _certificate(starts: float, ends: float, now: float) -> status.Certificate | None:
+    """`soon` is when its end is to be shown: 14 days ahead."""
+    if not ends:
+        return None
+    return status.Certificate(expires=iso(ends), days=round((ends - now) / 86400, 1), soon=ends_soon(starts, ends, now))

@@ -1,0 +1,50 @@
+"""A round as it is held, with its follow-ups: what was asked, who was ready, and the reports."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+from typing import NamedTuple
+
+from coordinator.store.codec import decode
+from reachability.observation import KeptPacket, SourceReport, WitnessReport
+from reachability.round_data import RoundSpec
+
+Report = SourceReport | WitnessReport
+
+
+class HeldRound(NamedTuple):
+    """A round as it is held: what was asked, who was ready, and the reports, each with when it came (epoch seconds)."""
+
+    spec: RoundSpec
+    armed: dict[str, bool]
+    reports: list[tuple[Report, float]]
+
+
+def group_of(db: sqlite3.Connection, round_id: str) -> list[HeldRound]:
+    """A round with its follow-ups, the main one first; empty for one that is not known."""
+    row = db.execute("SELECT main FROM rounds WHERE round = ?", (round_id,)).fetchone()
+    if row is None:
+        return []
+    rounds = db.execute(
+        "SELECT round, spec, armed FROM rounds WHERE main = ? ORDER BY round != main, started", row
+    ).fetchall()
+    return [
+        HeldRound(decode(spec, RoundSpec), decode(armed, dict[str, bool]), _reports_of(db, name))
+        for name, spec, armed in rounds
+    ]
+
+
+def _reports_of(db: sqlite3.Connection, name: str) -> list[tuple[Report, float]]:
+    rows = db.execute(
+        "SELECT kind, reports.received, reports.body, packets.body FROM reports LEFT JOIN packets ON report = id "
+        "WHERE reports.round = ? ORDER BY id",
+        (name,),
+    )
+    found: list[tuple[Report, float]] = []
+    for kind, received, body, packets in rows:
+        report: Report = decode(body, WitnessReport) if kind == "witness" else decode(body, SourceReport)
+        if packets is not None:
+            report = replace(report, kept=decode(packets, tuple[KeptPacket, ...]))
+        found.append((report, received))
+    return found

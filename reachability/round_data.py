@@ -1,0 +1,34 @@
+"""A round: what the coordinator asked for, and all the reports of it that have come in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from reachability.observation import SourceReport, Target, WitnessReport
+from reachability.vocabulary import RoundKind, Schedule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundSpec:
+    """What the coordinator asked for: enough to conclude a round from its reports, later too."""
+
+    round: str
+    kind: RoundKind
+    schedule: Schedule
+    source: str  # agent
+    source_environment: str
+    destination: str  # environment
+    targets: tuple[Target, ...]
+    run: str = ""  # the verify run it belongs to
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundData:
+    """A round with all the reports that have come in so far. `armed`: agent -> it said that it is ready."""
+
+    spec: RoundSpec
+    source: SourceReport | None = None
+    witnesses: tuple[WitnessReport, ...] = ()
+    insides: tuple[SourceReport, ...] = ()
+    armed: Mapping[str, bool] = field(default_factory=dict)

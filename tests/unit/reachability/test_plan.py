@@ -1,0 +1,152 @@
+"""Every host that is declared or reported is probed once, by every agent of every other environment."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from reachability import catalogue
+from reachability.plan import PlanTarget, build_plan, cycle_ports, owned_addresses
+from reachability.ports import ALL_PORTS, ICMP_CELL, PortSet
+from reachability.topology import DeclaredAgent, PortSpec, Probing, Topology
+from reachability.vocabulary import Protocol, Schedule
+from tests.support.sample import topology
+
+REGISTRY, FEATURES = "10.30.0.21", "10.30.0.10"
+NAME, ALIAS = "registry.prod.internal", "models.prod.internal"
+
+
+def prod_with(*hosts: str, name: str = "model-registry", **changes: Any) -> Topology:
+    """The sample with these hosts for a service of prod."""
+    declared = topology(probing=Probing(sweep_ports=PortSpec(tcp=ALL_PORTS, udp=ALL_PORTS)))
+    prod = declared.environments["prod"]
+    service = replace(prod.services[name], hosts=hosts, **changes)
+    prod = replace(prod, services={**prod.services, name: service})
+    return replace(declared, environments={**declared.environments, "prod": prod})
+
+
+def from_dev(
+    declared: Topology, lookups: dict[str, tuple[str, ...]] | None = None, protocol: Protocol = Protocol.TCP
+) -> dict[str, PlanTarget]:
+    """What dev-1 tries in prod with one protocol, by address."""
+    plan = build_plan(declared, {}, {"dev-1": lookups or {}})
+    found = [t for t in plan if (t.agent, t.destination, t.protocol) == ("dev-1", "prod", protocol)]
+    assert len({target.address for target in found}) == len(found), "an address is in one target"
+    return {target.address: target for target in found}
+
+
+def dual(declared: Topology) -> Topology:
+    """dev-1 with two addresses of one family and one of the other."""
+    agents = {"dev-1": DeclaredAgent("dev-1", ("10.10.0.10", "10.10.0.11", "fd00:10::10"))}
+    dev = replace(declared.environments["dev"], agents=agents)
+    return replace(declared, environments={**declared.environments, "dev": dev})
+
+
+def test_no_agent_probes_its_own_environment_and_each_probes_all_others() -> None:
+    pairs = {(target.source_environment, target.destination) for target in build_plan(topology(), {}, {})}
+    names = ("dev", "test", "staging", "prod")
+    assert pairs == {(source, other) for source in names for other in names if source != other}
+
+
+def test_a_name_is_probed_at_every_address_that_it_led_to_at_that_agent() -> None:
+    found = from_dev(prod_with(NAME), {NAME: (REGISTRY, "10.30.0.22")})
+    assert set(found) == {FEATURES, REGISTRY, "10.30.0.22"}
+    assert [found[address].names for address in (REGISTRY, "10.30.0.22")] == [(NAME,), (NAME,)]
+    assert [name for name, _ in found["10.30.0.22"].services] == ["model-registry"]
+
+
+@pytest.mark.parametrize("lookups", [{}, {NAME: ()}, {ALIAS: (REGISTRY,)}])
+def test_a_name_that_led_nowhere_keeps_its_cells(lookups: dict[str, tuple[str, ...]]) -> None:
+    """Left out, nobody would miss them: the estate would look whole and proven."""
+    found = from_dev(prod_with(NAME), lookups)
+    assert set(found) == {FEATURES, NAME}
+    assert (found[NAME].source_address, found[NAME].required) == ("", found[NAME].ports)
+
+
+def test_two_names_of_one_host_are_one_target_with_both() -> None:
+    """Named twice or given as its address too, the service is there once, and the port is counted once."""
+    found = from_dev(prod_with(NAME, ALIAS, REGISTRY), {NAME: (REGISTRY,), ALIAS: (REGISTRY, REGISTRY)})
+    assert set(found) == {FEATURES, REGISTRY}
+    target = found[REGISTRY]
+    assert (target.name, target.names) == (NAME, (NAME, ALIAS))
+    assert [(name, str(ports)) for name, ports in target.services] == [("model-registry", "5000")]
+
+
+def test_two_services_of_one_host_are_one_target_with_both() -> None:
+    found = from_dev(prod_with(FEATURES))
+    assert set(found) == {FEATURES}
+    assert {name for name, _ in found[FEATURES].services} == {"model-registry", "feature-store"}
+    assert (str(found[FEATURES].service_ports), found[FEATURES].witness) == ("5000,6379", "prod-1")
+
+
+def test_a_cycle_tries_the_ports_of_every_service_on_every_host() -> None:
+    spec = cycle_ports(topology())
+    assert {443, 5000, 6379, 8265, 8888} <= set(spec.tcp)
+    assert set(catalogue.ports().tcp) <= set(spec.tcp)
+    assert {target.cycle for target in from_dev(topology()).values()} == {spec.tcp}
+    assert {target.ports for target in from_dev(topology(), protocol=Protocol.ICMP).values()} == {ICMP_CELL}
+
+
+def test_a_service_that_asks_to_be_spared_spares_its_whole_host_and_no_other() -> None:
+    found = from_dev(prod_with(REGISTRY, sweep=False))
+    assert {address: bool(target.sweep) for address, target in found.items()} == {REGISTRY: False, FEATURES: True}
+    shared = from_dev(prod_with(FEATURES, sweep=False))
+    assert not shared[FEATURES].sweep
+    assert shared[FEATURES].cycle, "a cycle tries it all the same"
+
+
+def test_of_udp_only_what_can_be_proven_must_be() -> None:
+    """Where no agent is on the host, silence of a UDP port is proof of nothing, but for a service that should answer."""
+    spec = PortSpec(udp=PortSet.of([53]))
+    found = from_dev(prod_with(REGISTRY, ports=spec), protocol=Protocol.UDP)
+    assert str(found[REGISTRY].required) == "53"
+    assert found[FEATURES].required == found[FEATURES].ports, "an agent on the host sees what arrives"
+
+
+def test_an_agent_controls_from_inside_what_is_not_on_its_own_host() -> None:
+    found = from_dev(topology())
+    assert (found[REGISTRY].insides, found[REGISTRY].inside) == (("prod-1",), "prod-1")
+    assert (found[FEATURES].insides, found[FEATURES].inside) == ((), "")
+    other_family = build_plan(dual(prod_with("fd00:30::21")), {}, {})
+    assert {target.inside for target in other_family if target.address == "fd00:30::21"} == {""}, "it cannot ask there"
+    assert from_dev(prod_with(NAME))[NAME].inside == "prod-1", "the name may lead to an address of its family"
+
+
+def test_an_agent_sends_from_its_addresses_of_the_targets_family() -> None:
+    plan = build_plan(dual(prod_with("fd00:30::21")), {}, {})
+    mine = [t for t in plan if (t.agent, t.destination, t.protocol) == ("dev-1", "prod", Protocol.TCP)]
+    assert sorted((target.address, target.source_address) for target in mine) == [
+        (FEATURES, "10.10.0.10"),
+        (FEATURES, "10.10.0.11"),
+        ("fd00:30::21", "fd00:10::10"),
+    ]
+
+
+def test_what_an_agent_reported_counts_where_nothing_is_declared_and_only_in_its_networks() -> None:
+    dev = topology().environments["dev"]
+    reported = {"dev-1": ("10.10.0.77", "172.17.0.1", "10.30.0.99")}
+    assert owned_addresses(dev, "dev-1", reported) == ("10.10.0.10",)
+    silent = replace(dev, agents={"dev-1": DeclaredAgent("dev-1")})
+    assert owned_addresses(silent, "dev-1", reported) == ("10.10.0.77",)
+    assert owned_addresses(silent, "dev-1", {}) == ()
+
+
+def test_every_port_is_in_one_schedule() -> None:
+    target = PlanTarget(
+        agent="dev-1",
+        source_environment="dev",
+        source_address="10.10.0.10",
+        destination="prod",
+        address="10.30.0.10",
+        protocol=Protocol.TCP,
+        cycle=PortSet.parse("1-20"),
+        sweep=PortSet.parse("10-60"),
+    )
+    assert {schedule: str(target.ports_in(schedule)) for schedule in Schedule} == {
+        "cycle": "1-20",
+        "sweep": "21-60",
+        "trace": "",
+        "try": "",
+    }
