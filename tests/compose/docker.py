@@ -81,14 +81,22 @@ class Docker:
         return self.run("docker", "exec", "-i", container, *command, given=given).stdout
 
     @contextlib.contextmanager
-    def bridged_frames_filtered(self) -> Iterator[None]:
-        """As on a machine with br_netfilter: frames between ports of a bridge pass iptables, where DOCKER-USER lets them through."""
+    def bridged_frames_filtered(self) -> Iterator[Callable[[], int]]:
+        """As on a machine with br_netfilter: frames between ports of a bridge pass iptables, where DOCKER-USER lets them through.
+
+        Gives how many did so far.
+        """
         within = ("nsenter", "--target", str(self.daemon), "--net", "sh", "-euc")
         accept = "DOCKER-USER -m physdev --physdev-is-bridged -j ACCEPT"
         switch = "for file in /proc/sys/net/bridge/bridge-nf-call-ip*tables; do echo {} >$file; done"
+
+        def accepted() -> int:
+            listed = self.run(*within, "iptables -nvxL DOCKER-USER").stdout
+            return sum(int(line.split()[0]) for line in listed.splitlines() if "is-bridged" in line)
+
         self.run(*within, f"iptables -I {accept}; {switch.format(1)}")
         try:
-            yield
+            yield accepted
         finally:
             self.run(*within, f"{switch.format(0)}; iptables -D {accept}")
 
