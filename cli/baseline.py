@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -12,6 +13,7 @@ from cli.errors import Problem
 from cli.files import piped, replace_file
 from cli.show.render import parse_time, plural
 from coordinator.api.responses.runs import FailingCells, FinishedRun
+from coordinator.api.responses.status import TopologyInForce
 from coordinator.topology.baseline import BaselineErrors, baseline_text, load_baseline, parse_baseline
 from coordinator.topology.load import MOST_BYTES
 from reachability.baseline import Baseline, Entry, Failing, renewed
@@ -31,6 +33,20 @@ def load(path: Path, *, missing_ok: bool = False) -> Baseline:
     except BaselineErrors as error:
         more = [] if path.exists() else ["Write one: segwatch verify --write-baseline FILE --owner NAME"]
         raise Problem(f"the baseline has {plural(len(error.errors), 'error')}:", *error.errors, *more) from error
+
+
+def check_environments(baseline: Baseline, topology: TopologyInForce) -> None:
+    """Problem for entries between environments that the topology does not have: they would never be heard of again."""
+    wrong = [
+        f"{baseline.file}:{entry.mark.line}:{entry.mark.column}: {topology.file} has no environment '{name}'; "
+        + (f"did you mean '{near[0]}'?" if near else "take the entry out")
+        for entry in baseline.entries
+        for name in dict.fromkeys((entry.source, entry.destination))
+        if name not in topology.environments
+        for near in [difflib.get_close_matches(name, topology.environments, n=1)]
+    ]
+    if wrong:
+        raise Problem(f"the baseline has {plural(len(wrong), 'error')}:", *wrong)
 
 
 def write(baseline: Baseline, run: FinishedRun, *, owner: str, expires: datetime, reason: str) -> Baseline:

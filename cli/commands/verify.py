@@ -22,7 +22,7 @@ from cli.loading import load
 from cli.options import Endpoint
 from cli.show.render import paint, plural, show
 from coordinator.api.responses.runs import Asked
-from coordinator.api.responses.status import Status
+from coordinator.api.responses.status import Status, TopologyInForce
 from coordinator.topology.scalars import parse_duration, parse_instant
 from reachability.baseline import Baseline
 
@@ -124,6 +124,8 @@ def command(
     progress = Progress(options.look().quiet)
     client.wait(min(SOCKET_WAIT_S, timeout or SOCKET_WAIT_S), progress.say)
     in_force = _in_force(client, topology)
+    if held is not None:
+        known.check_environments(held, in_force)
 
     def ask() -> str:
         asked = {"sweep": sweep, "from": source, "to": destination, "max_age_s": max_age}
@@ -138,7 +140,7 @@ def command(
     if held is not None or severity is not None:
         body = hold(body, held, severity)
     code = exit_code(body.result.result, allow_inconclusive)
-    uri = formats.uri_of(topology, in_force)
+    uri = formats.uri_of(topology, in_force.file)
     if output == "table":
         lines = [*report(body, paint()), f"exit {code}"]
         show(lines if code == PASS else as_errors(lines, STDOUT))
@@ -170,14 +172,14 @@ def _end(until: str) -> datetime | timedelta:
         raise click.UsageError(f"--until: {error}") from error
 
 
-def _in_force(client: Client, topology: Path | None) -> str:
-    """What the coordinator calls its topology; Problem when it is not the given one."""
+def _in_force(client: Client, topology: Path | None) -> TopologyInForce:
+    """The coordinator's topology; Problem when it is not the given one."""
     digest = load(topology).digest if topology is not None else None
     until = time.monotonic() + RELOAD_WAIT_S
     while True:
         held = client.get("status", Status).topology
         if digest in {None, held.digest}:
-            return held.file
+            return held
         if time.monotonic() >= until:
             raise Problem(
                 f"the coordinator has a topology in force that is not {topology}: its {held.file} "

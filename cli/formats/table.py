@@ -10,6 +10,7 @@ from urllib.parse import quote
 import click
 import msgspec
 
+from cli.errors import Problem
 from cli.files import check_writable, replace_file
 from cli.formats.junit import junit
 from cli.formats.markdown import markdown
@@ -54,9 +55,12 @@ def check(reports: Sequence[Report]) -> None:
 
 
 def write(reports: Sequence[Report], run: FinishedRun, topology: str) -> None:
-    """Write each report to its file."""
+    """Write each report to its file; one that cannot be written any more is said, and takes neither the others nor the verdict."""
     for form, path in reports:
-        replace_file(path, FORMATS[form](run, topology))
+        try:
+            replace_file(path, FORMATS[form](run, topology))
+        except Problem as problem:
+            click.echo(f"segwatch verify: {problem}", err=True)
 
 
 def uri_of(topology: Path | None, held: str) -> str:

@@ -47,6 +47,7 @@ class Docker:
     compose_command: tuple[str, ...]
     directory: Path
     settings: dict[str, str] = field(default_factory=dict)  # for the compose file
+    daemon: int = 0  # its process, where it was started here
 
     def run(
         self, *command: str, code: int | None = 0, within_s: float = STEP_S, given: str = ""
@@ -79,6 +80,26 @@ class Docker:
         container = self.run("docker", "ps", "--quiet", *filters).stdout.strip()
         return self.run("docker", "exec", "-i", container, *command, given=given).stdout
 
+    @contextlib.contextmanager
+    def bridged_frames_filtered(self) -> Iterator[Callable[[], int]]:
+        """As on a machine with br_netfilter: frames between ports of a bridge pass iptables, where DOCKER-USER lets them through.
+
+        Gives how many did so far.
+        """
+        within = ("nsenter", "--target", str(self.daemon), "--net", "sh", "-euc")
+        accept = "DOCKER-USER -m physdev --physdev-is-bridged -j ACCEPT"
+        switch = "for file in /proc/sys/net/bridge/bridge-nf-call-ip*tables; do echo {} >$file; done"
+
+        def accepted() -> int:
+            listed = self.run(*within, "iptables -nvxL DOCKER-USER").stdout
+            return sum(int(line.split()[0]) for line in listed.splitlines() if "is-bridged" in line)
+
+        self.run(*within, f"iptables -I {accept}; {switch.format(1)}")
+        try:
+            yield accepted
+        finally:
+            self.run(*within, f"{switch.format(0)}; iptables -D {accept}")
+
     def compose(self, *arguments: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
         """A command of docker-compose on the project."""
         return self.run(*self.compose_command, "-f", "docker-compose.test.yml", *arguments, code=code)
@@ -107,12 +128,12 @@ def docker() -> Iterator[Docker]:
         directory, environment = Path(made), {**_environment(), "TMPDIR": made}
         directory.chmod(0o711)  # apt reads what mmdebstrap unpacks as a user of its own
         own = not _is_reached(environment) or _filters_bridges()
-        with _daemon(directory) if own else contextlib.nullcontext(""):
+        with _daemon(directory) if own else contextlib.nullcontext(0) as daemon:
             if own:
                 environment["DOCKER_HOST"] = f"unix://{directory}/sock"
             plugin = subprocess.run(["docker", "compose", "version"], capture_output=True, env=environment, check=False)
             command = ("docker", "compose") if plugin.returncode == 0 else ("docker-compose",)
-            yield Docker(environment, own, command, directory)
+            yield Docker(environment, own, command, directory, daemon=daemon)
 
 
 def make_base(engine: Docker) -> str:
@@ -197,8 +218,8 @@ def _filters_bridges() -> bool:
 
 
 @contextlib.contextmanager
-def _daemon(directory: Path) -> Iterator[None]:
-    """A daemon in namespaces of its own, which end with this process however that ends."""
+def _daemon(directory: Path) -> Iterator[int]:
+    """A daemon in namespaces of its own, which end with this process however that ends; its process."""
     with (directory / "dockerd.log").open("wb") as log:
         process = subprocess.Popen(
             [*ALONE, "--net", "--mount-proc", "sh", "-euc", DAEMON, "dockerd", str(directory)],
@@ -206,7 +227,7 @@ def _daemon(directory: Path) -> Iterator[None]:
         )  # fmt: skip
     try:
         _until(lambda: _answers(process, directory), f"dockerd, whose log is\n{_tail(directory)}")
-        yield
+        yield _child(process)
     finally:
         with contextlib.suppress(OSError, ValueError):
             _ask_to_end(directory, process)
@@ -221,11 +242,15 @@ def _answers(process: subprocess.Popen[bytes], directory: Path) -> bool:
 
 
 def _ask_to_end(directory: Path, process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM: it takes its containers, mounts and control groups away. It is the only child of `unshare`."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    os.kill(int(children[0]), signal.SIGTERM)
+    """SIGTERM: it takes its containers, mounts and control groups away."""
+    os.kill(_child(process), signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(STOP_S)
+
+
+def _child(process: subprocess.Popen[bytes]) -> int:
+    """The daemon: the only child of `unshare`."""
+    return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
 
 
 def _tail(directory: Path) -> str:

@@ -166,6 +166,13 @@ def test_the_leak_is_found_closed_and_a_target_that_stops_is_not_called_closed(e
     assert_held(matrix(engine), estate, rules, bound, more=partial(story, engine))
     assert not [case for case in junit(engine).iter("testcase") if case.find("failure") is not None]
 
+    if engine.is_own:
+        with engine.bridged_frames_filtered() as accepted:
+            said = headline(verify(engine, code=0))
+            say("bridged", f"exit 0  {said}", f"{accepted():,} frames that crossed a bridge passed iptables, too")
+            assert accepted() > len(cells), "else they did not pass there"
+            assert_held(matrix(engine), estate, rules, bound, more=partial(story, engine))
+
     engine.compose("stop", "--timeout", "0", "agent-prod-1", "prod-1")
     printed = engine.compose("run", "--rm", "-T", "--no-deps", "verify", code=3).stdout
     say("stopped", f"exit 3  {headline(printed)}")

@@ -60,6 +60,18 @@ def test_what_is_new_or_has_ended_fails(serving: Serving, text: str, said: str) 
     assert said in " ".join(result.stdout.split())
 
 
+def test_an_environment_that_the_topology_does_not_have_is_named_before_anything_is_probed(serving: Serving) -> None:
+    run = serving()
+    known = run.file("known.yaml", KNOWN.replace("to: prod", "to: prdo").replace("from: dev", "from: lab"))
+    for option in (("--baseline", known), ("--write-baseline", known, "--owner", "ada")):
+        result = run(*option)
+        assert result.exit_code == 2
+        assert "the baseline has 2 errors:" in result.output
+        assert f"{known}:3:5: topology.yaml has no environment 'lab'; take the entry out" in result.output
+        assert f"{known}:3:5: topology.yaml has no environment 'prdo'; did you mean 'prod'?" in result.output
+    assert run.fake.posted == []
+
+
 def test_a_hole_that_grew_says_where() -> None:
     body = json_of(Estate().run_body())
     [finding] = body["result"]["findings"]

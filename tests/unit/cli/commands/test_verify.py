@@ -57,6 +57,17 @@ def test_several_reports_come_from_one_run(serving: Serving) -> None:
     ), "no temporary file is left"
 
 
+def test_a_report_that_cannot_be_written_takes_neither_the_others_nor_the_verdict(serving: Serving) -> None:
+    """What can be known before is refused before; a disk is full when it is."""
+    run = serving()
+    other = run.file("segwatch.json")
+    result = run("--report", "junit=/dev/full", "--report", f"json={other}")
+    assert result.exit_code == 1
+    assert "segwatch verify: /dev/full cannot be written: No space left on device" in result.stderr
+    assert result.stdout.startswith("FAIL")
+    assert json.loads(Path(other).read_text())["result"] == "fail"
+
+
 def test_the_age_that_is_asked_for_reaches_the_coordinator(serving: Serving) -> None:
     run = serving()
     run("--max-age", "10m", "--from", "dev")
