@@ -171,7 +171,8 @@ class Rounds:
     def _at_the_broker(self, order: Go, allow: AllowList, asked: Sequence[str]) -> list[ControlTarget]:
         """Controls of where this agent is connected, which its configuration names, and so allows.
 
-        Behind address translation, a load balancer or a published port the coordinator does not know its own address.
+        Behind address translation, a load balancer or a published port the coordinator does not know its own address. ICMP
+        is left out: what hands ports on may answer an echo itself, and nothing would have got any further.
         """
         broker = self._broker()
         if broker is None or broker[0] in asked or allow.denies(broker[0]):
@@ -179,10 +180,7 @@ class Rounds:
         address, port = broker
         if in_networks(address, tuple(map(ip_network, order.networks))):  # inside the environment it shows nothing
             return []
-        return [
-            ControlTarget(address=address, protocol=protocol, port=0 if protocol is IpProtocol.ICMP else port)
-            for protocol in IpProtocol
-        ]
+        return [ControlTarget(address=address, protocol=each, port=port) for each in (IpProtocol.TCP, IpProtocol.UDP)]
 
     def _close(self, order: Close) -> None:
         current = self._open.pop(order.round, None)

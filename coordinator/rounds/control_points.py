@@ -27,7 +27,10 @@ class ControlPoints:
         self._advertised = [where for where in advertised if is_address(where.host)]
         families = {family(where.host) for where in self._advertised}
         beside = [Listen(a, listen.port) for a in self._own if family(a) not in families]
-        self.controls = Controls(tuple(where.endpoint for where in (*self._advertised, *beside)))
+        self.controls = Controls(
+            tuple(where.endpoint for where in (*self._advertised, *beside)),
+            translated=frozenset(where.host for where in self._advertised) - {*self._own},
+        )
         found_at = tuple(advertised) or (() if listen.host in WILDCARDS else (listen,))
         broker = broker or (f"mqtts://{','.join(map(str, found_at))}" if found_at else "")
         hosts = dict.fromkeys(where.host for where in (*found_at, *(beside if found_at else ())))

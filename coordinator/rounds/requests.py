@@ -40,17 +40,22 @@ CYCLE_COPIES, SWEEP_COPIES = 4, 3  # at least; the measured loss may ask for mor
 
 @dataclass(frozen=True, slots=True)
 class Controls:
-    """Where the coordinator answers agents over TCP and ICMP; of these addresses, the ones with an echo over UDP too."""
+    """Where the coordinator answers agents over TCP, and over ICMP; of these addresses, the ones with an echo over UDP too.
+
+    At `translated` ones another host takes the packets and hands ports on: an ICMP echo may well be answered by it alone.
+    """
 
     endpoints: tuple[Endpoint, ...]
     echo: frozenset[str] = frozenset()
+    translated: frozenset[str] = frozenset()
 
     def targets(self) -> tuple[ControlTarget, ...]:
         """All of them as controls."""
         found = []
         for address, port in self.endpoints:
             found.append(ControlTarget(address=address, protocol=Protocol.TCP, port=port))
-            found.append(ControlTarget(address=address, protocol=Protocol.ICMP))
+            if address not in self.translated:
+                found.append(ControlTarget(address=address, protocol=Protocol.ICMP))
             if address in self.echo:
                 found.append(ControlTarget(address=address, protocol=Protocol.UDP, port=port))
         return tuple(found)

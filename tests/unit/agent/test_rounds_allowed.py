@@ -39,8 +39,7 @@ def test_a_control_that_is_not_allowed_is_left_out_and_said() -> None:
 
 BROKER = "203.0.113.5"
 AT_THE_BROKER = tuple(
-    ControlTarget(address=BROKER, protocol=protocol, port=port)
-    for protocol, port in ((Protocol.TCP, 18883), (Protocol.UDP, 18883), (Protocol.ICMP, 0))
+    ControlTarget(address=BROKER, protocol=protocol, port=18883) for protocol in (Protocol.TCP, Protocol.UDP)
 )
 
 
