@@ -14,7 +14,8 @@ import msgspec
 
 from agent.allow import AllowList
 from probes.child.protocol import ChildArmed, SourceDone, ToChild, WitnessDone
-from reachability.observation import ControlTarget, Observation, SourceReport, Target, WitnessHealth, WitnessReport
+from reachability.arrival import WitnessHealth, WitnessReport
+from reachability.observation import ControlTarget, Observation, SourceReport, Target
 from reachability.topology import in_networks, is_address
 from reachability.vocabulary import Protocol as IpProtocol
 from reachability.vocabulary import Reason, Role, RoundKind, State

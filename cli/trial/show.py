@@ -10,8 +10,8 @@ from typing import Any
 from cli.show.render import GLYPHS, NO_PACKET, NO_SESSION, Paint, clean, labelled, plural, short_ports
 from cli.trial.child import Outcome
 from reachability.advice import ADVICE, ROWS, Advice
+from reachability.arrival import ArrivalRow
 from reachability.compare import Grade, grade_of, result_of
-from reachability.observation import ArrivalRow
 from reachability.ports import text_of
 from reachability.verdict import Evidence, Verdict, judge
 from reachability.vocabulary import Arrival, ControlKind, Declared, Protocol, Require, Result, State

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from coordinator.store import Report
-from reachability.observation import WitnessReport
+from reachability.arrival import WitnessReport
 from reachability.round_data import RoundSpec
 from reachability.topology import Topology
 from reachability.vocabulary import Role

@@ -21,9 +21,10 @@ import zstandard
 from coordinator.store.codec import decode
 from coordinator.store.file import STORE, StoreError, lock, read_only
 from coordinator.store.schema import SCHEMA, version_of
+from reachability.arrival import WitnessReport
 from reachability.life import Event, Finding
 from reachability.matrix import Judged
-from reachability.observation import KeptPacket, Lookup, SourceReport, WitnessReport
+from reachability.observation import KeptPacket, Lookup, SourceReport
 from reachability.round_data import RoundSpec
 
 MOST_PROBLEMS = 20

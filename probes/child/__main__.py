@@ -33,7 +33,8 @@ from probes.packets.parse import Packet
 from probes.packets.raw_socket import Bucket, Flows, Wire
 from probes.witness.liveness import Provoker
 from probes.witness.witness import Witness, WitnessDeps
-from reachability.observation import SourceReport, WitnessReport
+from reachability.arrival import WitnessReport
+from reachability.observation import SourceReport
 from reachability.vocabulary import RoundKind
 from wire.messages import Arm, Close, Go, Stop
 from wire.process.parent import die_with

@@ -6,7 +6,8 @@ import struct
 
 import msgspec
 
-from reachability.observation import SourceReport, WitnessReport
+from reachability.arrival import WitnessReport
+from reachability.observation import SourceReport
 from wire.codec import decoder, encode
 from wire.messages import Arm, Close, Go, Stop
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from agent.allow import AllowList
 from agent.rounds import Rounds
 from probes.child.protocol import ToChild
-from reachability.observation import ControlTarget, Observation, SourceReport, Target, WitnessReport
+from reachability.arrival import WitnessReport
+from reachability.observation import ControlTarget, Observation, SourceReport, Target
 from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, Reason, RoundKind, State
 from wire.dial import Endpoint

@@ -10,7 +10,8 @@ import pytest
 from agent.losses import Clock, Drop, Losses
 from agent.spool import Spool
 from agent.spool_schema import SpoolError
-from reachability.observation import SourceReport, WitnessReport
+from reachability.arrival import WitnessReport
+from reachability.observation import SourceReport
 from tests.support.paths import ROOT
 from wire.columns import encode_reports
 from wire.envelope import unpack_up

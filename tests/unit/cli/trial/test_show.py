@@ -9,7 +9,7 @@ import pytest
 from cli.show.render import Paint
 from cli.trial.child import Outcome
 from cli.trial.show import exit_code, listening, report, summary
-from reachability.observation import ArrivalRow, WitnessReport
+from reachability.arrival import ArrivalRow, WitnessReport
 from reachability.ports import PortSet
 from reachability.verdict import Evidence
 from reachability.vocabulary import Arrival, Canary, Protocol, Reason, State

@@ -12,8 +12,9 @@ import pytest
 from coordinator.store import Gap, Losses, Store, StoreError, Taken
 from coordinator.store.retention import PACKETS_S, ROUNDS_S
 from coordinator.store.spools import TooManyHolesError
+from reachability.arrival import WitnessReport
 from reachability.finding import Region
-from reachability.observation import KeptPacket, Lookup, SourceReport, WitnessReport
+from reachability.observation import KeptPacket, Lookup, SourceReport
 from reachability.ports import ICMP_CELL, PortSet
 from reachability.round_data import RoundSpec
 from reachability.vocabulary import PacketRole, RoundKind, Schedule
