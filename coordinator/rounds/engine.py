@@ -29,6 +29,7 @@ from reachability.observation import ControlTarget
 from reachability.round_data import RoundData, RoundSpec
 from reachability.vocabulary import RoundKind, Schedule
 from wire.messages import Arm, Armed, Close, Done, Resolved
+from wire.process.progress import PART_S
 
 ARM_S, REPORT_S, GONE_S, BUSY_S = 5.0, 10.0, 3.0, 10.0
 COLD_S = 15.0  # longer, once, for an agent whose packet child has to start where there is little to start it with: decision 029
@@ -69,6 +70,12 @@ class Engine:
     def stopped(self) -> str:
         """Why nothing is probed now; "" when it is."""
         return self.brake.stopped
+
+    def stalled(self) -> str:
+        """The round that should have come by long ago, in words; "" when all go on."""
+        since = asyncio.get_running_loop().time() - PART_S
+        late = [f"round {name}" for name, live in self._live.items() if live.passed_at < since]
+        return f"{', '.join(late)}: no progress for {PART_S:.0f} s" if late else ""
 
     # -- what comes in --------------------------------------------------------------------------------------------
 
@@ -282,19 +289,11 @@ class Engine:
         steady = asyncio.get_running_loop().time
         until = steady() + within_s
         gone_at = 0.0
-        while not ready() and not self.stopped:
-            now = steady()
+        while not ready() and not self.stopped and (now := steady()) < until:
             if watch and not self._estate.online(watch):
                 gone_at = gone_at or now
                 if now - gone_at > GONE_S:
                     return
             else:
                 gone_at = 0.0
-            if now >= until:
-                return
-            live.changed.clear()
-            try:
-                async with asyncio.timeout(min(0.5, until - now)):
-                    await live.changed.wait()
-            except TimeoutError:
-                continue
+            await live.wait(min(0.5, until - now))
