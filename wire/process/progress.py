@@ -64,6 +64,6 @@ async def keep_telling(
 def ago(seconds: float) -> str:
     """How long ago something was, for people; it changes once a minute, an hour, a day."""
     for size_s, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
-        if count := int(seconds // size_s):
+        if (count := int(seconds // size_s)) > 0:
             return f"{count} {unit}{'s' if count > 1 else ''} ago"
     return "less than a minute ago"
