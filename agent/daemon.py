@@ -19,7 +19,7 @@ from agent.childproc import COMMAND, PacketChild
 from agent.config import AgentConfig, ConfigError, broker_of
 from agent.identity import lacks_raw, own_addresses
 from agent.in_force import InForce
-from agent.journal import Log
+from agent.journal import Log, bind_contextvars, bound_contextvars, clear_contextvars
 from agent.memory import give_back
 from agent.names import resolve
 from agent.outbox import Outbox
@@ -27,7 +27,7 @@ from agent.renewal import Renewal, in_child, switching, try_out
 from agent.rounds import Rounds
 from agent.spool import Spool
 from agent.upkey import Signer
-from probes.child.protocol import ChildArmed, Configure, FromChild, Ready, SourceDone, WitnessDone
+from probes.child.protocol import ChildArmed, FromChild, Ready, SourceDone, WitnessDone, round_of
 from wire.envelope import BadMessage, pack_up
 from wire.messages import VERSION, Ack, Arm, Close, Go, Plan, Renewed, Resolve, Status, Stop, Up
 from wire.mqtt import Link, Message, NotConnected, Will
@@ -61,7 +61,7 @@ class Daemon:
         self._refusals = Refusals()
         self._challenges = Challenges(lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
         self._statuses = 0
-        self._in_force = InForce(config)
+        self._in_force = InForce(config, lambda: self._link.peer)
         self.progress = Progress()
         self._raw_lacks = lacks_raw() if raw_lacks is None else raw_lacks
         self._key = read_verify_key((state_dir / config.credentials.coordinator).read_text())
@@ -77,8 +77,9 @@ class Daemon:
             sleep=self.progress.sleeping(CONNECTION),
         )
         self._outbox = Outbox(self._link, self._spool, self._topics[UpChannel.OBSERVATIONS], sign=self._signer.sign)
-        self._answers = Answers(self._link, self._topics[UpChannel.ROUND], self._pack)
-        self._child = PacketChild(self._configure, heard=self._heard, died=self._child_died, log=log, command=child)
+        self._answers = Answers(self._link, self._topics[UpChannel.ROUND], self._pack, log)
+        configure = self._in_force.configure
+        self._child = PacketChild(configure, heard=self._heard, died=self._child_died, log=log, command=child)
         self._rounds = Rounds(
             config.name,
             self._in_force.allowed,
@@ -109,7 +110,7 @@ class Daemon:
         self._in_force.take(config)
         self._rounds.recheck()
         if self._child.pid and self._rounds:
-            self._child.tell(self._configure())
+            self._child.tell(self._in_force.configure())
         self._status_wanted.set()
 
     def in_words(self) -> str:
@@ -146,6 +147,7 @@ class Daemon:
 
     async def _receive(self, group: asyncio.TaskGroup) -> None:
         async for message in self._link.messages():
+            clear_contextvars()
             try:
                 self._take(message, group)
             except Exception as error:  # noqa: BLE001 - one order that cannot be obeyed must not end the agent
@@ -176,23 +178,22 @@ class Daemon:
                 self._in_force.plan = body
                 offset.record(self._state_dir, time.time() - order.issued, time.time())
             case Ack():
-                self._acknowledged(body)
+                try:
+                    if self._outbox.acknowledged(body):
+                        self._log.debug("acknowledged", sequence=body.sequence, spooled=len(self._spool))
+                except sqlite3.Error as error:  # a full disk: the coordinator drops what it has already
+                    self._log.error("batches stay in the spool", problem=str(error))
             case Resolve():
                 group.create_task(self._resolve(body), name=f"resolve {body.id}")
             case Renewed():
                 self._renewal.answer(body)
             case Arm() | Go() | Close() | Stop():
-                self._log.debug("order", kind=type(body).__name__.lower(), round=getattr(body, "round", ""))
+                if not isinstance(body, Stop):
+                    bind_contextvars(round=body.round)  # what is logged on the way belongs to it
+                self._log.debug("order", kind=type(body).__name__.lower())
                 self._rounds.obey(body)
             case _:
                 assert_never(body)
-
-    def _acknowledged(self, ack: Ack) -> None:
-        try:
-            if self._outbox.acknowledged(ack):
-                self._log.debug("acknowledged", sequence=ack.sequence, spooled=len(self._spool))
-        except sqlite3.Error as error:  # a full disk: the coordinator drops what it has already
-            self._log.error("batches stay in the spool", problem=str(error))
 
     async def _resolve(self, request: Resolve) -> None:
         self._answers.put(await resolve(request))
@@ -206,16 +207,15 @@ class Daemon:
             case ChildArmed() | SourceDone() | WitnessDone():
                 if isinstance(message, SourceDone):
                     self._in_force.hold(message.held)
-                self._rounds.heard(message)
+                with bound_contextvars(round=round_of(message)):
+                    self._rounds.heard(message)
             case _:
-                self._log.info("packet child", level=message.level, text=message.text)
+                say = self._log.error if message.level == "error" else self._log.info
+                say("packet child", text=message.text, round=message.round)
 
     def _child_died(self, why: str) -> None:
-        self._log.error("packet child", problem=why)
+        self._log.error("packet child", problem=why, rounds=list(self._rounds))
         self._rounds.child_died(why)
-
-    def _configure(self) -> Configure:
-        return self._in_force.configure(self._link.peer)
 
     def _refuse(self, why: str) -> None:
         self._refusals.add(why)

@@ -16,9 +16,12 @@ from wire.messages import Plan
 class InForce:
     """`plan` is set when one comes."""
 
-    def __init__(self, config: AgentConfig, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, config: AgentConfig, peer: Callable[[], Endpoint | None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`peer` gives where the broker is reached, where that is known."""
         self.plan = Plan(digest="", rate_pps=config.rate_pps)
-        self._clock = clock
+        self._peer, self._clock = peer, clock
         self._held: tuple[float, tuple[tuple[float, int], ...]] = (0.0, ())
         self.take(config)
 
@@ -35,9 +38,9 @@ class InForce:
         """The allow-list, and why nothing may be probed now, "" when it may."""
         return self._allow, self._allow.refuses_now(datetime.now(UTC))
 
-    def configure(self, peer: Endpoint | None) -> Configure:
-        """What the packet child is told; `peer` is where the broker is reached, where that is known."""
-        host, port = peer or parse_url(self.config.broker)[0]
+    def configure(self) -> Configure:
+        """What the packet child is told."""
+        host, port = self._peer() or parse_url(self.config.broker)[0]
         age, held = self._clock() - self._held[0], self._held[1]
         return Configure(
             agent=self.config.name,

@@ -5,7 +5,7 @@ No process and no network in here: orders go to `child`, answers to `answer`, re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from typing import Protocol, assert_never
@@ -80,6 +80,10 @@ class Rounds:
     def __len__(self) -> int:
         """How many are open."""
         return len(self._open)
+
+    def __iter__(self) -> Iterator[str]:
+        """Their names."""
+        return iter(self._open)
 
     def obey(self, order: Arm | Go | Close | Stop) -> None:
         """Do what a verified order says."""

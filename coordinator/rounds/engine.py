@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import structlog
+from structlog.contextvars import bind_contextvars
 
 from coordinator.rounds import requests
 from coordinator.rounds.brake import Brake
@@ -86,9 +87,7 @@ class Engine:
             self._events(self._estate.conclude_again(report.round))
             return
         if not has_part(live.spec, report.agent):
-            log.warning(
-                "a report is refused: its agent takes no part in the round", agent=report.agent, round=report.round
-            )
+            log.warning("a report is refused: its agent has no part in it", agent=report.agent, round=report.round)
             return
         live.reports.append(report)
         live.changed.set()
@@ -176,12 +175,12 @@ class Engine:
             while conclusion.followups and count < MOST_FOLLOWUPS and not self.stopped:
                 for follow in conclusion.followups:
                     count += 1
-                    live = await self._round(
-                        requests.narrowed(spec, follow, round_name()), spec.round, follow, asyncio.Event()
-                    )
+                    narrowed = requests.narrowed(spec, follow, round_name())
+                    live = await self._round(narrowed, spec.round, follow, asyncio.Event())
                     group.append(round_data(live.spec, live.armed, live.reports))
                     if not live.has_source():
                         return
+                bind_contextvars(round=spec.round)
                 conclusion, events = self._estate.conclude(group, at)
                 self._events(events)
         finally:
@@ -191,6 +190,7 @@ class Engine:
         self, spec: RoundSpec, main: str, follow: FollowUp | None, sent: asyncio.Event, patience_s: float | None = None
     ) -> Live:
         estate, steady = self._estate, asyncio.get_running_loop().time
+        bind_contextvars(round=spec.round)  # what is logged on the way belongs to it
         async with AsyncExitStack() as stack:
             stack.callback(sent.set)
             async with asyncio.timeout(patience_s):
@@ -206,6 +206,7 @@ class Engine:
                     await self._close(live, asked)
                     self._forget(live)
                     spec = replace(spec, round=round_name())
+                    bind_contextvars(round=spec.round)
                     live, asked = await self._arm(spec, spec.round, follow)
                 self._unready |= self._missing(live, asked)
             self._unready -= live.armed.keys()
