@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from agent.config import ConfigError, load
-from agent.identity import lacks_raw
+from agent.identity import ALLOW, lacks_netlink, lacks_raw
 from agent.journal import open_log
 from agent.lock import held
 from agent.privileges import settle
@@ -34,6 +34,8 @@ def main(arguments: list[str]) -> int:
         config = load(state_dir)
         log = open_log(config.name, as_json=form == "json", verbose=left != arguments)
         with held(state_dir):
+            if why := lacks_netlink():
+                raise ConfigError(f"{why}. {ALLOW}")
             lacks = lacks_raw()  # asked while this process can still open such a socket itself
             for note in settle(options.get("--user") or config.user, state_dir):
                 log.warning("privileges", note=note)

@@ -64,7 +64,7 @@ class Child:
         except PermissionError:
             self.lacks = "this process lacks CAP_NET_RAW"
         except OSError as error:
-            self.lacks = f"no packet socket: {error.strerror or error}"
+            self.lacks = f"it may not open packet sockets (AF_PACKET): {error.strerror or error}"
         deps = None
         capture = self.station.capture
         if capture is not None:
