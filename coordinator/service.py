@@ -59,7 +59,7 @@ def in_words(daemon: Daemon) -> str:
     stopped, broker, store = daemon.engine.stopped, daemon.link.problem, daemon.estate.problem
     problems = (
         f"all probing is stopped: {stopped}" if stopped else "",
-        f"not connected to the broker: {broker}" if broker else "",
+        f"without its broker: {broker}" if broker else "",
         f"the store cannot be written: {store}" if store else "",
         "the topology file is refused, the old one stays in force" if daemon.watch.refused else "",
     )

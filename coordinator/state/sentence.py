@@ -27,7 +27,7 @@ def sentence(estate: Estate, problem: str) -> str:
 def _result(estate: Estate) -> str:
     entry = total(estate.cells())
     counted = {word: entry.results.get(result, 0) for result, word in _WORDS}
-    said = [f"{count} {word}" for word, count in counted.items() if count]
+    said = [f"{count:,} {word}" for word, count in counted.items() if count]
     if not entry.cells:
         return "nothing to test"
-    return f"of {entry.cells} cells {', '.join(said)}" if said else f"all {entry.cells} cells pass"
+    return f"{entry.cells:,} cells, {', '.join(said)}" if said else f"all {entry.cells:,} cells pass"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from types import TracebackType
 from typing import Self
 
@@ -42,8 +43,10 @@ class Manager:
     def hear(self, *parts: str) -> str:
         """Wait for what holds all of these, and return it."""
         self.socket.settimeout(HANG_S)
-        while True:
+        end = time.monotonic() + HANG_S
+        while time.monotonic() < end:  # it is told again and again that a daemon is alive
             said = self.socket.recv(MOST_BYTES).decode()
             self.seen.append(said)
             if all(part in said for part in parts):
                 return said
+        raise AssertionError(f"{parts} was never said, but {list(dict.fromkeys(self.seen))}")
