@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -20,21 +21,21 @@ IN_FORCE = ("allow", "deny", "rate_pps", "flows", "blackout")  # what a reload c
 class Reload:
     """Reads the configuration again when asked to (SIGHUP). One that cannot be used is refused, the old one stays in force."""
 
-    def __init__(self, daemon: Daemon, config: AgentConfig, state_dir: Path, log: Log) -> None:
-        self._daemon, self._config, self._state_dir, self._log = daemon, config, state_dir, log
+    def __init__(self, take: Callable[[AgentConfig], None], config: AgentConfig, state_dir: Path, log: Log) -> None:
+        self._take, self._config, self._state_dir, self._log = take, config, state_dir, log
 
     def __call__(self) -> None:
         """Take what a running agent can take, and say what it cannot."""
         try:
             new = load(self._state_dir)
-        except ConfigError as error:
+        except (ConfigError, OSError) as error:
             self._log.error("configuration refused, the old one stays in force", problem=str(error))
             return
         changed = [name for name in new.__struct_fields__ if getattr(new, name) != getattr(self._config, name)]
         if kept := [name for name in changed if name not in IN_FORCE]:
             self._log.warning("needs a restart, the old value stays in force", changed=kept)
         self._config = msgspec.structs.replace(self._config, **{name: getattr(new, name) for name in IN_FORCE})
-        self._daemon.take(self._config)
+        self._take(self._config)
         self._log.info("configuration loaded", changed=[name for name in changed if name in IN_FORCE])
 
 
@@ -43,7 +44,7 @@ async def serve(
 ) -> None:
     """Run until SIGTERM or SIGINT; SIGHUP reads the configuration again."""
     daemon = Daemon(config, state_dir, log, raw_lacks=raw_lacks)
-    reload = Reload(daemon, config, state_dir, log)
+    reload = Reload(daemon.take, config, state_dir, log)
 
     def stop() -> None:
         notifier.stopping()
