@@ -260,15 +260,6 @@ def test_the_agent_unit_gives_raw_packets_and_nothing_else(tmp_path: Path, made:
     assert "NoNewPrivileges=yes" in lines
 
 
-@pytest.mark.parametrize("unit", ["segwatch-agent.service", "segwatch-coordinator.service"])
-def test_a_daemon_says_how_it_is_and_can_be_told_to_reload(tmp_path: Path, made: Path, unit: str) -> None:
-    everything(tmp_path, made)
-    lines = set((tmp_path / SYSTEM / unit).read_text().splitlines())
-    assert {"Type=notify", "NotifyAccess=main", "WatchdogSec=2min", "Restart=on-failure"} <= lines
-    assert "ExecReload=/bin/kill -HUP $MAINPID" in lines
-    assert any(line.startswith("RestrictAddressFamilies=AF_UNIX ") for line in lines), "over which it says so"
-
-
 @pytest.mark.parametrize("unit", ["segwatch-agent.service", "segwatch-coordinator.service", "segwatch-verify.service"])
 def test_exposure_is_at_most_two(tmp_path: Path, made: Path, unit: str) -> None:
     everything(tmp_path, made)
