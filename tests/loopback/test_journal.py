@@ -38,6 +38,8 @@ async def test_lines_of_a_round_carry_its_id_on_both_sides(tmp_path: Path, capfd
     assert {line["round"] for line in witness} == rounds
     assert [line["kind"] for line in witness] == ["arm", "close"] * len(rounds)
     for lines in (coordinator, system.log("dev-1")):
-        elsewhere = [line for line in lines if line["event"] in {"agent", "connected", "coordinator serves"}]
+        elsewhere = [
+            line for line in lines if line["event"] in {"agent", "acknowledged", "connected", "coordinator serves"}
+        ]
         assert elsewhere
         assert not any("round" in line for line in elsewhere), "and what belongs to none carries none"

@@ -47,7 +47,8 @@ def test_an_inside_control_that_is_forbidden_now_ends() -> None:
 
 def test_a_round_that_touches_nothing_of_it_goes_on() -> None:
     desk = Desk()
-    desk.rounds.obey(go(target(1), target(2, "10.99.0.1"), controls=[CONTROL]))
+    elsewhere = ControlTarget(address="10.99.0.2", protocol=Protocol.TCP, port=8883)
+    desk.rounds.obey(go(target(1), target(2, "10.99.0.1"), controls=[CONTROL, elsewhere]))
     told = list(desk.child.told)
     refused = list(desk.refused)
     desk.allow = AllowList.of(["10.30.0.21", "10.30.0.1"], ["10.30.0.99"])
