@@ -52,7 +52,7 @@ def _raw(lacks: str) -> Line:
                 GRANT if LACKS_NET_RAW in lacks else ALLOW,
             ),
         )
-    return Line("raw packets", "CAP_NET_RAW, AF_PACKET: it can witness, and send raw")
+    return Line("raw packets", "AF_PACKET, CAP_NET_RAW: it can witness, and send raw")
 
 
 def _user(daemon: Held, notes: tuple[str, ...]) -> Line:
