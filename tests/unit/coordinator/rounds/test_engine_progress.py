@@ -11,7 +11,7 @@ from structlog.contextvars import merge_contextvars
 from structlog.testing import LogCapture
 
 from coordinator.store import Store
-from reachability.observation import Untokened
+from reachability.arrival import Untokened
 from reachability.vocabulary import Protocol, RoundKind, Schedule
 from tests.support.rounds import World
 from tests.support.virtual import run
