@@ -37,6 +37,7 @@ from coordinator.rounds.trace import NOT_PLANNED, CannotTraceError, trace
 from coordinator.rounds.verify_runs import Runs
 from coordinator.rounds.verify_runs import Stopped as AllStopped
 from coordinator.state.estate import Estate
+from coordinator.topology.scalars import parse_instant
 
 SOCKET = "coordinator.sock"
 MOST_BODY = 64 * 1024
@@ -171,9 +172,13 @@ class Api:
         estate = self._served.estate
         return answer(agents.gaps_body(estate.topology, estate.store.gaps()))
 
-    async def _report(self, _: web.Request) -> web.Response:
+    async def _report(self, request: web.Request) -> web.Response:
         """Of one moment; put together in a thread, so that rounds go on meanwhile."""
-        taken = snapshot(self._served.estate)
+        try:
+            since, until = (_instant(request, name) for name in ("since", "until"))
+            taken = snapshot(self._served.estate, since, until)
+        except ValueError as error:
+            raise ApiError(400, str(error)) from error
         return as_json(await asyncio.to_thread(lambda: encoded(report(taken))))
 
     async def _explain(self, request: web.Request) -> web.Response:
@@ -285,3 +290,9 @@ class Api:
 
 async def _body(request: web.Request) -> dict[str, Any]:
     return read_body(await request.read())
+
+
+def _instant(request: web.Request, name: str) -> float | None:
+    """A time of the query, in epoch seconds; ValueError for what is none."""
+    text = request.query.get(name)
+    return None if text is None else parse_instant(text).timestamp()
