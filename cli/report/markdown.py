@@ -110,7 +110,7 @@ def _period(period: Period | None) -> list[str]:
     return [
         "## What happened in the period",
         words.happened(period),
-        *_table(["when (UTC)", "what", "about", "by and what was said"], lines),
+        *_table(["when (UTC)", "what", "about", "what was said"], lines),
     ]
 
 

@@ -113,6 +113,8 @@ def test_a_heading_stays_with_what_it_is_about_and_a_card_has_no_empty_lines() -
     assert "h2, h3, thead, h2 + p, h3 + p { break-after: avoid; }" in print_rules
     narrow = html[html.index("@media screen and") : html.index("@page")]
     assert "td.zero { display: none; }" in narrow
+    labels = {cell.get("data-label", "") for cell in tree(html).iter("td")}
+    assert max(map(len, labels)) <= len("what would settle it"), "a label of two lines runs into the next card"
     figures = [cell for cell in tree(html).iter("td") if "number" in cell.get("class", "").split()]
     assert {(cell.text, "zero" in cell.get("class", "").split()) for cell in figures if cell.text == "·"} == {("·", True)}
     assert not [cell.text for cell in figures if "zero" in cell.get("class", "").split() and cell.text != "·"]
