@@ -82,7 +82,9 @@ def happened(period: Period) -> str:
     lines = [f"From {stamp(period.since)} to {stamp(period.until)} UTC: {said}."]
     if period.known_since:
         lines.append(f"Of what was before {stamp(period.known_since)} UTC nothing is kept.")
-    lines.append("Figures and evidence elsewhere in this report are of the moment it was made: older ones are not kept.")
+    lines.append(
+        "Figures and evidence elsewhere in this report are of the moment it was made: older ones are not kept."
+    )
     if len(period.events) > MOST_EVENTS:
         lines.append(f"The newest {MOST_EVENTS:,}; -o json has all {len(period.events):,}:")
     return " ".join(lines)

@@ -20,7 +20,7 @@ from coordinator.api import agents, explain, views
 from coordinator.api.auth import FROM_SOCKET, OPEN, TOKEN, ApiError, allowed, is_loopback, is_set, read_body, token_of
 from coordinator.api.errors import answer, as_json, encoded, errors
 from coordinator.api.explain import Shown
-from coordinator.api.listen import listen_on, make_runner
+from coordinator.api.listen import listen_at, listen_on, make_runner
 from coordinator.api.report import report, snapshot
 from coordinator.api.responses.estate import Taken
 from coordinator.api.responses.packets import Packets
@@ -72,7 +72,7 @@ class Api:
                 loopback = listen.host == "localhost" or is_loopback(listen.host)
                 runner = await make_runner(self._app(from_socket=False, token=token_of(state_dir), is_open=loopback))
                 runners.append(runner)
-                await web.TCPSite(runner, listen.host or None, listen.port).start()
+                await listen_at(runner, listen)
             # The last: whoever sees the socket finds all of it.
             runner = await make_runner(self._app(from_socket=True, token="", is_open=True))
             runners.append(runner)
@@ -228,8 +228,8 @@ class Api:
         name = request.match_info["id"]
         body = await _body(request)
         by, reason = body.get("by"), body.get("reason")
-        if not isinstance(by, str) or not isinstance(reason, str):
-            raise ApiError(400, "an acknowledgement needs `by` and `reason`")
+        if not (isinstance(by, str) and isinstance(reason, str) and max(len(by), len(reason)) <= MOST_WORDS):
+            raise ApiError(400, f"an acknowledgement needs `by` and `reason`, at most {MOST_WORDS} characters each")
         try:
             self._served.estate.acknowledge(name, by, reason)
         except KeyError:

@@ -14,6 +14,7 @@ from agent.lock import held
 from cli.agent.file import parse_agent_yaml
 from cli.commands.agent import command
 from cli.errors import Problem
+from tests.support.bundles import credentials
 from wire.keyfiles import write_private
 
 GOOD = """\
@@ -83,9 +84,8 @@ def written(tmp_path: Path) -> Path:
     """A YAML file with its credentials beside it."""
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / "agent.yaml").write_text(GOOD)
-    for name in ("agent.pem", "agent.key", "ca.pem"):
-        (tmp_path / "etc" / name).write_text("pem")
-        (tmp_path / "etc" / name).chmod(0o600)
+    for name, data in (*credentials("dev-1", "dev").items(), ("ca.pem", b"pem")):
+        write_private(tmp_path / "etc" / name, data)
     (tmp_path / "etc" / "coordinator.pub").write_text(SigningKey.generate().verify_key.encode().hex())
     return tmp_path / "etc" / "agent.yaml"
 
@@ -116,8 +116,11 @@ def test_it_becomes_the_daemon(written: Path, tmp_path: Path, executed: list[lis
     [
         ([], "no bundle or configuration: give --bundle FILE or --config FILE"),
         (["--bundle", "a", "--config", "b"], "give one of them"),
-        (["--bundle", "nowhere.tar", "--state-dir", "s"], "nowhere.tar: No such file"),
-        (["--config", "nowhere.yaml", "--state-dir", "s"], "nowhere.yaml: No such file"),
+        (
+            ["--bundle", "nowhere.tar", "--state-dir", "s"],
+            "nowhere.tar cannot be read: No such file or directory. Make one on the coordinator's host: segwatch pki agent NAME",
+        ),
+        (["--config", "nowhere.yaml", "--state-dir", "s"], "nowhere.yaml cannot be read: No such file or directory"),
         (["--state-dir", "s"], "is not there: start it once with segwatch agent --bundle FILE"),
     ],
 )
@@ -175,7 +178,8 @@ def test_the_same_bundle_at_each_start_keeps_what_was_renewed_and_a_new_one_drop
     write_private(state / "next.key", b"begun")
     start()
     assert (state / "renewed.pem").read_bytes() == b"newer"
-    (written.parent / "agent.pem").write_text("another")
+    for name, data in credentials("dev-1", "dev").items():
+        write_private(written.parent / name, data)
     start()
     assert {path.name for path in state.iterdir()} == {
         "agent.json", "agent.key", "agent.pem", "ca.pem", "coordinator.pub", "lock",

@@ -145,7 +145,10 @@ def test_a_file_is_written_and_said(asked: Callable[..., Result], tmp_path: Path
 def test_a_period_is_told_in_every_format(asked: Callable[..., Result]) -> None:
     day = ("--since", "2026-11-22", "--until", "2026-11-23T12:06:07Z")
     body = json.loads(asked("report", "-o", "json", *day).stdout)
-    assert (body["period"]["since"], body["period"]["until"]) == ("2026-11-22T00:00:00.000Z", "2026-11-23T12:06:07.000Z")
+    assert (body["period"]["since"], body["period"]["until"]) == (
+        "2026-11-22T00:00:00.000Z",
+        "2026-11-23T12:06:07.000Z",
+    )
     [event] = body["period"]["events"]
     assert event["what"] == "opened"
     said = "From 2026-11-22 00:00:00 to 2026-11-23 12:06:07 UTC: 1 opened."

@@ -116,7 +116,9 @@ def test_a_heading_stays_with_what_it_is_about_and_a_card_has_no_empty_lines() -
     labels = {cell.get("data-label", "") for cell in tree(html).iter("td")}
     assert max(map(len, labels)) <= len("what would settle it"), "a label of two lines runs into the next card"
     figures = [cell for cell in tree(html).iter("td") if "number" in cell.get("class", "").split()]
-    assert {(cell.text, "zero" in cell.get("class", "").split()) for cell in figures if cell.text == "·"} == {("·", True)}
+    assert {(cell.text, "zero" in cell.get("class", "").split()) for cell in figures if cell.text == "·"} == {
+        ("·", True)
+    }
     assert not [cell.text for cell in figures if "zero" in cell.get("class", "").split() and cell.text != "·"]
 
 
@@ -126,7 +128,9 @@ def test_a_long_period_is_cut_and_says_so() -> None:
     many = msgspec.structs.replace(body.period, events=body.period.events[:1] * (MOST_EVENTS + 1))
     body = msgspec.structs.replace(body, period=many)
     html, told = page(body), markdown(body)
-    assert [one for one in tree(html).iter("section") if one.get("id") == "period"][0].find("table/tbody[tr]") is not None
+    assert [one for one in tree(html).iter("section") if one.get("id") == "period"][0].find(
+        "table/tbody[tr]"
+    ) is not None
     for text in (html, told):
         assert "The newest 500; -o json has all 501:" in text
     assert rows(body).count("\r\nevent,") == MOST_EVENTS + 1

@@ -26,7 +26,9 @@ def test_a_time_a_day_or_so_long_ago(text: str | None, at: str | None) -> None:
     assert moment(text, NOW, what="--since") == at
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "30", "400d", "-5d", "2026-13-01", "2026-11-01T06:00:00", "20261101"])
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "30", "400d", "-5d", "2026-13-01", "2026-11-01T06:00:00", "20261101"]
+)
 def test_anything_else_is_named_with_what_can_be_written(text: str) -> None:
     with pytest.raises(click.UsageError) as caught:
         moment(text, NOW, what="--until")

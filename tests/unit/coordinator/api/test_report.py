@@ -183,7 +183,10 @@ def test_a_period_has_what_happened_in_it_and_who_stood() -> None:
     body = json_of(report.report(taken))
     assert body["period"]["since"] == "2026-11-22T12:06:07.000Z"
     assert body["period"]["known_since"] is None
-    assert [(event["what"], event["by"]) for event in body["period"]["events"]] == [("acknowledged", "ada"), ("opened", None)]
+    assert [(event["what"], event["by"]) for event in body["period"]["events"]] == [
+        ("acknowledged", "ada"),
+        ("opened", None),
+    ]
     assert {entry["finding"]["id"] for entry in body["findings"]} == {finding.id, "F-2", "F-3"}
     earlier = report.report(replace(taken, span=report.Span(now - day, now - day / 3)))
     assert {entry.finding.id for entry in earlier.findings} == {finding.id, "F-2"}, "what stands now is never left out"
