@@ -42,7 +42,7 @@ def check_owner(name: str, directory: Path) -> None:
     """Problem when the state directory is another agent's: its spool would be sent, its rounds answered, as this one's."""
     if (there := owner(directory)) not in {"", name}:
         raise Problem(
-            f"{directory} is the state directory of {there}, and this is what makes {name}",
+            f"{directory} is the state directory of agent {there}, and what is given is for {name}",
             f"Give {name} one of its own. Where it is to take {there}'s place: move {directory} away first.",
         )
 

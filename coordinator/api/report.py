@@ -61,6 +61,8 @@ def snapshot(estate: Estate, since: float | None = None, until: float | None = N
     With `since`, what happened from then to `until` (now) as well; ValueError, in words, for a period that there is not.
     """
     now = estate.now()
+    if since is None and until is not None:
+        raise ValueError("`until` ends a period, and `since` begins it: give both")
     span = None if since is None else _span(since, until, now.timestamp())
     return Snapshot(
         at=now.timestamp(),
