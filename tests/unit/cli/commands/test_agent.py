@@ -219,7 +219,7 @@ def test_a_bundle_that_others_can_read_is_not_taken(tmp_path: Path, executed: li
     assert executed == []
 
 
-BAD_BUNDLES = {
+BAD_BUNDLES: dict[str, tuple[dict[str, bytes | None], str]] = {
     "another agent's certificate": (
         {**dict(zip(("agent_pem", "agent_key"), credentials("prod-1", "prod").values(), strict=True))},
         "its certificate is of prod-1 of prod, its configuration of dev-1 of dev",
@@ -246,7 +246,7 @@ def test_a_bundle_that_is_not_this_agents_or_not_whole(
     what: str, more: list[str], tmp_path: Path, executed: list[list[str]]
 ) -> None:
     changed, words = BAD_BUNDLES[what]
-    path = bundle(tmp_path / "b.tar", **changed)
+    path = bundle(tmp_path / "b.tar", "dev-1", "dev", **changed)
     done = CliRunner().invoke(command, ["--bundle", str(path), "--state-dir", str(tmp_path / "s"), *more])
     assert isinstance(done.exception, SystemExit), "no traceback"
     assert done.exit_code == 2
