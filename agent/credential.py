@@ -78,7 +78,10 @@ def take(config: AgentConfig, state_dir: Path, pem: bytes) -> Held:
 
 def check_given(config: AgentConfig, certificate: bytes, key: bytes) -> None:
     """CredentialError unless certificate and key, in PEM, are each other's, and this agent's."""
-    given = _read(certificate, "its certificate")
+    try:
+        given = x509.load_pem_x509_certificate(certificate)
+    except ValueError as error:  # what the library says of it is for developers
+        raise CredentialError("its certificate is not one in PEM") from error
     held = _held(given)
     if (held.name, held.environment) != (config.name, config.environment):
         raise CredentialError(
@@ -88,7 +91,7 @@ def check_given(config: AgentConfig, certificate: bytes, key: bytes) -> None:
     try:
         public = serialization.load_pem_private_key(key, password=None).public_key()
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise CredentialError(f"its key cannot be read: {error}") from error
+        raise CredentialError("its key is not a private key in PEM") from error
     if public != given.public_key():
         raise CredentialError("its key is not the one of its certificate")
 

@@ -181,6 +181,8 @@ def test_a_report_is_of_the_running_coordinator(running: Running) -> None:
     never = running.cli("report", "--state-dir", "state", "-o", "json", "--since", "1h", "--until", "2h")
     assert (never.returncode, never.stdout) == (2, "")
     assert "it must begin before it ends" in never.stderr
+    long = running.cli("findings", "ack", "F-1", "--by", "ada", "--reason", "x" * 501, "--state-dir", "state")
+    assert (long.returncode, "at most 500 characters each" in long.stderr) == (2, True)
     for query in ("since=yesterday", "until=2026-11-01"):
         assert running.request("GET", f"/api/v1/report?{query}")[0] == 400
 

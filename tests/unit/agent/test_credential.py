@@ -206,8 +206,8 @@ def test_what_an_agent_is_given_is_its_own(site: Path) -> None:
             KEY.private_bytes(PEM, serialization.PrivateFormat.PKCS8, PLAIN),
             "not the one of its certificate",
         ),
-        (CONFIG, pem, b"", "its key cannot be read"),
-        (CONFIG, key, key, "its certificate cannot be read"),
+        (CONFIG, pem, b"", "its key is not a private key in PEM"),
+        (CONFIG, key, key, "its certificate is not one in PEM"),
         (CONFIG, (site / "ca.pem").read_bytes(), key, "the certificate names no agent"),
     ):
         with pytest.raises(CredentialError, match=words):

@@ -227,10 +227,10 @@ BAD_BUNDLES: dict[str, tuple[dict[str, bytes | None], str]] = {
     "another's key": (
         {"agent_key": credentials("dev-1", "dev")["agent.key"]}, "its key is not the one of its certificate",
     ),
-    "no certificate": ({"agent_pem": b"pem"}, "its certificate cannot be read: "),
-    "no key": ({"agent_key": b"-----BEGIN PRIVATE KEY-----"}, "its key cannot be read: "),
+    "no certificate": ({"agent_pem": b"pem"}, "its certificate is not one in PEM"),
+    "no key": ({"agent_key": b"-----BEGIN PRIVATE KEY-----"}, "its key is not a private key in PEM"),
     "no agent's certificate": (
-        {"agent_pem": credentials("dev-1", "dev")["agent.pem"].replace(b"MII", b"MIJ", 1)}, "its certificate cannot be read: ",
+        {"agent_pem": credentials("dev-1", "dev")["agent.pem"].replace(b"MII", b"MIJ", 1)}, "its certificate is not one in PEM",
     ),
     "a member too few": ({"agent_pub": None, "ca_pem": None}, "is not a whole bundle: it lacks ca.pem. Copy it again."),
     "a key that a newer segwatch has": (
