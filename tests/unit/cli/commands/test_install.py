@@ -230,54 +230,6 @@ def test_only_root_installs_on_the_host_itself(monkeypatch: pytest.MonkeyPatch) 
         assert "--root DIR" in done.output
 
 
-@pytest.mark.parametrize(
-    ("booted", "tools", "words"),
-    [
-        (
-            False,
-            {"systemctl", "systemd-sysusers"},
-            "systemd does not run this host, so that nothing would start the units",
-        ),
-        (True, {"systemd-sysusers"}, "there is no systemctl on this host: the units need systemd 247 or later"),
-        (True, {"systemctl"}, "there is no systemd-sysusers on this host: the units need systemd 247 or later"),
-    ],
-)
-def test_a_host_without_systemd_is_left_as_it_is(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, made: Path, booted: bool, tools: set[str], words: str
-) -> None:
-    monkeypatch.setattr("os.geteuid", lambda: 0)
-    monkeypatch.setattr("cli.install.host._BOOTED", tmp_path if booted else tmp_path / "none")
-    monkeypatch.setattr("shutil.which", lambda name: name if name in tools else None)
-    touched: list[str] = []
-    monkeypatch.setattr("cli.install.host.Host.put", lambda *what: touched.append(str(what)))
-    for role in (
-        ("agent", "--bundle", made / "dev-1.tar"),
-        ("coordinator", "-f", TOPOLOGY, "--pki", made / "pki", "--listen", "10.0.0.1:8883"),
-        ("verify-timer",),
-    ):
-        done = run("install", *role, "--program", PROGRAM)
-        assert (done.exit_code, touched) == (2, [])
-        assert (
-            f"segwatch install {role[0]}: {words}\n  Into an image that systemd will boot: --root DIR." in done.output
-        )
-
-
-def test_a_bundle_of_another_agent_does_not_take_its_place(tmp_path: Path, made: Path) -> None:
-    install(tmp_path, "agent", "--bundle", made / "dev-1.tar")
-    before = tree(tmp_path)
-    made_for = ("--dir", made / "pki", "-f", TOPOLOGY, "--broker", "mqtts://10.0.0.1:8883")
-    assert run("pki", "agent", "prod-1", *made_for, "--out", tmp_path.parent / "prod-1.tar").exit_code == 0
-    for more in ((), ("--dry-run",)):
-        done = install(tmp_path, "agent", "--bundle", tmp_path.parent / "prod-1.tar", *more)
-        assert done.exit_code == 2
-        assert (
-            "var/lib/segwatch/agent is the state directory of agent dev-1, and what is given is for prod-1"
-            in done.output
-        )
-        assert "Where it is to take dev-1's place: move " in done.output
-    assert tree(tmp_path) == before
-
-
 def test_an_agent_that_runs_keeps_its_bundle(tmp_path: Path, made: Path) -> None:
     install(tmp_path, "agent", "--bundle", made / "dev-1.tar")
     bundle(made / "pki", tmp_path / "other.tar", "mqtts://10.0.0.2:8883")
