@@ -129,7 +129,9 @@ def check_systemd(host: Host) -> None:
     """Problem when the units could neither be put in place nor started here."""
     if not host.is_live or host.dry_run:
         return
-    elsewhere = "Into an image that systemd will boot: --root DIR. Else supervise segwatch agent or coordinator yourself."
+    elsewhere = (
+        "Into an image that systemd will boot: --root DIR. Else supervise segwatch agent or coordinator yourself."
+    )
     if not _BOOTED.is_dir():
         raise Problem("systemd does not run this host, so that nothing would start the units", elsewhere)
     for tool in ("systemctl", "systemd-sysusers"):
