@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
 import io
 import os
@@ -15,6 +16,8 @@ import click
 from cli import variables
 from cli.errors import USAGE, Problem
 
+_STDERR = 2
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 INTERRUPTED = 130  # 128 + SIGINT, as shells give it
 
 # verb -> (module:attribute of its click command, its line in `segwatch --help`)
@@ -112,9 +115,20 @@ class Verbs(click.Group):
             code = INTERRUPTED
         except BrokenPipeError:
             # `segwatch matrix | head`: whoever read has read enough. Python must not complain again at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _forget_stdout()
             code = 0
+        except OSError as error:
+            # Of a file that was named, a verb says it itself.
+            if error.filename is not None or error.errno not in _FULL:
+                raise
+            _forget_stdout()
+            click.echo(f"segwatch: what it says cannot be written: {error.strerror}", err=True)
+            code = USAGE
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _forget_stdout() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -146,6 +160,12 @@ def cli() -> None:
 
 def main() -> None:
     """The console script."""
+    # Where one was closed, as by `>&-`: or the next file that is opened would be taken for it.
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     # A terminal that cannot show a glyph gets a question mark, not a traceback.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -147,7 +147,7 @@ def _configuration(path: Path) -> dict[str, Any]:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise Problem(f"{path}: {error.strerror}") from error
+        raise Problem(f"{path} cannot be read: {error.strerror}", "--config names a file of settings.") from error
     except (yaml.YAMLError, ValueError) as error:
         raise Problem(f"{path} is not YAML: {error}") from error
     if not isinstance(data, dict):

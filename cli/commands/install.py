@@ -16,7 +16,7 @@ import click
 from cli import options
 from cli.errors import Problem
 from cli.install import roles, units
-from cli.install.host import Host, check_may
+from cli.install.host import Host, check_may, check_systemd
 
 _CLOSED = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - ProtectHome= and PrivateTmp= hide them
 
@@ -50,6 +50,7 @@ def _programmed(command: Callable[..., None]) -> Callable[..., None]:
     )
     @functools.wraps(command)
     def wrapped(*args: Any, program: str | None, host: Host, **more: Any) -> None:
+        check_systemd(host)
         command(*args, program=_program(program, host), host=host, **more)
 
     return wrapped

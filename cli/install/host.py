@@ -125,6 +125,20 @@ def check_may(host: Host) -> None:
         )
 
 
+def check_systemd(host: Host) -> None:
+    """Problem when the units could neither be put in place nor started here."""
+    if not host.is_live or host.dry_run:
+        return
+    elsewhere = (
+        "Into an image that systemd will boot: --root DIR. Else supervise segwatch agent or coordinator yourself."
+    )
+    if not _BOOTED.is_dir():
+        raise Problem("systemd does not run this host, so that nothing would start the units", elsewhere)
+    for tool in ("systemctl", "systemd-sysusers"):
+        if shutil.which(tool) is None:
+            raise Problem(f"there is no {tool} on this host: the units need systemd 247 or later", elsewhere)
+
+
 def _is_user(name: str) -> bool:
     try:
         pwd.getpwnam(name)

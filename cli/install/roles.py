@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from agent.config import AgentConfig, ConfigError, Credentials, load, save
-from cli.agent.setup import leave, read_bundled
+from cli.agent.setup import check_owner, leave, read_bundled
 from cli.errors import Problem
 from cli.install import units
 from cli.install.host import Host
@@ -49,6 +49,7 @@ def install_agent(host: Host, program: str, bundle: Path) -> None:
     """Unit, user, state directory, and the bundle in it."""
     role = ROLES["agent"]
     config, files = read_bundled(bundle)
+    check_owner(config.name, host.at(role.state))
     _put_units(host, role, {f"{units.AGENT}.service": units.agent(program)})
     host.directory(role.state)
     credentials = Credentials(server_name=config.credentials.server_name)

@@ -192,7 +192,7 @@ def test_a_dry_run_says_it_and_does_nothing(tmp_path: Path, made: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("agent", "--bundle", "absent.tar"), "absent.tar: No such file"),
+        (("agent", "--bundle", "absent.tar"), "absent.tar cannot be read: No such file or directory. Make one"),
         (("agent", "--bundle", str(TOPOLOGY)), "is not a bundle"),
         (("verify-timer", "--on-calendar", "at\nExecStart=x"), "is not a time"),
         (("verify-timer", "--on-calendar", "sometimes"), "--on-calendar 'sometimes': "),

@@ -220,5 +220,5 @@ def test_a_store_that_is_none_or_newer_is_named(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "store.sqlite") as db:
         db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(StoreError, match="use a newer segwatch"):
+    with pytest.raises(StoreError, match="store.sqlite is of a newer segwatch: its schema version is 99"):
         Store(tmp_path)
