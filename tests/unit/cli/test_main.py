@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,23 @@ def test_who_closes_its_outputs_gets_its_exit_code(tmp_path: Path, words: str, c
         done = shell(f'"$0" "$@" {closed}', *words.split(), "--state-dir", str(tmp_path))
     assert (done.returncode, done.stdout) == (code, "")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", ["report -o json", "matrix", "verify -o json", "--help"])
+def test_a_reader_that_has_gone_is_neither_a_pass_nor_a_failing_path(tmp_path: Path, words: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with served(FakeCoordinator(Estate()), tmp_path), os.fdopen(writer, "wb") as nobody:
+        where = ["--state-dir", str(tmp_path)] * (words != "--help")
+        done = subprocess.run(
+            [SEGWATCH, *words.split(), *where],
+            stdout=nobody,
+            stderr=subprocess.PIPE,
+            timeout=HANG_S,
+            check=False,
+            cwd=ROOT,
+        )
+    assert (done.returncode, b"Traceback" in done.stderr, b"Exception" in done.stderr) == (141, False, False)
 
 
 def test_a_reader_that_has_read_enough_hears_no_complaint(tmp_path: Path) -> None:
