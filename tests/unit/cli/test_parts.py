@@ -57,7 +57,9 @@ def test_a_single_file_cannot_be_added_to(
 ) -> None:
     monkeypatch.setitem(sys._xoptions, "segwatch", "/usr/local/bin/segwatch-agent")
     assert run(ModuleNotFoundError(name="aiohttp")) == 2
-    said = "needs parts that are not in /usr/local/bin/segwatch-agent (aiohttp): use an install of segwatch[coordinator]"
+    said = (
+        "needs parts that are not in /usr/local/bin/segwatch-agent (aiohttp): use an install of segwatch[coordinator]"
+    )
     assert capsys.readouterr() == ("", f"segwatch probe: {said}\n")
 
 
