@@ -241,11 +241,13 @@ int main(int count, char **arguments)
     const size_t n = named && *named ? 1 : sizeof places / sizeof *places;
     for (int unpacking = 0; unpacking < 2; unpacking++)
         for (size_t i = 0; i < n; i++) {
-            const char *why = "", *whole = places[i] ? join(places[i], tail.id) : 0;
-            if (whole && unpacking && (why = put(places[i], tail.id, file, tail.start)))
-                would_not_do(places[i], why);
-            if (whole && (!unpacking || !why) && is_ours(places[i]) && is_ours(whole) && !access(join(whole, "lib/segwatch"), X_OK))
+            if (!places[i])
+                continue;
+            const char *whole = join(places[i], tail.id), *why = unpacking ? put(places[i], tail.id, file, tail.start) : 0;
+            if (!why && is_ours(places[i]) && is_ours(whole) && !access(join(whole, "lib/segwatch"), X_OK))
                 return run(whole, program, given);
+            if (unpacking)
+                would_not_do(places[i], why ? why : "what is there does not run: remove it");
         }
     fprintf(stderr,
             "segwatch: there is no place to unpack itself to:\n%s"

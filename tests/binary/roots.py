@@ -24,7 +24,7 @@ OLDEST_FIRST = {
     "ubuntu": ("xenial", "bionic", "focal", "jammy", "noble"),
 }
 MODULE = "libnss-myhostname"  # one of the host's own that resolves names: the file's C library is to load it
-HANGS_S = 120
+HANGS_S = 240  # where many processes share two cores
 MAKING_S = 600
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # $0: the root; $1: what is done to it first; $2: the user, "" for the one that it is. All of it ends with the command.
@@ -80,13 +80,13 @@ def archive() -> Path:
     if given := os.environ.get(GIVEN):
         return Path(given)
     system = platform.freedesktop_os_release()["ID"]
+    made = {release: MADE / f"root-{release}.tar" for release in OLDEST_FIRST[system]}
+    if kept := next(filter(Path.is_file, made.values()), None):
+        return kept
     mirror, problems = _mirror(system.capitalize()), []
-    for release in OLDEST_FIRST[system]:
-        made = MADE / f"root-{release}.tar"
-        if made.is_file():
-            return made
+    for release, file in made.items():
         source = f"deb {mirror} {release} main"
-        unfinished = made.with_suffix(".new.tar")
+        unfinished = file.with_suffix(".new.tar")
         command = [
             "mmdebstrap",
             "--quiet",
@@ -98,7 +98,8 @@ def archive() -> Path:
         ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=MAKING_S, check=False)
         if done.returncode == 0:
-            return unfinished.rename(made)
+            return unfinished.rename(file)
+        unfinished.unlink(missing_ok=True)
         problems.append(f"{release}: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
     raise AssertionError("\n".join(("no release can be had:", *problems)))
 
