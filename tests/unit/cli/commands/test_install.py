@@ -242,16 +242,6 @@ def test_an_agent_that_runs_keeps_its_bundle(tmp_path: Path, made: Path) -> None
     assert load(state).broker == "mqtts://10.0.0.1:8883"
 
 
-@pytest.mark.parametrize("file", ["/usr/local/bin/segwatch-agent", "/home/me/segwatch-agent"])
-def test_of_a_single_file_the_unit_starts_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str) -> None:
-    monkeypatch.setitem(sys._xoptions, "segwatch", file)
-    done = run("install", "verify-timer", "--root", tmp_path)
-    if file.startswith("/home"):
-        assert (done.exit_code, f"install {file} /usr/local/bin/" in done.output) == (2, True)
-    else:
-        assert f"ExecStart={file} verify " in (tmp_path / SYSTEM / "segwatch-verify.service").read_text()
-
-
 def test_a_reader_that_goes_away_is_not_blamed_on_the_host(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
