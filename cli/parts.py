@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from importlib.metadata import PackageNotFoundError, requires
 
+from cli import program
 from cli.errors import Problem
 
 _ASKED = re.compile(r"""(?P<distribution>[\w.-]+)[^;]*;.*\bextra\s*==\s*['"](?P<extra>[\w.-]+)['"]""")
@@ -23,5 +24,9 @@ def lacking(error: ModuleNotFoundError) -> Problem | None:
     for found in filter(None, map(_ASKED.match, asked)):
         distribution, extra = found["distribution"], found["extra"]
         if extra not in _UNIONS and re.sub(r"[-_.]+", "_", distribution).lower() == error.name:
+            if file := program.one_file():
+                return Problem(
+                    f"needs parts that are not in {file} ({distribution}): use an install of segwatch[{extra}]"
+                )
             return Problem(f"needs parts that are not installed ({distribution}): pip install 'segwatch[{extra}]'")
     return None

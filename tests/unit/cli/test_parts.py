@@ -52,6 +52,17 @@ def test_the_part_and_how_to_install_it(
     assert capsys.readouterr() == ("", said)
 
 
+def test_a_single_file_cannot_be_added_to(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys._xoptions, "segwatch", "/usr/local/bin/segwatch-agent")
+    assert run(ModuleNotFoundError(name="aiohttp")) == 2
+    said = (
+        "needs parts that are not in /usr/local/bin/segwatch-agent (aiohttp): use an install of segwatch[coordinator]"
+    )
+    assert capsys.readouterr() == ("", f"segwatch probe: {said}\n")
+
+
 @pytest.mark.parametrize("module", ["aiomqtt", "yarl", "aiohttp.gone", "pytest", "coordinator", None])
 def test_another_module_that_is_missing_is_a_fault(run: Run, module: str | None) -> None:
     with pytest.raises(ModuleNotFoundError):
