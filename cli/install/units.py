@@ -16,6 +16,13 @@ CONFIGURATION = PurePosixPath("/etc/segwatch")
 UNITS = PurePosixPath("/etc/systemd/system")
 USERS = PurePosixPath("/etc/sysusers.d")
 OWNERS = PurePosixPath("/etc/tmpfiles.d")
+# Where Debian packages have theirs, of the same text (deploy/debian/build.py).
+PACKAGED = {
+    UNITS: PurePosixPath("/lib/systemd/system"),
+    USERS: PurePosixPath("/usr/lib/sysusers.d"),
+    OWNERS: PurePosixPath("/usr/lib/tmpfiles.d"),
+}
+PACKAGED_VENV = PurePosixPath("/usr/lib/segwatch")
 FIRST_FREE_PORT = 1024
 
 _SANDBOX = """\
@@ -108,8 +115,8 @@ StartLimitIntervalSec=0
 
 [Service]
 ExecStart={program} coordinator --config {CONFIGURATION}/coordinator.yaml --log json
-# The topology is loaded again; one that does not load is refused and the old one stays.
-ExecReload=/bin/kill -HUP $MAINPID
+# The topology is loaded again; one that does not load is refused and the old one stays. /bin/kill is a package of its own.
+ExecReload=/bin/sh -c 'kill -HUP $MAINPID'
 User={COORDINATOR_USER}
 Group={COORDINATOR_USER}
 StateDirectory=segwatch/coordinator

@@ -38,7 +38,7 @@ class Machine:
         """What a command prints there, as root; MachineError when it ends with another code (None: any) or does not end."""
         into = ("nsenter", f"--target={self.leader}", *"--mount --uts --ipc --net --pid --cgroup --root --wd".split())
         clean = ("env", "-i", "LC_ALL=C.UTF-8", "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-        return _run(*into, *clean, *command, code=code, given=given, within_s=within_s, where=f"{self.name}: ")
+        return step(*into, *clean, *command, code=code, given=given, within_s=within_s, where=f"{self.name}: ")
 
     def shell(self, script: str, *, code: int | None = 0) -> str:
         """What lines of sh print there, errors as well."""
@@ -78,7 +78,7 @@ class Estate:
 
     def nft(self, *words: str) -> None:
         """A rule of the router's."""
-        _run("nsenter", f"--target={self.router}", "--net", "nft", *words, where="router: ")
+        step("nsenter", f"--target={self.router}", "--net", "nft", *words, where="router: ")
 
 
 def why_not() -> str:
@@ -94,9 +94,9 @@ def make_base(directory: Path) -> Path:
     sources = directory / "sources.list"
     sources.write_text(apt_sources())
     base = directory / "base"
-    _run(*make_root(str(base), PACKAGES, str(sources)), within_s=BASE_S)
+    step(*make_root(str(base), PACKAGES, str(sources)), within_s=BASE_S)
     for unit in ("systemd-networkd.service",):
-        _run("systemctl", f"--root={base}", "enable", "--quiet", unit)
+        step("systemctl", f"--root={base}", "enable", "--quiet", unit)
     return base
 
 
@@ -105,10 +105,10 @@ def booted(base: Path, directory: Path) -> Iterator[Estate]:
     """Three machines with that base, up and running. Nothing of them outlives the block, nor this process."""
     place = directory / "machines"
     place.mkdir()
-    router = str(ROOT / "tests/systemd/router")
+    router, groups = str(ROOT / "tests/systemd/router"), f"segwatch-test-{os.getpid()}"
     with (directory / "boot.log").open("wb") as log:
         process = subprocess.Popen(
-            [*ALONE, "--net", "--mount-proc", router, str(base), str(place)],
+            [*ALONE, "--net", "--mount-proc", router, str(base), str(place), groups],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     try:
@@ -129,6 +129,7 @@ def booted(base: Path, directory: Path) -> Iterator[Estate]:
         process.kill()
         process.wait()
         shutil.rmtree(place)
+        _remove_groups(groups)
 
 
 def tail(directory: Path) -> str:
@@ -136,6 +137,20 @@ def tail(directory: Path) -> str:
     with contextlib.suppress(OSError):
         return (directory / "boot.log").read_text(errors="replace")[-2000:]
     return ""
+
+
+def _remove_groups(name: str) -> None:
+    """The control groups that were made for the machines, in each hierarchy; their last processes may still be ending."""
+    hierarchies = Path("/sys/fs/cgroup")
+    for top in (*hierarchies.glob(name), *hierarchies.glob(f"*/{name}")):
+        for group in (*sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True), top):
+            _until(lambda group=group: _is_removed(group), f"{group} to be empty")  # type: ignore[misc]
+
+
+def _is_removed(group: Path) -> bool:
+    with contextlib.suppress(OSError):
+        group.rmdir()
+    return not group.exists()
 
 
 def _leaders(router: int) -> dict[str, int]:
@@ -150,9 +165,10 @@ def _leaders(router: int) -> dict[str, int]:
     return found
 
 
-def _run(
+def step(
     *command: str, code: int | None = 0, given: bytes = b"", within_s: float = STEP_S, where: str = ""
 ) -> str:
+    """What a command prints; MachineError when it ends with another code (None: any) or does not end."""
     try:
         done = subprocess.run(command, input=given, capture_output=True, timeout=within_s, check=False)
     except subprocess.TimeoutExpired as error:
