@@ -57,7 +57,12 @@ LimitCORE=0
 UMask=0077
 """
 
+# A daemon says itself when it serves, how it is, and that it makes progress; one that hangs is ended, which is a failure.
 _ALWAYS = """\
+Type=notify
+NotifyAccess=main
+TimeoutStartSec=5min
+WatchdogSec=2min
 Restart=on-failure
 RestartSec=10
 """
@@ -76,6 +81,8 @@ StartLimitIntervalSec=0
 
 [Service]
 ExecStart={program} agent --state-dir {STATE}/agent --log json
+# Networks, rate and blackouts are read again; a file that cannot be used is refused and the old one stays.
+ExecReload=/bin/kill -HUP $MAINPID
 User={AGENT_USER}
 Group={AGENT_USER}
 StateDirectory=segwatch/agent

@@ -66,7 +66,7 @@ class Child:
         except PermissionError:
             self.lacks = "this process lacks CAP_NET_RAW"
         except OSError as error:
-            self.lacks = f"no packet socket: {error.strerror or error}"
+            self.lacks = f"it may not open packet sockets (AF_PACKET): {error.strerror or error}"
         deps = None
         capture = self.station.capture
         if capture is not None:
@@ -162,7 +162,8 @@ class Child:
         try:
             await work
         except Exception as error:  # noqa: BLE001 - whatever it is, the daemon must hear of it
-            self._write(Log(level="error", text="".join(traceback.format_exception(error))[-2000:]))
+            text = "".join(traceback.format_exception(error))[-2000:]
+            self._write(Log(level="error", text=text, round=round_id))
             problem = f"the probe failed: {type(error).__name__}: {error}"
             self._write(SourceDone(report=SourceReport(round=round_id, agent=self.station.agent, problems=(problem,))))
             self._write(

@@ -64,6 +64,12 @@ class Log(msgspec.Struct, frozen=True, kw_only=True, tag="log"):
 
     level: str
     text: str
+    round: str = ""  # that it belongs to
+
+
+def round_of(message: ChildArmed | SourceDone | WitnessDone) -> str:
+    """The round that it is about."""
+    return message.round if isinstance(message, ChildArmed) else message.report.round
 
 
 ToChild = Configure | Arm | Go | Close | Stop

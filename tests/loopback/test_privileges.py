@@ -263,7 +263,8 @@ def test_check_tries_what_both_hold(open_path: Path, alone: bool) -> None:
     done = subprocess.run(
         [*enter, sys.executable, "-c", SHOWN, str(open_path)], capture_output=True, text=True, check=True
     )
-    raw, user, privileges, sandbox = done.stdout.splitlines()
+    netlink, raw, user, privileges, sandbox = done.stdout.splitlines()
+    assert "AF_NETLINK" in netlink
     if alone:
         assert "root (0), the only one that is mapped into this namespace" in user
     elif os.geteuid() == 0:

@@ -39,10 +39,10 @@ class Desk:
         self.now = 0.0
         self.not_now = not_now
         self.broker: Endpoint | None = None
-        allow = AllowList.of(["10.30.0.0/24"], deny)
+        self.allow = AllowList.of(["10.30.0.0/24"], deny)
         self.rounds = Rounds(
             "dev-1",
-            lambda: (allow, self.not_now),
+            lambda: (self.allow, self.not_now),
             self.child,
             spool=self._spool,
             answer=self.answers.append,
