@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
 from importlib.metadata import PackageNotFoundError, requires
+from pathlib import PurePosixPath
 
 from cli.errors import Problem
 
 _ASKED = re.compile(r"""(?P<distribution>[\w.-]+)[^;]*;.*\bextra\s*==\s*['"](?P<extra>[\w.-]+)['"]""")
+PACKAGED_VENV = PurePosixPath("/usr/lib/segwatch")  # the Debian packages'; there is no pip in it
 _UNIONS = ("all", "dev")  # they repeat what other extras ask for
 
 
@@ -23,5 +26,10 @@ def lacking(error: ModuleNotFoundError) -> Problem | None:
     for found in filter(None, map(_ASKED.match, asked)):
         distribution, extra = found["distribution"], found["extra"]
         if extra not in _UNIONS and re.sub(r"[-_.]+", "_", distribution).lower() == error.name:
-            return Problem(f"needs parts that are not installed ({distribution}): pip install 'segwatch[{extra}]'")
+            by = (
+                f"pip install 'segwatch[{extra}]'"
+                if sys.prefix != str(PACKAGED_VENV)
+                else f"apt install segwatch-{extra}"
+            )
+            return Problem(f"needs parts that are not installed ({distribution}): {by}")
     return None

@@ -290,6 +290,6 @@ def test_check_says_what_the_packet_child_holds_where_proc_hides_it(open_path: P
     hidden = ("sh", "-euc", HIDDEN, "sh", sys.executable, "-c", SHOWN, str(open_path))
     done = subprocess.run([*alone, *hidden], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    _, user, privileges, _ = done.stdout.splitlines()
+    _, _, user, privileges, _ = done.stdout.splitlines()
     assert user == "Line(what='user', holds='nobody (65534)', lacks=())"
     assert "packet child CAP_NET_RAW" in privileges

@@ -50,7 +50,16 @@ def venv_base(base: Path, place: Path) -> Path:
     ask = "import sys; print('%d.%d' % sys.version_info[:2])"
     version = machines.step("chroot", str(base), "python3", "-c", ask).strip()
     download = (sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--require-hashes")
-    for_debian = ("--only-binary", ":all:", "--python-version", version, "-r", str(ROOT / "requirements.lock"), "-d", str(wheels))
+    for_debian = (
+        "--only-binary",
+        ":all:",
+        "--python-version",
+        version,
+        "-r",
+        str(ROOT / "requirements.lock"),
+        "-d",
+        str(wheels),
+    )
     machines.step(*download, *for_debian)
     own_wheel(wheels)
     machines.step(*ALONE, "--net", "sh", "-euc", INSTALL, "sh", str(wheels), str(made))

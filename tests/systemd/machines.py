@@ -36,7 +36,18 @@ class Machine:
 
     def run(self, *command: str, code: int | None = 0, given: bytes = b"", within_s: float = STEP_S) -> str:
         """What a command prints there, as root; MachineError when it ends with another code (None: any) or does not end."""
-        into = ("nsenter", f"--target={self.leader}", *"--mount --uts --ipc --net --pid --cgroup --root --wd".split())
+        into = (
+            "nsenter",
+            f"--target={self.leader}",
+            "--mount",
+            "--uts",
+            "--ipc",
+            "--net",
+            "--pid",
+            "--cgroup",
+            "--root",
+            "--wd",
+        )
         clean = ("env", "-i", "LC_ALL=C.UTF-8", "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         return step(*into, *clean, *command, code=code, given=given, within_s=within_s, where=f"{self.name}: ")
 
@@ -165,9 +176,7 @@ def _leaders(router: int) -> dict[str, int]:
     return found
 
 
-def step(
-    *command: str, code: int | None = 0, given: bytes = b"", within_s: float = STEP_S, where: str = ""
-) -> str:
+def step(*command: str, code: int | None = 0, given: bytes = b"", within_s: float = STEP_S, where: str = "") -> str:
     """What a command prints; MachineError when it ends with another code (None: any) or does not end."""
     try:
         done = subprocess.run(command, input=given, capture_output=True, timeout=within_s, check=False)
@@ -175,7 +184,9 @@ def step(
         raise MachineError(f"{where}{' '.join(command)} still runs after {within_s:.0f} s") from error
     said = done.stdout.decode(errors="replace")
     if code is not None and done.returncode != code:
-        raise MachineError(f"{where}{' '.join(command)}: exit {done.returncode}\n{said[-4000:]}\n{done.stderr.decode(errors='replace')[-4000:]}")
+        raise MachineError(
+            f"{where}{' '.join(command)}: exit {done.returncode}\n{said[-4000:]}\n{done.stderr.decode(errors='replace')[-4000:]}"
+        )
     return said
 
 

@@ -11,7 +11,7 @@ from tests.systemd.machines import Estate, Machine
 TOPOLOGY = ROOT / "tests/systemd/topology.yaml"
 AGENT, COORDINATOR, VERIFY = "segwatch-agent.service", "segwatch-coordinator.service", "segwatch-verify.service"
 STATE = "/var/lib/segwatch"
-KEYED = f"""
+KEYED = """
 cd /root
 segwatch pki init --dir pki -f topology.yaml
 """
@@ -65,7 +65,7 @@ def connected(estate: Estate) -> None:
     for machine in (estate.dev, estate.prod):
         said = f"journalctl _PID=$({main_pid(AGENT)})"
         machine.until(f"{said} | grep '\"connected\"'", "the agent to be connected")
-        online = f"journalctl _PID=$({main_pid(COORDINATOR)}) | grep '\"{machine.name}\", \"online\": true'"
+        online = f'journalctl _PID=$({main_pid(COORDINATOR)}) | grep \'"{machine.name}", "online": true\''
         estate.core.until(online, f"{machine.name} to be online")
 
 
