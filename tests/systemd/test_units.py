@@ -99,7 +99,7 @@ def test_a_topology_is_read_again_by_reload_and_a_bad_one_refused(estate: Estate
     core.until(f"journalctl --unit={COORDINATOR} | grep 'the old one stays in force'", "the topology to be refused")
     core.put("/etc/segwatch/topology.yaml", good.replace(b"[tcp/8080]", b"[tcp/8080, tcp/8081]"))
     core.shell(f"systemctl reload {COORDINATOR}")
-    core.until(f"segwatch plan --state-dir {STATE}/coordinator | grep 8081", "the new topology")
+    core.until(f"journalctl --unit={COORDINATOR} | grep 'topology loaded'", "the new topology")
     assert service.show(core, COORDINATOR, "MainPID") == before
     assert service.show(core, COORDINATOR, "ActiveState") == "active"
 
@@ -164,6 +164,7 @@ def test_installed_twice_and_taken_away_twice_it_harms_nothing_and_leaves_nothin
     assert "coordinator.yaml root" not in kept
 
     core.shell(service.INSTALLED)
+    estate.prod.shell(f"systemctl stop {AGENT}")  # a new bundle is not put under an agent that runs
     service.start_coordinator(core)
     service.start_agents(estate)
     code, said = service.verify(core)
