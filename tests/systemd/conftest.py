@@ -60,9 +60,9 @@ def venv_base(base: Path, place: Path) -> Path:
         "-d",
         str(wheels),
     )
-    machines.step(*download, *for_debian)
+    machines.step(*download, *for_debian, within_s=machines.BASE_S)
     own_wheel(wheels)
-    machines.step(*ALONE, "--net", "sh", "-euc", INSTALL, "sh", str(wheels), str(made))
+    machines.step(*ALONE, "--net", "sh", "-euc", INSTALL, "sh", str(wheels), str(made), within_s=machines.BASE_S)
     shutil.rmtree(wheels)
     return made
 

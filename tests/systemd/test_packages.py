@@ -11,7 +11,7 @@ from tests.systemd import service
 from tests.systemd.machines import Estate, Machine
 from tests.systemd.service import AGENT, COORDINATOR, VERIFY
 
-pytestmark = [pytest.mark.systemd, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.systemd, pytest.mark.timeout(1800)]
 
 FIND_LEFT = r"find / -xdev \( -path /proc -o -path /sys -o -path /root -o -path /tmp \) -prune -o -iname '*segwatch*' -print | sort"
 

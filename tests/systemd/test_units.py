@@ -11,7 +11,7 @@ from tests.systemd import service
 from tests.systemd.machines import Estate, Machine
 from tests.systemd.service import AGENT, COORDINATOR, STATE, VERIFY
 
-pytestmark = [pytest.mark.systemd, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.systemd, pytest.mark.timeout(1800)]
 
 RAW = 1 << 13  # CAP_NET_RAW: the daemon may hand it to its packet child and not use it itself
 # A unit's own lines that a transient one, which runs another command once, has no use for.
