@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
 from importlib.metadata import PackageNotFoundError, requires
+from pathlib import PurePosixPath
 
 from cli import program
 from cli.errors import Problem
 
 _ASKED = re.compile(r"""(?P<distribution>[\w.-]+)[^;]*;.*\bextra\s*==\s*['"](?P<extra>[\w.-]+)['"]""")
+PACKAGED_VENV = PurePosixPath("/usr/lib/segwatch")  # the Debian packages'; there is no pip in it
 _UNIONS = ("all", "dev")  # they repeat what other extras ask for
 
 
@@ -28,5 +31,7 @@ def lacking(error: ModuleNotFoundError) -> Problem | None:
                 return Problem(
                     f"needs parts that are not in {file} ({distribution}): use an install of segwatch[{extra}]"
                 )
-            return Problem(f"needs parts that are not installed ({distribution}): pip install 'segwatch[{extra}]'")
+            is_packaged = sys.prefix == str(PACKAGED_VENV)
+            by = f"apt install segwatch-{extra}" if is_packaged else f"pip install 'segwatch[{extra}]'"
+            return Problem(f"needs parts that are not installed ({distribution}): {by}")
     return None

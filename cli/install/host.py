@@ -47,6 +47,11 @@ class Host:
             write_private(file, data, mode)
             file.chmod(mode)  # whatever the umask
 
+    def holds(self, path: PurePosixPath, data: bytes) -> bool:
+        """Whether a file is there and says just this."""
+        file = self.at(path)
+        return file.is_file() and file.read_bytes() == data
+
     def directory(self, path: PurePosixPath, mode: int = 0o700) -> None:
         """A directory."""
         place = self.at(path)

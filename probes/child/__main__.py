@@ -7,6 +7,7 @@ in on stdin, what was found goes out on stdout.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -38,6 +39,7 @@ from reachability.observation import SourceReport
 from reachability.vocabulary import RoundKind
 from wire.messages import Arm, Close, Go, Stop
 from wire.process.parent import die_with
+from wire.process.privileges import Held
 
 if TYPE_CHECKING:
     from probes.source.cycle import Source
@@ -197,11 +199,17 @@ async def main(notes: tuple[str, ...] = ()) -> None:
                     if not isinstance(message, Configure):
                         raise SystemExit("the first message has to configure the child")
                     child = Child(message, write)
-                    write(Ready(raw=child.station.raw, lacks=child.lacks, notes=notes))
+                    write(Ready(raw=child.station.raw, lacks=child.lacks, notes=notes, holds=_held()))
                     group.create_task(child.tick(), name="tick")
                 else:
                     child.order(message, group)  # type: ignore[arg-type]
         os._exit(0)  # the daemon closed its end: nobody waits for what is under way
+
+
+def _held() -> Held | None:
+    with contextlib.suppress(OSError):
+        return Held.read()
+    return None
 
 
 if __name__ == "__main__":

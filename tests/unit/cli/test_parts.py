@@ -63,6 +63,14 @@ def test_a_single_file_cannot_be_added_to(
     assert capsys.readouterr() == ("", f"segwatch probe: {said}\n")
 
 
+def test_where_debian_packages_brought_segwatch_another_package_has_the_part(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "prefix", "/usr/lib/segwatch")
+    assert run(ModuleNotFoundError(name="aiohttp")) == 2
+    assert capsys.readouterr().err.endswith("(aiohttp): apt install segwatch-coordinator\n")
+
+
 @pytest.mark.parametrize("module", ["aiomqtt", "yarl", "aiohttp.gone", "pytest", "coordinator", None])
 def test_another_module_that_is_missing_is_a_fault(run: Run, module: str | None) -> None:
     with pytest.raises(ModuleNotFoundError):

@@ -16,7 +16,7 @@ def test_a_daemon_says_how_it_is_and_can_be_told_to_reload(unit: str) -> None:
     lines = set(unit.splitlines())
     assert {"Type=notify", "NotifyAccess=main", "WatchdogSec=2min", "Restart=on-failure"} <= lines
     assert LOOK_S <= 120 / 2, "twice within the watchdog's time"
-    assert "ExecReload=/bin/kill -HUP $MAINPID" in lines
+    assert "ExecReload=/bin/sh -c 'kill -HUP $MAINPID'" in lines, "a small Debian has no /bin/kill"
     assert any(line.startswith("RestrictAddressFamilies=AF_UNIX ") for line in lines), "over which it says so"
 
 
