@@ -9,6 +9,10 @@
 # make golden what is made of the observations that tests/golden keeps, written anew: its diff is the review
 # make mutants  a fault put into the verdict, the loss rule, the fold, the store and so on, one at a time: a unit test must see each
 # make compose-test  docker-compose.test.yml and its tests: a leak found, closed, a target stopped; no registry needed
+# make agent-binary  an agent that carries its interpreter, as one file for hosts without Python: dist/segwatch-agent-…
+# make binary-test   that file on the oldest release that can be had, in namespaces; BINARY_ROOT=root.tar is another
+# make packages  dist/segwatch-agent_*.deb and dist/segwatch-coordinator_*.deb, for the release that this machine runs
+# make systemd-test  the units, and the packages where they are made, under systemds that boot in namespaces without a way out
 # make lock   the lock files, anew: requirements.lock is the whole product, requirements.agent.lock an agent's share of it
 # make oldest, make newest  the unit tests with the oldest and the newest of what pyproject.toml allows, in venvs of their own
 # make chaos  a hundred faults in random order, half an hour; CHAOS_SEED=N has one run again
@@ -21,12 +25,15 @@ SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 DEMO_APT := nftables iproute2 redis-server nginx-light
 TEST_APT := $(DEMO_APT) nmap tcpdump tshark dnsmasq-base libcap2-bin procps openssl linux-libc-dev mosquitto rabbitmq-server systemd \
   docker.io docker-compose mmdebstrap iptables
+BINARY_APT := gcc libc6-dev binutils liblzma-dev
+SYSTEMD_APT := systemd-container dpkg-dev
 # More at a time than there are cores: a part of each is waiting, in the lab for what a network does not do.
 PYTEST  := $(PY) -m pytest -p no:cacheprovider --dist worksteal --durations 10
 LOCK    := .stamps/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header --upgrade
 FUZZ_RUNS ?= 10500000
 
-.PHONY: demo test lint unit lab soak steady coverage golden mutants compose-test lock oldest newest chaos bench fuzz clean
+.PHONY: demo test lint unit lab soak steady coverage golden mutants compose-test agent-binary binary-test packages systemd-test lock oldest \
+  newest chaos bench fuzz clean
 .DELETE_ON_ERROR:
 
 demo: .stamps/demo-apt .stamps/venv
@@ -68,6 +75,21 @@ mutants: .stamps/dev .stamps/pyyaml .stamps/test-apt
 
 compose-test: .stamps/test-apt .stamps/dev
 	@$(PY) -m pytest -p no:cacheprovider -q -s tests/compose $(PYTEST_ARGS)
+
+# Of what this machine has: its Python and its C library are what the file carries.
+agent-binary: .stamps/venv
+	@tests/install-apt $(SUDO) -- $(BINARY_APT)
+	@PYTHONHASHSEED=0 $(PY) deploy/binary/build.py dist
+
+binary-test: .stamps/test-apt .stamps/dev agent-binary
+	@$(PY) -m pytest -p no:cacheprovider -q tests/binary $(PYTEST_ARGS)
+
+packages: .stamps/dev
+	@tests/install-apt $(SUDO) -- $(SYSTEMD_APT)
+	@$(PY) -m deploy.debian.build
+
+systemd-test: .stamps/test-apt .stamps/dev packages
+	@$(PY) -m pytest -p no:cacheprovider -q tests/systemd $(PYTEST_ARGS)
 
 lock: .stamps/uv
 	$(LOCK) pyproject.toml --extra all -o requirements.lock

@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 
 from agent.config import ConfigError, load
-from agent.daemon import serve
-from agent.identity import lacks_raw
+from agent.identity import ALLOW, lacks_netlink, lacks_raw
 from agent.journal import open_log
 from agent.lock import held
 from agent.privileges import settle
+from agent.service import serve
 from agent.spool_schema import SpoolError
+from wire.process.notify import Notifier
 from wire.process.privileges import close_inherited
 
 USAGE = 2
@@ -28,14 +29,17 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("usage: python -m agent --state-dir DIR [--log json|console] [--user NAME] [--verbose]\n")
         return USAGE
     state_dir = Path(options["--state-dir"])
+    notifier = Notifier.taken()
     try:
         config = load(state_dir)
         log = open_log(config.name, as_json=form == "json", verbose=left != arguments)
         with held(state_dir):
+            if why := lacks_netlink():
+                raise ConfigError(f"{why}. {ALLOW}")
             lacks = lacks_raw()  # asked while this process can still open such a socket itself
             for note in settle(options.get("--user") or config.user, state_dir):
                 log.warning("privileges", note=note)
-            asyncio.run(serve(config, state_dir, log, raw_lacks=lacks))
+            asyncio.run(serve(config, state_dir, log, notifier, raw_lacks=lacks))
     except (ConfigError, SpoolError) as error:
         sys.stderr.write(f"segwatch agent: {error}\n")
         return USAGE

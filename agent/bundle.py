@@ -8,6 +8,7 @@ from pathlib import Path
 MEMBERS = ("agent.yaml", "agent.pem", "agent.key", "ca.pem", "coordinator.pub")
 MOST_BYTES = 1024 * 1024
 MOST_FILE = MOST_BYTES + 64 * 1024  # with what tar puts around them
+_MAKE = "Make one on the coordinator's host: segwatch pki agent NAME … --out FILE"
 
 
 class BundleError(Exception):
@@ -22,10 +23,10 @@ def read_bundle(path: Path) -> dict[str, bytes]:
         with tarfile.open(path, mode="r:") as tar:
             return _members(path, tar)
     except OSError as error:
-        raise BundleError(f"{path}: {error.strerror or error}") from error
+        raise BundleError(f"{path} cannot be read: {error.strerror or error}. {_MAKE}") from error
     # What tarfile makes of bad extended headers besides: numbers that are not numbers, endless chains of headers.
     except (tarfile.TarError, ValueError, LookupError, OverflowError, RecursionError) as error:
-        raise BundleError(f"{path} is not a bundle: {error}. Make one: segwatch pki agent NAME … --out FILE") from error
+        raise BundleError(f"{path} is not a bundle: {error}. {_MAKE}") from error
 
 
 def _members(path: Path, tar: tarfile.TarFile) -> dict[str, bytes]:
@@ -41,5 +42,5 @@ def _members(path: Path, tar: tarfile.TarFile) -> dict[str, bytes]:
         assert source is not None
         files[member.name] = source.read(member.size)
     if missing := [name for name in MEMBERS if name not in files]:
-        raise BundleError(f"{path} lacks {', '.join(missing)}")
+        raise BundleError(f"{path} is not a whole bundle: it lacks {', '.join(missing)}. Copy it again. {_MAKE}")
     return files

@@ -139,6 +139,8 @@ class PacketChild:
             assert process.stdin is not None
             with contextlib.suppress(ConnectionError):  # its end is seen by the reader
                 await process.stdin.drain()
+            if isinstance(order, Stop):  # it ends now: what comes after is for the next one
+                return
 
     def _touch(self) -> None:
         self._idle_since = asyncio.get_running_loop().time()

@@ -66,6 +66,10 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return tuple(Blackout(window.cron, window.for_s, window.timezone) for window in self.blackout)
 
 
+class _Named(msgspec.Struct):
+    name: str
+
+
 def check(config: AgentConfig) -> list[str]:
     """Everything that is wrong with the values, in words; empty when nothing is."""
     problems = [
@@ -99,7 +103,11 @@ def load(state_dir: Path) -> AgentConfig:
     except FileNotFoundError:
         raise ConfigError(f"{path} is not there: start it once with segwatch agent --bundle FILE") from None
     except (OSError, msgspec.DecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+        newer = (
+            ". A newer segwatch may have left it: use that one" if isinstance(error, msgspec.ValidationError) else ""
+        )
+        again = "Else give it its bundle again: segwatch agent --bundle FILE"
+        raise ConfigError(f"{path}: {error}{newer}. {again}") from error
     problems = check(config)
     held = config.credentials
     for name in (held.certificate, held.key, held.ca, held.coordinator):
@@ -118,6 +126,14 @@ def load(state_dir: Path) -> AgentConfig:
     except Exposed as error:
         raise ConfigError(str(error)) from error
     return config
+
+
+def owner(state_dir: Path) -> str:
+    """The name of the agent whose state directory it is; "" where nobody's can be read."""
+    try:
+        return msgspec.json.decode((state_dir / FILE).read_bytes(), type=_Named).name
+    except (OSError, msgspec.DecodeError):
+        return ""
 
 
 def credential(config: AgentConfig, state_dir: Path) -> tuple[Path, Path]:

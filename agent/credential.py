@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -74,6 +74,26 @@ def take(config: AgentConfig, state_dir: Path, pem: bytes) -> Held:
     write_private(state_dir / NEXT, pem.rstrip() + b"\n" + key_pem)
     (state_dir / NEXT_KEY).unlink()
     return held
+
+
+def check_given(config: AgentConfig, certificate: bytes, key: bytes) -> None:
+    """CredentialError unless certificate and key, in PEM, are each other's, and this agent's."""
+    try:
+        given = x509.load_pem_x509_certificate(certificate)
+    except ValueError as error:  # what the library says of it is for developers
+        raise CredentialError("its certificate is not one in PEM") from error
+    held = _held(given)
+    if (held.name, held.environment) != (config.name, config.environment):
+        raise CredentialError(
+            f"its certificate is of {held.name} of {held.environment}, its configuration of {config.name} of"
+            f" {config.environment}"
+        )
+    try:
+        public = serialization.load_pem_private_key(key, password=None).public_key()
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise CredentialError("its key is not a private key in PEM") from error
+    if public != given.public_key():
+        raise CredentialError("its key is not the one of its certificate")
 
 
 def _read(pem: bytes, what: str) -> x509.Certificate:

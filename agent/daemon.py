@@ -5,23 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-import signal
 import sqlite3
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import assert_never
 
 from agent import offset
-from agent.allow import AllowList
 from agent.answers import Answers
 from agent.challenges import Challenges
 from agent.childproc import COMMAND, PacketChild
 from agent.config import AgentConfig, ConfigError, broker_of
 from agent.identity import lacks_raw, own_addresses
-from agent.journal import Log
+from agent.in_force import InForce
+from agent.journal import Log, bind_contextvars, bound_contextvars, clear_contextvars
 from agent.memory import give_back
 from agent.names import resolve
 from agent.outbox import Outbox
@@ -29,17 +27,18 @@ from agent.renewal import Renewal, in_child, switching, try_out
 from agent.rounds import Rounds
 from agent.spool import Spool
 from agent.upkey import Signer
-from probes.child.protocol import ChildArmed, Configure, FromChild, Ready, SourceDone, WitnessDone
-from wire.dial import parse_url
+from probes.child.protocol import ChildArmed, FromChild, Ready, SourceDone, WitnessDone, round_of
 from wire.envelope import BadMessage, pack_up
 from wire.messages import VERSION, Ack, Arm, Close, Go, Plan, Renewed, Resolve, Status, Stop, Up
 from wire.mqtt import Link, Message, NotConnected, Will
+from wire.process.progress import Progress, ago
 from wire.refusals import Refusals
 from wire.signing import Refused, Replayed, SignedOrder, open_down, read_verify_key
 from wire.topics import UpChannel, all_down, up
 
 STATUS_S = 20.0
 GOODBYE_S = 0.5
+CONNECTION = "the connection to the broker"
 
 
 class Daemon:
@@ -57,16 +56,14 @@ class Daemon:
         """`raw_lacks`: why the packet child will have no raw sockets, "" when it will; None to try one here."""
         self._config, self._log, self._state_dir = config, log, state_dir
         self._instance = secrets.token_hex(8)
-        self._stopping = asyncio.Event()
+        self._stopping, self.serving = asyncio.Event(), asyncio.Event()
         self._status_wanted = asyncio.Event()
         self._refusals = Refusals()
         self._challenges = Challenges(lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
         self._statuses = 0
-        self._rate = config.rate_pps
-        self._flows = Plan(digest="").flows
-        self._held: tuple[float, tuple[tuple[float, int], ...]] = (0.0, ())  # since when, what the last child left
+        self._in_force = InForce(config, lambda: self._link.peer)
+        self.progress = Progress()
         self._raw_lacks = lacks_raw() if raw_lacks is None else raw_lacks
-        self._allow = AllowList.of(config.allow, config.deny, config.blackouts())
         self._key = read_verify_key((state_dir / config.credentials.coordinator).read_text())
         self._signer = Signer(config, state_dir)
         self._spool = Spool(state_dir / "spool.sqlite")
@@ -77,13 +74,15 @@ class Daemon:
             subscriptions=all_down(config.environment, config.name),
             will=self._will,
             log=lambda problem: log.warning("not connected", problem=problem),
+            sleep=self.progress.sleeping(CONNECTION),
         )
         self._outbox = Outbox(self._link, self._spool, self._topics[UpChannel.OBSERVATIONS], sign=self._signer.sign)
-        self._answers = Answers(self._link, self._topics[UpChannel.ROUND], self._pack)
-        self._child = PacketChild(self._configure, heard=self._heard, died=self._child_died, log=log, command=child)
+        self._answers = Answers(self._link, self._topics[UpChannel.ROUND], self._pack, log)
+        configure = self._in_force.configure
+        self._child = PacketChild(configure, heard=self._heard, died=self._child_died, log=log, command=child)
         self._rounds = Rounds(
             config.name,
-            lambda: (self._allow, self._allow.refuses_now(datetime.now(UTC))),
+            self._in_force.allowed,
             self._child,
             spool=lambda report: self._outbox.put(report, log),
             answer=self._answers.put,
@@ -105,6 +104,23 @@ class Daemon:
         """End in good order, soon."""
         self._stopping.set()
 
+    def take(self, config: AgentConfig) -> None:
+        """Another allow-list, rate and blackout are in force from now on; what they forbid of a round ends it at once."""
+        self._config = config
+        self._in_force.take(config)
+        self._rounds.recheck()
+        if self._child.pid and self._rounds:
+            self._child.tell(self._in_force.configure())
+        self._status_wanted.set()
+
+    def in_words(self) -> str:
+        """How it is, in one sentence."""
+        if not self._link.connected:
+            return f"waiting for the broker {self._config.broker}: {self._link.problem}"
+        began = self._rounds.began_at
+        last = "no round yet" if began is None else f"last round {ago(time.monotonic() - began)}"
+        return f"connected to {self._config.broker.removeprefix('mqtts://')}, {last}"
+
     async def run(self) -> None:
         """Serve until `stop`."""
         self._log.info("agent starts", version=VERSION, broker=self._config.broker, spooled=len(self._spool))
@@ -120,6 +136,7 @@ class Daemon:
                     group.create_task(self._child.run(), name="packet child"),
                     group.create_task(self._renewal.run(), name="renewal"),
                 ]
+                self.serving.set()
                 await self._stopping.wait()
                 await self._say_goodbye()
                 for task in tasks:
@@ -130,6 +147,7 @@ class Daemon:
 
     async def _receive(self, group: asyncio.TaskGroup) -> None:
         async for message in self._link.messages():
+            clear_contextvars()
             try:
                 self._take(message, group)
             except Exception as error:  # noqa: BLE001 - one order that cannot be obeyed must not end the agent
@@ -157,27 +175,25 @@ class Daemon:
         body = order.body
         match body:
             case Plan():
-                self._rate = min(body.rate_pps, self._config.rate_pps)
-                self._flows = min(body.flows, self._config.flows or body.flows)
+                self._in_force.plan = body
                 offset.record(self._state_dir, time.time() - order.issued, time.time())
             case Ack():
-                self._acknowledged(body)
+                try:
+                    if self._outbox.acknowledged(body):
+                        self._log.debug("acknowledged", sequence=body.sequence, spooled=len(self._spool))
+                except sqlite3.Error as error:  # a full disk: the coordinator drops what it has already
+                    self._log.error("batches stay in the spool", problem=str(error))
             case Resolve():
                 group.create_task(self._resolve(body), name=f"resolve {body.id}")
             case Renewed():
                 self._renewal.answer(body)
             case Arm() | Go() | Close() | Stop():
-                self._log.debug("order", kind=type(body).__name__.lower(), round=getattr(body, "round", ""))
+                if not isinstance(body, Stop):
+                    bind_contextvars(round=body.round)  # what is logged on the way belongs to it
+                self._log.debug("order", kind=type(body).__name__.lower())
                 self._rounds.obey(body)
             case _:
                 assert_never(body)
-
-    def _acknowledged(self, ack: Ack) -> None:
-        try:
-            if self._outbox.acknowledged(ack):
-                self._log.debug("acknowledged", sequence=ack.sequence, spooled=len(self._spool))
-        except sqlite3.Error as error:  # a full disk: the coordinator drops what it has already
-            self._log.error("batches stay in the spool", problem=str(error))
 
     async def _resolve(self, request: Resolve) -> None:
         self._answers.put(await resolve(request))
@@ -190,26 +206,16 @@ class Daemon:
                     self._log.info("packet child", note=note)
             case ChildArmed() | SourceDone() | WitnessDone():
                 if isinstance(message, SourceDone):
-                    self._held = (time.monotonic(), message.held)
-                self._rounds.heard(message)
+                    self._in_force.hold(message.held)
+                with bound_contextvars(round=round_of(message)):
+                    self._rounds.heard(message)
             case _:
-                self._log.info("packet child", level=message.level, text=message.text)
+                say = self._log.error if message.level == "error" else self._log.info
+                say("packet child", text=message.text, round=message.round)
 
     def _child_died(self, why: str) -> None:
-        self._log.error("packet child", problem=why)
+        self._log.error("packet child", problem=why, rounds=list(self._rounds))
         self._rounds.child_died(why)
-
-    def _configure(self) -> Configure:
-        host, port = self._link.peer or parse_url(self._config.broker)[0]
-        age, held = time.monotonic() - self._held[0], self._held[1]
-        return Configure(
-            agent=self._config.name,
-            rate_pps=self._rate,
-            flows=self._flows,
-            held=tuple((seconds - age, count) for seconds, count in held if seconds > age),
-            broker_host=host,
-            broker_port=port,
-        )
 
     def _refuse(self, why: str) -> None:
         self._refusals.add(why)
@@ -221,6 +227,7 @@ class Daemon:
         connections = 0
         while True:
             now = await self._link.wait_connected()
+            self.progress.passed(CONNECTION)
             self._status_wanted.clear()
             with contextlib.suppress(NotConnected):
                 await self._publish(self._status(online=True))
@@ -290,11 +297,3 @@ class Daemon:
             certificate_until=held.ends if held else 0.0,
             generation=held.generation if held else -1,
         )
-
-
-async def serve(config: AgentConfig, state_dir: Path, log: Log, *, raw_lacks: str | None = None) -> None:
-    """Run until SIGTERM or SIGINT."""
-    daemon = Daemon(config, state_dir, log, raw_lacks=raw_lacks)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, daemon.stop)
-    await daemon.run()

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 import netifaces
 
 LACKS_NET_RAW = "this process lacks CAP_NET_RAW"
+ALLOW = "To allow them: RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK AF_PACKET in the unit."
 
 
 def own_addresses() -> tuple[str, ...]:
@@ -30,5 +31,14 @@ def lacks_raw() -> str:
     except PermissionError:
         return LACKS_NET_RAW
     except OSError as error:
-        return f"this host has no packet sockets: {error.strerror}"
+        return f"this process may not open packet sockets (AF_PACKET): {error.strerror}"
+    return ""
+
+
+def lacks_netlink() -> str:
+    """Why this process cannot ask the kernel for addresses and routes; "" when it can."""
+    try:
+        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0).close()
+    except OSError as error:
+        return f"this process may not open netlink sockets (AF_NETLINK): {error.strerror}"
     return ""

@@ -9,7 +9,9 @@ from wire.process.slim import without
 # structlog's console renderer imports rich when it is installed: 10 MiB that an idle agent must not hold.
 with without("rich"):
     import structlog
+    from structlog.contextvars import bind_contextvars, bound_contextvars, clear_contextvars
 
+__all__ = ["Log", "bind_contextvars", "bound_contextvars", "clear_contextvars", "open_log"]
 Log = structlog.typing.FilteringBoundLogger
 
 
@@ -19,6 +21,7 @@ def open_log(name: str, *, as_json: bool, verbose: bool = False) -> Log:
     renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=False)
     structlog.configure(
         processors=[
+            structlog.contextvars.merge_contextvars,  # the round that a line belongs to
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             renderer,

@@ -14,7 +14,8 @@ from typing import Protocol
 from agent.journal import Log
 from agent.losses import Drop
 from agent.spool import Spool
-from reachability.observation import SourceReport, WitnessReport
+from reachability.arrival import WitnessReport
+from reachability.observation import SourceReport
 from wire.messages import Ack
 from wire.mqtt import NotConnected
 

@@ -5,7 +5,7 @@ No process and no network in here: orders go to `child`, answers to `answer`, re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from typing import Protocol, assert_never
@@ -14,7 +14,8 @@ import msgspec
 
 from agent.allow import AllowList
 from probes.child.protocol import ChildArmed, SourceDone, ToChild, WitnessDone
-from reachability.observation import ControlTarget, Observation, SourceReport, Target, WitnessHealth, WitnessReport
+from reachability.arrival import WitnessHealth, WitnessReport
+from reachability.observation import ControlTarget, Observation, SourceReport, Target
 from reachability.topology import in_networks, is_address
 from reachability.vocabulary import Protocol as IpProtocol
 from reachability.vocabulary import Reason, Role, RoundKind, State
@@ -49,6 +50,7 @@ class _Round:
     problems: tuple[str, ...] = ()
     broken: str = ""  # the child died
     answered: bool = False  # `Armed` was sent
+    touches: frozenset[str] = frozenset()  # addresses that packets are sent to, but for the broker's
 
 
 class Rounds:
@@ -74,10 +76,15 @@ class Rounds:
         self._spool, self._answer, self._note = spool, answer, refused
         self._clock, self._broker = clock, broker
         self._open: dict[str, _Round] = {}
+        self.began_at: float | None = None  # the newest, by `clock`
 
     def __len__(self) -> int:
         """How many are open."""
         return len(self._open)
+
+    def __iter__(self) -> Iterator[str]:
+        """Their names."""
+        return iter(self._open)
 
     def obey(self, order: Arm | Go | Close | Stop) -> None:
         """Do what a verified order says."""
@@ -133,6 +140,15 @@ class Rounds:
             del self._open[name]
         self._child.set_busy(bool(self._open))
 
+    def recheck(self) -> None:
+        """Another allow-list is in force: end all probing at once where a round touches what it does not allow."""
+        allow, _ = self._allow()
+        touched = {address for current in self._open.values() for address in current.touches}
+        if why := next(filter(None, map(allow.refuses, sorted(touched))), ""):
+            self._note(why)
+            self._stop(Stop(reason=why))
+        self.expire()
+
     def _arm(self, order: Arm) -> None:
         refused, problems = self._refusals(order.inside)
         kept = _kept(order.inside, refused)
@@ -141,7 +157,8 @@ class Rounds:
         if not kept and not order.targets:
             self._answer(Armed(round=order.round, agent=self._agent, ok=False, problems=problems))
             return
-        self._remember(order.round, _Round(order, self._clock() + order.ttl_s, refused, problems))
+        touches = frozenset(target.address for target in kept)
+        self._remember(order.round, _Round(order, self._clock() + order.ttl_s, refused, problems, touches=touches))
         self._child.tell(msgspec.structs.replace(order, inside=kept))
 
     def _go(self, order: Go) -> None:
@@ -153,6 +170,8 @@ class Rounds:
         if not kept:
             self._finish(order.round, SourceReport(round=order.round, agent=self._agent), current, 0.0, ok=False)
             return
+        sent_to = (*(target.address for target in kept), *(each.address for each in order.controls if each in controls))
+        current.touches = frozenset(sent_to)
         self._remember(order.round, current)
         self._child.tell(msgspec.structs.replace(order, targets=kept, controls=controls))
 
@@ -251,6 +270,7 @@ class Rounds:
         while len(self._open) >= MOST_ROUNDS:
             del self._open[next(iter(self._open))]
         self._open[name] = current
+        self.began_at = self._clock()
 
 
 def _kept(targets: tuple[Target, ...], refused: tuple[Observation, ...]) -> tuple[Target, ...]:

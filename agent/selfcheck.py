@@ -19,7 +19,7 @@ from wire.process.privileges import Held, close_inherited, hand_on, is_dumpable
 
 
 class Sandbox(msgspec.Struct, frozen=True, kw_only=True):
-    """What daemon and child hold; `problem` says why that could not be tried."""
+    """What daemon and child hold; `problem` says why that could not be tried, or seen."""
 
     problem: str = ""
     daemon: Held | None = None
@@ -43,14 +43,14 @@ def sandbox(state_dir: Path, user: str) -> Sandbox:
         )
         with started as process:
             ready = _ready(process)
-            child = Held.read(process.pid)
             process.kill()
     except (ConfigError, OSError, ValueError) as error:
         return Sandbox(problem=str(error))
     return Sandbox(
         daemon=Held.read(),
         dumpable=is_dumpable(),
-        child=child,
+        child=ready.holds,
+        problem="" if ready.holds else "what the packet child holds cannot be seen: /proc is not mounted",
         notes=notes,
         child_notes=ready.notes,
         raw_lacks=ready.lacks,

@@ -19,7 +19,8 @@ import msgspec
 
 from agent.losses import Clock, Drop, Losses, Moment, boot_id, joined
 from agent.spool_schema import SpoolError, migrate
-from reachability.observation import SourceReport, WitnessReport
+from reachability.arrival import WitnessReport
+from reachability.observation import SourceReport
 from wire.columns import encode_reports, encode_spooled
 from wire.envelope import MOST_MESSAGE_BYTES, seal
 from wire.messages import Ack, Gap

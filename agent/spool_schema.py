@@ -32,7 +32,8 @@ def migrate(db: sqlite3.Connection) -> None:
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version > len(_MIGRATIONS):
         raise SpoolError(
-            f"the spool has schema version {version}, this segwatch knows {len(_MIGRATIONS)}: use a newer segwatch"
+            f"the spool is of a newer segwatch: its schema version is {version}, this one knows {len(_MIGRATIONS)}. Install"
+            " that one again, or give the agent a new state directory: what the spool holds is lost then"
         )
     for number in range(version, len(_MIGRATIONS)):
         db.executescript(f"BEGIN IMMEDIATE;{_MIGRATIONS[number]}PRAGMA user_version = {number + 1};COMMIT;")

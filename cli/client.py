@@ -151,7 +151,8 @@ class Client:
             return Problem(f"no permission for {where}/{SOCKET}", "Run it as the user that the coordinator runs as.")
         if self._endpoint.state_dir is None:
             return UnreachableError(
-                f"no coordinator answers at {where}: {error}", "Is it up, with --web on that address?"
+                f"no coordinator answers at {where}: {getattr(error, 'strerror', None) or error}",
+                "Is it up, with --web on that address?",
             )
         if not self._endpoint.state_dir.is_dir():
             return UnreachableError(

@@ -40,12 +40,12 @@ def check_writable(path: Path) -> None:
 
 def replace_file(path: Path, text: str) -> None:
     """Write a text to a file, at once: a reader sees the old one or the new one. A device or pipe is written to."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary, data = path.with_name(f".{path.name}.{os.getpid()}"), text.encode("utf-8", "replace")
     try:
         if _is_special(path):
-            path.write_text(text, "utf-8")
+            path.write_bytes(data)
             return
-        temporary.write_text(text, "utf-8")
+        temporary.write_bytes(data)
         temporary.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):

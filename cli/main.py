@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import errno
 import importlib
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -15,7 +17,10 @@ import click
 from cli import variables
 from cli.errors import USAGE, Problem
 
+_STDERR = 2
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 INTERRUPTED = 130  # 128 + SIGINT, as shells give it
+READER_GONE = 141  # 128 + SIGPIPE, as of any command whose reader has gone: neither a pass nor a failing path
 
 # verb -> (module:attribute of its click command, its line in `segwatch --help`)
 VERBS: dict[str, tuple[str, str]] = {
@@ -42,6 +47,19 @@ VERBS: dict[str, tuple[str, str]] = {
     "store": ("cli.commands.store:command", "Check, back up and restore what the coordinator keeps."),
     "support-bundle": ("cli.commands.support:command", "One archive for a bug report, without keys and tokens."),
 }
+
+
+class _ReaderGone(Exception):  # noqa: N818 - it is no error
+    """Nobody reads the output any more."""
+
+
+@contextlib.contextmanager
+def _until_the_reader_goes() -> Iterator[None]:
+    """Click itself would end with 1, which says that a path fails."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise _ReaderGone from error
 
 
 class Verbs(click.Group):
@@ -82,6 +100,16 @@ class Verbs(click.Group):
         with formatter.section("Verbs"):
             formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Parse, and print what --help asks for."""
+        with _until_the_reader_goes():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb."""
+        with _until_the_reader_goes():
+            return super().invoke(ctx)
+
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:  # type: ignore[override]
         """Run a verb and exit: an int that it returns is the exit code, errors go to stderr as one message."""
         extra.pop("standalone_mode", None)
@@ -110,11 +138,22 @@ class Verbs(click.Group):
             code = problem.exit_code
         except (click.Abort, KeyboardInterrupt):
             code = INTERRUPTED
-        except BrokenPipeError:
+        except (BrokenPipeError, _ReaderGone):
             # `segwatch matrix | head`: whoever read has read enough. Python must not complain again at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = 0
+            _forget_stdout()
+            code = READER_GONE
+        except OSError as error:
+            # Of a file that was named, a verb says it itself.
+            if error.filename is not None or error.errno not in _FULL:
+                raise
+            _forget_stdout()
+            click.echo(f"segwatch: what it says cannot be written: {error.strerror}", err=True)
+            code = USAGE
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _forget_stdout() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -146,6 +185,12 @@ def cli() -> None:
 
 def main() -> None:
     """The console script."""
+    # Where one was closed, as by `>&-`: or the next file that is opened would be taken for it.
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     # A terminal that cannot show a glyph gets a question mark, not a traceback.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -154,17 +154,27 @@ def coordinator(command: Command) -> Command:
         if typed and source("token_file") is ParameterSource.ENVIRONMENT:
             token_file = None  # what was typed comes first
         held = _token(token_file) if token_file is not None else token or ""
+        if not (held.isascii() and held.isprintable()):
+            raise Problem("what is given as a token is none: it is not one line of plain characters", _WHERE_IT_IS)
         return command(*args, endpoint=Endpoint(state_dir, url or "", held), **more)
 
     return wrapped
+
+
+_WHERE_IT_IS = "The coordinator's is the file `token` in its state directory; copy it, with mode 0600."
 
 
 def _token(path: Path) -> str:
     """The token in a file that is its owner's alone."""
     try:
         check_key(path)
-        return path.read_text(encoding="utf-8").strip()
+        token = path.read_text(encoding="utf-8").strip()
     except Exposed as error:
         raise Problem(str(error)) from error
-    except (OSError, ValueError) as error:
-        raise Problem(f"{path} cannot be read: {error}") from error
+    except OSError as error:
+        raise Problem(f"{path} cannot be read: {error.strerror}", _WHERE_IT_IS) from error
+    except ValueError as error:
+        raise Problem(f"{path} holds no token: it is not text", _WHERE_IT_IS) from error
+    if not token:
+        raise Problem(f"{path} holds no token: it is empty", _WHERE_IT_IS)
+    return token

@@ -37,6 +37,7 @@ from reachability.topology import Topology
 from wire.keyfiles import check_directory
 from wire.messages import VERSION, Plan, Stop
 from wire.mqtt import Link
+from wire.process.progress import Progress
 from wire.topics import all_up
 
 SILENT_S = 65.0  # an agent sends its status every 20 s
@@ -51,7 +52,8 @@ class Daemon:
 
     def __init__(self, settings: Settings, topology: Topology) -> None:
         self._settings = settings
-        self._stopping = asyncio.Event()
+        self._stopping, self.serving = asyncio.Event(), asyncio.Event()
+        self.progress = Progress()
         self._plans_wanted: set[str] = set()
         self._plan_wanted = asyncio.Event()
         self._cut_wanted = asyncio.Event()
@@ -103,7 +105,10 @@ class Daemon:
             floods=self.floods,
         )
         self._scheduler = Scheduler(
-            self.estate, self.engine.cycle, held=lambda: "verify" if self.runs.active else self.engine.stopped
+            self.estate,
+            self.engine.cycle,
+            held=lambda: "verify" if self.runs.active else self.engine.stopped,
+            sleep=self.progress.sleeping("the schedule"),
         )
         self._api = Api(
             Served(
@@ -148,6 +153,7 @@ class Daemon:
                         group.create_task(self._revocations.run(), name="revocations"),
                         group.create_task(self._renewals.run(), name="renewals"),
                     ]
+                    self.serving.set()
                     await self._stopping.wait()
                     for task in tasks:
                         task.cancel()
@@ -220,8 +226,7 @@ class Daemon:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(REVIEW_S):
                     await self._cut_wanted.wait()
-            again = self.floods.let_in()
-            for agent in again:
+            for agent in (again := self.floods.let_in()):
                 text = f"{agent} is let in again; {self.floods.dropped[agent]} of its messages were dropped so far"
                 log.warning("flood", agent=agent, text=text)
                 self.estate.note(EventKind.LET_IN, text)
@@ -254,7 +259,7 @@ class Daemon:
         """Agents that have gone silent, cells that grow stale, waivers that end, rounds that are old."""
         forgot_at = time.monotonic()
         while True:
-            await asyncio.sleep(REVIEW_S)
+            await self.progress.sleeping("housekeeping")(REVIEW_S)
             now = self.estate.clock()
             for name, state in self.estate.agents.items():
                 if state.online and now - state.last_seen > SILENT_S:

@@ -9,8 +9,11 @@ import structlog
 
 from coordinator.daemon import Daemon
 from coordinator.settings import Settings
+from coordinator.state.sentence import sentence
 from reachability.topology import Topology
+from wire.process.notify import Notifier
 from wire.process.privileges import Capability, give_up, hand_on, harden, mask
+from wire.process.progress import keep_telling
 
 FIRST_FREE_PORT = 1024
 
@@ -28,11 +31,47 @@ def _settle(settings: Settings) -> tuple[str, ...]:
 
 async def serve(settings: Settings, topology: Topology) -> None:
     """Run until SIGTERM or SIGINT; SIGHUP loads the topology again."""
+    notifier = Notifier.taken()
     for note in _settle(settings):
         log.warning("privileges", note=note)
     daemon = Daemon(settings, topology)
+
+    def stop() -> None:
+        notifier.stopping()
+        daemon.stop()
+
+    def hang_up() -> None:
+        notifier.reloading()
+        daemon.watch.look(lambda: notifier.ready(in_words(daemon)))
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, daemon.stop)
-    loop.add_signal_handler(signal.SIGHUP, daemon.watch.look)
-    await daemon.run()
+        loop.add_signal_handler(number, stop)
+    loop.add_signal_handler(signal.SIGHUP, hang_up)
+    async with asyncio.TaskGroup() as group:
+        telling = group.create_task(_tell(daemon, notifier), name="service manager")
+        await daemon.run()
+        telling.cancel()
+
+
+def in_words(daemon: Daemon) -> str:
+    """How it is, in one sentence."""
+    stopped, broker, store = daemon.engine.stopped, daemon.link.problem, daemon.estate.problem
+    problems = (
+        f"all probing is stopped: {stopped}" if stopped else "",
+        f"without its broker: {broker}" if broker else "",
+        f"the store cannot be written: {store}" if store else "",
+        "the topology file is refused, the old one stays in force" if daemon.watch.refused else "",
+    )
+    return sentence(daemon.estate, "; ".join(filter(None, problems)))
+
+
+async def _tell(daemon: Daemon, notifier: Notifier) -> None:
+    await daemon.serving.wait()
+    notifier.ready(in_words(daemon))
+    await keep_telling(
+        notifier,
+        lambda: in_words(daemon),
+        lambda: daemon.progress.stalled() or daemon.engine.stalled(),
+        lambda hangs: log.error("the watchdog is not answered", problem=hangs),
+    )

@@ -54,12 +54,13 @@ def zone(name: str) -> tzinfo:
     """The time zone of that name; ValueError when there is none."""
     if name == "UTC":
         return UTC
-    from zoneinfo import ZoneInfo  # noqa: PLC0415 - an agent without such a window does without it
+    from zoneinfo import ZoneInfo, available_timezones  # noqa: PLC0415 - an agent without such a window does without it
 
     try:
         return ZoneInfo(name)
     except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"'{name}' is not a time zone that this machine knows") from error
+        advice = "write one such as Europe/Berlin" if available_timezones() else "it has no zone files: install tzdata"
+        raise ValueError(f"'{name}' is not a time zone that this machine knows; {advice}") from error
 
 
 def _is_open(blackout: Blackout, now: datetime) -> bool:

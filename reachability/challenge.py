@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 
-from reachability.observation import Untokened
+from reachability.arrival import Untokened
 
 FILLED = 0.8  # of the on-slots, where the packets are ours
 STRAY = 0.1  # of a group's packets that may lie elsewhere

@@ -9,13 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
+from reachability.arrival import ArrivalRow
 from reachability.challenge import Challenged
 from reachability.challenged import challenged
-from reachability.facts import HostFacts, PairFacts, gather
+from reachability.facts import PairFacts, gather
 from reachability.followups import FollowUp, OpenEnds, follow_ups
+from reachability.host_facts import HostFacts
 from reachability.loss import copies_needed
 from reachability.matrix import CellKey
-from reachability.observation import ArrivalRow, Observation, Target
+from reachability.observation import Observation, Target
 from reachability.overlay import overlay
 from reachability.ports import PortSet
 from reachability.round_data import RoundData

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from reachability.observation import WitnessReport
+from reachability.arrival import WitnessReport
+from reachability.ports import PortSet
 from reachability.round_data import RoundData
+from reachability.vocabulary import RoundKind
 
 Z_ONE_SIDED_95 = 1.645
 LEAST_LOSS = 0.001
 MOST_MISSED = 0.01  # expected number of open ports of a pair that loss may have hidden
 MOST_COPIES = 64
+LEAST_PPS = 1000
 
 
 def upper_bound(sent: int, lost: int) -> float | None:
@@ -73,3 +76,45 @@ def _share(witnesses: Sequence[WitnessReport], agent: str) -> float:
     lost = max((h.missed for w in mine for h in w.health), default=0)
     had = max(sum(h.off_host for w in mine for h in w.health), sum(row.copies for w in mine for row in w.arrivals))
     return (upper_bound(had + lost, lost) or 0.0) if lost > 0 else 0.0
+
+
+def partial(rounds: Sequence[RoundData]) -> tuple[int, int]:
+    """Copies sent to, and arrived at, ports of which some copies arrived: how the way there loses packets.
+
+    Copies that count for nothing (sent too fast, or into a ban) are not among them.
+    """
+    sent = arrived = 0
+    for data in rounds:
+        if data.source is None or data.spec.kind is not RoundKind.NORMAL:
+            continue
+        tried = _by_target((o.target, o.covered or o.sent, o.ports) for o in data.source.observations)
+        for w in data.witnesses:
+            for target, rows in _by_target((row.target, row.copies, row.ports) for row in w.arrivals).items():
+                for copies, ports in rows.items():
+                    for counted, among in tried.get(target, {}).items():
+                        shared = len(ports & among)
+                        sent += shared * counted
+                        arrived += shared * min(copies, counted)
+    return sent, arrived
+
+
+def _by_target(rows: Iterable[tuple[int, int, PortSet]]) -> dict[int, dict[int, PortSet]]:
+    """Target to a number of copies to the ports that had this many."""
+    found: dict[int, dict[int, PortSet]] = {}
+    for target, copies, ports in rows:
+        by_copies = found.setdefault(target, {})
+        by_copies[copies] = by_copies.get(copies, PortSet()) | ports
+    return found
+
+
+def slower_pps(rounds: Sequence[RoundData]) -> int:
+    """A quarter of the rate that the last round went at."""
+    rates = [d.source.packets / d.source.duration_s for d in rounds if d.source and d.source.duration_s]
+    return max(LEAST_PPS, int(rates[-1] / 4)) if rates else 0
+
+
+def uncaptured(rounds: Sequence[RoundData]) -> float:
+    """How much of what came back the source's own capture may have lost: answers to silent cells among it."""
+    lost = sum(data.source.uncaptured for data in rounds if data.source)
+    seen = sum(data.source.captured for data in rounds if data.source)
+    return (upper_bound(seen + lost, lost) or 0.0) if lost else 0.0

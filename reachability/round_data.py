@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from reachability.observation import SourceReport, Target, WitnessReport
+from reachability.arrival import WitnessReport
+from reachability.observation import SourceReport, Target
 from reachability.vocabulary import RoundKind, Schedule
 
 

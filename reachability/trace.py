@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from reachability.observation import Hop, Target, WitnessReport
+from reachability.arrival import WitnessReport
+from reachability.observation import Hop, Target
 from reachability.verdict import is_refusal
 from reachability.vocabulary import Reason, State
 

@@ -14,16 +14,8 @@ from typing import Any
 
 import msgspec
 
-from reachability.observation import (
-    ArrivalRow,
-    ControlResult,
-    ControlTarget,
-    Crowded,
-    KernelFlow,
-    Observation,
-    Untokened,
-    WitnessHealth,
-)
+from reachability.arrival import ArrivalRow, Crowded, Untokened, WitnessHealth
+from reachability.observation import ControlResult, ControlTarget, KernelFlow, Observation
 from reachability.ports import PortSet
 from reachability.texts import printable
 from wire.messages import Arm, Go

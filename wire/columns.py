@@ -12,7 +12,8 @@ from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 import msgspec
 
-from reachability.observation import ArrivalRow, NoPortsGroup, Observation, SourceReport, WitnessReport
+from reachability.arrival import ArrivalRow, NoPortsGroup, WitnessReport
+from reachability.observation import Observation, SourceReport
 from wire.bounds import age_s, checked, checked_column
 from wire.codec import decode, encode
 from wire.messages import Batch, Gap

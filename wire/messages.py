@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
-from reachability.observation import ControlTarget, Lookup, SourceReport, Target, WitnessReport
+from reachability.arrival import WitnessReport
+from reachability.observation import ControlTarget, Lookup, SourceReport, Target
 from reachability.ports import PortSet
 from reachability.vocabulary import RoundKind
 

@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from agent.config import AgentConfig, broker_of, credential
-from agent.identity import own_addresses
+from agent.identity import lacks_netlink, own_addresses
 from agent.offset import recorded
 from agent.renewal import try_out
 from cli.agent import sandbox
@@ -77,10 +77,12 @@ def _clock(state_dir: Path) -> Line:
 
 
 def _namespace() -> Line:
-    addresses = own_addresses()
     where = Path("/proc/self/ns/net").readlink().name
     host = _is_hosts_namespace()
     kind = "the host's" if host else "not the host's own" if host is not None else "cannot tell whose"
+    if why := lacks_netlink():
+        return Line("network", f"{where} ({kind})", (f"its addresses cannot be read: {why}",))
+    addresses = own_addresses()
     if not addresses:
         return Line("network", f"{where} ({kind})", ("no address here that others could reach",))
     return Line("network", f"{', '.join(addresses)}, namespace {where} ({kind})")

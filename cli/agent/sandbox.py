@@ -10,16 +10,22 @@ from pathlib import Path
 
 import msgspec
 
+from agent.identity import ALLOW, LACKS_NET_RAW, lacks_netlink
 from agent.privileges import is_mapped
 from agent.selfcheck import Sandbox
 from cli.agent.line import Line
 from wire.process.privileges import Capability, Held, mask
 
+GRANT = "To grant it: AmbientCapabilities=CAP_NET_RAW in the unit, or run it as root."
 RAW = mask(Capability.NET_RAW)
 
 
 def lines(state_dir: Path, user: str) -> Iterator[Line]:
-    """Raw packets, user, privileges, sandbox."""
+    """Netlink, raw packets, user, privileges, sandbox."""
+    if why := lacks_netlink():
+        yield Line("netlink", "", (f"{why}: an agent cannot start, and nothing more was tried.", ALLOW))
+        return
+    yield Line("netlink", "AF_NETLINK: it can read this host's addresses and routes")
     command = [sys.executable, "-P", "-m", "agent.selfcheck", str(state_dir), user]
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode:
@@ -43,10 +49,10 @@ def _raw(lacks: str) -> Line:
             "",
             (
                 f"{lacks}: no witness here, and cells that need one will be inconclusive.",
-                "To grant it: AmbientCapabilities=CAP_NET_RAW in the unit, or run it as root.",
+                GRANT if LACKS_NET_RAW in lacks else ALLOW,
             ),
         )
-    return Line("raw packets", "CAP_NET_RAW: it can witness, and send raw")
+    return Line("raw packets", "AF_PACKET, CAP_NET_RAW: it can witness, and send raw")
 
 
 def _user(daemon: Held, notes: tuple[str, ...]) -> Line:

@@ -12,7 +12,7 @@ import click
 from agent.bundle import BundleError
 from agent.config import AgentConfig, ConfigError, load
 from cli.agent.file import parse_agent_yaml
-from cli.agent.setup import leave, read_bundled
+from cli.agent.setup import check_given, leave, read_bundled
 from cli.errors import Problem
 from cli.options import common, look
 from wire.keyfiles import Exposed, check_key
@@ -72,6 +72,7 @@ def _prepare(bundle: Path | None, config: Path | None, state_dir: Path | None) -
             paths = {"certificate": named.certificate, "key": named.key, "ca": named.ca}
             read = {kind: _read(config.parent / path) for kind, path in paths.items()}
             check_key(config.parent / named.key)
+            check_given(parsed, read, str(config))
             return _install(parsed, {**read, "coordinator": _read(config.parent / named.coordinator)}, state_dir)
         if state_dir is None:
             raise Problem("no bundle or configuration: give --bundle FILE or --config FILE, with --state-dir DIR")
@@ -93,7 +94,8 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(2 * 1024 * 1024)
     except OSError as error:
-        raise Problem(f"{path}: {error.strerror}") from error
+        what = "--config names a file; its credentials are beside it, or where it says."
+        raise Problem(f"{path} cannot be read: {error.strerror}", what) from error
 
 
 def _check(config: AgentConfig, state_dir: Path, user: str | None) -> int:

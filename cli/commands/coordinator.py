@@ -129,6 +129,7 @@ def open_log(*, as_json: bool, verbose: bool) -> None:
     renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=False)
     structlog.configure(
         processors=[
+            structlog.contextvars.merge_contextvars,  # the round that a line belongs to
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
@@ -146,7 +147,7 @@ def _configuration(path: Path) -> dict[str, Any]:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise Problem(f"{path}: {error.strerror}") from error
+        raise Problem(f"{path} cannot be read: {error.strerror}", "--config names a file of settings.") from error
     except (yaml.YAMLError, ValueError) as error:
         raise Problem(f"{path} is not YAML: {error}") from error
     if not isinstance(data, dict):

@@ -12,6 +12,7 @@ import click
 from cli import options
 from cli.client import Client
 from cli.errors import Problem
+from cli.files import check_writable
 from cli.options import Endpoint
 from cli.show.exchange import NOTHING_KEPT, pcap, write
 from cli.show.explanation import explanation
@@ -54,6 +55,8 @@ def command(
     """Explain a FINDING, or any cell: what was declared, sent, seen and controlled, and what would settle it."""
     if bool(finding) is bool(source or destination or port) or (not finding and not (source and destination and port)):
         raise click.UsageError("name a FINDING, or all of --from, --to and --port")
+    if pcap is not None:
+        check_writable(pcap)
     query = {"finding": finding, "from": source, "to": destination, "port": port}
     if output == "json" and pcap is None:
         click.echo(json.dumps(_ask(endpoint, object, query, trace=trace), indent=2))

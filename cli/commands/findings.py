@@ -10,6 +10,7 @@ import click
 from cli import options
 from cli.client import Client
 from cli.errors import Problem
+from cli.files import check_writable
 from cli.options import Endpoint
 from cli.show.exchange import NOTHING_KEPT, write
 from cli.show.grid import harm, headline, live, sentence
@@ -72,6 +73,7 @@ def acknowledge(outer: Endpoint, *, endpoint: Endpoint, finding: str, by: str, r
 @click.pass_obj
 def export(outer: Endpoint, *, endpoint: Endpoint, finding: str, pcap: Path) -> None:
     """Write the packets that made a finding to a pcapng file, each with a comment that says what it is."""
+    check_writable(pcap)
     body = Client(endpoint or outer).get(f"findings/{finding}/packets", Packets)
     if not body.exchanges:
         raise Problem(f"no packet of {finding} is kept", NOTHING_KEPT)

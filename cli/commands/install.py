@@ -6,7 +6,6 @@ import contextlib
 import functools
 import os
 import re
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,9 +13,10 @@ from typing import Any
 import click
 
 from cli import options
+from cli import program as own
 from cli.errors import Problem
 from cli.install import roles, units
-from cli.install.host import Host, check_may
+from cli.install.host import Host, check_may, check_systemd
 
 _CLOSED = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - ProtectHome= and PrivateTmp= hide them
 
@@ -50,6 +50,7 @@ def _programmed(command: Callable[..., None]) -> Callable[..., None]:
     )
     @functools.wraps(command)
     def wrapped(*args: Any, program: str | None, host: Host, **more: Any) -> None:
+        check_systemd(host)
         command(*args, program=_program(program, host), host=host, **more)
 
     return wrapped
@@ -172,19 +173,21 @@ def _next(host: Host, name: str, look: str) -> None:
 
 def _program(given: str | None, host: Host) -> str:
     """Problem for a program that the unit's user could not start."""
-    program = given or str(Path(sys.executable).with_name("segwatch"))
+    program = given or own.path()
     if _PROGRAM.fullmatch(program) is None:
         raise Problem(
             f"--program {program!r} is not an absolute path of plain characters", "A unit can start nothing else."
         )
-    there = host.at(PurePosixPath(program))
-    python = there.with_name("python")  # of the same venv, often a link to another place
-    seen = [program] if host.root is not None else [program, str(there.resolve()), str(python.resolve())]
+    there, is_one_file = host.at(PurePosixPath(program)), program == own.one_file()
+    seen = [program] if host.root is not None else [program, str(there.resolve())]
+    if host.root is None and not is_one_file:
+        seen.append(str(there.with_name("python").resolve()))  # of the same venv, often a link to another place
     for path in seen:
         if closed := next((top for top in _CLOSED if PurePosixPath(path).is_relative_to(top)), None):
+            place = f"install {program} /usr/local/bin/" if is_one_file else "python3 -m venv /opt/segwatch"
             raise Problem(
                 f"{path} is below {closed}, which is hidden from the unit",
-                "Put segwatch elsewhere: python3 -m venv /opt/segwatch, or name another: --program PATH",
+                f"Put segwatch elsewhere: {place}, or name another: --program PATH",
             )
     if host.root is None and not os.access(there, os.X_OK):
         raise Problem(f"there is no program {program}", "Name the one that the unit is to start: --program PATH")

@@ -13,6 +13,7 @@ import click
 
 from cli import options
 from cli.errors import Problem
+from cli.files import check_writable
 from cli.show.render import clean, paint, plural, show, table
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def backup(file: Path, state_dir: Path, output: str) -> None:
     """Copy the store as it is now to a new FILE, even while the coordinator runs."""
     from coordinator.store import care  # noqa: PLC0415
 
+    check_writable(file)
     made = _said(lambda: care.backup(state_dir, file))
     how = f"segwatch store restore {shlex.quote(str(file))} --state-dir {shlex.quote(str(state_dir))}"
     if output == "json":

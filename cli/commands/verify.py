@@ -120,10 +120,11 @@ def command(
     formats.check(to_write)
     held = _baseline(baseline, write_baseline, owner)
     end = _end(until) if write_baseline is not None else None
+    declared = load(topology).digest if topology is not None else None  # before anything is waited for
     client = Client(endpoint)
     progress = Progress(options.look().quiet)
     client.wait(min(SOCKET_WAIT_S, timeout or SOCKET_WAIT_S), progress.say)
-    in_force = _in_force(client, topology)
+    in_force = _in_force(client, topology, declared)
     if held is not None:
         known.check_environments(held, in_force)
 
@@ -172,9 +173,8 @@ def _end(until: str) -> datetime | timedelta:
         raise click.UsageError(f"--until: {error}") from error
 
 
-def _in_force(client: Client, topology: Path | None) -> TopologyInForce:
-    """The coordinator's topology; Problem when it is not the given one."""
-    digest = load(topology).digest if topology is not None else None
+def _in_force(client: Client, topology: Path | None, digest: str | None) -> TopologyInForce:
+    """The coordinator's topology; Problem when it is not the given one, which has this digest."""
     until = time.monotonic() + RELOAD_WAIT_S
     while True:
         held = client.get("status", Status).topology

@@ -47,6 +47,11 @@ class Host:
             write_private(file, data, mode)
             file.chmod(mode)  # whatever the umask
 
+    def holds(self, path: PurePosixPath, data: bytes) -> bool:
+        """Whether a file is there and says just this."""
+        file = self.at(path)
+        return file.is_file() and file.read_bytes() == data
+
     def directory(self, path: PurePosixPath, mode: int = 0o700) -> None:
         """A directory."""
         place = self.at(path)
@@ -123,6 +128,20 @@ def check_may(host: Host) -> None:
             "only root can do this on the host itself",
             "See what it would do: --dry-run. Into a staging directory: --root DIR",
         )
+
+
+def check_systemd(host: Host) -> None:
+    """Problem when the units could neither be put in place nor started here."""
+    if not host.is_live or host.dry_run:
+        return
+    elsewhere = (
+        "Into an image that systemd will boot: --root DIR. Else supervise segwatch agent or coordinator yourself."
+    )
+    if not _BOOTED.is_dir():
+        raise Problem("systemd does not run this host, so that nothing would start the units", elsewhere)
+    for tool in ("systemctl", "systemd-sysusers"):
+        if shutil.which(tool) is None:
+            raise Problem(f"there is no {tool} on this host: the units need systemd 247 or later", elsewhere)
 
 
 def _is_user(name: str) -> bool:

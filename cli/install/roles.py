@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from agent.config import AgentConfig, ConfigError, Credentials, load, save
-from cli.agent.setup import leave, read_bundled
+from cli.agent.setup import check_owner, leave, read_bundled
 from cli.errors import Problem
 from cli.install import units
 from cli.install.host import Host
@@ -49,6 +49,7 @@ def install_agent(host: Host, program: str, bundle: Path) -> None:
     """Unit, user, state directory, and the bundle in it."""
     role = ROLES["agent"]
     config, files = read_bundled(bundle)
+    check_owner(config.name, host.at(role.state))
     _put_units(host, role, {f"{units.AGENT}.service": units.agent(program)})
     host.directory(role.state)
     credentials = Credentials(server_name=config.credentials.server_name)
@@ -93,7 +94,7 @@ def install_coordinator(
     lines = [f"{key}: {json.dumps(value)}" for key, value in held.items()]
     host.put(units.CONFIGURATION / "coordinator.yaml", "\n".join((*lines, "")).encode())
     # What root did there, and a staging directory's keys.
-    host.put(units.OWNERS / f"{role.user}.conf", units.owned(PKI, role.user).encode())
+    _place(host, units.OWNERS, f"{role.user}.conf", units.owned(PKI, role.user))
     host.directory(role.state)
     host.give(PKI, role.user)
     host.give(role.state, role.user)
@@ -114,7 +115,7 @@ def install_verify(host: Host, program: str, calendar: str) -> None:
 def uninstall(host: Host, name: str, *, keep_state: bool) -> None:
     """Stop it, and take away unit, state directory, and the user where no other unit runs as it."""
     role = ROLES[name]
-    if any(host.at(units.UNITS / unit).exists() for unit in role.units):
+    if any(_is_there(host, unit) for unit in role.units):
         host.systemctl("disable", "--now", *role.units[:1])
         host.systemctl("stop", *role.units)
         host.systemctl("reset-failed", *role.units, may_fail=True)  # one that never ran has nothing to forget
@@ -122,6 +123,7 @@ def uninstall(host: Host, name: str, *, keep_state: bool) -> None:
         for target in ("multi-user.target.wants", "timers.target.wants"):
             host.remove(units.UNITS / target / unit)
         host.remove(units.UNITS / unit)
+        host.remove(units.stamp(unit))
     host.systemctl("daemon-reload")
     if name == "coordinator":
         host.remove(units.CONFIGURATION / "coordinator.yaml")
@@ -132,8 +134,11 @@ def uninstall(host: Host, name: str, *, keep_state: bool) -> None:
         return
     host.remove(role.state)
     host.remove_empty(units.STATE)
+    if host.at(units.PACKAGED[units.USERS] / f"{role.user}.conf").exists():
+        host.say(f"{'keep':<10} the user {role.user}: it is the package's, as the unit is")
+        return
     beside = [other for key, other in ROLES.items() if key != name and other.user == role.user]
-    if any(host.at(units.UNITS / other.units[0]).exists() or host.at(other.state).exists() for other in beside):
+    if any(_is_there(host, other.units[0]) or host.at(other.state).exists() for other in beside):
         host.say(f"{'keep':<10} the user {role.user}: another unit runs as it")
         return
     if host.at(PKI).is_dir() and role.user == units.COORDINATOR_USER:
@@ -144,11 +149,25 @@ def uninstall(host: Host, name: str, *, keep_state: bool) -> None:
 
 
 def _put_units(host: Host, role: Role, texts: Mapping[str, str]) -> None:
-    described = units.USERS / f"{role.user}.conf"
-    host.put(described, units.sysusers(role.user, role.about).encode())
+    described = _place(host, units.USERS, f"{role.user}.conf", units.sysusers(role.user, role.about))
     host.make_user(role.user, described)
     for unit, text in texts.items():
-        host.put(units.UNITS / unit, text.encode())
+        _place(host, units.UNITS, unit, text)
+
+
+def _place(host: Host, directory: PurePosixPath, name: str, text: str) -> PurePosixPath:
+    """A file that systemd reads, in /etc; a package's that says the same does, and nothing stands before it then."""
+    own, packaged = directory / name, units.PACKAGED[directory] / name
+    if host.holds(packaged, text.encode()):
+        host.remove(own)
+        host.say(f"unchanged  {packaged}")
+        return packaged
+    host.put(own, text.encode())
+    return own
+
+
+def _is_there(host: Host, unit: str) -> bool:
+    return any(host.at(place / unit).exists() for place in (units.UNITS, units.PACKAGED[units.UNITS]))
 
 
 def _holds(state: Path, wanted: AgentConfig, files: Mapping[str, bytes]) -> bool:

@@ -16,6 +16,12 @@ CONFIGURATION = PurePosixPath("/etc/segwatch")
 UNITS = PurePosixPath("/etc/systemd/system")
 USERS = PurePosixPath("/etc/sysusers.d")
 OWNERS = PurePosixPath("/etc/tmpfiles.d")
+# Where Debian packages have theirs, of the same text (deploy/debian/build.py).
+PACKAGED = {
+    UNITS: PurePosixPath("/lib/systemd/system"),
+    USERS: PurePosixPath("/usr/lib/sysusers.d"),
+    OWNERS: PurePosixPath("/usr/lib/tmpfiles.d"),
+}
 FIRST_FREE_PORT = 1024
 
 _SANDBOX = """\
@@ -50,9 +56,19 @@ LimitCORE=0
 UMask=0077
 """
 
+# A daemon says itself when it serves, how it is, and that it makes progress; one that hangs is ended, which is a failure.
 _ALWAYS = """\
+Type=notify
+NotifyAccess=main
+TimeoutStartSec=5min
+WatchdogSec=2min
 Restart=on-failure
 RestartSec=10
+"""
+
+# The shell's own: /bin/kill is in a package (procps) that a small Debian does not have.
+_RELOAD = """\
+ExecReload=/bin/sh -c 'kill -HUP $MAINPID'
 """
 
 
@@ -69,7 +85,8 @@ StartLimitIntervalSec=0
 
 [Service]
 ExecStart={program} agent --state-dir {STATE}/agent --log json
-User={AGENT_USER}
+# Networks, rate and blackouts are read again; a file that cannot be used is refused and the old one stays.
+{_RELOAD}User={AGENT_USER}
 Group={AGENT_USER}
 StateDirectory=segwatch/agent
 StateDirectoryMode=0700
@@ -109,8 +126,7 @@ StartLimitIntervalSec=0
 [Service]
 ExecStart={program} coordinator --config {CONFIGURATION}/coordinator.yaml --log json
 # The topology is loaded again; one that does not load is refused and the old one stays.
-ExecReload=/bin/kill -HUP $MAINPID
-User={COORDINATOR_USER}
+{_RELOAD}User={COORDINATOR_USER}
 Group={COORDINATOR_USER}
 StateDirectory=segwatch/coordinator
 StateDirectoryMode=0700
@@ -181,6 +197,11 @@ WantedBy=timers.target
 def sysusers(user: str, text: str) -> str:
     """A system user without a shell or a home: sysusers.d(5)."""
     return f'u {user} - "{text}" - -\n'
+
+
+def stamp(timer_unit: str) -> PurePosixPath:
+    """Where systemd keeps when a timer with Persistent= ran last: installed again later, it would run at once."""
+    return PurePosixPath(f"/var/lib/systemd/timers/stamp-{timer_unit}")
 
 
 def owned(directory: PurePosixPath, user: str) -> str:

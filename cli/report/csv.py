@@ -1,4 +1,4 @@
-"""The report as CSV (RFC 4180): one line per pair, path, finding, waiver and unproven host; `record` says which it is."""
+"""The report as CSV (RFC 4180): one line per event, pair, path, finding, waiver and unproven host; `record` says which."""
 
 from __future__ import annotations
 
@@ -40,6 +40,20 @@ def _rows(body: Report) -> Iterator[Line]:
         "last_seen": body.made,
         **_counts(body.summary, body.coverage),
     }
+    if body.period is not None:
+        yield {"record": "period", "first_seen": body.period.since, "last_seen": body.period.until}
+        for event in body.period.events:
+            yield {
+                "record": "event",
+                "id": event.finding,
+                "agents": event.agent,
+                "severity": event.severity,
+                "status": event.what,
+                "first_seen": event.at,
+                "last_seen": event.at,
+                "owner": event.by,
+                "text": event.text,
+            }
     for pair in body.matrix.pairs:
         ends = {"source": pair.source, "destination": pair.destination}
         yield {"record": "pair", **ends, **_counts(pair.results, entries.get((pair.source, pair.destination)))}

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from cli.report import words
 from cli.show.grid import by_pair, live, pair_cell
 from cli.show.render import clean, glyph_of, percent, plural
-from coordinator.api.responses.report import DeclaredPath, DeclaredWaiver, Report, ReportedFinding, RowProof
+from coordinator.api.responses.report import DeclaredPath, DeclaredWaiver, Period, Report, ReportedFinding, RowProof
 
 MOST_COLUMNS = 12  # environments: with more, the table of pairs is what fits
 _ESCAPED = {ord(char): f"\\{char}" for char in "\\`*_[]|~"} | {ord("<"): "&lt;", ord(">"): "&gt;", ord("&"): "&amp;"}
@@ -27,6 +27,7 @@ def markdown(body: Report) -> str:
         "## Findings",
         f"{words.tally(body.findings)}.",
         *_findings(body.findings),
+        *_period(body.period),
         "## What was tested",
         *_tested(body),
         "## How it was proven",
@@ -92,6 +93,25 @@ def _findings(findings: Sequence[ReportedFinding]) -> list[str]:
         for finding in [entry.finding]
     ]
     return _table(["finding", "severity", "what", "where", "status", "since (UTC)"], lines)
+
+
+def _period(period: Period | None) -> list[str]:
+    if period is None:
+        return []
+    lines = [
+        [
+            words.stamp(event.at),
+            event.what,
+            md(event.finding or event.agent or "all probing"),
+            md(": ".join(filter(None, [event.by, event.text]))),
+        ]
+        for event in period.events[: words.MOST_EVENTS]
+    ]
+    return [
+        "## What happened in the period",
+        words.happened(period),
+        *_table(["when (UTC)", "what", "about", "what was said"], lines),
+    ]
 
 
 def _tested(body: Report) -> list[str]:

@@ -13,10 +13,10 @@ from cli.show.render import parse_time, plural, short_ports
 from cli.show.trace import ANSWERS
 from coordinator.api.responses.estate import Finding
 from coordinator.api.responses.proof import Happened
-from coordinator.api.responses.report import DeclaredWaiver, ProbingPlan, Report, ReportedFinding
+from coordinator.api.responses.report import DeclaredWaiver, Period, ProbingPlan, Report, ReportedFinding
 from coordinator.api.responses.runs import Unproven
 
-MOST_ADDRESSES, MOST_PLACES, PORTS_WIDTH = 32, 6, 300  # JSON has all of them
+MOST_ADDRESSES, MOST_PLACES, PORTS_WIDTH, MOST_EVENTS = 32, 6, 300, 500  # JSON has all of them
 _WORDS = {"pass": "PASS", "fail": "FAIL", "inconclusive": "UNPROVEN"}
 _SEVERITIES = ("critical", "high", "medium", "low")
 GREEN = (
@@ -69,10 +69,25 @@ def tally(findings: Sequence[ReportedFinding]) -> str:
     for words, count in (
         ("acknowledged", sum(finding.status == "acknowledged" for finding in failing)),
         ("waived", sum(finding.result == "waived" for finding in found)),
-        ("resolved recently", sum(finding.status == "resolved" for finding in found)),
+        ("resolved", sum(finding.status == "resolved" for finding in found)),
     ):
         parts += [f"{count} {words}"] * bool(count)
     return "; ".join(parts)
+
+
+def happened(period: Period) -> str:
+    """`From … to … UTC: 3 opened, 1 resolved.`, and what a reader must not take from it."""
+    counts = Counter(event.what for event in period.events)
+    said = ", ".join(f"{count:,} {what}" for what, count in counts.most_common()) or "nothing happened to any finding"
+    lines = [f"From {stamp(period.since)} to {stamp(period.until)} UTC: {said}."]
+    if period.known_since:
+        lines.append(f"Of what was before {stamp(period.known_since)} UTC nothing is kept.")
+    lines.append(
+        "Figures and evidence elsewhere in this report are of the moment it was made: older ones are not kept."
+    )
+    if len(period.events) > MOST_EVENTS:
+        lines.append(f"The newest {MOST_EVENTS:,}; -o json has all {len(period.events):,}:")
+    return " ".join(lines)
 
 
 def place(finding: Finding) -> str:

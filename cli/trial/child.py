@@ -12,8 +12,8 @@ from agent.journal import open_log
 from cli.errors import Problem
 from cli.trial.meeting import Pasted
 from probes.child.protocol import ChildArmed, Configure, FromChild, Log, Ready, SourceDone, ToChild, WitnessDone
+from reachability.arrival import WitnessReport
 from reachability.evidence import Conclusion
-from reachability.observation import WitnessReport
 from wire.messages import Arm, Close, Go
 from wire.trial import TrialCell
 

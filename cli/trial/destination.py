@@ -17,9 +17,10 @@ from cli.trial.child import Outcome, TrialChild, Voice, cells_of, with_child
 from cli.trial.meeting import Caller, Meeting
 from coordinator.rounds.control_echo import Echo
 from coordinator.rounds.requests import go, narrowed
+from reachability.arrival import WitnessReport
 from reachability.evidence import Conclusion, conclude
 from reachability.followups import FollowUp
-from reachability.observation import SourceReport, WitnessReport
+from reachability.observation import SourceReport
 from reachability.round_data import RoundData, RoundSpec
 from reachability.vocabulary import RoundKind
 from wire.envelope import BadMessage

@@ -10,8 +10,8 @@ from typing import Any
 from cli.show.render import GLYPHS, NO_PACKET, NO_SESSION, Paint, clean, labelled, plural, short_ports
 from cli.trial.child import Outcome
 from reachability.advice import ADVICE, ROWS, Advice
+from reachability.arrival import ArrivalRow
 from reachability.compare import Grade, grade_of, result_of
-from reachability.observation import ArrivalRow
 from reachability.ports import text_of
 from reachability.verdict import Evidence, Verdict, judge
 from reachability.vocabulary import Arrival, ControlKind, Declared, Protocol, Require, Result, State
@@ -85,7 +85,8 @@ def report(body: Body, style: Paint) -> list[str]:
     if not body["complete"] and not body["cells"]:
         settle[_CARRY] = None
     for index, text in enumerate(settle):
-        lines += ["", *labelled("settle", text, style.width)] if index == 0 else labelled("", text, style.width)
+        between = [""] if index == 0 and lines[-1] else []
+        lines += [*between, *labelled("" if index else "settle", text, style.width)]
     return lines
 
 
@@ -231,9 +232,12 @@ def listening(asked: Sequence[str], problems: Sequence[str], meet: int, style: P
         bare = "CAP_NET_RAW" in problem
         remedy = "run it as root" if bare else "--control HOST:PORT names something that answers, where no gateway does"
         lines += labelled("lacks", f"{clean(problem)}: so far nothing can be proven closed; {remedy}", style.width)
-    meeting = f"port {meet}, tcp and udp: where the source gets through to it, the reports meet by themselves"
+    meeting = (
+        f"port {meet} (tcp and udp): if the source reaches it, both sides show the verdict by themselves; if not, each prints"
+        " a line to paste at the other"
+    )
     source = (
-        "run this there; where all may be closed with --control HOST:PORT, something beyond its gateway that answers "
-        "(its resolver at port 53), which shows that its packets get out"
+        "run the line below there, as root. If everything may be closed, add --control HOST:PORT, something beyond its "
+        "gateway that answers (its resolver at port 53): it shows that the source's packets do get out"
     )
     return [*lines, *labelled("meeting", meeting, style.width), *labelled("source", source, style.width)]

@@ -20,7 +20,7 @@ from coordinator.api import agents, explain, views
 from coordinator.api.auth import FROM_SOCKET, OPEN, TOKEN, ApiError, allowed, is_loopback, is_set, read_body, token_of
 from coordinator.api.errors import answer, as_json, encoded, errors
 from coordinator.api.explain import Shown
-from coordinator.api.listen import listen_on, make_runner
+from coordinator.api.listen import listen_at, listen_on, make_runner
 from coordinator.api.report import report, snapshot
 from coordinator.api.responses.estate import Taken
 from coordinator.api.responses.packets import Packets
@@ -37,6 +37,7 @@ from coordinator.rounds.trace import NOT_PLANNED, CannotTraceError, trace
 from coordinator.rounds.verify_runs import Runs
 from coordinator.rounds.verify_runs import Stopped as AllStopped
 from coordinator.state.estate import Estate
+from coordinator.topology.scalars import parse_instant
 
 SOCKET = "coordinator.sock"
 MOST_BODY = 64 * 1024
@@ -71,7 +72,7 @@ class Api:
                 loopback = listen.host == "localhost" or is_loopback(listen.host)
                 runner = await make_runner(self._app(from_socket=False, token=token_of(state_dir), is_open=loopback))
                 runners.append(runner)
-                await web.TCPSite(runner, listen.host or None, listen.port).start()
+                await listen_at(runner, listen)
             # The last: whoever sees the socket finds all of it.
             runner = await make_runner(self._app(from_socket=True, token="", is_open=True))
             runners.append(runner)
@@ -171,9 +172,13 @@ class Api:
         estate = self._served.estate
         return answer(agents.gaps_body(estate.topology, estate.store.gaps()))
 
-    async def _report(self, _: web.Request) -> web.Response:
+    async def _report(self, request: web.Request) -> web.Response:
         """Of one moment; put together in a thread, so that rounds go on meanwhile."""
-        taken = snapshot(self._served.estate)
+        try:
+            since, until = (_instant(request, name) for name in ("since", "until"))
+            taken = snapshot(self._served.estate, since, until)
+        except ValueError as error:
+            raise ApiError(400, str(error)) from error
         return as_json(await asyncio.to_thread(lambda: encoded(report(taken))))
 
     async def _explain(self, request: web.Request) -> web.Response:
@@ -223,8 +228,8 @@ class Api:
         name = request.match_info["id"]
         body = await _body(request)
         by, reason = body.get("by"), body.get("reason")
-        if not isinstance(by, str) or not isinstance(reason, str):
-            raise ApiError(400, "an acknowledgement needs `by` and `reason`")
+        if not (isinstance(by, str) and isinstance(reason, str) and max(len(by), len(reason)) <= MOST_WORDS):
+            raise ApiError(400, f"an acknowledgement needs `by` and `reason`, at most {MOST_WORDS} characters each")
         try:
             self._served.estate.acknowledge(name, by, reason)
         except KeyError:
@@ -285,3 +290,9 @@ class Api:
 
 async def _body(request: web.Request) -> dict[str, Any]:
     return read_body(await request.read())
+
+
+def _instant(request: web.Request, name: str) -> float | None:
+    """A time of the query, in epoch seconds; ValueError for what is none."""
+    text = request.query.get(name)
+    return None if text is None else parse_instant(text).timestamp()

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from aiohttp import web
 
+from coordinator.broker.addresses import Listen, cannot_listen
+
 SHUTDOWN_S = 0.3
 
 
@@ -15,6 +17,14 @@ async def make_runner(app: web.Application) -> web.AppRunner:
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S, handle_signals=False)
     await runner.setup()
     return runner
+
+
+async def listen_at(runner: web.AppRunner, where: Listen) -> None:
+    """An address and port; OSError in words where that cannot be."""
+    try:
+        await web.TCPSite(runner, where.host or None, where.port).start()
+    except OSError as error:
+        raise OSError(cannot_listen("the API (--web)", where.endpoint, error)) from error
 
 
 async def listen_on(runner: web.AppRunner, path: Path) -> None:

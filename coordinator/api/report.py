@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import msgspec
 
@@ -14,11 +14,12 @@ from coordinator.api.responses import report as told
 from coordinator.api.responses.runs import Untested
 from coordinator.api.responses.status import TopologyFile
 from coordinator.api.verify import outcome, unproven, worst
-from coordinator.api.views import coverage_body, listed, matrix, results
+from coordinator.api.views import coverage_body, history, listed, matrix, results
 from coordinator.json_types import iso
 from coordinator.state.estate import Estate
 from coordinator.state.roster import AgentState
 from coordinator.store import Losses
+from coordinator.store.retention import EVENTS_S
 from reachability.advice import ROWS
 from reachability.compare import Cell, compare, key_of
 from reachability.coverage import total, untested
@@ -30,6 +31,13 @@ from reachability.vocabulary import Result
 from wire.messages import VERSION
 
 MOST_EVENTS = 20_000  # the newest: of findings that are older than those, first and last seen are told, no story
+
+
+class Span(NamedTuple):
+    """A period, in epoch seconds."""
+
+    since: float
+    until: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +52,18 @@ class Snapshot:
     events: tuple[Event, ...]
     agents: tuple[AgentState, ...]
     losses: Mapping[str, Losses] = field(default_factory=dict)
+    span: Span | None = None
 
 
-def snapshot(estate: Estate) -> Snapshot:
-    """What the estate holds now; one reading of the clock decides what is stale and which waiver is in force."""
+def snapshot(estate: Estate, since: float | None = None, until: float | None = None) -> Snapshot:
+    """What the estate holds now; one reading of the clock decides what is stale and which waiver is in force.
+
+    With `since`, what happened from then to `until` (now) as well; ValueError, in words, for a period that there is not.
+    """
     now = estate.now()
+    if since is None and until is not None:
+        raise ValueError("`until` ends a period, and `since` begins it: give both")
+    span = None if since is None else _span(since, until, now.timestamp())
     return Snapshot(
         at=now.timestamp(),
         topology=estate.topology,
@@ -58,7 +73,15 @@ def snapshot(estate: Estate) -> Snapshot:
         events=tuple(estate.store.events(MOST_EVENTS)),
         agents=tuple(estate.agents.values()),
         losses=dict(estate.losses),
+        span=span,
     )
+
+
+def _span(since: float, until: float | None, now: float) -> Span:
+    end = now if until is None else min(until, now)
+    if since >= end:
+        raise ValueError(f"the period begins at {iso(since)} and ends at {iso(end)}: it must begin before it ends")
+    return Span(since, end)
 
 
 def report(taken: Snapshot) -> told.Report:
@@ -85,7 +108,27 @@ def report(taken: Snapshot) -> told.Report:
         suspected=sum(finding.status is Status.SUSPECTED for finding in taken.findings),
         unproven=unproven(cells),
         untested=tuple(Untested(source=source, destination=destination) for source, destination in pairs),
+        period=None if taken.span is None else _period(taken, taken.span),
     )
+
+
+def _period(taken: Snapshot, span: Span) -> told.Period:
+    """What the history has of it. The store keeps the cells of now alone: no figure of the past can be had."""
+    book = {finding.id: finding for finding in taken.findings}
+    kept = taken.at - EVENTS_S
+    known = max(kept, taken.events[0].at) if len(taken.events) >= MOST_EVENTS else kept
+    events = [event for event in taken.events if span.since <= event.at <= span.until]
+    return told.Period(
+        since=iso(span.since),
+        until=iso(span.until),
+        known_since=iso(known) if known > span.since else None,
+        events=history(events, taken.topology, book),
+    )
+
+
+def _stood(finding: Finding, span: Span | None) -> bool:
+    """Whether it stands, or stood at some time in the period; without one, all that is kept is shown."""
+    return finding.live or span is None or (finding.first_seen <= span.until and finding.resolved_at >= span.since)
 
 
 def proofs(cells: Iterable[Cell]) -> tuple[told.RowProof, ...]:
@@ -214,7 +257,7 @@ def _findings(taken: Snapshot) -> tuple[told.ReportedFinding, ...]:
     for event in taken.events:
         events.setdefault(event.finding, []).append(event)
     found = []
-    for finding in listed(taken.topology, taken.findings):
+    for finding in listed(taken.topology, (one for one in taken.findings if _stood(one, taken.span))):
         keys = list({region.key: None for region in finding.regions})
         shown = of_finding(
             [targets[key] for key in keys if key in targets],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import socket
 from collections.abc import Iterable, Mapping
@@ -19,6 +21,11 @@ from wire.keyfiles import write_private
 FOUND_AT = "coordinator.json"  # in the PKI directory: what the coordinator last said of where agents find it
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*\.?")
 Interfaces = Mapping[str, Iterable[str]]  # name -> its addresses
+_REMEDIES = {
+    errno.EADDRINUSE: ". Stop what listens there (ss -ltnp 'sport = :{port}' shows it), or name another port",
+    errno.EADDRNOTAVAIL: ". Name an address of this host (ip address shows them), or 0.0.0.0 for all of them",
+    errno.EACCES: ". Ports below 1024 need root or CAP_NET_BIND_SERVICE; name another port",
+}
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - what to dial where it listens
 
 
@@ -118,3 +125,11 @@ def own_interfaces() -> dict[str, list[str]]:
 def _is_global(address: str) -> bool:
     """Whether it is an address that others can reach; a name is not."""
     return is_address(address) and not (ip_address(address).is_loopback or ip_address(address).is_link_local)
+
+
+def cannot_listen(who: str, where: Endpoint, error: OSError) -> str:
+    """What to say where something cannot listen: why, and what to do."""
+    host, port = where
+    why = os.strerror(error.errno) if error.errno in _REMEDIES else error.strerror or str(error)
+    remedy = _REMEDIES.get(error.errno or 0, "").format(port=port)
+    return f"{who} cannot listen on {host}{f' port {port}' if port else ''}: {why}{remedy}"

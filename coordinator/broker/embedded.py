@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 
 from coordinator.broker import pki
-from coordinator.broker.addresses import Listen
+from coordinator.broker.addresses import Listen, cannot_listen
 from coordinator.broker.configurations import Place, nats
 from reachability.topology import Topology
 from wire.certificates import renew_at
@@ -246,8 +246,7 @@ def check_bindable(host: str, port: int, who: str) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
     except OSError as error:
-        where = f"{host} port {port}" if port else host
-        raise BrokerError(f"{who} cannot listen on {where}: {error.strerror}") from error
+        raise BrokerError(cannot_listen(who, (host, port), error)) from error
 
 
 def _without(topology: Topology, cut: Collection[str]) -> Topology:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from coordinator.messaging.floods import Floods
 from coordinator.messaging.sender import Sender
@@ -137,7 +138,8 @@ class Receiver:
             case Armed() | Done():
                 if body.agent != topic.agent:
                     raise BadMessage(f"'{topic.agent}' answers in the name of '{body.agent}'")
-                self._engine.answer(topic.agent, body)
+                with bound_contextvars(round=body.round):
+                    self._engine.answer(topic.agent, body)
             case Resolved():
                 self._engine.answer(topic.agent, body)
             case _:
@@ -183,4 +185,5 @@ class Receiver:
         self._wanted.set()
         if taken.new:
             for report in reports:
-                self._engine.report(report)
+                with bound_contextvars(round=report.round):
+                    self._engine.report(report)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from coordinator.json_types import Body
 from coordinator.packets.timeline import SOURCE, WITNESS, Side, stamp, timeline
 from coordinator.store import HeldRound, Report
+from reachability.arrival import WitnessReport
 from reachability.compare import Cell
 from reachability.finding import Finding
 from reachability.matrix import CellKey
-from reachability.observation import KeptPacket, SourceReport, Target, WitnessReport
+from reachability.observation import KeptPacket, SourceReport, Target
 from reachability.ports import PortSet
 from reachability.round_data import RoundSpec
 from reachability.vocabulary import PacketRole, Role

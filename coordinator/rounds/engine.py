@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import structlog
+from structlog.contextvars import bind_contextvars
 
 from coordinator.rounds import requests
 from coordinator.rounds.brake import Brake
@@ -29,6 +30,7 @@ from reachability.observation import ControlTarget
 from reachability.round_data import RoundData, RoundSpec
 from reachability.vocabulary import RoundKind, Schedule
 from wire.messages import Arm, Armed, Close, Done, Resolved
+from wire.process.progress import PART_S
 
 ARM_S, REPORT_S, GONE_S, BUSY_S = 5.0, 10.0, 3.0, 10.0
 COLD_S = 15.0  # longer, once, for an agent whose packet child has to start where there is little to start it with: decision 029
@@ -70,6 +72,12 @@ class Engine:
         """Why nothing is probed now; "" when it is."""
         return self.brake.stopped
 
+    def stalled(self) -> str:
+        """The round that should have come by long ago, in words; "" when all go on."""
+        since = asyncio.get_running_loop().time() - PART_S
+        late = [f"round {name}" for name, live in self._live.items() if live.passed_at < since]
+        return f"{', '.join(late)}: no progress for {PART_S:.0f} s" if late else ""
+
     # -- what comes in --------------------------------------------------------------------------------------------
 
     def report(self, report: Report) -> None:
@@ -79,9 +87,7 @@ class Engine:
             self._events(self._estate.conclude_again(report.round))
             return
         if not has_part(live.spec, report.agent):
-            log.warning(
-                "a report is refused: its agent takes no part in the round", agent=report.agent, round=report.round
-            )
+            log.warning("a report is refused: its agent has no part in it", agent=report.agent, round=report.round)
             return
         live.reports.append(report)
         live.changed.set()
@@ -169,12 +175,12 @@ class Engine:
             while conclusion.followups and count < MOST_FOLLOWUPS and not self.stopped:
                 for follow in conclusion.followups:
                     count += 1
-                    live = await self._round(
-                        requests.narrowed(spec, follow, round_name()), spec.round, follow, asyncio.Event()
-                    )
+                    narrowed = requests.narrowed(spec, follow, round_name())
+                    live = await self._round(narrowed, spec.round, follow, asyncio.Event())
                     group.append(round_data(live.spec, live.armed, live.reports))
                     if not live.has_source():
                         return
+                bind_contextvars(round=spec.round)
                 conclusion, events = self._estate.conclude(group, at)
                 self._events(events)
         finally:
@@ -184,6 +190,7 @@ class Engine:
         self, spec: RoundSpec, main: str, follow: FollowUp | None, sent: asyncio.Event, patience_s: float | None = None
     ) -> Live:
         estate, steady = self._estate, asyncio.get_running_loop().time
+        bind_contextvars(round=spec.round)  # what is logged on the way belongs to it
         async with AsyncExitStack() as stack:
             stack.callback(sent.set)
             async with asyncio.timeout(patience_s):
@@ -199,6 +206,7 @@ class Engine:
                     await self._close(live, asked)
                     self._forget(live)
                     spec = replace(spec, round=round_name())
+                    bind_contextvars(round=spec.round)
                     live, asked = await self._arm(spec, spec.round, follow)
                 self._unready |= self._missing(live, asked)
             self._unready -= live.armed.keys()
@@ -282,19 +290,11 @@ class Engine:
         steady = asyncio.get_running_loop().time
         until = steady() + within_s
         gone_at = 0.0
-        while not ready() and not self.stopped:
-            now = steady()
+        while not ready() and not self.stopped and (now := steady()) < until:
             if watch and not self._estate.online(watch):
                 gone_at = gone_at or now
                 if now - gone_at > GONE_S:
                     return
             else:
                 gone_at = 0.0
-            if now >= until:
-                return
-            live.changed.clear()
-            try:
-                async with asyncio.timeout(min(0.5, until - now)):
-                    await live.changed.wait()
-            except TimeoutError:
-                continue
+            await live.wait(min(0.5, until - now))

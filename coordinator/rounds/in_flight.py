@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from coordinator.store import Report
-from reachability.observation import WitnessReport
+from reachability.arrival import WitnessReport
 from reachability.round_data import RoundSpec
 from reachability.topology import Topology
 from reachability.vocabulary import Role
@@ -35,6 +36,15 @@ class Live:
     reports: list[Report] = field(default_factory=list)
     done: Done | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    passed_at: float = field(default_factory=lambda: asyncio.get_running_loop().time())
+
+    async def wait(self, most_s: float) -> None:
+        """Until something has come in, or so many seconds have passed."""
+        self.changed.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(most_s):
+                await self.changed.wait()
+        self.passed_at = asyncio.get_running_loop().time()
 
     def heard(self, agent: str, message: Armed | Done) -> None:
         """One who takes part in it is ready, or the source is done."""

@@ -13,8 +13,9 @@ from coordinator.rounds.engine import Engine
 from coordinator.rounds.in_flight import Live, round_name
 from coordinator.state.estate import Estate
 from coordinator.state.roster import AgentState
+from reachability.arrival import WitnessReport
 from reachability.matrix import CellKey
-from reachability.observation import Observation, SourceReport, Target, WitnessReport
+from reachability.observation import Observation, SourceReport, Target
 from reachability.ports import PortSet
 from reachability.round_data import RoundSpec
 from reachability.topology import is_address

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from coordinator.store import Report
-from reachability.observation import SourceReport, WitnessReport
+from reachability.arrival import WitnessReport
+from reachability.observation import SourceReport
 from reachability.round_data import RoundData, RoundSpec
 from reachability.vocabulary import Role
 

@@ -19,11 +19,12 @@ import msgspec
 import zstandard
 
 from coordinator.store.codec import decode
-from coordinator.store.file import STORE, StoreError, lock, read_only
+from coordinator.store.file import STORE, StoreError, lock, read_only, refuse_newer
 from coordinator.store.schema import SCHEMA, version_of
+from reachability.arrival import WitnessReport
 from reachability.life import Event, Finding
 from reachability.matrix import Judged
-from reachability.observation import KeptPacket, Lookup, SourceReport, WitnessReport
+from reachability.observation import KeptPacket, Lookup, SourceReport
 from reachability.round_data import RoundSpec
 
 MOST_PROBLEMS = 20
@@ -69,7 +70,8 @@ def check(path: Path) -> Checked:
             problems += [text for (text,) in found if text != "ok"]
             schema = version_of(db)
             tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-            if not 0 < schema <= SCHEMA:
+            refuse_newer(path, schema)
+            if schema < 1:
                 problems.append(f"its schema version is {schema}, this segwatch knows 1 to {SCHEMA}")
             else:
                 problems += [f"{name}: no such table" for name in ("spools", "rounds", "cells") if name not in tables]
@@ -99,6 +101,7 @@ def backup(state_dir: Path, target: Path) -> Checked:
     with _new_file(target) as partial:
         try:
             with read_only(source) as db, contextlib.closing(sqlite3.connect(partial)) as copy:
+                refuse_newer(source, version_of(db))
                 db.backup(copy, pages=-1)  # in one step: in several, each write of the coordinator would begin it anew
                 copy.execute("PRAGMA journal_mode = DELETE")  # one file, nothing beside it
         except sqlite3.Error as error:

@@ -32,7 +32,7 @@ class File:
             self._lock = lock(state_dir)
         except OSError as error:
             raise StoreError(f"{error.filename or state_dir}: {error.strerror}") from error
-        path = state_dir / STORE
+        self.path = path = state_dir / STORE
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite would let others read it
             self.db = sqlite3.connect(path, isolation_level=None, timeout=BUSY_S)
@@ -83,10 +83,7 @@ class File:
 
     def _prepare(self) -> None:
         db, version = self.db, version_of(self.db)
-        if version > SCHEMA:
-            raise StoreError(
-                f"the store has schema version {version}, this segwatch knows {SCHEMA}: use a newer segwatch"
-            )
+        refuse_newer(self.path, version)
         db.execute(f"PRAGMA auto_vacuum = {INCREMENTAL}")  # before the first table; of an older file, see below
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
@@ -135,6 +132,15 @@ def is_full(error: sqlite3.Error) -> bool:
 def advice(error: sqlite3.Error) -> str:
     """What to do about an error while writing."""
     return ". Free space there; agents keep what they have meanwhile" if is_full(error) else ""
+
+
+def refuse_newer(path: Path, version: int) -> None:
+    """StoreError for a file that a newer segwatch has migrated: it is sound, and of no use here."""
+    if version > SCHEMA:
+        raise StoreError(
+            f"{path} is of a newer segwatch: its schema version is {version}, this one knows {SCHEMA}. Install that one"
+            " again, or restore a backup from before: segwatch store restore FILE --state-dir DIR"
+        )
 
 
 def unreadable(path: Path, error: sqlite3.Error) -> str:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from coordinator.store.codec import decode
-from reachability.observation import KeptPacket, SourceReport, WitnessReport
+from reachability.arrival import WitnessReport
+from reachability.observation import KeptPacket, SourceReport
 from reachability.round_data import RoundSpec
 
 Report = SourceReport | WitnessReport

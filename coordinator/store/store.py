@@ -16,9 +16,10 @@ from coordinator.store.file import File
 from coordinator.store.held import HeldRound, Report, group_of
 from coordinator.store.retention import Forgotten
 from coordinator.store.spools import Gap, Losses, Spools, Taken
+from reachability.arrival import WitnessReport
 from reachability.life import Event, Finding
 from reachability.matrix import CellKey, Judged
-from reachability.observation import Lookup, WitnessReport
+from reachability.observation import Lookup
 from reachability.ports import ICMP_CELL, PortSet, text_of
 from reachability.round_data import RoundSpec
 

@@ -38,21 +38,26 @@ class Watch:
         self._take = take
         self._clock = clock
         self._now = asyncio.Event()
+        self._waiting: list[Callable[[], None]] = []
         self._seen = _stamp(path)
 
-    def look(self) -> None:
-        """Load it now, changed or not."""
+    def look(self, looked: Callable[[], None] = lambda: None) -> None:
+        """Load it now, changed or not; `looked` is called when it was loaded or refused."""
         self._seen = None
+        self._waiting.append(looked)
         self._now.set()
 
     async def run(self) -> None:
         """Watch for ever."""
         while True:
             self._now.clear()
+            waiting, self._waiting = self._waiting, []
             stamp = _stamp(self._path)
             if stamp != self._seen:
                 self._seen = stamp
                 await self._load()
+            for looked in waiting:
+                looked()
             try:
                 async with asyncio.timeout(LOOK_S):
                     await self._now.wait()

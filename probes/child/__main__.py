@@ -7,6 +7,7 @@ in on stdin, what was found goes out on stdout.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -33,10 +34,12 @@ from probes.packets.parse import Packet
 from probes.packets.raw_socket import Bucket, Flows, Wire
 from probes.witness.liveness import Provoker
 from probes.witness.witness import Witness, WitnessDeps
-from reachability.observation import SourceReport, WitnessReport
+from reachability.arrival import WitnessReport
+from reachability.observation import SourceReport
 from reachability.vocabulary import RoundKind
 from wire.messages import Arm, Close, Go, Stop
 from wire.process.parent import die_with
+from wire.process.privileges import Held
 
 if TYPE_CHECKING:
     from probes.source.cycle import Source
@@ -64,7 +67,7 @@ class Child:
         except PermissionError:
             self.lacks = "this process lacks CAP_NET_RAW"
         except OSError as error:
-            self.lacks = f"no packet socket: {error.strerror or error}"
+            self.lacks = f"it may not open packet sockets (AF_PACKET): {error.strerror or error}"
         deps = None
         capture = self.station.capture
         if capture is not None:
@@ -160,7 +163,8 @@ class Child:
         try:
             await work
         except Exception as error:  # noqa: BLE001 - whatever it is, the daemon must hear of it
-            self._write(Log(level="error", text="".join(traceback.format_exception(error))[-2000:]))
+            text = "".join(traceback.format_exception(error))[-2000:]
+            self._write(Log(level="error", text=text, round=round_id))
             problem = f"the probe failed: {type(error).__name__}: {error}"
             self._write(SourceDone(report=SourceReport(round=round_id, agent=self.station.agent, problems=(problem,))))
             self._write(
@@ -195,11 +199,17 @@ async def main(notes: tuple[str, ...] = ()) -> None:
                     if not isinstance(message, Configure):
                         raise SystemExit("the first message has to configure the child")
                     child = Child(message, write)
-                    write(Ready(raw=child.station.raw, lacks=child.lacks, notes=notes))
+                    write(Ready(raw=child.station.raw, lacks=child.lacks, notes=notes, holds=_held()))
                     group.create_task(child.tick(), name="tick")
                 else:
                     child.order(message, group)  # type: ignore[arg-type]
         os._exit(0)  # the daemon closed its end: nobody waits for what is under way
+
+
+def _held() -> Held | None:
+    with contextlib.suppress(OSError):
+        return Held.read()
+    return None
 
 
 if __name__ == "__main__":

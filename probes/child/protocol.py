@@ -6,9 +6,11 @@ import struct
 
 import msgspec
 
-from reachability.observation import SourceReport, WitnessReport
+from reachability.arrival import WitnessReport
+from reachability.observation import SourceReport
 from wire.codec import decoder, encode
 from wire.messages import Arm, Close, Go, Stop
+from wire.process.privileges import Held
 
 MOST_BYTES = 64 * 1024 * 1024
 
@@ -25,11 +27,15 @@ class Configure(msgspec.Struct, frozen=True, kw_only=True, tag="configure"):
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
-    """The child is up; `lacks` says why it has no raw sockets."""
+    """The child is up; `lacks` says why it has no raw sockets.
+
+    `holds` is told by the child itself: where /proc hides what one may not trace (ProtectProc=), its parent cannot look.
+    """
 
     raw: bool
     lacks: str = ""
     notes: tuple[str, ...] = ()
+    holds: Held | None = None  # None: there is no /proc to read it from
 
 
 class ChildArmed(msgspec.Struct, frozen=True, kw_only=True, tag="armed"):
@@ -59,6 +65,12 @@ class Log(msgspec.Struct, frozen=True, kw_only=True, tag="log"):
 
     level: str
     text: str
+    round: str = ""  # that it belongs to
+
+
+def round_of(message: ChildArmed | SourceDone | WitnessDone) -> str:
+    """The round that it is about."""
+    return message.round if isinstance(message, ChildArmed) else message.report.round
 
 
 ToChild = Configure | Arm | Go | Close | Stop

@@ -10,7 +10,7 @@ from probes.host.listening import Bound
 from probes.witness.arrivals import Arrivals
 from probes.witness.health import OffHost, Window
 from probes.witness.noports import Groups
-from reachability.observation import WitnessHealth
+from reachability.arrival import WitnessHealth
 from reachability.topology import family
 from reachability.vocabulary import PacketRole, Protocol
 

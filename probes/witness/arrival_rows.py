@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from probes.packets.mangling import Look
 from probes.packets.token import CELL_COPIES
 from probes.packets.token_index import CellId
-from reachability.observation import ArrivalRow, Target, Untokened
+from reachability.arrival import ArrivalRow, Untokened
+from reachability.observation import Target
 from reachability.ports import PortSet
 
 MOST_TIMES = 4000

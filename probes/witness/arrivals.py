@@ -28,7 +28,8 @@ from probes.packets.token import (
 from probes.packets.token_index import CellId, Endpoint, Keyring
 from probes.witness.arrival_rows import MOST_TIMES, Flow, Peer, Seen, seen_rows, strange_rows
 from probes.witness.sweep_arrivals import LEAST_PORTS, SweepArrivals
-from reachability.observation import ArrivalRow, Crowded, Target, Untokened
+from reachability.arrival import ArrivalRow, Crowded, Untokened
+from reachability.observation import Target
 from reachability.ports import PortSet
 from reachability.topology import Network, in_networks
 from reachability.vocabulary import PacketRole, RoundKind

@@ -12,7 +12,8 @@ from probes.packets.columns import Columns, packed
 from probes.packets.parse import ACK, RST, SYN, TCP
 from probes.packets.port_arrays import WINDOWS, Mask, Places, place_of, port_set, window_of
 from probes.packets.token import CONNECT_COPIES, connect_ports
-from reachability.observation import Target, Untokened
+from reachability.arrival import Untokened
+from reachability.observation import Target
 
 MOST = 64
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from reachability.observation import NoPortsGroup, Target
+from reachability.arrival import NoPortsGroup
+from reachability.observation import Target
 from reachability.ports import PortSet
 from reachability.topology import family
 

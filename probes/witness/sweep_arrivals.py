@@ -14,7 +14,8 @@ from probes.packets.port_arrays import Mask, Places, hops_of, place_of, port_set
 from probes.packets.retained import OTHERS, Kept, Sample
 from probes.packets.token import CELL_COPIES, TOKEN, token, tokens
 from probes.witness.connect_arrivals import Connectors
-from reachability.observation import ArrivalRow, Target
+from reachability.arrival import ArrivalRow
+from reachability.observation import Target
 from reachability.topology import family
 from reachability.vocabulary import PacketRole, Protocol
 

@@ -19,7 +19,7 @@ from probes.witness.initiator import HOST_SPOKE_FIRST, Talks
 from probes.witness.noports import Groups, Reading
 from probes.witness.sweep_arrivals import SweepArrivals
 from probes.witness.sweep_reader import SweepReader
-from reachability.observation import WitnessHealth, WitnessReport
+from reachability.arrival import WitnessHealth, WitnessReport
 from reachability.vocabulary import Protocol, RoundKind
 from wire.messages import Arm
 

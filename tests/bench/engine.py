@@ -24,7 +24,8 @@ from probes.child.protocol import (
     WitnessDone,
     frame,
 )
-from reachability.observation import ControlTarget, SourceReport, Target, WitnessReport
+from reachability.arrival import WitnessReport
+from reachability.observation import ControlTarget, SourceReport, Target
 from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, RoundKind, State
 from wire.messages import Arm, Close, Go

@@ -21,9 +21,10 @@ import zstandard
 from coordinator.store import Gap, Report, Store
 from coordinator.store.care import check
 from coordinator.store.retention import ROUNDS_S
+from reachability.arrival import WitnessReport
 from reachability.life import Event, EventKind, Finding
 from reachability.matrix import CellKey, Judged
-from reachability.observation import KeptPacket, SourceReport, Target, WitnessReport
+from reachability.observation import KeptPacket, SourceReport, Target
 from reachability.ports import ICMP_CELL, PortSet
 from reachability.round_data import RoundSpec
 from reachability.vocabulary import PacketRole, Protocol, Role, RoundKind, Schedule

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import platform
 import shutil
 import signal
 import subprocess
@@ -16,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.support.debian import ALONE, apt_sources, make_root, told_to_end
 from tests.support.paths import ROOT
 
 PULLED, MADE = "python:3.11-slim-bookworm", "segwatch-base:test"
@@ -23,8 +23,6 @@ PULLED, MADE = "python:3.11-slim-bookworm", "segwatch-base:test"
 PACKAGES = "python3,python3-venv,nftables,iproute2,redis-server,nginx-light,openssl,ca-certificates"
 READY_S, STOP_S, PULL_S = 60.0, 20.0, 90.0
 STEP_S = 600.0  # a hang guard: a base takes five minutes where two processors carry other loads too
-# What is started so ends with this process, however that ends, and with it all that it has started and mounted.
-ALONE = ("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child")
 # No packet of a container can reach the machine's own interface: there is none. Bridged packets are the router's business alone.
 DAEMON = """
 ip link set lo up
@@ -124,7 +122,7 @@ def why_not() -> str:
 @contextlib.contextmanager
 def docker() -> Iterator[Docker]:
     """The daemon. Whatever happens, nothing that was started here outlives the block."""
-    with _told_to_end(), tempfile.TemporaryDirectory(prefix="segwatch-docker-", ignore_cleanup_errors=True) as made:
+    with told_to_end(), tempfile.TemporaryDirectory(prefix="segwatch-docker-", ignore_cleanup_errors=True) as made:
         directory, environment = Path(made), {**_environment(), "TMPDIR": made}
         directory.chmod(0o711)  # apt reads what mmdebstrap unpacks as a user of its own
         own = not _is_reached(environment) or _filters_bridges()
@@ -144,12 +142,8 @@ def make_base(engine: Docker) -> str:
             return PULLED
     archive = engine.directory / "base.tar"
     sources = engine.directory / "sources.list"
-    sources.write_text(_sources())
-    made = ("--quiet", "--variant=minbase", f"--include={PACKAGES}", "--dpkgopt=force-unsafe-io")
-    slim = "--dpkgopt=path-exclude=/usr/share/{doc,man,locale,info}/*"
-    release = platform.freedesktop_os_release()["VERSION_CODENAME"]
-    # In namespaces of its own, so that what it mounts and starts ends with it; what it unpacks is in our directory.
-    engine.run(*ALONE, "mmdebstrap", *made, slim, release, str(archive), str(sources))
+    sources.write_text(apt_sources())
+    engine.run(*make_root(str(archive), PACKAGES, str(sources)))
     engine.run("docker", "import", str(archive), MADE)
     archive.unlink()
     return MADE
@@ -173,25 +167,6 @@ def wheels(engine: Docker, base: str) -> Iterator[None]:
         yield
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _told_to_end() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the block as Ctrl-C does; while things are taken away nothing more is listened to."""
-    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-
-    def end(number: int, frame: object) -> None:
-        for each in former:
-            signal.signal(each, signal.SIG_IGN)
-        raise KeyboardInterrupt(signal.Signals(number).name)
-
-    try:
-        for each in former:
-            signal.signal(each, end)
-        yield
-    finally:
-        for each, handler in former.items():
-            signal.signal(each, handler)
 
 
 def _environment() -> dict[str, str]:
@@ -265,16 +240,3 @@ def _until(ready: Callable[[], bool], what: str) -> None:
         if time.monotonic() > until:
             raise DockerError(f"gave up waiting for {what} after {READY_S:.0f} s")
         time.sleep(0.1)
-
-
-def _sources() -> str:
-    """The distribution's own packages from where this machine gets them, without those of third parties."""
-    origin = platform.freedesktop_os_release()["ID"].capitalize()  # Debian, Ubuntu
-    asked = ["apt-get", "indextargets", "--format", "deb $(REPO_URI) $(RELEASE) $(COMPONENT)"]
-    done = subprocess.run(
-        [*asked, "Created-By: Packages", f"Origin: {origin}"], capture_output=True, text=True, check=False
-    )
-    lines = sorted(set(done.stdout.splitlines()))
-    if not lines:
-        raise DockerError(f"apt has no lists of {origin}'s packages: run apt-get update. A base image is made of them")
-    return "\n".join(lines) + "\n"

@@ -252,6 +252,9 @@ def test_without_the_other_sides_report_silence_proves_nothing() -> None:
     assert not alone["complete"]
     assert {port for port, said in verdicts(alone).items() if said[0] == "reachable"} == {("tcp", 8000), ("udp", 9000)}
     assert {said[0] for said in verdicts(alone).values()} == {"reachable", "unknown"}, "not one is said to be closed"
+    missing = {cell["settle"] for cell in alone["cells"] if cell["reachability"] == "unknown"}
+    assert len(missing) == 1
+    assert missing.pop().startswith("carry the source's line to the destination, and its answer back")
     assert (host_code, verdicts(both)) == (1, SAID)
     assert nothing_came[0] == 3
     assert (nothing_came[1]["result"], nothing_came[1]["cells"]) == ("inconclusive", [])

@@ -6,7 +6,8 @@ import sys
 from typing import BinaryIO
 
 from probes.child.protocol import ChildArmed, FromChild, Log, Ready, SourceDone, ToChild, Unframer, WitnessDone, frame
-from reachability.observation import SourceReport, WitnessReport
+from reachability.arrival import WitnessReport
+from reachability.observation import SourceReport
 from wire.messages import Arm, Close, Go, Stop
 
 CRASHES, HANGS, SLOW = "10.30.0.66", "10.30.0.77", "10.30.0.88"

@@ -8,7 +8,8 @@ from typing import BinaryIO
 import msgspec
 
 from probes.child.protocol import ChildArmed, FromChild, Ready, SourceDone, ToChild, Unframer, WitnessDone, frame
-from reachability.observation import Observation, SourceReport, Target, WitnessHealth, WitnessReport
+from reachability.arrival import WitnessHealth, WitnessReport
+from reachability.observation import Observation, SourceReport, Target
 from reachability.vocabulary import Reason, State
 from wire.codec import enc_hook
 from wire.messages import Arm, Close, Go, Stop

@@ -6,8 +6,10 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import stat
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +127,32 @@ def test_a_token_or_a_state_directory_that_others_have_a_hand_in_is_refused(tmp_
         (tmp_path / path).chmod(before)
 
 
+def test_a_port_in_use_or_a_newer_store_is_said_with_what_to_do(tmp_path: Path) -> None:
+    with coordinator(tmp_path) as running:
+        taken = f"127.0.0.1:{running.web}"
+        free, command = f"127.0.0.1:{free_port()}", ["coordinator", "-f", "topology.yaml", "--pki", "pki"]
+        shown = f"127.0.0.1 port {running.web}: Address already in use. Stop what listens there (ss -ltnp 'sport = :{running.web}'"
+        (tmp_path / "newer").mkdir(mode=0o700)
+        with closing(sqlite3.connect(tmp_path / "newer" / "store.sqlite")) as db:
+            db.execute("PRAGMA user_version = 99")
+        for more, words in (
+            (["--listen", taken, "--state-dir", "one"], f"the broker cannot listen on {shown}"),
+            (["--listen", free, "--web", taken, "--state-dir", "two"], f"the API (--web) cannot listen on {shown}"),
+            (
+                ["--listen", "192.0.2.77:8883", "--state-dir", "three"],
+                "Cannot assign requested address. Name an address of this",
+            ),
+            (
+                ["--listen", free, "--state-dir", "newer"],
+                "newer/store.sqlite is of a newer segwatch: its schema version is 99",
+            ),
+        ):
+            refused = running.cli(*command, *more)
+            assert refused.returncode == 2
+            assert words in refused.stderr
+            assert "Traceback" not in refused.stderr
+
+
 @pytest.mark.long
 def test_verify_says_which_agents_it_waited_for_and_proves_nothing_without_them(running: Running) -> None:
     done = running.cli("verify", "--state-dir", "state", "-o", "json", "--from", "dev", "--to", "prod")
@@ -147,6 +175,16 @@ def test_a_report_is_of_the_running_coordinator(running: Running) -> None:
     page = (running.directory / "report.html").read_text()
     assert page.startswith("<!DOCTYPE html>")
     assert f"{coverage['required']:,} required cells" in page
+    assert running.cli("stop", "--state-dir", "state", "--reason", "a test", "--by", "ada").returncode == 0
+    told = json.loads(running.cli("report", "--state-dir", "state", "-o", "json", "--since", "1h").stdout)["period"]
+    assert [(event["what"], event["by"]) for event in told["events"]] == [("stopped", "ada")]
+    never = running.cli("report", "--state-dir", "state", "-o", "json", "--since", "1h", "--until", "2h")
+    assert (never.returncode, never.stdout) == (2, "")
+    assert "it must begin before it ends" in never.stderr
+    long = running.cli("findings", "ack", "F-1", "--by", "ada", "--reason", "x" * 501, "--state-dir", "state")
+    assert (long.returncode, "at most 500 characters each" in long.stderr) == (2, True)
+    for query in ("since=yesterday", "until=2026-11-01"):
+        assert running.request("GET", f"/api/v1/report?{query}")[0] == 400
 
 
 def test_a_trace_needs_its_agent(running: Running) -> None:

@@ -13,7 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from reachability.observation import SourceReport, WitnessReport
+from reachability.arrival import WitnessReport
+from reachability.observation import SourceReport
 from tests.loopback.intruder import DEV, PROD, Estate, estate, status
 from tests.support.waiting import HANG_S, until
 from wire.envelope import AnyUp

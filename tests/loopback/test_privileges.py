@@ -263,7 +263,8 @@ def test_check_tries_what_both_hold(open_path: Path, alone: bool) -> None:
     done = subprocess.run(
         [*enter, sys.executable, "-c", SHOWN, str(open_path)], capture_output=True, text=True, check=True
     )
-    raw, user, privileges, sandbox = done.stdout.splitlines()
+    netlink, raw, user, privileges, sandbox = done.stdout.splitlines()
+    assert "AF_NETLINK" in netlink
     if alone:
         assert "root (0), the only one that is mapped into this namespace" in user
     elif os.geteuid() == 0:
@@ -274,3 +275,21 @@ def test_check_tries_what_both_hold(open_path: Path, alone: bool) -> None:
     assert "starts no program and offers no service" in sandbox
     for line in (privileges, sandbox):
         assert "lacks=()" in line
+
+
+# As in the agent's unit: ProtectProc=invisible. A process sees those alone that it may trace.
+HIDDEN = """
+mount -t proc -o hidepid=invisible proc /proc
+exec setpriv --reuid nobody --regid nogroup --clear-groups --inh-caps +net_raw --ambient-caps +net_raw "$@"
+"""
+
+
+@AS_ROOT
+def test_check_says_what_the_packet_child_holds_where_proc_hides_it(open_path: Path) -> None:
+    alone = ("unshare", "--mount", "--pid", "--fork", "--kill-child", sys.executable, open_to_all.__file__)
+    hidden = ("sh", "-euc", HIDDEN, "sh", sys.executable, "-c", SHOWN, str(open_path))
+    done = subprocess.run([*alone, *hidden], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    _, _, user, privileges, _ = done.stdout.splitlines()
+    assert user == "Line(what='user', holds='nobody (65534)', lacks=())"
+    assert "packet child CAP_NET_RAW" in privileges

@@ -20,16 +20,8 @@ from cli.trial.destination import Destination
 from cli.trial.meeting import MOST_CALLERS, Caller, Meeting, Pasted, dial
 from cli.trial.source import Source, outside
 from probes.child.protocol import Configure, FromChild, Ready, SourceDone, Unframer, frame
-from reachability.observation import (
-    ArrivalRow,
-    ControlResult,
-    NoPortsGroup,
-    Observation,
-    SourceReport,
-    Target,
-    WitnessHealth,
-    WitnessReport,
-)
+from reachability.arrival import ArrivalRow, NoPortsGroup, WitnessHealth, WitnessReport
+from reachability.observation import ControlResult, Observation, SourceReport, Target
 from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, Reason, RoundKind, State
 from tests.support.ports import free_port

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from agent.allow import AllowList
 from agent.rounds import Rounds
 from probes.child.protocol import ToChild
-from reachability.observation import ControlTarget, Observation, SourceReport, Target, WitnessReport
+from reachability.arrival import WitnessReport
+from reachability.observation import ControlTarget, Observation, SourceReport, Target
 from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, Reason, RoundKind, State
 from wire.dial import Endpoint
@@ -39,10 +40,10 @@ class Desk:
         self.now = 0.0
         self.not_now = not_now
         self.broker: Endpoint | None = None
-        allow = AllowList.of(["10.30.0.0/24"], deny)
+        self.allow = AllowList.of(["10.30.0.0/24"], deny)
         self.rounds = Rounds(
             "dev-1",
-            lambda: (allow, self.not_now),
+            lambda: (self.allow, self.not_now),
             self.child,
             spool=self._spool,
             answer=self.answers.append,

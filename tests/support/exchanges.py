@@ -8,9 +8,10 @@ from coordinator.packets.exchanges import Exchanges
 from coordinator.store import Report, Store
 from probes.packets.build import Template
 from probes.packets.token import token
+from reachability.arrival import WitnessHealth, WitnessReport
 from reachability.compare import Cell
 from reachability.matrix import CellKey
-from reachability.observation import KeptPacket, SourceReport, Target, WitnessHealth, WitnessReport
+from reachability.observation import KeptPacket, SourceReport, Target
 from reachability.ports import ICMP_CELL, PortSet
 from reachability.round_data import RoundSpec
 from reachability.verdict import Evidence

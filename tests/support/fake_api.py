@@ -22,6 +22,7 @@ from coordinator.api.responses.packets import Packets
 from coordinator.api.responses.runs import Asked, Ended, Known, Progress
 from coordinator.api.responses.status import Failure
 from coordinator.json_types import iso
+from coordinator.topology.scalars import parse_instant
 from tests.support.answers import unfinished
 from tests.support.sample import NOW, STARTED, Estate
 
@@ -58,7 +59,11 @@ class FakeCoordinator:
                 book = {finding.id: finding for finding in estate.book.findings}
                 return views.history(estate.events, estate.topology, book)
             case ["report"]:
-                return report.report(estate.snapshot())
+                if "since" not in query:
+                    return report.report(estate.snapshot())
+                until = parse_instant(query.get("until", NOW.isoformat()))
+                span = report.Span(parse_instant(query["since"]).timestamp(), until.timestamp())
+                return report.report(estate.snapshot(span))
             case ["explain"]:
                 return self._explain(query)
             case ["runs"]:

@@ -19,6 +19,9 @@ EVIL = (
 )
 
 
+PERIOD = report.Span(NOW.timestamp() - 86400, NOW.timestamp())
+
+
 def body_of(said: str = "an HTTP answer", **estate: bool) -> Report:
     """A report in which all that others may say is `said`."""
     ends = (Selector("dev", environment="dev"), Selector("prod.feature-store", "prod", service="feature-store"))
@@ -27,7 +30,7 @@ def body_of(said: str = "an HTTP answer", **estate: bool) -> Report:
     made.events.append(made.book.acknowledge(finding.id, said, said, NOW))
     path = replace(made.topology.paths[0], owner=said, justification=said)
     made.topology = replace(made.topology, paths=(path,), file=said)
-    body = json_of(report.report(made.snapshot()))
+    body = json_of(report.report(made.snapshot(PERIOD)))
     for agent in body["agents"]:
         agent.update(raw=False, lacks=said, version=said, addresses=[said])
     [entry] = body["findings"]

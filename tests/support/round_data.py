@@ -3,16 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
+from reachability.arrival import ArrivalRow, WitnessHealth, WitnessReport
 from reachability.evidence import Conclusion
-from reachability.observation import (
-    ArrivalRow,
-    ControlResult,
-    Observation,
-    SourceReport,
-    Target,
-    WitnessHealth,
-    WitnessReport,
-)
+from reachability.observation import ControlResult, Observation, SourceReport, Target
 from reachability.ports import PortSet
 from reachability.round_data import RoundData, RoundSpec
 from reachability.verdict import Evidence, Verdict, judge

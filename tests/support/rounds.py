@@ -11,15 +11,8 @@ from coordinator.rounds.requests import Controls
 from coordinator.state.estate import Estate
 from coordinator.store import Report, Store
 from coordinator.topology.load import parse_topology
-from reachability.observation import (
-    ControlResult,
-    Observation,
-    SourceReport,
-    Target,
-    Untokened,
-    WitnessHealth,
-    WitnessReport,
-)
+from reachability.arrival import Untokened, WitnessHealth, WitnessReport
+from reachability.observation import ControlResult, Observation, SourceReport, Target
 from reachability.vocabulary import Protocol, Reason, State
 from tests.support.virtual import now
 from wire.messages import Arm, Armed, Close, Done, Down, Go, Status

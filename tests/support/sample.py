@@ -9,7 +9,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from coordinator.api import explain, verify
-from coordinator.api.report import Snapshot
+from coordinator.api.report import Snapshot, Span
 from coordinator.api.responses import runs
 from coordinator.api.responses.proof import Explanation
 from coordinator.api.responses.status import Status
@@ -176,7 +176,7 @@ class Estate:
         found, now = self.book.findings, NOW.timestamp()
         return status_of(standing(self.topology, agents, self.cells, found, now=now, losses=losses))
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, span: Span | None = None) -> Snapshot:
         return Snapshot(
             at=NOW.timestamp(),
             topology=self.topology,
@@ -185,6 +185,7 @@ class Estate:
             findings=self.book.findings,
             events=tuple(self.events),
             agents=AGENTS,
+            span=span,
         )
 
     def run_body(self, *, with_cells: bool = False, sweep: bool = False) -> runs.FinishedRun:

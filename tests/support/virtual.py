@@ -40,6 +40,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._jumps.now
 
+    def block(self, seconds: float) -> None:
+        """Called within it: something takes this long and lets nothing else run."""
+        self._jumps.now += seconds
+
     def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
         done: asyncio.Future[T] = self.create_future()
         done.set_result(func(*args))

@@ -10,7 +10,8 @@ from probes.packets.build import Template
 from probes.packets.parse import IPV4, PACKET_HOST, PACKET_OUTGOING, Packet, parse
 from probes.witness.health import WitnessDeps
 from probes.witness.witness import Witness
-from reachability.observation import Target, WitnessReport
+from reachability.arrival import WitnessReport
+from reachability.observation import Target
 from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, RoundKind
 from wire.messages import Arm

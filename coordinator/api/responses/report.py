@@ -7,7 +7,7 @@ import msgspec
 from coordinator.api.responses.estate import Counts, Coverage, Finding, Matrix
 from coordinator.api.responses.proof import Explained
 from coordinator.api.responses.runs import Unproven, Untested
-from coordinator.api.responses.status import Agent, TopologyFile
+from coordinator.api.responses.status import Agent, Event, TopologyFile
 from coordinator.api.responses.words import (
     DeclaredWord,
     ProofWord,
@@ -141,8 +141,21 @@ class ReportedFinding(Explained[Finding], frozen=True, kw_only=True):
     shown: tuple[str, ...]
 
 
+class Period(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened from `since` to `until`, the newest first. `known_since`: what was before is not kept; null: all is."""
+
+    since: Time | None
+    until: Time | None
+    known_since: Time | None
+    events: tuple[Event, ...]
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """`made` at one moment by this `version`. `result` is pass, fail or inconclusive; `suspected` counts suspicions."""
+    """`made` at one moment by this `version`. `result` is pass, fail or inconclusive; `suspected` counts suspicions.
+
+    Every figure is of that moment. `period` is null unless one was asked for; `findings` then has those that stand, and
+    those that stood in it.
+    """
 
     made: Time | None
     version: str
@@ -162,3 +175,4 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     suspected: int
     unproven: tuple[Unproven, ...]
     untested: tuple[Untested, ...]
+    period: Period | None = None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reachability.observation import CanaryResult, SourceReport, Untokened, WitnessReport
+from reachability.arrival import Untokened, WitnessReport
+from reachability.observation import CanaryResult, SourceReport
 from reachability.ports import PortSet
 from reachability.vocabulary import Reason, Role, State
 from tests.fuzz.targets.rows import (

@@ -5,21 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from reachability.arrival import ArrivalRow, Crowded, NoPortsGroup, Untokened, WitnessHealth, WitnessReport
 from reachability.observation import (
-    ArrivalRow,
     CanaryResult,
     ControlResult,
-    Crowded,
     Hop,
     KeptPacket,
     KernelFlow,
-    NoPortsGroup,
     Observation,
     SourceReport,
     Target,
-    Untokened,
-    WitnessHealth,
-    WitnessReport,
 )
 from reachability.ports import PortSet
 from reachability.round_data import RoundSpec

@@ -24,6 +24,7 @@ from tests.support.certificate_requests import CN, GOOD, KEY, OU, request_of
 from wire.certificates import agent_uri
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
+PEM, PLAIN = serialization.Encoding.PEM, serialization.NoEncryption()
 CONFIG = AgentConfig(name="dev-1", environment="dev", broker="mqtts://127.0.0.1:1", allow=("10.0.0.0/8",))
 
 
@@ -191,3 +192,23 @@ def test_a_request_asks_for_no_rights(site: Path) -> None:
     assert not certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.UniformResourceIdentifier) == [agent_uri("dev", "dev-1", 7)]
+
+
+def test_what_an_agent_is_given_is_its_own(site: Path) -> None:
+    pem, key = (site / "agent.pem").read_bytes(), (site / "agent.key").read_bytes()
+    credential.check_given(CONFIG, pem, key)
+    other = msgspec.structs.replace(CONFIG, name="dev-2")
+    for config, certificate, private, words in (
+        (other, pem, key, "its certificate is of dev-1 of dev, its configuration of dev-2 of dev"),
+        (
+            CONFIG,
+            pem,
+            KEY.private_bytes(PEM, serialization.PrivateFormat.PKCS8, PLAIN),
+            "not the one of its certificate",
+        ),
+        (CONFIG, pem, b"", "its key is not a private key in PEM"),
+        (CONFIG, key, key, "its certificate is not one in PEM"),
+        (CONFIG, (site / "ca.pem").read_bytes(), key, "the certificate names no agent"),
+    ):
+        with pytest.raises(CredentialError, match=words):
+            credential.check_given(config, certificate, private)

@@ -2,7 +2,8 @@
 
 from agent.rounds import SOURCE_S
 from probes.child.protocol import ChildArmed, SourceDone, WitnessDone
-from reachability.observation import SourceReport, WitnessReport
+from reachability.arrival import WitnessReport
+from reachability.observation import SourceReport
 from reachability.vocabulary import Reason, Role
 from tests.support.desk import REPORT, Desk, arm, go, target
 from wire.messages import Armed, Close, Done, Stop

@@ -3,6 +3,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from agent.losses import Clock, Drop, Losses
 from agent.spool import Spool
 from agent.spool_schema import SpoolError
-from reachability.observation import SourceReport, WitnessReport
+from reachability.arrival import WitnessReport
+from reachability.observation import SourceReport
 from tests.support.paths import ROOT
 from wire.columns import encode_reports
 from wire.envelope import unpack_up
@@ -224,6 +226,17 @@ def test_a_report_that_no_message_can_hold_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="larger than the"):
         spool.put(sources=(SourceReport(round="r", agent="a", problems=(noise * 2,)),))
     assert spool.sequences() == (1,)
+
+
+def test_a_spool_of_a_newer_segwatch_is_left_as_it_is(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "s")) as db:
+        db.execute("PRAGMA user_version = 99")
+    with pytest.raises(
+        SpoolError, match="of a newer segwatch: its schema version is 99, this one knows 2. Install that"
+    ):
+        Spool(tmp_path / "s")
+    with closing(sqlite3.connect(tmp_path / "s")) as db:
+        assert db.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone() == (0,)
 
 
 def test_a_file_that_is_no_spool_is_said(tmp_path: Path) -> None:

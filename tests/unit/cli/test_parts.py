@@ -52,6 +52,25 @@ def test_the_part_and_how_to_install_it(
     assert capsys.readouterr() == ("", said)
 
 
+def test_a_single_file_cannot_be_added_to(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys._xoptions, "segwatch", "/usr/local/bin/segwatch-agent")
+    assert run(ModuleNotFoundError(name="aiohttp")) == 2
+    said = (
+        "needs parts that are not in /usr/local/bin/segwatch-agent (aiohttp): use an install of segwatch[coordinator]"
+    )
+    assert capsys.readouterr() == ("", f"segwatch probe: {said}\n")
+
+
+def test_where_debian_packages_brought_segwatch_another_package_has_the_part(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "prefix", "/usr/lib/segwatch")
+    assert run(ModuleNotFoundError(name="aiohttp")) == 2
+    assert capsys.readouterr().err.endswith("(aiohttp): apt install segwatch-coordinator\n")
+
+
 @pytest.mark.parametrize("module", ["aiomqtt", "yarl", "aiohttp.gone", "pytest", "coordinator", None])
 def test_another_module_that_is_missing_is_a_fault(run: Run, module: str | None) -> None:
     with pytest.raises(ModuleNotFoundError):

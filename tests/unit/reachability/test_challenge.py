@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reachability.arrival import Untokened
 from reachability.challenge import A_SLOT, HIDDEN, Challenged, is_hidden_by, ours
 from reachability.loss import LEAST_LOSS, MOST_MISSED, copies_needed, lower_bound, upper_bound, worst
-from reachability.observation import Untokened
 from reachability.vocabulary import Protocol
 
 SEEN, NOT_SEEN, UNDECIDED = Challenged.SEEN, Challenged.NOT_SEEN, Challenged.UNDECIDED

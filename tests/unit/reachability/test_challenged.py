@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from reachability.arrival import Untokened
 from reachability.evidence import conclude
-from reachability.observation import Untokened
 from reachability.ports import PortSet
 from reachability.round_data import RoundData
 from reachability.verdict import Verdict

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
+from reachability.arrival import ArrivalRow, NoPortsGroup, WitnessReport
 from reachability.evidence import conclude
-from reachability.observation import ArrivalRow, CanaryResult, NoPortsGroup, SourceReport, WitnessReport
+from reachability.observation import CanaryResult, SourceReport
 from reachability.ports import ICMP_CELL, PortSet
 from reachability.round_data import RoundData
 from reachability.verdict import judge

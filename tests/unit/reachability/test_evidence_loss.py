@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
+from reachability.arrival import ArrivalRow
 from reachability.evidence import conclude
-from reachability.observation import ArrivalRow, SourceReport
+from reachability.observation import SourceReport
 from reachability.ports import PortSet
 from reachability.verdict import Verdict, judge
 from reachability.vocabulary import Protocol, Reachability, Reason, Role, RoundKind, State

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
+from reachability.arrival import Crowded, Untokened
 from reachability.evidence import conclude
-from reachability.observation import ControlResult, Crowded, KernelFlow, Untokened
+from reachability.observation import ControlResult, KernelFlow
 from reachability.ports import PortSet
 from reachability.verdict import Verdict, judge
 from reachability.vocabulary import Arrival, Protocol, Reachability, RoundKind

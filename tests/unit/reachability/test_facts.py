@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 
 from reachability import overlay as overlays
+from reachability.arrival import ArrivalRow, Untokened, WitnessReport
 from reachability.challenge import MOST_GROUPS, Challenged, ours
 from reachability.evidence import conclude
-from reachability.facts import _partial
-from reachability.observation import ArrivalRow, Observation, SourceReport, Target, Untokened, WitnessReport
+from reachability.loss import partial
+from reachability.observation import Observation, SourceReport, Target
 from reachability.overlay import overlay
 from reachability.ports import ALL_PORTS, PortSet
 from reachability.round_data import RoundData, RoundSpec
@@ -113,6 +114,6 @@ def test_copies_that_came_are_counted_as_before() -> None:
         ArrivalRow(target=1, address=THERE, protocol=TCP, copies=2, ports=PortSet.parse("1-5")),
         ArrivalRow(target=1, address=THERE, protocol=TCP, copies=9, ports=PortSet.parse("6-12")),
     )
-    assert _partial(
+    assert partial(
         [RoundData(spec=spec(), source=source, witnesses=(WitnessReport(round="r", agent="prod-1", arrivals=rows),))]
     ) == (10 * 4 + 2 * 3, 5 * 2 + 5 * 4 + 2 * 3)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from reachability.arrival import ArrivalRow, NoPortsGroup
 from reachability.evidence import conclude
 from reachability.followups import NOPORTS_GROUPS
-from reachability.observation import ArrivalRow, NoPortsGroup
 from reachability.ports import PortSet
 from reachability.round_data import RoundData
 from reachability.vocabulary import Protocol, Reachability, RoundKind

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from reachability.observation import ArrivalRow, Hop, Target, WitnessHealth, WitnessReport
+from reachability.arrival import ArrivalRow, WitnessHealth, WitnessReport
+from reachability.observation import Hop, Target
 from reachability.ports import PortSet
 from reachability.trace import MOST_TTL, TRIES, copy_of, ends_the_way, follow, ttl_of
 from reachability.vocabulary import Protocol, Reason, State

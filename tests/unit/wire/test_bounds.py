@@ -8,15 +8,8 @@ import msgspec
 import pytest
 from nacl.signing import SigningKey
 
-from reachability.observation import (
-    ArrivalRow,
-    ControlResult,
-    Observation,
-    SourceReport,
-    Target,
-    WitnessHealth,
-    WitnessReport,
-)
+from reachability.arrival import ArrivalRow, WitnessHealth, WitnessReport
+from reachability.observation import ControlResult, Observation, SourceReport, Target
 from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, Reason, RoundKind, State
 from wire.bounds import MOST_AGE_S, MOST_TEXT

@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from reachability.observation import ArrivalRow, Crowded, Target
+from reachability.arrival import ArrivalRow, Crowded
+from reachability.observation import Target
 from reachability.ports import ICMP_CELL, PortSet
 from reachability.vocabulary import Protocol
 from wire.codec import MOST_PORTS_TEXT, decode, encode

@@ -7,7 +7,8 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reachability.observation import ArrivalRow, KeptPacket, Observation, SourceReport, WitnessReport
+from reachability.arrival import ArrivalRow, WitnessReport
+from reachability.observation import KeptPacket, Observation, SourceReport
 from reachability.ports import PortSet
 from reachability.vocabulary import PacketRole, Protocol, Reason, State
 from wire.codec import encode

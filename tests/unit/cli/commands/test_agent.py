@@ -1,4 +1,5 @@
 import io
+import json
 import os
 import sys
 import tarfile
@@ -14,6 +15,7 @@ from agent.lock import held
 from cli.agent.file import parse_agent_yaml
 from cli.commands.agent import command
 from cli.errors import Problem
+from tests.support.bundles import bundle, credentials
 from wire.keyfiles import write_private
 
 GOOD = """\
@@ -83,9 +85,8 @@ def written(tmp_path: Path) -> Path:
     """A YAML file with its credentials beside it."""
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / "agent.yaml").write_text(GOOD)
-    for name in ("agent.pem", "agent.key", "ca.pem"):
-        (tmp_path / "etc" / name).write_text("pem")
-        (tmp_path / "etc" / name).chmod(0o600)
+    for name, data in (*credentials("dev-1", "dev").items(), ("ca.pem", b"pem")):
+        write_private(tmp_path / "etc" / name, data)
     (tmp_path / "etc" / "coordinator.pub").write_text(SigningKey.generate().verify_key.encode().hex())
     return tmp_path / "etc" / "agent.yaml"
 
@@ -116,8 +117,11 @@ def test_it_becomes_the_daemon(written: Path, tmp_path: Path, executed: list[lis
     [
         ([], "no bundle or configuration: give --bundle FILE or --config FILE"),
         (["--bundle", "a", "--config", "b"], "give one of them"),
-        (["--bundle", "nowhere.tar", "--state-dir", "s"], "nowhere.tar: No such file"),
-        (["--config", "nowhere.yaml", "--state-dir", "s"], "nowhere.yaml: No such file"),
+        (
+            ["--bundle", "nowhere.tar", "--state-dir", "s"],
+            "nowhere.tar cannot be read: No such file or directory. Make one on the coordinator's host: segwatch pki agent NAME",
+        ),
+        (["--config", "nowhere.yaml", "--state-dir", "s"], "nowhere.yaml cannot be read: No such file or directory"),
         (["--state-dir", "s"], "is not there: start it once with segwatch agent --bundle FILE"),
     ],
 )
@@ -175,7 +179,8 @@ def test_the_same_bundle_at_each_start_keeps_what_was_renewed_and_a_new_one_drop
     write_private(state / "next.key", b"begun")
     start()
     assert (state / "renewed.pem").read_bytes() == b"newer"
-    (written.parent / "agent.pem").write_text("another")
+    for name, data in credentials("dev-1", "dev").items():
+        write_private(written.parent / name, data)
     start()
     assert {path.name for path in state.iterdir()} == {
         "agent.json", "agent.key", "agent.pem", "ca.pem", "coordinator.pub", "lock",
@@ -212,3 +217,77 @@ def test_a_bundle_that_others_can_read_is_not_taken(tmp_path: Path, executed: li
     assert f"{tmp_path}/b.tar can be read by others. Fix it: chmod 600 {tmp_path}/b.tar" in result.output
     assert not (tmp_path / "s").exists()
     assert executed == []
+
+
+BAD_BUNDLES: dict[str, tuple[dict[str, bytes | None], str]] = {
+    "another agent's certificate": (
+        {**dict(zip(("agent_pem", "agent_key"), credentials("prod-1", "prod").values(), strict=True))},
+        "its certificate is of prod-1 of prod, its configuration of dev-1 of dev",
+    ),
+    "another's key": (
+        {"agent_key": credentials("dev-1", "dev")["agent.key"]}, "its key is not the one of its certificate",
+    ),
+    "no certificate": ({"agent_pem": b"pem"}, "its certificate is not one in PEM"),
+    "no key": ({"agent_key": b"-----BEGIN PRIVATE KEY-----"}, "its key is not a private key in PEM"),
+    "no agent's certificate": (
+        {"agent_pem": credentials("dev-1", "dev")["agent.pem"].replace(b"MII", b"MIJ", 1)}, "its certificate is not one in PEM",
+    ),
+    "a member too few": ({"agent_pub": None, "ca_pem": None}, "is not a whole bundle: it lacks ca.pem. Copy it again."),
+    "a key that a newer segwatch has": (
+        {"agent_yaml": b"name: dev-1\nenvironment: dev\nbroker: mqtts://h:1\nallow: [10.0.0.0/8]\nhops: 3\n"},
+        "agent.yaml: Object contains unknown field `hops`",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BAD_BUNDLES)
+@pytest.mark.parametrize("more", [[], ["--check"]])
+def test_a_bundle_that_is_not_this_agents_or_not_whole(
+    what: str, more: list[str], tmp_path: Path, executed: list[list[str]]
+) -> None:
+    changed, words = BAD_BUNDLES[what]
+    path = bundle(tmp_path / "b.tar", "dev-1", "dev", **changed)
+    done = CliRunner().invoke(command, ["--bundle", str(path), "--state-dir", str(tmp_path / "s"), *more])
+    assert isinstance(done.exception, SystemExit), "no traceback"
+    assert done.exit_code == 2
+    assert f"{path}" in done.output
+    assert words in done.output
+    assert not (tmp_path / "s").exists()
+    assert executed == []
+
+
+@pytest.mark.parametrize("size", [100, 3000, 5000])
+def test_a_bundle_that_was_cut(tmp_path: Path, size: int, executed: list[list[str]]) -> None:
+    path = bundle(tmp_path / "b.tar")
+    path.write_bytes(path.read_bytes()[:size])
+    done = CliRunner().invoke(command, ["--bundle", str(path), "--state-dir", str(tmp_path / "s")])
+    assert done.exit_code == 2
+    assert "Make one on the coordinator's host: segwatch pki agent NAME … --out FILE" in done.output
+    assert executed == []
+
+
+def test_a_bundle_does_not_take_over_another_agents_state(tmp_path: Path, executed: list[list[str]]) -> None:
+    first, state = bundle(tmp_path / "a.tar"), tmp_path / "s"
+    assert CliRunner().invoke(command, ["--bundle", str(first), "--state-dir", str(state)]).exit_code == 0
+    before = {path.name: path.read_bytes() for path in state.iterdir()}
+    second = bundle(tmp_path / "b.tar", "prod-1", "prod")
+    done = CliRunner().invoke(command, ["--bundle", str(second), "--state-dir", str(state)])
+    assert done.exit_code == 2
+    assert f"{state} is the state directory of agent dev-1, and what is given is for prod-1" in done.output
+    assert f"Where it is to take dev-1's place: move {state} away first." in done.output
+    assert {path.name: path.read_bytes() for path in state.iterdir()} == before
+    assert len(executed) == 1
+
+
+def test_a_state_that_a_newer_segwatch_left(tmp_path: Path, executed: list[list[str]]) -> None:
+    state = tmp_path / "s"
+    CliRunner().invoke(command, ["--bundle", str(bundle(tmp_path / "a.tar")), "--state-dir", str(state)])
+    held = json.loads((state / "agent.json").read_text())
+    (state / "agent.json").write_text(json.dumps({**held, "hops": 3}))
+    done = CliRunner().invoke(command, ["--state-dir", str(state)])
+    assert done.exit_code == 2
+    assert (
+        "agent.json: Object contains unknown field `hops`. A newer segwatch may have left it: use that one."
+        in done.output
+    )
+    assert len(executed) == 1

@@ -135,7 +135,53 @@ def test_a_file_is_written_and_said(asked: Callable[..., Result], tmp_path: Path
     assert (tmp_path / "r.html").read_text() == asked("report").stdout
     done = asked("report", "-o", "csv", "--out", str(tmp_path / "none" / "r.csv"))
     assert (done.exit_code, done.stdout) == (2, "")
-    assert done.stderr == f"segwatch report: {tmp_path}/none/r.csv: No such file or directory\n"
+    nowhere = tmp_path / "none"
+    assert done.stderr == (
+        f"segwatch report: {nowhere}/r.csv cannot be written: there is no directory {nowhere}\n"
+        f"  Make it: mkdir -p {nowhere}\n"
+    )
+
+
+def test_a_period_is_told_in_every_format(asked: Callable[..., Result]) -> None:
+    day = ("--since", "2026-11-22", "--until", "2026-11-23T12:06:07Z")
+    body = json.loads(asked("report", "-o", "json", *day).stdout)
+    assert (body["period"]["since"], body["period"]["until"]) == (
+        "2026-11-22T00:00:00.000Z",
+        "2026-11-23T12:06:07.000Z",
+    )
+    [event] = body["period"]["events"]
+    assert event["what"] == "opened"
+    said = "From 2026-11-22 00:00:00 to 2026-11-23 12:06:07 UTC: 1 opened."
+    html = asked("report", *day).stdout
+    assert said in " ".join(html.split())
+    assert table(tree(html), "when (UTC)", "what", "about") == [
+        ["2026-11-23 12:06:07", "opened", event["finding"], event["text"]]
+    ]
+    told = asked("report", "-o", "markdown", *day).stdout
+    assert said in told
+    assert f"| 2026-11-23 12:06:07 | opened | {event['finding']} | dev → prod 10.30.0.21 tcp/5000 |" in told
+    read = list(csv.DictReader(io.StringIO(asked("report", "-o", "csv", *day).stdout)))
+    [period] = [row for row in read if row["record"] == "period"]
+    assert (period["first_seen"], period["last_seen"]) == (body["period"]["since"], body["period"]["until"])
+    [row] = [row for row in read if row["record"] == "event"]
+    assert (row["id"], row["status"], row["first_seen"]) == (event["finding"], "opened", event["at"])
+    quiet = asked("report", "-o", "markdown", "--since", "2026-11-01", "--until", "2026-11-02").stdout
+    assert "UTC: nothing happened to any finding." in quiet
+    assert "What happened" not in asked("report", "-o", "markdown").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--until", "1d"), "--until ends a period: give --since too"),
+        (("--since", "yesterday"), "--since: 'yesterday' is not a time; write 30d"),
+        (("--since", "1d", "--until", "2026-11"), "--until: '2026-11' is not a time"),
+    ],
+)
+def test_what_is_no_period_is_said(asked: Callable[..., Result], words: tuple[str, ...], said: str) -> None:
+    done = asked("report", *words)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert said in done.stderr
 
 
 def test_what_is_no_character_does_not_break_a_file(tmp_path: Path) -> None:

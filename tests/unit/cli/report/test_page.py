@@ -6,12 +6,14 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree as ET
 
+import msgspec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cli.report.csv import rows
 from cli.report.markdown import markdown
 from cli.report.page import page
+from cli.report.words import MOST_EVENTS
 from coordinator.api import report
 from tests.support.report_body import EVIL, body_of, tree
 from tests.support.sample import Estate
@@ -103,3 +105,32 @@ def test_a_finding_is_told_with_its_life_and_its_evidence() -> None:
         assert part in text
     told = markdown(body)
     assert "- next: take out what lets 10.10.0.10 reach 10.30.0.21 tcp/5000 in the firewall" in told
+
+
+def test_a_heading_stays_with_what_it_is_about_and_a_card_has_no_empty_lines() -> None:
+    html = page(body_of())
+    print_rules = html[html.index("@media print") : html.index("</style>")]
+    assert "h2, h3, thead, h2 + p, h3 + p { break-after: avoid; }" in print_rules
+    narrow = html[html.index("@media screen and") : html.index("@page")]
+    assert "td.zero { display: none; }" in narrow
+    labels = {cell.get("data-label", "") for cell in tree(html).iter("td")}
+    assert max(map(len, labels)) <= len("what would settle it"), "a label of two lines runs into the next card"
+    figures = [cell for cell in tree(html).iter("td") if "number" in cell.get("class", "").split()]
+    assert {(cell.text, "zero" in cell.get("class", "").split()) for cell in figures if cell.text == "·"} == {
+        ("·", True)
+    }
+    assert not [cell.text for cell in figures if "zero" in cell.get("class", "").split() and cell.text != "·"]
+
+
+def test_a_long_period_is_cut_and_says_so() -> None:
+    body = body_of()
+    assert body.period is not None
+    many = msgspec.structs.replace(body.period, events=body.period.events[:1] * (MOST_EVENTS + 1))
+    body = msgspec.structs.replace(body, period=many)
+    html, told = page(body), markdown(body)
+    assert [one for one in tree(html).iter("section") if one.get("id") == "period"][0].find(
+        "table/tbody[tr]"
+    ) is not None
+    for text in (html, told):
+        assert "The newest 500; -o json has all 501:" in text
+    assert rows(body).count("\r\nevent,") == MOST_EVENTS + 1

@@ -144,7 +144,7 @@ def test_a_green_cell_is_written_too(estate: Estate, tmp_path: Path) -> None:
             ("findings", "export", "F-none", "--pcap", "x"),
             "there is no finding 'F-none'; `segwatch findings` lists them",
         ),
-        (("findings", "export", "{id}", "--pcap", "{tmp}/no/such/dir"), "No such file or directory"),
+        (("findings", "export", "{id}", "--pcap", "{tmp}/no/such/dir"), "cannot be written: there is no directory"),
         (("findings", "export", "{id}"), "missing option '--pcap'"),
         (
             ("explain", "--from", "dev-1", "--to", "10.30.0.10", "--port", "icmp", "--pcap", "{tmp}/x"),

@@ -9,7 +9,7 @@ import pytest
 from cli.show.render import Paint
 from cli.trial.child import Outcome
 from cli.trial.show import exit_code, listening, report, summary
-from reachability.observation import ArrivalRow, WitnessReport
+from reachability.arrival import ArrivalRow, WitnessReport
 from reachability.ports import PortSet
 from reachability.verdict import Evidence
 from reachability.vocabulary import Arrival, Canary, Protocol, Reason, State
@@ -108,7 +108,12 @@ def test_the_destination_alone_tells_what_arrived() -> None:
     assert exit_code(summary(arrived(answered=False))) == 3, "the host's own firewall may have stopped it"
     nothing = summary(Outcome(witness=WitnessReport(round="r", agent="destination")))
     assert exit_code(nothing) == 3
-    assert report(nothing, PLAIN)[0].startswith("? nothing is proven")
+    assert report(nothing, PLAIN) == [
+        "? nothing is proven; of one side alone: the other's report is not here",
+        "",
+        "settle     carry the source's line to the destination, and its answer back: only both reports",
+        "           together tell more",
+    ]
 
 
 def test_it_fits_its_width_and_says_what_a_side_lacks() -> None:

@@ -167,3 +167,50 @@ def test_a_resolved_finding_is_shown_by_what_closed_it() -> None:
     assert (entry["finding"]["id"], entry["finding"]["status"], entry["result"]) == (finding.id, "resolved", "pass")
     assert entry["round"]["id"] == "02JZZ"
     assert [event["what"] for event in entry["history"]] == ["opened", "resolved"]
+
+
+def test_a_period_has_what_happened_in_it_and_who_stood() -> None:
+    now, day = NOW.timestamp(), 86400.0
+    estate = Estate()
+    [finding] = estate.book.findings
+    estate.events.append(estate.book.acknowledge(finding.id, "ada", "closing it today", NOW))
+    taken = estate.snapshot(report.Span(now - day, now + 1))
+    long_gone = replace(finding, id="F-1", status=Status.RESOLVED, first_seen=now - 9 * day, resolved_at=now - 8 * day)
+    just_gone = replace(long_gone, id="F-2", resolved_at=now - day / 2)
+    later = replace(just_gone, id="F-3", first_seen=now - day / 4, resolved_at=now - day / 8)
+    before = replace(taken.events[0], at=now - 2 * day, text="of the day before")
+    taken = replace(taken, findings=(*taken.findings, long_gone, just_gone, later), events=(before, *taken.events))
+    body = json_of(report.report(taken))
+    assert body["period"]["since"] == "2026-11-22T12:06:07.000Z"
+    assert body["period"]["known_since"] is None
+    assert [(event["what"], event["by"]) for event in body["period"]["events"]] == [
+        ("acknowledged", "ada"),
+        ("opened", None),
+    ]
+    assert {entry["finding"]["id"] for entry in body["findings"]} == {finding.id, "F-2", "F-3"}
+    earlier = report.report(replace(taken, span=report.Span(now - day, now - day / 3)))
+    assert {entry.finding.id for entry in earlier.findings} == {finding.id, "F-2"}, "what stands now is never left out"
+    whole = json_of(report.report(replace(taken, span=None)))
+    assert whole["period"] is None
+    assert len(whole["findings"]) == 4
+    for name in ("matrix", "coverage", "summary", "proofs"):
+        assert body[name] == whole[name], "figures are of the moment, whatever the period"
+
+
+def test_a_period_of_which_not_all_is_kept_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, years = NOW.timestamp(), 3 * 365 * 86400.0
+    taken = Estate().snapshot(report.Span(now - years, now))
+    assert json_of(report.report(taken))["period"]["known_since"] == "2025-11-22T12:06:07.000Z"
+    monkeypatch.setattr(report, "MOST_EVENTS", len(taken.events))
+    assert json_of(report.report(taken))["period"]["known_since"] == "2026-11-23T12:06:07.000Z"
+
+
+def test_a_period_ends_after_it_begins_and_not_in_the_future(live: Callable[..., Live]) -> None:
+    estate, now = live(), NOW.timestamp()
+    assert report.snapshot(estate).span is None
+    span = report.snapshot(estate, now - 3600, now + 3600).span
+    assert span is not None
+    assert now - 60 < span.until < now + 60
+    for since, until in ((now + 3600, None), (now - 60, now - 60), (now - 60, now - 120)):
+        with pytest.raises(ValueError, match="it must begin before it ends"):
+            report.snapshot(estate, since, until)

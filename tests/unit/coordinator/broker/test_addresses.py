@@ -1,10 +1,11 @@
 """Where the coordinator says that it is, and what new bundles have of it."""
 
+import errno
 from pathlib import Path
 
 import pytest
 
-from coordinator.broker.addresses import FOUND_AT, Listen, Whereabouts
+from coordinator.broker.addresses import FOUND_AT, Listen, Whereabouts, cannot_listen
 
 
 @pytest.mark.parametrize(
@@ -45,3 +46,25 @@ def test_word_of_where_it_is_reads_back_and_what_cannot_be_read_is_no_word(tmp_p
     assert Whereabouts.of(tmp_path) == left
     (tmp_path / FOUND_AT).write_text("{")
     assert Whereabouts.of(tmp_path) == Whereabouts.of(tmp_path / "nowhere") == Whereabouts("", ())
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            OSError(errno.EADDRINUSE, "error while attempting to bind on address ('10.0.0.1', 8883): in use"),
+            "Address already in use. Stop what listens there (ss -ltnp 'sport = :8883' shows it), or name another port",
+        ),
+        (
+            OSError(errno.EADDRNOTAVAIL, "x"),
+            "Cannot assign requested address. Name an address of this host (ip address",
+        ),
+        (OSError(errno.EACCES, "x"), "Permission denied. Ports below 1024 need root or CAP_NET_BIND_SERVICE"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error"),
+        (OSError("something else"), "something else"),
+    ],
+)
+def test_what_cannot_listen_says_why_and_what_to_do(error: OSError, words: str) -> None:
+    assert cannot_listen("the broker", ("10.0.0.1", 8883), error).startswith(
+        f"the broker cannot listen on 10.0.0.1 port 8883: {words}"
+    )

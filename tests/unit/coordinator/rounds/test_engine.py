@@ -10,8 +10,8 @@ import pytest
 
 from coordinator.store import Store
 from coordinator.topology.load import parse_topology
+from reachability.arrival import Untokened
 from reachability.evidence import Conclusion, conclude
-from reachability.observation import Untokened
 from reachability.round_data import RoundData
 from reachability.vocabulary import Protocol, Result, RoundKind, Schedule
 from tests.support.rounds import ANSWERED, TOPOLOGY, World

@@ -9,7 +9,8 @@ import pytest
 
 from coordinator.state.reports import round_data
 from coordinator.store import Report, Store, Taken
-from reachability.observation import SourceReport, Target, WitnessReport
+from reachability.arrival import WitnessReport
+from reachability.observation import SourceReport, Target
 from reachability.ports import PortSet
 from reachability.round_data import RoundSpec
 from reachability.vocabulary import Protocol, Role, RoundKind, Schedule

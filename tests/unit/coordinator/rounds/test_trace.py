@@ -15,7 +15,8 @@ from coordinator.api import explain
 from coordinator.api.traced import trace_body
 from coordinator.rounds.trace import CannotTraceError, trace
 from coordinator.store import Store
-from reachability.observation import ArrivalRow, Hop, Observation, SourceReport, WitnessHealth, WitnessReport
+from reachability.arrival import ArrivalRow, WitnessHealth, WitnessReport
+from reachability.observation import Hop, Observation, SourceReport
 from reachability.vocabulary import Protocol, Reason, RoundKind, State
 from tests.support.answers import json_of
 from tests.support.rounds import World

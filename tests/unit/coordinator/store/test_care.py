@@ -69,7 +69,7 @@ def spoil_head(path: Path) -> None:
 
 def spoil_version(path: Path) -> None:
     with closing(sqlite3.connect(path)) as db:
-        db.execute("PRAGMA user_version = 99")
+        db.execute("PRAGMA user_version = -1")
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def spoil_version(path: Path) -> None:
         (spoil_page, "malformed"),
         (spoil_value, "reports, row 7"),
         (spoil_head, "file is not a database"),
-        (spoil_version, "its schema version is 99"),
+        (spoil_version, "its schema version is -1"),
     ],
 )
 def test_damage_is_found_and_named_and_no_backup_is_made_of_it(tmp_path: Path, spoil: object, said: str) -> None:
@@ -98,6 +98,19 @@ def test_damage_is_found_and_named_and_no_backup_is_made_of_it(tmp_path: Path, s
     assert made.exit_code == 2
     assert not (tmp_path / "b").exists()
     assert list(tmp_path.glob(".b*")) == []
+
+
+def test_a_store_of_a_newer_segwatch_is_not_called_damaged(tmp_path: Path) -> None:
+    filled(tmp_path).close()
+    with closing(sqlite3.connect(tmp_path / "store.sqlite")) as db:
+        db.execute("PRAGMA user_version = 99")
+    for words in (("check",), ("backup", tmp_path / "b")):
+        done = run(*words, "--state-dir", tmp_path)
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert (
+            "store.sqlite is of a newer segwatch: its schema version is 99, this one knows 3. Install that one"
+            in done.stderr
+        )
 
 
 def test_a_store_that_is_not_there_is_said(tmp_path: Path) -> None:

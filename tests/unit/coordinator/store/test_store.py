@@ -12,8 +12,9 @@ import pytest
 from coordinator.store import Gap, Losses, Store, StoreError, Taken
 from coordinator.store.retention import PACKETS_S, ROUNDS_S
 from coordinator.store.spools import TooManyHolesError
+from reachability.arrival import WitnessReport
 from reachability.finding import Region
-from reachability.observation import KeptPacket, Lookup, SourceReport, WitnessReport
+from reachability.observation import KeptPacket, Lookup, SourceReport
 from reachability.ports import ICMP_CELL, PortSet
 from reachability.round_data import RoundSpec
 from reachability.vocabulary import PacketRole, RoundKind, Schedule
@@ -219,5 +220,5 @@ def test_a_store_that_is_none_or_newer_is_named(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "store.sqlite") as db:
         db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(StoreError, match="use a newer segwatch"):
+    with pytest.raises(StoreError, match="store.sqlite is of a newer segwatch: its schema version is 99"):
         Store(tmp_path)

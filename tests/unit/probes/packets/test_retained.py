@@ -24,7 +24,8 @@ from probes.packets.retained import (
     SendTimes,
     spread,
 )
-from reachability.observation import KeptPacket, SourceReport, WitnessReport
+from reachability.arrival import WitnessReport
+from reachability.observation import KeptPacket, SourceReport
 from reachability.vocabulary import PacketRole, Protocol
 from wire.envelope import pack_up, unpack_up
 from wire.messages import Batch

@@ -14,7 +14,7 @@ from probes.packets.token_index import CellId, Endpoint
 from probes.witness.arrivals import Arrivals
 from probes.witness.connect_arrivals import MOST
 from probes.witness.sweep_reader import SweepReader
-from reachability.observation import Untokened
+from reachability.arrival import Untokened
 from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, RoundKind
 from tests.support.sweep_frames import ENDS, FAMILIES, KEY, batch, columns_of, copies, target

@@ -14,7 +14,8 @@ from probes.packets.parse import Packet
 from probes.packets.token import kernel_ports, token
 from probes.witness.arrivals import MOST_OF_CELL
 from probes.witness.witness import Witness
-from reachability.observation import Crowded, Target, WitnessReport
+from reachability.arrival import Crowded, WitnessReport
+from reachability.observation import Target
 from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, RoundKind
 from tests.support.sweep_frames import batch

@@ -7,7 +7,7 @@ import pytest
 from probes.packets.parse import Packet
 from probes.packets.token import token
 from probes.witness.witness import Witness
-from reachability.observation import WitnessReport
+from reachability.arrival import WitnessReport
 from reachability.vocabulary import PacketRole, Protocol
 from tests.support.witness import ECHO_REPLY, HERE, KEY, OTHER, PORT, SOURCE, arm, packet, witness_of
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from reachability.arrival import ArrivalRow, Untokened
 from reachability.evidence import conclude
-from reachability.observation import ArrivalRow, KernelFlow, Observation, Untokened
+from reachability.observation import KernelFlow, Observation
 from reachability.ports import PortSet
 from reachability.verdict import Evidence, judge
 from reachability.vocabulary import Protocol, Reachability, RoundKind

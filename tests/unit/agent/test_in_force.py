@@ -1,0 +1,48 @@
+"""What an agent goes by: the lower of what its host's owner and the coordinator allow, also after a reload."""
+
+import msgspec
+
+from agent.config import AgentConfig
+from agent.in_force import InForce
+from probes.child.protocol import Configure
+from wire.messages import Plan
+
+CONFIG = AgentConfig(
+    name="dev-1", environment="dev", broker="mqtts://broker.example:8883", allow=("10.30.0.0/24",), rate_pps=500
+)
+
+
+def rates(force: InForce) -> tuple[int, int]:
+    told = force.configure()
+    return told.rate_pps, told.flows
+
+
+def test_the_lower_of_both_counts() -> None:
+    force = InForce(CONFIG, lambda: None)
+    assert rates(force) == (500, 50_000)
+    force.plan = Plan(digest="d", rate_pps=100, flows=9)
+    assert rates(force) == (100, 9)
+    force.take(msgspec.structs.replace(CONFIG, rate_pps=50, flows=5))
+    assert rates(force) == (50, 5)
+    force.take(msgspec.structs.replace(CONFIG, rate_pps=5000))
+    assert rates(force) == (100, 9), "the plan's, which was never forgotten"
+
+
+def test_the_allow_list_is_the_newest() -> None:
+    force = InForce(CONFIG, lambda: None)
+    assert not force.allowed()[0].refuses("10.30.0.9")
+    force.take(msgspec.structs.replace(CONFIG, deny=("10.30.0.9",)))
+    assert "denies" in force.allowed()[0].refuses("10.30.0.9")
+
+
+def test_the_child_is_told_where_the_broker_is_and_what_is_left_of_the_last_ones_flows() -> None:
+    now = [100.0]
+    force = InForce(CONFIG, lambda: None, lambda: now[0])
+    force.hold(((30.0, 7), (5.0, 3)))
+    now[0] = 110.0
+    told = force.configure()
+    assert told == Configure(
+        agent="dev-1", rate_pps=500, held=((20.0, 7),), broker_host="broker.example", broker_port=8883
+    )
+    connected = InForce(CONFIG, lambda: ("10.0.0.1", 1883)).configure()
+    assert (connected.broker_host, connected.broker_port) == ("10.0.0.1", 1883)
