@@ -223,7 +223,9 @@ class Source:
         for route in cell.routes:
             await self._bucket.take()
             try:
-                await self._station.send(route, target.address, target.protocol, local, cell.port, tok)
+                await self._station.send(
+                    route, target.address, target.protocol, local, cell.port, tok, body=cell.request
+                )
             except OSError as error:
                 cell.fail(Reason.LOCAL_ERROR, f"cannot send: {error.strerror or error}")
                 return
