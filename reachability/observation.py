@@ -48,6 +48,7 @@ class Target(HasPorts):
     witness: str = ""  # agent on the host that owns the address
     inside: str = ""  # agent that controls from inside
     canary: int = 0  # port from 49152 up that nobody serves; 0: none
+    beside: bool = False  # no cell of the round: a declared endpoint whose witness shows that packets get out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

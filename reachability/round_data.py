@@ -22,6 +22,7 @@ class RoundSpec:
     destination: str  # environment
     targets: tuple[Target, ...]
     run: str = ""  # the verify run it belongs to
+    beside: tuple[Target, ...] = ()  # declared endpoints, of any environment, that serve as source controls: not cells
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ from reachability.matrix import CellKey
 from reachability.plan import PlanTarget
 from reachability.ports import PortSet, text_of
 from reachability.topology import Topology
+from reachability.uncontrolled import by_outcome
 from reachability.vocabulary import Result
 
 _WORST = (Result.FAIL, Result.INCONCLUSIVE, Result.STALE, Result.NOT_RUN, Result.WAIVED, Result.PASS)
@@ -173,6 +174,16 @@ def concluded(
         failing=failing(topology, cells, mine, REST),
         environments={name: found_at.mark.line for name, found_at in topology.environments.items()},
         decided=decisions(topology, plan, cells, mine),
+        uncontrolled=tuple(
+            runs.Uncontrolled(
+                environment=one.environment,
+                protocols=tuple(protocol.value for protocol in one.protocols),
+                cells=one.cells,
+                share=round(one.share, 6),
+                settle=one.settle,
+            )
+            for one in by_outcome(cells)
+        ),
     )
 
 

@@ -16,6 +16,7 @@ import structlog
 from structlog.contextvars import bind_contextvars
 
 from coordinator.rounds import requests
+from coordinator.rounds.beside import Beside, controls_of
 from coordinator.rounds.brake import Brake
 from coordinator.rounds.control_echo import Echo
 from coordinator.rounds.durations import Durations
@@ -60,6 +61,7 @@ class Engine:
         self._events = events
         self._live: dict[str, Live] = {}
         self._resolving = Resolving(estate, post)
+        self._beside = Beside(estate)
         self._sources: dict[str, asyncio.Lock] = {}
         self._destinations: dict[str, asyncio.Lock] = {}
         self._unready: set[str] = set()  # who was not ready in time; not waited for again until it is
@@ -140,6 +142,7 @@ class Engine:
                         destination=destination,
                         targets=targets,
                         run=run,
+                        beside=self._beside.targets(agent, plan, targets),
                     )
                     sent = asyncio.Event()
                     tails.create_task(self._round_and_after(spec, sent), name=f"round {spec.round}")
@@ -168,6 +171,7 @@ class Engine:
             if not live.has_source() or self.stopped:
                 log.warning("round without a report", round=spec.round, source=spec.source, problems=live.problems)
                 return
+            self._beside.heard(group[0].source)
             at = self._estate.store.began(spec.round)
             conclusion, events = self._estate.conclude(group, at)
             self._events(events)
@@ -283,7 +287,7 @@ class Engine:
         answered: tuple[ControlTarget, ...] = ()
         if follow is not None or spec.schedule is Schedule.SWEEP:
             answered = requests.answered_controls(estate.plan, estate.matrix, spec, estate.clock() - RECENT_S)
-        return (*self._controls().targets(), *declared, *answered)
+        return (*self._controls().targets(), *declared, *controls_of(spec.beside), *answered)
 
     async def _until(self, live: Live, within_s: float, ready: Callable[[], bool], watch: str = "") -> None:
         """Wait for something of a round; not for ever, and not for an agent that has gone for some seconds."""

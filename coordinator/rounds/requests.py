@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from coordinator.rounds.beside import to_witness
 from coordinator.state.roster import AgentState
 from reachability.compare import key_of
 from reachability.followups import FollowUp
@@ -137,10 +138,9 @@ def arms(
     topology: Topology, spec: RoundSpec, key: bytes, agents: Mapping[str, AgentState], follow: FollowUp | None
 ) -> dict[str, Arm]:
     """Agent to what it is asked: to listen for its own addresses, to control others from inside."""
-    networks = tuple(str(network) for network in topology.environments[spec.destination].networks)
     listen: dict[str, list[Target]] = {}
     inside: dict[str, list[Target]] = {}
-    for target in spec.targets:
+    for target in (*spec.targets, *to_witness(spec)):
         witness = agents.get(target.witness)  # which may have left the topology meanwhile
         if witness is not None and witness.online:
             listen.setdefault(target.witness, []).append(target)
@@ -158,7 +158,7 @@ def arms(
             source=spec.source,
             targets=tuple(listen.get(agent, ())),
             inside=tuple(inside.get(agent, ())),
-            networks=networks,
+            networks=_networks(topology, (*listen.get(agent, ()), *inside.get(agent, ()))),
             groups=follow.groups if follow else (),
             ttl_s=deadline_s(spec.targets, 0, topology.probing.flows) + 120.0,
         )
@@ -175,7 +175,7 @@ def go(
         round=spec.round,
         key=key,
         kind=spec.kind,
-        targets=spec.targets,
+        targets=(*spec.targets, *to_witness(spec)),
         networks=tuple(map(str, networks)),
         controls=tuple(controls),
         copies=copies,
@@ -183,6 +183,12 @@ def go(
         groups=follow.groups if follow else (),
         rate_pps=(follow.rate_pps or 0) if follow else 0,
     )
+
+
+def _networks(topology: Topology, targets: Sequence[Target]) -> tuple[str, ...]:
+    """Of the environment that targets of one agent are in."""
+    environment = topology.environments.get(targets[0].environment)  # which may have left meanwhile
+    return tuple(map(str, environment.networks)) if environment else ()
 
 
 def declared_controls(

@@ -16,7 +16,8 @@ IN_PART = "it did not listen from before the first packet until after the last"
 
 def has_part(spec: RoundSpec, agent: str) -> bool:
     """Whether the agent was asked for anything in the round: what others say of it counts for nothing."""
-    return agent == spec.source or any(agent in {target.witness, target.inside} for target in spec.targets)
+    parts = ((target.witness, target.inside) for target in (*spec.targets, *spec.beside))
+    return agent == spec.source or any(agent in part for part in parts)
 
 
 def round_data(spec: RoundSpec, armed: Mapping[str, bool], reports: Iterable[Report]) -> RoundData:

@@ -11,6 +11,7 @@ from probes.classify import Outcome
 from probes.packets.parse import RST, SYN, Packet, hops
 from probes.packets.route import Route
 from probes.packets.token import tcp_fields, token
+from probes.protocols import udp_payloads
 from reachability.observation import Observation, Target
 from reachability.ports import PortSet
 from reachability.verdict import is_refusal
@@ -77,6 +78,12 @@ class Cell:
     def via(self) -> str:
         """The way the packets go; where they go several ways, the first."""
         return self.routes[0].via if self.routes else ""
+
+    @property
+    def request(self) -> bytes:
+        """What its copies carry in place of a token: where no witness looks for one, what a service of its port answers."""
+        asks = self.target.protocol is Protocol.UDP and not self.target.witness
+        return udp_payloads.REQUESTS.get(self.port, b"") if asks else b""
 
     def wants(self, host_hops: int | None) -> bool:
         """Whether a further copy would tell more.

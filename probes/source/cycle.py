@@ -131,6 +131,8 @@ class Source:
             cell = new_cell(target, port, routes)
             if error is not None:
                 cell.fail(error)
+            elif target.beside:
+                self._go_on_with(cell)
             self._cells.add(cell)
 
     async def _ways(self, address: str, source: str) -> tuple[Route, ...] | NoRoute:
@@ -144,8 +146,8 @@ class Source:
             await self._pass(max(1, self._job.copies - done), slowly=done == 0 and self._job.is_source)
             done += 1
             await until(lambda: not self._wanting(), ANSWER_S)
-            if done == 1 and self._job.is_source:
-                self._control_the_pair()
+            if self._job.is_source:
+                self._control_the_pair(first=done == 1)
             if done >= min(self._wanted(done), CELL_COPIES, self._job.most_copies):
                 return
             if monotonic() - started > MOST_SECONDS:
@@ -184,7 +186,7 @@ class Source:
         return sum(map(self._wants, self._cells))
 
     def _wants(self, cell: Cell) -> bool:
-        return cell.wants(self._host_hops.get(cell.target.address))
+        return not cell.target.beside and cell.wants(self._host_hops.get(cell.target.address))
 
     async def _pass(self, passes_left: int, *, slowly: bool) -> None:
         todo = [cell for cell in self._cells if self._wants(cell)] + self._pacers
@@ -221,32 +223,34 @@ class Source:
         for route in cell.routes:
             await self._bucket.take()
             try:
-                await self._station.send(route, target.address, target.protocol, local, cell.port, tok)
+                await self._station.send(
+                    route, target.address, target.protocol, local, cell.port, tok, body=cell.request
+                )
             except OSError as error:
                 cell.fail(Reason.LOCAL_ERROR, f"cannot send: {error.strerror or error}")
                 return
             self._packets += 1
         self._last_sent = monotonic()
 
-    def _control_the_pair(self) -> None:
-        """What answered on the pair is asked again and again, so that a ban between these two shows.
+    def _control_the_pair(self, *, first: bool) -> None:
+        """What answered the first pass is asked again and again, so that a ban between these two shows.
 
-        Where no control of a kind answers, cells that did go on in every pass: a witness that sees the last copies shows
-        that the others got out as well.
+        Where no control of a kind answers, cells that did go on in every pass: a witness of the last copies shows the others.
         """
         going_on, series = of_the_pair(self._settled(), self._controls, self._last_sent)
         for cell in going_on:
             self._go_on_with(cell)
-        for each in series:
+        for each in series if first else ():
             self._controls.add(each)
 
     def _settled(self) -> list[Cell]:
         """Cells that answered, the open ones first."""
-        return sorted(self._cells, key=lambda cell: -cell.level)
+        return sorted((cell for cell in self._cells if not cell.target.beside), key=lambda cell: -cell.level)
 
     def _go_on_with(self, cell: Cell) -> None:
         """Go on with a cell in every pass."""
-        self._pacers.append(cell)
+        if cell not in self._pacers:
+            self._pacers.append(cell)
 
     def _first(self) -> list[Cell]:
         return [cell for cell in self._cells if cell.port and self._is_early(cell)]

@@ -34,6 +34,7 @@ def of_the_pair(settled: Iterable[Cell], controls: Controls, last_sent: float) -
             target = cell.target
             control = Series(target.address, target.protocol, cell.port, ControlKind.PAIR, cell.routes[0])
             control.sent, control.answered = [first], {0: first}
+            control.request = cell.request
             if target.protocol is Protocol.UDP and cell.hops is None:
                 # No keyed copy was answered, its own request was: asked by token it would look banned.
                 control.request = udp_payloads.REQUESTS.get(cell.port, b"")

@@ -102,7 +102,9 @@ class SweepSource(Source):
 
     def _lay(self, target: Target, routes: tuple[Route, ...], error: Reason | None) -> None:
         if error is None:
-            self._blocks.append(Block(target, routes, self._job.key, self._way))
+            block = Block(target, routes, self._job.key, self._way)
+            block.pacers[:] = target.beside
+            self._blocks.append(block)
             return
         self._failed.append(
             Observation(
@@ -248,10 +250,12 @@ class SweepSource(Source):
             self._begun.append(Begun(monotonic(), block, places.astype(np.uint16), copy, local))
 
     def _wants_of(self, block: Block) -> Mask:
+        if block.target.beside:  # it goes on in every pass, and asks for none
+            return np.zeros(len(block), bool)
         return block.wants(self._host_hops.get(block.target.address))
 
     def _settled(self) -> list[Cell]:
-        found = [cell for block in self._blocks for cell in block.answered(SETTLED)]
+        found = [cell for block in self._blocks if not block.target.beside for cell in block.answered(SETTLED)]
         return sorted(found, key=lambda cell: -cell.level)
 
     def _go_on_with(self, cell: Cell) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from probes.packets.parse import ACK, ICMP, IPV4, PACKET_OUTGOING, SYN, TCP, Pac
 from probes.packets.raw_socket import Bucket, Flows
 from probes.packets.route import Route
 from probes.packets.rx_ring import Counts
+from probes.protocols import udp_payloads
 from probes.source.cycle import Source
 from probes.source.job import Job
 from probes.sweep.raw import SweepSource
@@ -223,3 +224,32 @@ def test_a_sweep_waits_for_room_and_resets_what_nobody_answered() -> None:
     assert resets[0] == pytest.approx(2.0, abs=0.2)
     assert 12.0 <= opened[400] <= 13.3, "routers keep what was closed for ten seconds"
     assert ran.listen_until == about(max(opened[-1], resets[-1]) + 2.0)
+
+
+def test_where_no_witness_looks_for_a_token_every_copy_is_what_a_service_of_the_port_answers() -> None:
+    """Else one datagram of several would decide, the kernel's: to a resolver a token is noise, dropped or not."""
+    asked = play(targets=(target("53,9000", protocol=Protocol.UDP),))
+    payloads = {port: [p.payload for _, p in asked.sent if p.dport == port] for port in (53, 9000)}
+    assert set(payloads[53]) == {udp_payloads.REQUESTS[53]}
+    assert len(payloads[53]) >= 4
+    assert len(set(payloads[9000])) == len(payloads[9000]), "a token each"
+    watched = play(targets=(replace(target("53", protocol=Protocol.UDP), witness="prod-1"),))
+    assert udp_payloads.REQUESTS[53] not in [p.payload for _, p in watched.sent]
+
+
+def answering(packet: Packet) -> float | None:
+    return 0.01 if packet.dport == OPEN_PORT else None
+
+
+@pytest.mark.parametrize("kind", [Source, SweepSource])
+def test_what_is_beside_the_cells_goes_out_in_every_pass_and_asks_for_none(kind: type[Source]) -> None:
+    """Answered or not: its witness's last copy speaks for the passes before it. Of the pair it says nothing."""
+    ports = "22,1000-1300"
+    beside = replace(target(str(OPEN_PORT), 2, "10.20.0.10"), beside=True, witness="stage-1")
+    ran = play(answering, kind=kind, targets=(target(ports), beside))
+    copies = len(ran.at(22))
+    assert copies >= 3
+    assert len(ran.at(OPEN_PORT)) == copies, "a copy a pass, and no control"
+    assert ran.states()[str(OPEN_PORT)] is State.OPEN
+    alone = play(answering, targets=(target(str(OPEN_PORT)), replace(beside, ports=PortSet.of([81]))))
+    assert len(alone.at(81)) == 1, "nothing is left to be asked after the first pass"

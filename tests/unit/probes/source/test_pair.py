@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from probes.packets.route import Route
 from probes.protocols import udp_payloads
 from probes.source.cell import new_cell
@@ -13,7 +15,12 @@ from reachability.vocabulary import Protocol, Reason, State
 
 ROUTE = Route("eth0", "10.10.0.1", "10.10.0.10", b"")
 TARGET = Target(
-    id=1, environment="prod", address="10.30.0.10", protocol=Protocol.UDP, ports=PortSet.parse("53,123,9000")
+    id=1,
+    environment="prod",
+    address="10.30.0.10",
+    protocol=Protocol.UDP,
+    ports=PortSet.parse("53,123,9000"),
+    witness="prod-1",
 )
 
 
@@ -30,3 +37,10 @@ def test_a_service_that_answered_its_own_request_alone_is_asked_by_it_again() ->
         asked[series.port] = series.request
     # 123 answered a keyed copy, and 9000 has no request of its own: what it answered through the kernel was the token.
     assert asked == {53: udp_payloads.REQUESTS[53], 123: b"", 9000: b""}
+
+
+def test_what_no_witness_looks_for_is_asked_again_by_what_it_answered() -> None:
+    cell = new_cell(replace(TARGET, witness=""), 53, (ROUTE,))
+    cell.state, cell.reason, cell.hops = State.OPEN, Reason.UDP_RESPONSE, 1
+    (series,) = of_the_pair([cell], Controls(), 1.0)[1]
+    assert series.request == udp_payloads.REQUESTS[53]
