@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import pairwise
 from typing import assert_never
 
 from reachability.compare import Cell
@@ -13,6 +14,12 @@ from reachability.ports import PortSet, text_of
 from reachability.vocabulary import Declared, Proof, Protocol, Reachability, Reason, State
 
 MOST_SHOWN = 16  # rounds, the newest, of a finding that many agents see
+POSITIVE = frozenset(
+    {1, 2, 5}
+)  # rows of the verdict's table: the endpoint answered, which no silence elsewhere takes back
+RECENT, FLAPS = 8, 3  # so many conclusions are remembered; so many changes among them are flapping
+RED, CLEAN = "x", "."
+FLAPPING_CLEAN = 2  # rounds in a row that resolve what flaps, at least: one is what it does anyway
 
 
 class Status(StrEnum):
@@ -30,7 +37,7 @@ class Status(StrEnum):
 class Happening(StrEnum):
     """What moves a finding on."""
 
-    HELD = "held"  # seen in as many rounds in a row as `confirm` asks, or in a verify run
+    HELD = "held"  # seen in as many rounds in a row as `confirm` asks, or in a verify run; positively proven; flapping
     SEEN_AGAIN = "seen-again"  # seen in a further round
     ACKNOWLEDGED = "acknowledged"  # a person took it on
     WAIVED = "waived"  # a waiver covers all of it
@@ -94,6 +101,9 @@ class Finding:
     shown: tuple[str, ...] = ()  # that showed it last: what they kept is its evidence
     seen: int = 0  # rounds in a row
     clean: int = 0  # rounds in a row that proved it closed
+    recent: str = (
+        ""  # its last conclusions, the newest last: RED or CLEAN; a round that proved nothing is not among them
+    )
     resolved_at: float = 0.0
     acknowledged_by: str = ""
     acknowledged_reason: str = ""
@@ -105,9 +115,24 @@ class Finding:
         return self.status is not Status.SUSPECTED and not self.merged_into
 
     @property
+    def suspected(self) -> bool:
+        """Whether its last round showed it, but it has not opened."""
+        return self.status is Status.SUSPECTED and self.seen > 0
+
+    @property
     def live(self) -> bool:
         """Whether it stands: listed, and not resolved."""
         return self.listed and self.status is not Status.RESOLVED
+
+    @property
+    def changes(self) -> int:
+        """How often it went from failing to proven closed, or back, within its last conclusions."""
+        return sum(one != other for one, other in pairwise(self.recent))
+
+    @property
+    def flapping(self) -> bool:
+        """Whether it comes and goes: part of the flows, or of the time, finds it open."""
+        return self.changes >= FLAPS
 
 
 class EventKind(StrEnum):
@@ -158,12 +183,11 @@ Step = tuple[Finding, tuple[Event, ...]]
 def advanced(finding: Finding, fold: Fold, unsettled: tuple[Region, ...], at: float, confirm: int) -> Step:
     """A finding or suspicion that is seen now, as `fold`; its `unsettled` cells are neither open nor closed now."""
     counted = fold.rounds.isdisjoint(finding.rounds)
-    seen = finding.seen + counted
-    in_run = any(judged.run for judged in fold.judged)
-    after = replace(_shaped(finding, fold, unsettled), seen=seen, clean=0)
+    after = replace(_shaped(finding, fold, unsettled), seen=finding.seen + counted, clean=0)
     if counted:
-        after = replace(after, rounds=tuple(sorted(fold.rounds)))
-    happening = _happening(finding.status, bool(fold.waiver), seen >= confirm or in_run, counted)
+        after = replace(after, rounds=tuple(sorted(fold.rounds)), recent=_remembered(finding, RED))
+    held = after.seen >= confirm or after.flapping or _stands_alone(fold)
+    happening = _happening(finding.status, bool(fold.waiver), held, counted)
     status = TRANSITIONS.get((finding.status, happening), finding.status) if happening else finding.status
     events = []
     if status is not finding.status:
@@ -179,18 +203,51 @@ def advanced(finding: Finding, fold: Fold, unsettled: tuple[Region, ...], at: fl
     return after, tuple(events)
 
 
-def receded(finding: Finding, cells: Sequence[Cell], at: float, confirm: int) -> Step:
-    """A finding none of whose cells is open now. `cells` are the current ones at its place: all pass, or fail otherwise."""
+def receded(finding: Finding, cells: Sequence[Cell], at: float, confirm: int, gone: str) -> Step | None:
+    """A finding none of whose cells is open now; None for a suspicion of which nothing is left to remember.
+
+    `cells` are the current ones at its place: all pass, or fail otherwise; none where they have left the plan, and `gone`
+    says how that came.
+    """
     rounds = {cell.judged.round for cell in cells if cell.judged is not None}
-    counted = rounds.isdisjoint(finding.rounds)
-    clean = finding.clean + counted
+    counted = bool(rounds) and rounds.isdisjoint(finding.rounds)
+    after = finding
+    if counted:
+        clean, recent = finding.clean + 1, _remembered(finding, CLEAN)
+        after = replace(finding, clean=clean, rounds=tuple(sorted(rounds)), recent=recent)
+    match finding.status:
+        case Status.RESOLVED:
+            return (after if RED in finding.recent else finding), ()
+        case Status.SUSPECTED:
+            forgotten = not cells or RED not in after.recent
+            return None if forgotten else (replace(after, seen=0), ())
+        case Status.OPEN | Status.CONFIRMED | Status.ACKNOWLEDGED | Status.WAIVED | Status.REOPENED:
+            pass
+        case _:
+            assert_never(finding.status)
     redeclared = all(cell.declared is not finding.declared for cell in cells)
     in_run = any(cell.judged is not None and cell.judged.run for cell in cells)
-    if not (redeclared or clean >= confirm or (in_run and counted)):
-        return replace(finding, clean=clean, rounds=tuple(sorted(rounds)) if counted else finding.rounds), ()
+    proven = after.clean >= confirm or (in_run and counted)
+    if after.flapping:
+        proven = after.clean >= max(confirm, FLAPPING_CLEAN)
+    if not (redeclared or proven):
+        return after, ()
     status = TRANSITIONS.get((finding.status, Happening.PROVEN), finding.status)
-    after = replace(finding, status=status, resolved_at=at, seen=0, clean=clean, rounds=tuple(sorted(rounds)))
-    return after, (Event(at=at, finding=finding.id, what=EventKind.RESOLVED, text=_why_over(cells, redeclared)),)
+    after = replace(after, status=status, resolved_at=at, seen=0)
+    return after, (
+        Event(at=at, finding=finding.id, what=EventKind.RESOLVED, text=gone or _why_over(cells, redeclared)),
+    )
+
+
+def _remembered(finding: Finding, conclusion: str) -> str:
+    return (finding.recent + conclusion)[-RECENT:]
+
+
+def _stands_alone(fold: Fold) -> bool:
+    """Whether one round is enough: it is a verify run's, or shows that the endpoint itself answered what is denied."""
+    return any(
+        judged.run or (fold.kind is Kind.UNEXPECTED_PATH and judged.verdict.row in POSITIVE) for judged in fold.judged
+    )
 
 
 def _happening(status: Status, waived: bool, held: bool, counted: bool) -> Happening | None:
@@ -240,8 +297,6 @@ def _what(finding: Finding) -> str:
 
 
 def _why_over(cells: Sequence[Cell], redeclared: bool) -> str:
-    if not cells:
-        return "no longer in the plan"
     if redeclared:
         paths = sorted({cell.path.name for cell in cells if cell.path is not None})
         return f"now declared by {', '.join(paths)}" if paths else "no longer declared"
