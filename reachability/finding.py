@@ -10,9 +10,10 @@ from datetime import datetime
 
 from reachability.compare import Cell
 from reachability.fold import Fold, Kind, Region, fold_findings
-from reachability.life import TRANSITIONS, Event, EventKind, Finding, Happening, Status, Step, advanced, receded
+from reachability.life import TRANSITIONS, Event, EventKind, Finding, Happening, Status
 from reachability.matrix import CellKey
 from reachability.ports import ICMP_CELL, PortSet, text_of
+from reachability.steps import Step, advanced, receded
 from reachability.vocabulary import Protocol, Result
 
 __all__ = ["Event", "EventKind", "Finding", "FindingBook", "Fold", "Kind", "Region", "Status", "fold_findings"]

@@ -6,7 +6,8 @@ import pytest
 
 from reachability.compare import Cell
 from reachability.finding import REOPEN_S, Finding, FindingBook, Kind, Status
-from reachability.life import CAME_TO, MOST_SHOWN, TRANSITIONS, Happening
+from reachability.life import CAME_TO, TRANSITIONS, Happening
+from reachability.steps import MOST_SHOWN
 from reachability.vocabulary import Declared, Result
 from tests.support.finding_cells import ONE_WAY, PATH, WAIVER, apply, cell
 from tests.support.sample import NOW

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from reachability.finding import Finding, FindingBook, Status
-from reachability.life import RECENT
+from reachability.steps import RECENT
 from reachability.vocabulary import Declared, Result
 from tests.support.finding_cells import LEAK, ONE_WAY, PATH, WAIVER, apply, cell
 from tests.support.sample import NOW
