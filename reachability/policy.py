@@ -52,10 +52,12 @@ class Policy:
         values = (path, waiver, service)
         if values not in self._decisions:
             by = None if path is None else self._paths[path]
+            # A waiver bears a hole for a while; a path that the business needs and that is down is none.
+            required = by is not None and by.expect is Declared.REQUIRED
             self._decisions[values] = Decision(
                 declared=by.expect if by else Declared.DENIED,
                 path=by,
-                waiver=None if waiver is None else self._waivers[waiver - len(self._paths)],
+                waiver=None if waiver is None or required else self._waivers[waiver - len(self._paths)],
                 service=service,
             )
         return self._decisions[values]
@@ -102,10 +104,10 @@ def nearest_paths(topology: Topology, target: PlanTarget) -> tuple[Path, ...]:
 
 
 def _is_source(topology: Topology, end: Selector, target: PlanTarget) -> bool:
+    if end.environment not in {"", target.source_environment}:
+        return False
     if end.network is not None:
         return in_networks(target.source_address, (end.network,)) if target.source_address else False
-    if end.environment != target.source_environment:
-        return False
     if end.agent:
         return end.agent == target.agent
     if end.service:
@@ -114,10 +116,10 @@ def _is_source(topology: Topology, end: Selector, target: PlanTarget) -> bool:
 
 
 def _is_destination(topology: Topology, end: Selector, target: PlanTarget) -> bool:
+    if end.environment not in {"", target.destination}:
+        return False
     if end.network is not None:
         return in_networks(target.address, (end.network,))
-    if end.environment != target.destination:
-        return False
     if end.agent:
         return end.agent == target.witness
     if end.service:

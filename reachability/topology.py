@@ -100,7 +100,10 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """One end of a path or waiver: `environment`, `environment.member` (agent or service) or a CIDR."""
+    """One end of a path or waiver: `environment`, `environment.member` (agent or service), a CIDR or `environment.CIDR`.
+
+    A range has the environment that it belongs to, "" where it reaches beyond the networks of any.
+    """
 
     text: str
     environment: str = ""

@@ -25,8 +25,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, tag="plan"):
     flows: int = 50_000  # entries in connection tables at a time
 
 
+MOST_NAMES = 256  # in one `Resolve`: an agent looks no more of them up
+
+
 class Resolve(msgspec.Struct, frozen=True, kw_only=True, tag="resolve"):
-    """Asks a source to look names up before a round; answered by `Resolved`."""
+    """Asks a source to look names up before a round; answered by `Resolved`. More than `MOST_NAMES` are asked for in parts."""
 
     id: str
     names: tuple[str, ...]

@@ -86,7 +86,7 @@ def _findings(findings: Sequence[ReportedFinding]) -> list[str]:
             finding.severity,
             md(words.title(finding)),
             code(words.short(finding)),
-            finding.status,
+            words.status(finding),
             words.stamp(finding.first_seen),
         ]
         for entry in findings

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cli.show.evidence import controls, heard, sent, target, witness
-from cli.show.grid import counted, harm, headline, live, where
+from cli.show.grid import counted, harm, headline, live, standing, standing_counted, where
 from cli.show.losses import lost_line
 from cli.show.render import parse_time, plural, short_ports
 from cli.show.trace import ANSWERS
@@ -152,7 +152,7 @@ def _life(entry: ReportedFinding) -> str:
     finding, taken = entry.finding, entry.acknowledged
     times = f"first seen {stamp(finding.first_seen)}, last {stamp(finding.last_seen)} UTC"
     by = f", acknowledged by {taken.by}: {taken.reason}" if taken else ""
-    return f"{finding.status}, {times}, {plural(finding.cells, 'cell')}{by}"
+    return f"{standing_counted(finding)}, {times}, {plural(finding.cells, 'cell')}{by}"
 
 
 def _waiver(waiver: DeclaredWaiver) -> str:
@@ -168,6 +168,11 @@ def _event(event: Happened) -> str:
 def title(finding: Finding) -> str:
     """The finding as a sentence."""
     return headline(finding)
+
+
+def status(finding: Finding) -> str:
+    """Its status, and whether it comes and goes."""
+    return standing(finding)
 
 
 def why_unproven(entries: Iterable[Unproven]) -> list[Why]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cli.show.evidence import controls, heard, sent, target, witness
 from cli.show.exchange import timeline
-from cli.show.grid import where
+from cli.show.grid import standing_counted, where
 from cli.show.render import NO_PACKET, NO_SESSION, Paint, clock, glyph_of, labelled, plural, short_ports, visible
 from cli.show.trace import ANSWERS, traces
 from coordinator.api.responses.estate import Cell
@@ -71,7 +71,9 @@ def _head(body: Explanation, style: Paint) -> list[str]:
         grade = f", {body.grade}" if body.grade else ""
         parts.append(f"{body.result}{grade}")
     if finding is not None:
-        parts.append(f"{finding.status} since {clock(body.first_seen or None)} ({plural(body.rounds or 0, 'round')})")
+        parts.append(
+            f"{standing_counted(finding)} since {clock(body.first_seen or None)} ({plural(body.rounds or 0, 'round')})"
+        )
     wrapped = labelled(glyph, " · ".join(parts), style.width, indent=2)
     return [style(glyph, tone) + wrapped[0][1:], *wrapped[1:]]
 

@@ -23,7 +23,7 @@ from coordinator.store.retention import EVENTS_S
 from reachability.advice import ROWS
 from reachability.compare import Cell, compare, key_of
 from reachability.coverage import total, untested
-from reachability.finding import Event, Finding, Status
+from reachability.finding import Event, Finding
 from reachability.matrix import CellKey
 from reachability.plan import PlanTarget
 from reachability.topology import Environment, Path, Probing, Topology, Waiver
@@ -105,7 +105,7 @@ def report(taken: Snapshot) -> told.Report:
         paths=_paths(topology.paths, cells),
         waivers=tuple(_waiver(waiver, taken) for waiver in topology.waivers),
         findings=_findings(taken),
-        suspected=sum(finding.status is Status.SUSPECTED for finding in taken.findings),
+        suspected=sum(finding.suspected for finding in taken.findings),
         unproven=unproven(cells),
         untested=tuple(Untested(source=source, destination=destination) for source, destination in pairs),
         period=None if taken.span is None else _period(taken, taken.span),

@@ -157,18 +157,29 @@ def parse_cron(text: str) -> str:
     return text
 
 
-def parse_end(text: str) -> Network | tuple[str, str]:
-    """A network, or (environment, member); the member is "" for a whole environment."""
-    if "/" in text or ":" in text or re.fullmatch(r"[0-9.]+", text):
-        if "/" not in text:
-            address = parse_address(text)
-            return ip_network(f"{address}/{address.max_prefixlen}")
-        return parse_network(text)
-    environment, _, member = text.partition(".")
+def parse_end(text: str) -> tuple[str, str | Network]:
+    """An environment, "" where none is named, and what of it: a member, a network, or "" for all of it."""
     name = re.compile(r"[a-z][a-z0-9-]*")
+    environment, _, member = text.partition(".")
+    if name.fullmatch(environment) and is_range(member):
+        return environment, _parse_range(member)
+    if is_range(text):
+        return "", _parse_range(text)
     if not name.fullmatch(environment) or ("." in text and not name.fullmatch(member)):
         raise ValueError(f"{shown(text)} is not {END_IS}; write one such as prod, prod.db or 10.30.0.0/24")
     return environment, member
+
+
+def is_range(text: str) -> bool:
+    """Whether a text is meant to be an address or a network, not a name."""
+    return "/" in text or ":" in text or re.fullmatch(r"[0-9.]+", text) is not None
+
+
+def _parse_range(text: str) -> Network:
+    if "/" in text:
+        return parse_network(text)
+    address = parse_address(text)
+    return ip_network(f"{address}/{address.max_prefixlen}")
 
 
 FORMATS: Mapping[str, Callable[[str], Any]] = {
