@@ -54,7 +54,7 @@ def _would_show(challenge: SourceReport, pair: PairFacts, target: Target) -> boo
     ]
     banned = any(c.kind == ControlKind.PAIR and not c.ended_good for c in mine)
     out = any(c.kind != ControlKind.PAIR and c.ended_good and c.protocol is target.protocol for c in mine)
-    return out and not banned and not is_hidden_by(pair.loss_to_witness, sum(challenge.slots))
+    return out and not banned and not is_hidden_by(pair.loss_to_witness[target.id], sum(challenge.slots))
 
 
 def _is_crowded(data: RoundData, target: Target, port: int) -> bool:

@@ -252,7 +252,7 @@ def _with_loss(
             result.append((key, target, ports, e))
             continue
         witnessed = e.arrival is Arrival.NOT_SEEN
-        loss = pair.loss_to_witness if witnessed else pair.loss_and_back
+        loss = (pair.loss_to_witness if witnessed else pair.loss_and_back)[target.id]
         needed = None if loss is None else copies_needed(tried, loss)
         now = replace(e, loss=loss)
         if needed is None or e.covered < needed:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
+
 from probes.packets.route import Route
 from probes.protocols import udp_payloads
 from probes.source.cell import new_cell
@@ -30,3 +33,21 @@ def test_a_service_that_answered_its_own_request_alone_is_asked_by_it_again() ->
         asked[series.port] = series.request
     # 123 answered a keyed copy, and 9000 has no request of its own: what it answered through the kernel was the token.
     assert asked == {53: udp_payloads.REQUESTS[53], 123: b"", 9000: b""}
+
+
+def test_each_host_that_answered_has_a_control_of_its_own() -> None:
+    """Its loss is its own: two endpoints of the first, and one of each further host."""
+    cells = []
+    for last in range(10, 14):
+        target = replace(TARGET, address=f"10.30.0.{last}", protocol=Protocol.TCP)
+        for port in 53, 123, 9000:
+            cell = new_cell(target, port, (ROUTE,))
+            cell.state, cell.reason = State.OPEN, Reason.SYN_ACK
+            cells.append(cell)
+    made = of_the_pair(cells, Controls(), 1.0)[1]
+    assert Counter(series.address for series in made) == {
+        "10.30.0.10": 2,
+        "10.30.0.11": 1,
+        "10.30.0.12": 1,
+        "10.30.0.13": 1,
+    }
