@@ -13,7 +13,7 @@ from reachability.arrival import ArrivalRow
 from reachability.challenge import Challenged
 from reachability.challenged import challenged
 from reachability.facts import PairFacts, gather
-from reachability.followups import FollowUp, OpenEnds, follow_ups
+from reachability.followups import FollowUp, OpenEnds, follow_ups, unchallenged
 from reachability.host_facts import HostFacts
 from reachability.loss import copies_needed
 from reachability.matrix import CellKey
@@ -43,6 +43,8 @@ def conclude(rounds: Sequence[RoundData]) -> Conclusion:
         found, left = _target(rounds, pair, target)
         cells.extend(found)
         open_ends.append(left)
+    if why := unchallenged(rounds, open_ends):
+        cells = [(k, t, ports, replace(e, no_witness_why=why) if _is_undecided(e) else e) for k, t, ports, e in cells]
     cells, copies = _with_loss(cells, pair)
     followups = follow_ups(rounds, open_ends, cells, copies, pair.slower_pps)
     return Conclusion(
@@ -252,7 +254,7 @@ def _with_loss(
             result.append((key, target, ports, e))
             continue
         witnessed = e.arrival is Arrival.NOT_SEEN
-        loss = pair.loss_to_witness if witnessed else pair.loss_and_back
+        loss = (pair.loss_to_witness if witnessed else pair.loss_and_back)[target.id]
         needed = None if loss is None else copies_needed(tried, loss)
         now = replace(e, loss=loss)
         if needed is None or e.covered < needed:
@@ -264,6 +266,10 @@ def _with_loss(
             now = replace(now, problem=now.problem or problem)
         result.append((key, target, ports, now))
     return result, more
+
+
+def _is_undecided(e: Evidence) -> bool:
+    return e.no_witness_why == Unproven.UNDECIDED
 
 
 def _silent(e: Evidence) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from reachability.challenged import tried
 from reachability.matrix import CellKey
 from reachability.observation import Target
 from reachability.ports import PortSet
@@ -12,7 +13,9 @@ from reachability.round_data import RoundData
 from reachability.verdict import Evidence
 from reachability.vocabulary import RoundKind, Unproven
 
-MOST_CHALLENGED = 256
+MOST_FOLLOWUPS = 12  # of a round, of all kinds
+MOST_CHALLENGED, MOST_CHALLENGES = 256, 4  # ports of one, which is over in some seconds, and how many a round has
+TRIES = 2  # challenges of one port: what both leave open, a third would too
 NOPORTS_GROUPS = 16
 MOST_REPEATS = 2  # further copies that change nothing will not do so the third time
 
@@ -49,14 +52,9 @@ def follow_ups(
     `rate_pps`: what the copies may go at, None for any.
     """
     followups = []
-    budget, challenge = MOST_CHALLENGED, []
-    for left in open_ends:
-        ports = PortSet.of(list(left.undecided)[:budget])
-        budget -= len(ports)
-        if ports:
-            challenge.append(_narrow(left.target, ports))
-    if challenge and not any(data.spec.kind is RoundKind.CHALLENGE for data in rounds):
-        followups.append(FollowUp(kind=RoundKind.CHALLENGE, targets=tuple(challenge)))
+    challenge = _challenge(rounds, open_ends)
+    if challenge:
+        followups.append(FollowUp(kind=RoundKind.CHALLENGE, targets=challenge))
     if copies > 0 and sum(data.spec.kind is RoundKind.NORMAL for data in rounds) <= MOST_REPEATS:
         lacking: dict[int, PortSet] = {}
         for _, target, ports, e in cells:
@@ -71,6 +69,29 @@ def follow_ups(
         targets = tuple(_narrow(left.target, left.noports) for left in open_ends if left.target.id in wanted)
         followups.append(FollowUp(kind=RoundKind.NOPORTS, targets=targets, groups=groups))
     return tuple(followups)
+
+
+def unchallenged(rounds: Sequence[RoundData], open_ends: Sequence[OpenEnds]) -> str:
+    """In words, how many ports are left undecided because a round has no more challenges; "" for none."""
+    if sum(data.spec.kind is RoundKind.CHALLENGE for data in rounds) < MOST_CHALLENGES:
+        return ""
+    left = sum(len(left.undecided - PortSet.union(tried(rounds, left.target))) for left in open_ends)
+    most = MOST_CHALLENGES * MOST_CHALLENGED
+    return f"{left:,} such ports were not challenged, for a round challenges {most:,} at most" if left else ""
+
+
+def _challenge(rounds: Sequence[RoundData], open_ends: Sequence[OpenEnds]) -> tuple[Target, ...]:
+    """The ports of the next challenge: those that none has tried first, then those that one left open."""
+    if sum(data.spec.kind is RoundKind.CHALLENGE for data in rounds) >= MOST_CHALLENGES:
+        return ()
+    room, chosen = MOST_CHALLENGED, [PortSet() for _ in open_ends]
+    before = [tried(rounds, left.target) for left in open_ends]
+    for times in range(TRIES):
+        for number, left in enumerate(open_ends):
+            ports = [p for p in left.undecided if sum(p in once for once in before[number]) == times][:room]
+            room -= len(ports)
+            chosen[number] |= PortSet.of(ports)
+    return tuple(_narrow(left.target, ports) for left, ports in zip(open_ends, chosen, strict=True) if ports)
 
 
 def _noports_groups(open_ends: Sequence[OpenEnds], level: int) -> tuple[tuple[int, PortSet], ...]:

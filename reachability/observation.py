@@ -168,6 +168,9 @@ class SourceReport:
     host_hops: dict[str, int] = field(default_factory=dict)  # address -> hops of the host's own replies
     slots: tuple[int, ...] = ()  # challenge: 1 for an on-slot, 0 for an off-slot
     slot_ms: float = 0.0
+    slots_sent: tuple[
+        int, ...
+    ] = ()  # packets that its own capture saw leave in each slot, to any of the ports at least
     trace: tuple[Hop, ...] = ()  # by rising TTL; where a hop has several addresses, a row each
     packets: int = 0
     captured: int = 0  # packets that its own capture saw meanwhile

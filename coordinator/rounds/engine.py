@@ -25,7 +25,7 @@ from coordinator.rounds.resolving import Resolving
 from coordinator.state.estate import Estate
 from coordinator.state.reports import has_part, round_data
 from coordinator.store import Report
-from reachability.followups import FollowUp
+from reachability.followups import MOST_FOLLOWUPS, FollowUp
 from reachability.life import Event
 from reachability.observation import ControlTarget
 from reachability.round_data import RoundData, RoundSpec
@@ -35,7 +35,6 @@ from wire.process.progress import PART_S
 
 ARM_S, REPORT_S, GONE_S, BUSY_S = 5.0, 10.0, 3.0, 10.0
 COLD_S = 15.0  # longer, once, for an agent whose packet child has to start where there is little to start it with: decision 029
-MOST_FOLLOWUPS = 4
 LEAST_TAIL_S, MOST_TAIL_S = 0.2, 30.0
 RECENT_S = 120.0
 

@@ -202,7 +202,7 @@ class Source:
             if self._job.is_source and number % CONTROL_EVERY == CONTROL_EVERY - 1:
                 await self._control_sender.turn()
         if self._job.is_source and todo:
-            lacking = self._least_controls() - sum(len(series.sent) for series in self._controls.series)
+            lacking = self._controls.lacking(self._least_controls())
             for _ in range(max(len(self._controls.live), -(-lacking // passes_left))):
                 await self._control_sender.turn()
 

@@ -10,7 +10,7 @@ from probes.source.cell import CLOSED, OPEN, Cell, ControlKey, control_key
 from probes.source.controls import Controls, Series
 from reachability.vocabulary import ControlKind, Protocol
 
-A_KIND = 2  # controls of a protocol and family
+A_KIND = 2  # controls of a protocol and family, and one for each further host: its loss is its own
 
 
 def of_the_pair(settled: Iterable[Cell], controls: Controls, last_sent: float) -> tuple[list[Cell], list[Series]]:
@@ -21,14 +21,17 @@ def of_the_pair(settled: Iterable[Cell], controls: Controls, last_sent: float) -
     good = {series.key.kind for series in controls.series if series.answered}
     paced: Counter[ControlKey] = Counter()
     taken: Counter[ControlKey] = Counter()
+    hosts: set[tuple[ControlKey, str]] = set()
     going_on, made = [], []
     for cell in settled:
         kind = control_key(cell.target.address, cell.target.protocol)
         if cell.level >= CLOSED and kind not in good and paced[kind] < A_KIND:
             paced[kind] += 1
             going_on.append(cell)
-        if cell.level >= OPEN and cell.routes and taken[kind] < A_KIND:
+        host = kind, cell.target.address
+        if cell.level >= OPEN and cell.routes and (taken[kind] < A_KIND or host not in hosts):
             taken[kind] += 1
+            hosts.add(host)
             # That it answered once counts: if it never does again, these two were banned from each other.
             first = cell.sent[0] if cell.sent else last_sent
             target = cell.target

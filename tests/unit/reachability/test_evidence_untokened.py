@@ -89,7 +89,7 @@ def test_a_challenge_decides_whose_packets_they_are() -> None:
     flow = Untokened(address=PROD, protocol=Protocol.TCP, port=22, came_from="10.20.0.9", source_port=40001, count=16)
     main = data(TCP, src=source(silence()), wit=(witness(untokened=(replace(flow, count=1),)),))
     small = replace(TCP, ports=PortSet.parse("22"))
-    asked = source(slots=slots, slot_ms=200.0)
+    asked = source(slots=slots, slot_ms=200.0, slots_sent=tuple(2 * on for on in slots))
 
     def challenged(times: tuple[int, ...], *controls: ControlResult) -> Verdict:
         wit = witness(untokened=(replace(flow, times_ms=times, count=len(times)),) if times else ())

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reachability.arrival import ArrivalRow, NoPortsGroup
-from reachability.evidence import conclude
-from reachability.followups import NOPORTS_GROUPS
+from reachability.arrival import ArrivalRow, NoPortsGroup, Untokened
+from reachability.evidence import Conclusion, conclude
+from reachability.followups import MOST_CHALLENGES, NOPORTS_GROUPS, FollowUp
 from reachability.ports import PortSet
 from reachability.round_data import RoundData
-from reachability.vocabulary import Protocol, Reachability, RoundKind
-from tests.support.round_data import HEALTHY, PROD, UDP, data, silence, source, verdicts, witness
+from reachability.vocabulary import Protocol, Reachability, Reason, RoundKind, State
+from tests.support.round_data import HEALTHY, PROD, TCP, UDP, data, silence, source, verdicts, witness
 
 
 def moved_for_half(*groups: PortSet) -> RoundData:
@@ -35,3 +35,59 @@ def test_udp_ports_are_told_apart_by_groups_then_one_by_one_and_then_stay_open()
     assert {verdict.reachability for verdict, _ in verdicts(last).values()} == {Reachability.ONE_WAY}, (
         "no green by that"
     )
+
+
+SLOTS = (1, 0, 0, 1, 1, 0, 1, 0, 0, 1, 0, 1, 1, 0, 1, 0)
+
+
+def strange(ports: PortSet) -> tuple[Untokened, ...]:
+    flow = Untokened(address=PROD, protocol=Protocol.TCP, port=0, came_from="10.20.0.9", source_port=40001, count=1)
+    return tuple(replace(flow, port=port) for port in ports)
+
+
+def challenged(asked: FollowUp, undecided: PortSet) -> RoundData:
+    """Nothing came; to the undecided ports it was not seen to leave."""
+    lacking = silence(TCP, str(undecided), state=State.ERROR, reason=Reason.LOCAL_ERROR, sent=0)
+    src = source(
+        *((lacking,) if undecided else ()), slots=SLOTS, slot_ms=200.0, slots_sent=tuple(2 * on for on in SLOTS)
+    )
+    return data(*asked.targets, src=src, wit=(witness(),), kind=RoundKind.CHALLENGE)
+
+
+def through(ports: str, undecided: str = "") -> tuple[list[PortSet], Conclusion]:
+    """What each challenge tries, behind a firewall that rewrites what goes to so many ports; and what comes out."""
+    every = replace(TCP, ports=PortSet.parse(ports))
+    rounds = [data(every, src=source(silence(every)), wit=(witness(untokened=strange(every.ports)),))]
+    asked = []
+    while (result := conclude(rounds)).followups:
+        [follow] = result.followups
+        assert follow.kind is RoundKind.CHALLENGE
+        [target] = follow.targets
+        asked.append(target.ports)
+        rounds.append(challenged(follow, PortSet.parse(undecided) & target.ports))
+    return asked, result
+
+
+def test_ports_are_challenged_so_many_at_a_time_until_all_are_decided() -> None:
+    asked, result = through("1-1000")
+    assert [len(ports) for ports in asked] == [256, 256, 256, 232]
+    assert PortSet.union(asked) == PortSet.parse("1-1000")
+    assert {verdict.reachability for verdict, _ in verdicts(result).values()} == {Reachability.BLOCKED}
+
+
+def test_beyond_what_a_round_challenges_it_says_how_many_are_left() -> None:
+    asked, result = through("1-1100")
+    assert len(asked) == MOST_CHALLENGES
+    verdict, evidence = verdicts(result)["1025-1100"]
+    assert verdict.reason == "undecided"
+    assert evidence.no_witness_why == "76 such ports were not challenged, for a round challenges 1,024 at most"
+    assert verdicts(result)["1-1024"][0].reachability is Reachability.BLOCKED
+
+
+def test_what_a_challenge_leaves_open_is_challenged_once_more_after_the_others() -> None:
+    asked, result = through("1-300", "7,9")
+    assert [str(ports) for ports in asked] == ["1-256", "7,9,257-300"]
+    assert verdicts(result)["7,9"][0].reason == "undecided"
+    assert verdicts(result)["7,9"][1].no_witness_why == "undecided", "none was left out"
+    asked, result = through("1-20", "7,9")
+    assert [str(ports) for ports in asked] == ["1-20", "7,9"]

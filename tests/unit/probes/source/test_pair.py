@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from probes.packets.route import Route
@@ -44,3 +45,21 @@ def test_what_no_witness_looks_for_is_asked_again_by_what_it_answered() -> None:
     cell.state, cell.reason, cell.hops = State.OPEN, Reason.UDP_RESPONSE, 1
     (series,) = of_the_pair([cell], Controls(), 1.0)[1]
     assert series.request == udp_payloads.REQUESTS[53]
+
+
+def test_each_host_that_answered_has_a_control_of_its_own() -> None:
+    """Its loss is its own: two endpoints of the first, and one of each further host."""
+    cells = []
+    for last in range(10, 14):
+        target = replace(TARGET, address=f"10.30.0.{last}", protocol=Protocol.TCP)
+        for port in 53, 123, 9000:
+            cell = new_cell(target, port, (ROUTE,))
+            cell.state, cell.reason = State.OPEN, Reason.SYN_ACK
+            cells.append(cell)
+    made = of_the_pair(cells, Controls(), 1.0)[1]
+    assert Counter(series.address for series in made) == {
+        "10.30.0.10": 2,
+        "10.30.0.11": 1,
+        "10.30.0.12": 1,
+        "10.30.0.13": 1,
+    }
