@@ -63,6 +63,7 @@ class Round:
             lost_by_capture=drops - self.drops,
             link_down=facts.down_since(self.facts, off_host.interfaces[address]),
             xdp=frozenset(self.xdp),
+            encrypted=self.arrivals.missed_of(address, off_host.encrypted(address, self.arrivals.since)),
         ).why_not()
         return WitnessHealth(
             address=address,

@@ -147,6 +147,8 @@ class Witness:
         """Take a captured packet."""
         if not self._watch:
             return
+        if packet.is_encrypted and packet.incoming:
+            self._off_host.count_encrypted(packet)
         protocol = PROTOCOLS.get(packet.protocol)
         if protocol is None:
             return
