@@ -136,7 +136,7 @@ def _transport(data: bytes, packet: Packet, depth: int) -> Packet | None:
 
 
 def _behind_extensions(data: bytes, packet: Packet) -> bytes | None:
-    """What follows the extension headers (RFC 8200 §4, RFC 4302), whose protocol becomes the packet's; None for a later fragment."""
+    """What follows the extension headers (RFC 8200 §4, RFC 4302), with the packet's protocol; None for a later fragment."""
     at = 0
     for _ in range(_MOST_EXTENSIONS):
         if packet.protocol == AH:

@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from probes.clock import monotonic
-from probes.host import counters
+from probes.host import deliveries
 from probes.host.counters import HostFacts
+from probes.host.deliveries import Deliveries
 from probes.packets.parse import Packet
 
 PROVE_EVERY_S = 0.15
@@ -27,7 +28,7 @@ class WitnessDeps:
     drops: Callable[[], int]  # packets that the capture lost since its start
     now: Callable[[], float] = monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    noports: Callable[[], Mapping[int, int]] = counters.noports
+    deliveries: Callable[[], Mapping[int, Deliveries]] = deliveries.read
 
 
 class OffHost:

@@ -62,7 +62,9 @@ def test_a_packet_behind_extension_headers_reads_as_without(
     assert whole.start == plain.start + len(data) - len(plain.raw)
     for name in ("protocol", "source", "destination", "sport", "dport", "flags", "seq", "ts_val", "payload", "icmp_id"):
         assert getattr(whole, name) == getattr(plain, name), name
-    assert len(data) - _headers(whole) == len(plain.raw) - _headers(plain), "what is kept of a stranger's ends there too"
+    assert len(data) - _headers(whole) == len(plain.raw) - _headers(plain), (
+        "what is kept of a stranger's ends there too"
+    )
 
 
 def test_the_columns_leave_it_to_be_read_by_itself() -> None:

@@ -33,7 +33,7 @@ def passes(data: bytes, ethertype: int) -> bool:
                 case 0x45:
                     at += yes if a & k else no
                 case 0x06:
-                    return k > 0
+                    return bool(k)
         except (IndexError, struct.error):
             return False
 
