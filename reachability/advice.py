@@ -44,6 +44,14 @@ ADVICE: Mapping[str, Advice] = {
         "a copy arrived, and the witness did not hear all: whether its host answered is not known",
         "the next round; what the witness lacks stands beside it",
     ),
+    Unproven.MAYBE_DELIVERED: Advice(
+        "the datagram arrived and was not answered: whether something on that host got it is not known",
+        "less other UDP traffic at that host while a round runs; or see there whether the service ignores strangers",
+    ),
+    Unproven.MAY_BE_HANDED_ON: Advice(
+        "it arrived at a host that forwards, and a container behind it may have got it (NAT)",
+        "less traffic through that host while a round runs; or turn forwarding off where nothing needs it",
+    ),
     Unproven.LOSS: Advice(
         "too many packets were lost for silence to mean a firewall",
         "fix the path's loss, or wait: the next round sends more copies",
@@ -153,9 +161,9 @@ ROWS: Mapping[int, str] = {
     8: "a RST from as far as the host, and the port is closed inside too",
     9: "it arrived, and the host itself refused it",
     10: "it arrived and the host answered, but the answer did not come back",
-    11: "it arrived, no socket is bound there, and the host said nothing",
-    12: "it arrived, no socket is bound there, and the host's stack never saw it (Udp: NoPorts stood still)",
-    13: "it arrived, a service is bound there and answers inside, but not to this",
+    11: "it arrived, no socket is bound there, and the host neither said anything nor handed it on",
+    12: "it arrived, no socket is bound there, and the host's stack neither missed a socket, nor delivered it, nor handed it on",
+    13: "it arrived, a service is bound there and answers inside, but did not get this",
     14: "it arrived, and no answer came back",
     15: "the witness listened and saw nothing arrive, while the agent's other packets got out",
     16: "silence, while it answers inside and the agent's other packets got out",

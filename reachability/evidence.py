@@ -12,6 +12,7 @@ from typing import Any, assert_never
 from reachability.arrival import ArrivalRow
 from reachability.challenge import Challenged
 from reachability.challenged import challenged
+from reachability.delivery import Delivery
 from reachability.facts import PairFacts, gather
 from reachability.followups import FollowUp, OpenEnds, follow_ups, unchallenged
 from reachability.host_facts import HostFacts
@@ -21,8 +22,8 @@ from reachability.observation import Observation, Target
 from reachability.overlay import overlay
 from reachability.ports import PortSet
 from reachability.round_data import RoundData
-from reachability.verdict import Evidence, is_refusal
-from reachability.vocabulary import Arrival, KernelAnswer, Protocol, Reason, RoundKind, SentBy, State, Unproven
+from reachability.verdict import Evidence, is_refusal, judge
+from reachability.vocabulary import Arrival, KernelAnswer, Reason, RoundKind, SentBy, State, Unproven
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,30 +74,26 @@ def _target(
         by_challenge,
         inside,
         [(host.bound, True)],
-        host.noports,
+        host.deliveries,
     )
-    result, undecided, noports = [], PortSet(), PortSet()
+    result, undecided = [], PortSet()
+    noports = {False: PortSet(), True: PortSet()}  # by whether a socket is bound
     for ports, values in overlay(whole, *layers):
         observations = [o for o in values[: len(tried)] if o is not None]
         if not observations:
             continue
-        arrival, kernel_seen, challenge, control, bound, still = values[len(tried) :]
+        arrival, kernel_seen, challenge, control, bound, delivery = values[len(tried) :]
         base = _merge(observations)
         evidence = _evidence(base, pair, host, target)
         evidence = _with_arrival(evidence, host, arrival, kernel_seen, challenge)
-        evidence = replace(evidence, bound=bool(bound), noports_still=still)
+        evidence = _with_delivery(replace(evidence, bound=bool(bound)), delivery or Delivery())
         if control is not None:
             same = bool(base.said) and base.said == control.said
             evidence = replace(evidence, inside=control.state, inside_by=target.inside, inside_same=same)
         if challenge is Challenged.UNDECIDED:
             undecided |= ports
-        if (
-            target.protocol is Protocol.UDP
-            and evidence.arrival is Arrival.SEEN
-            and not (bound or evidence.answered)
-            and still is None
-        ):
-            noports |= ports
+        if _may_be_told(evidence):
+            noports[evidence.bound] |= ports
         address = target.address
         key = CellKey(
             agent=rounds[0].spec.source,
@@ -106,7 +103,7 @@ def _target(
             protocol=target.protocol,
         )
         result.append((key, target, ports, evidence))
-    return result, OpenEnds(target, undecided, noports)
+    return result, OpenEnds(target, undecided, tuple(filter(None, noports.values())))
 
 
 def _observed(data: RoundData, target: Target) -> list[tuple[PortSet, Observation]]:
@@ -233,6 +230,16 @@ def _with_arrival(
             return replace(e, arrival=Arrival.NO_WITNESS, no_witness_why=host.why)
         case _:
             assert_never(challenge)
+
+
+def _may_be_told(e: Evidence) -> bool:
+    """Whether the counters of its host would settle it; that a bound socket got it settles no more than that."""
+    asked = judge(e).reason in {Unproven.MAYBE_DELIVERED, Unproven.MAY_BE_HANDED_ON}
+    return asked and (not e.bound or e.undelivered is None)
+
+
+def _with_delivery(e: Evidence, found: Delivery) -> Evidence:
+    return replace(e, noports_still=found.noports_still, undelivered=found.undelivered, handed_on=found.handed_on)
 
 
 def _came(e: Evidence, *, answered: bool) -> Evidence:

@@ -16,7 +16,9 @@ from reachability.vocabulary import RoundKind, Unproven
 MOST_FOLLOWUPS = 12  # of a round, of all kinds
 MOST_CHALLENGED, MOST_CHALLENGES = 256, 4  # ports of one, which is over in some seconds, and how many a round has
 TRIES = 2  # challenges of one port: what both leave open, a third would too
-NOPORTS_GROUPS = 16
+GROUPS = (1, 8, 16, 16)  # that the ports of a kind make in the first NoPorts round, and in those for what it left
+MOST_GROUPS, MOST_OF_GROUP = 32, 4096  # in a round: a group takes some two seconds, and longer the larger it is
+MOST_IN_VAIN = 2  # rounds before one that tells nothing is the last
 MOST_REPEATS = 2  # further copies that change nothing will not do so the third time
 
 
@@ -37,7 +39,7 @@ class OpenEnds:
 
     target: Target
     undecided: PortSet
-    noports: PortSet
+    noports: tuple[PortSet, ...]  # whether the host's stack got it; ports that may share a group
 
 
 def follow_ups(
@@ -62,11 +64,12 @@ def follow_ups(
                 lacking[target.id] = lacking.get(target.id, PortSet()) | ports
         targets = tuple(_narrow(t, lacking[t.id]) for t in rounds[0].spec.targets if t.id in lacking)
         followups.append(FollowUp(kind=RoundKind.NORMAL, targets=targets, copies=copies, rate_pps=rate_pps))
-    levels = sum(data.spec.kind is RoundKind.NOPORTS for data in rounds)
-    groups = _noports_groups(open_ends, levels)
+    groups = _noports_groups(rounds, open_ends)
     if groups:
         wanted = {target for target, _ in groups}
-        targets = tuple(_narrow(left.target, left.noports) for left in open_ends if left.target.id in wanted)
+        targets = tuple(
+            _narrow(left.target, PortSet.union(left.noports)) for left in open_ends if left.target.id in wanted
+        )
         followups.append(FollowUp(kind=RoundKind.NOPORTS, targets=targets, groups=groups))
     return tuple(followups)
 
@@ -94,16 +97,23 @@ def _challenge(rounds: Sequence[RoundData], open_ends: Sequence[OpenEnds]) -> tu
     return tuple(_narrow(left.target, ports) for left, ports in zip(open_ends, chosen, strict=True) if ports)
 
 
-def _noports_groups(open_ends: Sequence[OpenEnds], level: int) -> tuple[tuple[int, PortSet], ...]:
-    """UDP ports by groups for the host's NoPorts counter: a few groups first, then the mixed ones port by port."""
-    if level > 1:
+def _noports_groups(rounds: Sequence[RoundData], open_ends: Sequence[OpenEnds]) -> tuple[tuple[int, PortSet], ...]:
+    """Ports by groups for the counters of their host: all of a kind, then what is mixed in ever smaller ones.
+
+    Smaller groups tell mixed ports apart, but do not help where others keep the counters busy: then it ends early.
+    """
+    before = [data.spec for data in rounds if data.spec.kind is RoundKind.NOPORTS]
+    left = sum(len(ports) for ends in open_ends for ports in ends.noports)
+    asked = sum(len(target.ports) for target in before[-1].targets) if before else 0
+    if len(before) == len(GROUPS) or (len(before) >= MOST_IN_VAIN and left >= asked):
         return ()
     groups: list[tuple[int, PortSet]] = []
-    for left in open_ends:
-        ports = list(left.noports)
-        size = max(1, -(-len(ports) // NOPORTS_GROUPS)) if level == 0 else 1
-        groups.extend((left.target.id, PortSet.of(ports[i : i + size])) for i in range(0, len(ports), size))
-    return tuple(groups[: 4 * NOPORTS_GROUPS])
+    for ends in open_ends:
+        for kind in ends.noports:
+            ports = list(kind)
+            size = min(MOST_OF_GROUP, -(-len(ports) // GROUPS[len(before)]))
+            groups.extend((ends.target.id, PortSet.of(ports[i : i + size])) for i in range(0, len(ports), size))
+    return tuple(groups[:MOST_GROUPS])
 
 
 def _narrow(target: Target, ports: PortSet) -> Target:

@@ -44,6 +44,10 @@ class Evidence:
     answered: bool = False
     bound: bool = False
     noports_still: bool | None = None
+    undelivered: bool | None = None  # UDP; True: shown that no socket got it and nobody behind the host; False: one did
+    handed_on: bool | None = (
+        False  # True: to another host or container (NAT); False: shown not to be; None: that is not known
+    )
     drops_still: bool | None = None
     # controls
     inside: State | None = None  # what the inside control got; FILTERED is silence; None: no control
@@ -84,6 +88,7 @@ _REFUSALS = {
     Reason.TTL_EXCEEDED,
 }
 THREE_FLOWS = 3
+_ONE_WAY = 14
 
 
 def judge(e: Evidence) -> Verdict:
@@ -162,23 +167,30 @@ def _seen(e: Evidence) -> Verdict:
         return Verdict(reachability=Reachability.BLOCKED_AT_HOST, proof=Proof.WITNESSED, row=9, reason=e.reason.value)
     if e.answered:
         return Verdict(reachability=Reachability.ONE_WAY, proof=Proof.WITNESSED, row=10, reason=Unanswered.ANSWER_LOST)
-    if e.no_witness_why and _stopped_at_host(e):
+    row = _row_at_host(e)
+    if row == _ONE_WAY:
+        return Verdict(reachability=Reachability.ONE_WAY, proof=Proof.WITNESSED, row=row, reason=Unanswered.NO_ANSWER)
+    if e.no_witness_why:
         return _unknown(Unproven.HEARD_IN_PART)  # the answer may be among what this witness missed
-    at_host = Reachability.BLOCKED_AT_HOST
-    if e.protocol is not Protocol.UDP and not e.bound:
-        return Verdict(reachability=at_host, proof=Proof.WITNESSED, row=11, reason=Unanswered.HOST_SILENT)
-    if e.protocol is Protocol.UDP and not e.bound and e.noports_still:
-        return Verdict(reachability=at_host, proof=Proof.WITNESSED, row=12, reason=Unanswered.HOST_SILENT)
-    if e.bound and inside_answered(e) and e.drops_still:
-        return Verdict(reachability=at_host, proof=Proof.WITNESSED, row=13, reason=Unanswered.HOST_SILENT)
-    return Verdict(reachability=Reachability.ONE_WAY, proof=Proof.WITNESSED, row=14, reason=Unanswered.NO_ANSWER)
-
-
-def _stopped_at_host(e: Evidence) -> bool:
-    """Whether rows 11 to 13 hold, were its witness whole."""
-    return (not e.bound and (e.protocol is not Protocol.UDP or bool(e.noports_still))) or bool(
-        e.bound and inside_answered(e) and e.drops_still
+    if row is None:
+        return _unknown(Unproven.MAYBE_DELIVERED if e.protocol is Protocol.UDP else Unproven.MAY_BE_HANDED_ON)
+    return Verdict(
+        reachability=Reachability.BLOCKED_AT_HOST, proof=Proof.WITNESSED, row=row, reason=Unanswered.HOST_SILENT
     )
+
+
+def _row_at_host(e: Evidence) -> int | None:
+    """Which of the rows 11 to 14 holds, were its witness whole; None: not known whether its own firewall stopped it."""
+    served = e.bound and inside_answered(e) and e.drops_still
+    if e.protocol is not Protocol.UDP:
+        if (e.bound and not served) or e.handed_on:
+            return _ONE_WAY
+        return None if e.handed_on is None else 13 if e.bound else 11
+    if e.bound:
+        return _ONE_WAY if not served else 13 if e.undelivered else None
+    if e.noports_still is False or e.undelivered is False:
+        return _ONE_WAY
+    return 12 if e.noports_still and e.undelivered else None
 
 
 def inside_answered(e: Evidence) -> bool:

@@ -94,6 +94,8 @@ class Unproven(StrEnum):
     NO_SOURCE_CONTROL = "no-source-control"
     CONTROLS_STOPPED = "controls-stopped"
     HEARD_IN_PART = "heard-in-part"
+    MAYBE_DELIVERED = "maybe-delivered"
+    MAY_BE_HANDED_ON = "may-be-handed-on"
     LOSS = "loss"
     UNDECIDED = "undecided"
     ANSWERS_FOR_ALL = "answers-for-all"
@@ -164,7 +166,7 @@ class RoundKind(StrEnum):
 
     NORMAL = "normal"
     CHALLENGE = "challenge"  # keyed on and off slots: are the packets without a token ours?
-    NOPORTS = "noports"  # UDP groups against the host's `Udp: NoPorts`
+    NOPORTS = "noports"  # groups in slots, against the host's counters: `Udp: NoPorts` and what tells of delivery
     TRACE = "trace"  # by which hops, and how far, the packets of one cell go: for people, no evidence of any cell
 
 

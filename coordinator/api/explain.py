@@ -238,6 +238,8 @@ def _evidence(e: Evidence) -> proof.Evidence:
         answered=e.answered,
         bound=e.bound,
         noports_still=e.noports_still,
+        undelivered=e.undelivered,
+        handed_on=e.handed_on,
         drops_still=e.drops_still,
         inside=e.inside,
         inside_by=e.inside_by,

@@ -33,6 +33,7 @@ DECLARED_CONTROLS = 3
 ANSWERED_CONTROLS = 4
 CELL_PACKETS = 8  # per cell, controls included: what a deadline allows for
 LEAST_S, DEADLINE_FACTOR = 40.0, 4.0
+GROUP_S = 4.0  # a group of a NoPorts round, its pauses alone
 BUSY_PPS = 50_000  # that any host gets done, whatever the rate
 CONNECTS_S = 0.0125  # per cell: all its time-outs, a thousand at once
 FLOW_S = 30.0  # that a flow may count
@@ -149,6 +150,7 @@ def arms(
             ports = target.first if target.witness and target.protocol is not Protocol.ICMP else target.ports
             if ports:
                 inside.setdefault(target.inside, []).append(replace(target, ports=ports))
+    groups = follow.groups if follow else ()
     return {
         agent: Arm(
             round=spec.round,
@@ -159,8 +161,8 @@ def arms(
             targets=tuple(listen.get(agent, ())),
             inside=tuple(inside.get(agent, ())),
             networks=_networks(topology, (*listen.get(agent, ()), *inside.get(agent, ()))),
-            groups=follow.groups if follow else (),
-            ttl_s=deadline_s(spec.targets, 0, topology.probing.flows) + 120.0,
+            groups=groups,
+            ttl_s=deadline_s(spec.targets, 0, topology.probing.flows) + 120.0 + GROUP_S * len(groups),
         )
         for agent in dict.fromkeys((*listen, *inside))
     }
@@ -248,7 +250,8 @@ def cells_of(targets: Iterable[Target]) -> int:
 def patience_s(order: Go, own: AgentState, probing: Probing) -> float:
     """How long to wait for a source: at the slowest rate and the fewest flows that anyone allows it."""
     rate_pps = min(filter(None, (order.rate_pps, own.rate_pps, probing.rate_pps)), default=0)
-    return deadline_s(order.targets, rate_pps, own.flows or probing.flows, raw=own.raw)
+    groups_s = GROUP_S * len(order.groups)
+    return deadline_s(order.targets, rate_pps, own.flows or probing.flows, raw=own.raw) + groups_s
 
 
 def deadline_s(targets: Iterable[Target], rate_pps: int, flows: int = 0, *, raw: bool = True) -> float:

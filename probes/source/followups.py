@@ -1,4 +1,4 @@
-"""The source's side of follow-up rounds: the keyed challenge, and UDP groups for the host's NoPorts counter."""
+"""The source's side of follow-up rounds: the keyed challenge, and groups for the counters of the host."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import math
 import random
+from itertools import islice
 
 from probes.clock import monotonic
 from probes.context import Station
@@ -30,7 +31,8 @@ from wire.messages import Go
 
 SLOTS, ON = 20, 10  # enough patterns to tell a few busy flows from ours
 LEAST_SLOT_S = 0.15
-GROUP_COPIES, GROUP_PAUSE_S = 3, 0.25
+GROUP_SLOTS, GROUP_ON, GROUP_PAUSE_S = 8, 4, 0.25
+LEAST_A_SLOT, MOST_COPIES = 4, 16  # copies of a group in an on-slot: a single datagram of somebody else's is soon there
 TAIL_S = 2.0
 SEEN_S = 0.5  # in which the capture hands out what it has
 KERNEL_SHARE = (
@@ -39,10 +41,10 @@ KERNEL_SHARE = (
 Cell = tuple[Target, int]  # a port
 
 
-def slots(key: bytes) -> tuple[int, ...]:
-    """Which of the slots are on: half of them, known to whoever holds the key."""
-    ranked = sorted(range(SLOTS), key=lambda index: hmac.digest(key, b"slots%d" % index, "sha256"))
-    return tuple(int(index in ranked[:ON]) for index in range(SLOTS))
+def slots(key: bytes, total: int = SLOTS, on: int = ON, of: bytes = b"") -> tuple[int, ...]:
+    """Which of the slots are on, known to whoever holds the key; `of` tells several patterns of a key apart."""
+    ranked = sorted(range(total), key=lambda index: hmac.digest(key, b"slots%s%d" % (of, index), "sha256"))
+    return tuple(int(index in ranked[:on]) for index in range(total))
 
 
 class FollowUps:
@@ -159,17 +161,21 @@ class FollowUps:
             self._station.flows.release(sender)
 
     async def noports(self) -> tuple[SourceReport, float]:
-        """Group after group, with a pause in which the host's counter comes to rest."""
+        """Group after group in keyed on-slots, each slot with a pause in which the host's counters come to rest."""
         started = monotonic()
         await self._prepare()
         by_id = {target.id: target for target in self._go.targets}
         try:
-            for target_id, ports in self._go.groups:
-                for copy in range(GROUP_COPIES):
-                    for port in ports:
-                        if target_id in by_id:
-                            await self._send(by_id[target_id], port, copy, fresh=copy == 0)
-                await asyncio.sleep(GROUP_PAUSE_S)
+            for number, (target_id, ports) in enumerate(self._go.groups):
+                target = by_id.get(target_id)
+                if target is None or not (self._station.raw or target.protocol is Protocol.UDP):
+                    continue
+                copies = iter(range(MOST_COPIES))
+                for on in slots(self._go.key, GROUP_SLOTS, GROUP_ON, b" of %d." % number):
+                    for copy in islice(copies, -(-LEAST_A_SLOT // len(ports)) if on else 0):
+                        for port in ports:
+                            await self._send(target, port, copy, fresh=copy == 0)
+                    await asyncio.sleep(GROUP_PAUSE_S)
         finally:
             self._end()
         return self._report(started, (), 0.0), TAIL_S

@@ -22,7 +22,7 @@ CONTROL = ControlResult(
     address="10.0.0.1", protocol=Protocol.TCP, kind="coordinator", port=8883, source_address=DEV, via=VIA,
     sent=100, answered=100, ended_good=True,
 )  # fmt: skip
-HEALTHY = WitnessHealth(address=PROD, healthy=True, off_host=9)
+HEALTHY = WitnessHealth(address=PROD, healthy=True, off_host=9, forwards=False)
 
 
 def silence(target: Target = TCP, ports: str | None = None, **changes: Any) -> Observation:

@@ -94,6 +94,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     answered: bool
     bound: bool
     noports_still: bool | None
+    undelivered: bool | None
+    handed_on: bool | None
     drops_still: bool | None
     inside: StateWord | None
     inside_by: str

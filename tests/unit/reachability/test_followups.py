@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reachability.arrival import ArrivalRow, NoPortsGroup, Untokened
+from reachability.arrival import ArrivalRow, CounterSlot, NoPortsGroup, Untokened
 from reachability.evidence import Conclusion, conclude
-from reachability.followups import MOST_CHALLENGES, NOPORTS_GROUPS, FollowUp
+from reachability.followups import MOST_CHALLENGES, MOST_GROUPS, MOST_OF_GROUP, FollowUp
 from reachability.ports import PortSet
 from reachability.round_data import RoundData
 from reachability.vocabulary import Protocol, Reachability, Reason, RoundKind, State
@@ -19,22 +19,58 @@ def moved_for_half(*groups: PortSet) -> RoundData:
     return data(UDP, src=source(), wit=(witness(groups=rows),), kind=RoundKind.NOPORTS)
 
 
-def test_udp_ports_are_told_apart_by_groups_then_one_by_one_and_then_stay_open() -> None:
-    row = ArrivalRow(target=2, address=PROD, protocol=Protocol.UDP, ports=PortSet.parse("1-100"), copies=4, last_copy=3)
+def started(ports: str = "1-100") -> RoundData:
+    row = ArrivalRow(target=2, address=PROD, protocol=Protocol.UDP, ports=PortSet.parse(ports), copies=4, last_copy=3)
     health = replace(HEALTHY, noports=200, udp_unbound=400)
-    rounds = [data(UDP, src=source(silence(UDP)), wit=(witness(row, health=health),))]
-    [asked] = conclude(rounds).followups
-    assert asked.kind is RoundKind.NOPORTS
-    assert 1 < len(asked.groups) <= NOPORTS_GROUPS
-    rounds.append(moved_for_half(*(ports for _, ports in asked.groups)))
-    [asked] = conclude(rounds).followups
-    assert {len(ports) for _, ports in asked.groups} == {1}
-    rounds.append(moved_for_half(*(ports for _, ports in asked.groups)))
+    target = replace(UDP, ports=PortSet.parse(ports))
+    return data(target, src=source(silence(target)), wit=(witness(row, health=health),))
+
+
+def answered(asked: FollowUp, dropped: PortSet) -> RoundData:
+    """What a host says whose firewall drops these ports, and whose other ones have no socket."""
+    rows = []
+    for target, ports in asked.groups:
+        on = CounterSlot(seconds=0.2, arrived=len(ports), noports=len(ports - dropped))
+        slots = (on, CounterSlot(seconds=0.2)) * 4
+        rows.append(NoPortsGroup(target=target, ports=ports, arrived=4 * len(ports), moved=0, slots=slots))
+    return data(*asked.targets, src=source(), wit=(witness(groups=tuple(rows)),), kind=RoundKind.NOPORTS)
+
+
+def test_ports_that_nothing_tells_apart_are_asked_for_twice_and_then_stay_unknown() -> None:
+    rounds = [started()]
+    for groups in (1, 8):
+        [asked] = conclude(rounds).followups
+        assert asked.kind is RoundKind.NOPORTS
+        assert len(asked.groups) == groups
+        rounds.append(moved_for_half(*(ports for _, ports in asked.groups)))
     last = conclude(rounds)
     assert last.followups == (), "a third round would tell no more than the second"
-    assert {verdict.reachability for verdict, _ in verdicts(last).values()} == {Reachability.ONE_WAY}, (
-        "no green by that"
-    )
+    assert {verdict.reason for verdict, _ in verdicts(last).values()} == {"maybe-delivered"}, "neither green nor red"
+
+
+def test_a_mixed_group_is_divided_until_its_ports_are_told_apart() -> None:
+    rounds, dropped, sizes = [started()], PortSet.parse("1-41,43-100"), []
+    while asked := conclude(rounds).followups:
+        sizes.append([len(ports) for _, ports in asked[0].groups])
+        rounds.append(answered(asked[0], dropped))
+    assert sizes == [[100], [13] * 7 + [9], [1] * 13]
+    found = verdicts(conclude(rounds))
+    assert {ports: verdict.row for ports, (verdict, _) in found.items()} == {str(dropped): 12, "42": 14}
+
+
+def test_what_is_mixed_through_and_through_ends_too() -> None:
+    rounds, dropped = [started("1-4000")], PortSet.of(range(1, 4001, 2))
+    while asked := conclude(rounds).followups:
+        assert len(asked[0].groups) <= MOST_GROUPS
+        rounds.append(answered(asked[0], dropped))
+    assert len(rounds) == 3
+    assert {verdict.reachability for verdict, _ in verdicts(conclude(rounds)).values()} == {Reachability.UNKNOWN}
+
+
+def test_all_ports_of_a_sweep_go_in_groups_that_are_short_enough_for_a_slot() -> None:
+    [asked] = conclude([started("1-65535")]).followups
+    assert max(len(ports) for _, ports in asked.groups) == MOST_OF_GROUP
+    assert PortSet.union(ports for _, ports in asked.groups) == PortSet.parse("1-65535")
 
 
 SLOTS = (1, 0, 0, 1, 1, 0, 1, 0, 0, 1, 0, 1, 1, 0, 1, 0)

@@ -40,7 +40,7 @@ ROWS = [
     (11, replace(SILENT, **SEEN), Reachability.BLOCKED_AT_HOST, Proof.WITNESSED),
     (
         12,
-        replace(SILENT, protocol=Protocol.UDP, noports_still=True, **SEEN),
+        replace(SILENT, protocol=Protocol.UDP, noports_still=True, undelivered=True, **SEEN),
         Reachability.BLOCKED_AT_HOST,
         Proof.WITNESSED,
     ),
@@ -58,7 +58,8 @@ ROWS = [
     ),
     (14, replace(SILENT, bound=True, drops_still=True, **SEEN), Reachability.ONE_WAY, Proof.WITNESSED),
     (14, replace(SILENT, protocol=Protocol.UDP, noports_still=False, **SEEN), Reachability.ONE_WAY, Proof.WITNESSED),
-    (14, replace(SILENT, protocol=Protocol.UDP, noports_still=None, **SEEN), Reachability.ONE_WAY, Proof.WITNESSED),
+    (14, replace(SILENT, protocol=Protocol.UDP, undelivered=False, **SEEN), Reachability.ONE_WAY, Proof.WITNESSED),
+    (14, replace(SILENT, handed_on=True, **SEEN), Reachability.ONE_WAY, Proof.WITNESSED),
     (15, replace(SILENT, **NOT_SEEN), Reachability.BLOCKED, Proof.WITNESSED),
     (15, replace(REFUSED, **NOT_SEEN), Reachability.BLOCKED, Proof.WITNESSED),
     (16, replace(SILENT, inside=State.OPEN), Reachability.NO_SESSION, Proof.CONTROLLED),
@@ -117,3 +118,39 @@ def test_a_copy_that_arrived_counts_though_the_source_had_an_error() -> None:
 @pytest.mark.parametrize("row", [entry for entry in ROWS if entry[0] in {6, 7, 15, 16, 17}])
 def test_no_green_by_silence_under_a_problem(row: tuple[int, Evidence, Reachability, Proof]) -> None:
     assert not judge(replace(row[1], problem="loss")).green
+
+
+UDP_SEEN = replace(SILENT, protocol=Protocol.UDP, **SEEN)
+SERVED: dict[str, Any] = {"bound": True, "inside": State.OPEN, "drops_still": True}
+
+
+@pytest.mark.parametrize(
+    ("evidence", "reason"),
+    [
+        # NAT on the host may have led it to another port or to a container: NoPorts stands still then as well.
+        (replace(UDP_SEEN, noports_still=True), "maybe-delivered"),
+        (replace(UDP_SEEN, undelivered=True), "maybe-delivered"),
+        (replace(UDP_SEEN, noports_still=None), "maybe-delivered"),
+        # An application may have got it, and ignore strangers.
+        (replace(UDP_SEEN, **SERVED), "maybe-delivered"),
+        (replace(UDP_SEEN, undelivered=False, **SERVED), "maybe-delivered"),
+        (replace(SILENT, handed_on=None, **SEEN), "may-be-handed-on"),
+        (replace(SILENT, protocol=Protocol.ICMP, handed_on=None, **SEEN), "may-be-handed-on"),
+        (replace(SILENT, handed_on=None, **SERVED, **SEEN), "may-be-handed-on"),
+    ],
+)
+def test_the_hosts_own_firewall_is_not_what_stopped_it_unless_nothing_on_the_host_got_it(
+    evidence: Evidence, reason: str
+) -> None:
+    verdict = judge(evidence)
+    assert (verdict.reachability, verdict.row, verdict.reason) == (Reachability.UNKNOWN, 18, reason)
+    assert judge(replace(evidence, no_witness_why="it armed late")).reason == "heard-in-part"
+
+
+def test_udp_that_a_bound_socket_is_shown_not_to_have_got_was_stopped_by_the_host() -> None:
+    verdict = judge(replace(UDP_SEEN, undelivered=True, **SERVED))
+    assert (verdict.reachability, verdict.row) == (Reachability.BLOCKED_AT_HOST, 13)
+
+
+def test_what_was_handed_on_is_no_matter_of_a_missing_socket() -> None:
+    assert judge(replace(SILENT, handed_on=True, **SERVED, **SEEN)).row == 14

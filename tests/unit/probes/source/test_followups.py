@@ -1,8 +1,9 @@
-"""What the source sends in a challenge, on virtual time."""
+"""What the source sends in a challenge and in a round of groups, on virtual time."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar
@@ -17,7 +18,7 @@ from probes.packets.parse import IPV4, PACKET_OUTGOING, Packet, parse
 from probes.packets.raw_socket import Bucket, Flows
 from probes.packets.route import Route
 from probes.source import followups
-from probes.source.followups import SLOTS, FollowUps
+from probes.source.followups import GROUP_ON, GROUP_PAUSE_S, GROUP_SLOTS, LEAST_A_SLOT, SLOTS, FollowUps
 from reachability.observation import ControlTarget, SourceReport, Target
 from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, Reason, RoundKind, State
@@ -36,7 +37,11 @@ class Station:
     raw, agent = True, "dev-1"
 
     def __init__(
-        self, costs_s: float, answers: Callable[[], bool], leaves: Callable[[Packet], bool], ways: int
+        self,
+        costs_s: float,
+        answers: Callable[[], bool],
+        leaves: Callable[[Packet], bool] = lambda _: True,
+        ways: int = 1,
     ) -> None:
         self.costs_s, self.answers, self.leaves, self.ways = costs_s, answers, leaves, ways
         self.flows, self.bucket, self.bound = Flows(), Bucket(100_000), FlowBound()
@@ -204,3 +209,45 @@ def test_a_datagram_that_carries_a_token_goes_once() -> None:
     icmp = replace(TARGET, protocol=Protocol.ICMP, ports=PortSet(), first=PortSet())
     _, report = challenge(icmp)
     assert report.slots_sent == tuple(2 * on for on in report.slots)
+
+
+class ByKernel(Station):
+    """Without raw sockets, and with an address of this host."""
+
+    raw = False
+
+    async def way(self, destination: str, source: str) -> tuple[Route, ...]:
+        return (replace(ROUTE, source="127.0.0.1"),)
+
+
+def groups(kind: type[Station], *targets: Target) -> tuple[Station, SourceReport]:
+    async def scene() -> tuple[Station, SourceReport]:
+        station = kind(0.0, lambda: True)
+        asked = (*((target.id, target.ports) for target in targets), (99, PortSet.of([7])))
+        go = Go(round="R1", key=bytes(16), kind=RoundKind.NOPORTS, targets=targets, groups=asked)
+        report, _ = await FollowUps(station, go).noports()  # type: ignore[arg-type]
+        return station, report
+
+    return run(scene())
+
+
+def test_a_group_goes_in_keyed_slots_of_its_own_with_a_pause_after_each() -> None:
+    station, _ = groups(Station, TARGET, replace(TARGET, id=2, ports=PortSet.parse("1000-1049")))
+    began = station.sent[0][0]
+    few, many = (
+        Counter(round((at - began) / GROUP_PAUSE_S) for at, port in station.sent if (port < 1000) == is_first)
+        for is_first in (True, False)
+    )
+    assert set(few.values()) == {LEAST_A_SLOT}, "so many that one datagram of another is not taken for them"
+    assert set(many.values()) == {50}, "each port once"
+    patterns = []
+    for one in (few, many):
+        assert len(one) == GROUP_ON
+        assert max(one) - min(one) < GROUP_SLOTS
+        patterns.append([slot - min(one) for slot in sorted(one)])
+    assert patterns[0] != patterns[1]
+
+
+def test_the_kernel_sends_groups_of_datagrams_alone() -> None:
+    _, report = groups(ByKernel, TARGET)
+    assert report.packets == 0
