@@ -215,7 +215,7 @@ def _with_arrival(
             dscp=row.dscp,
             mss=row.mss,
             altered=row.altered,
-            answered=row.answered,
+            answered=row.answered or bool(kernel),
         )
     if kernel is not None:
         return _came(e, answered=kernel or challenge is Challenged.SEEN_ANSWERED)
