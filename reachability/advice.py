@@ -96,6 +96,10 @@ ADVICE: Mapping[str, Advice] = {
         "the agent's routes place this address in its own network: it cannot be another environment's",
         "correct the route, or `networks` in topology.yaml",
     ),
+    Reason.OWN_HOST: Advice(
+        "the address is one of the agent's own host: what is sent there crosses no boundary",
+        "an agent on another host, where two environments share this one",
+    ),
     Reason.RESOLVE_FAILED: Advice(
         "the name does not resolve at the agent: nothing was probed",
         "give the agent a resolver that knows the name, or write the address in topology.yaml",

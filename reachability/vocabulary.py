@@ -40,6 +40,7 @@ class Reason(StrEnum):
     NO_ROUTE = "no-route"
     NO_NEIGHBOUR = "no-neighbour"
     OWN_NETWORK = "own-network"
+    OWN_HOST = "own-host"
     NOT_ALLOWED = "not-allowed"
     CONN_REFUSED = "conn-refused"
     LOCAL_FILTER = "local-filter"

@@ -7,7 +7,7 @@ and again: they show a ban between these two, though not that packets get out (a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from probes.clock import monotonic
 from probes.packets.route import Route
 from probes.source.cell import ControlKey, control_key
 from reachability.loss import upper_bound, worst
-from reachability.observation import ControlResult
+from reachability.observation import ControlResult, Target
 from reachability.vocabulary import ControlKind, Protocol, State
 
 FINAL_TRIES = 20
@@ -260,6 +260,12 @@ class Coverage:
         return bool(bad) and (
             not good or any(each.protocol is Protocol.TCP or each.key.kind == key.kind for each in (mine or bad))
         )
+
+
+def keys_of(routes: Iterable[Route], target: Target) -> list[Key]:
+    """What must be shown of a target's copies: each of them leaves by every one of its ways."""
+    kind = control_key(target.address, target.protocol)
+    return [Key(route.source, route.via, kind) for route in routes]
 
 
 def _within(at: float, gaps: list[tuple[float, float]]) -> bool:

@@ -25,6 +25,7 @@ class Job:
     copies: int = 4
     most_copies: int = 48
     rate_pps: int = 0  # at most; 0: the agent's own
+    own_host: bool = False  # whether this host's own addresses may be probed, which crosses no boundary
 
     @classmethod
     def source(cls, go: Go) -> Job:

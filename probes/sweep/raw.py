@@ -23,9 +23,9 @@ from probes.packets.raw_socket import BURST_S
 from probes.packets.route import Route, ethertype_of
 from probes.packets.token import CELL_COPIES
 from probes.packets.tx_ring import Frames, Transmitters, way_of
-from probes.source.cell import Cell, control_key
+from probes.source.cell import Cell
 from probes.source.control_sender import Made
-from probes.source.controls import Coverage, Key
+from probes.source.controls import Coverage, keys_of
 from probes.source.cycle import LEAST_CONTROLS, Source
 from probes.source.job import Job
 from probes.sweep.flights import Flights
@@ -123,6 +123,9 @@ class SweepSource(Source):
     def _least_controls(self) -> int:
         return max(LEAST_CONTROLS, min(MOST_CONTROLS, int(self._station.bucket.rate * CONTROLS_S)))
 
+    def _several(self) -> set[Route]:
+        return {route for block in self._blocks if block.routes[1:] for route in block.routes}
+
     def _count(self) -> int:
         return sum(map(len, self._blocks))
 
@@ -173,8 +176,9 @@ class SweepSource(Source):
     async def _send_batch(self, block: Block, places: Places, copy: int, local: int) -> None:
         await self._make_room(block, places, copy, local)
         controls = await self._due(len(places))
-        await self._station.bucket.take(len(places) + len(controls))
-        await (self._speed.bucket if copy else self._bucket).take(len(places))
+        packets = len(places) * len(block.routes)
+        await self._station.bucket.take(packets + len(controls))
+        await (self._speed.bucket if copy else self._bucket).take(packets)
         frames = block.frames(places, copy, local)
         lane = await self._free_lane()
         block.sends(places, copy, monotonic() - self._began)
@@ -269,9 +273,11 @@ class SweepSource(Source):
         return (*self._failed, *(o for block in self._blocks for o in self._of(block, coverage)))
 
     def _of(self, block: Block, coverage: Coverage) -> Iterable[Observation]:
-        address = block.target.address
-        key = Key(block.source, block.routes[0].via, control_key(address, block.target.protocol))
+        def covers(when: NDArray[np.float32]) -> Mask:
+            at = self._began + when.astype(np.float64)
+            shown = np.ones(len(at), bool)
+            for key in keys_of(block.routes, block.target):
+                shown &= coverage.covers_each(key, block.target.address, at)
+            return shown
 
-        return block.observations(
-            lambda when: coverage.covers_each(key, address, self._began + when.astype(np.float64))
-        )
+        return block.observations(covers)
