@@ -23,7 +23,7 @@ from probes.packets.raw_socket import BURST_S
 from probes.packets.route import Route, ethertype_of
 from probes.packets.token import CELL_COPIES
 from probes.packets.tx_ring import Frames, Transmitters, way_of
-from probes.source.cell import Cell
+from probes.source.cell import SILENT, Cell
 from probes.source.control_sender import Made
 from probes.source.controls import Coverage, keys_of
 from probes.source.cycle import LEAST_CONTROLS, Source
@@ -79,6 +79,7 @@ class SweepSource(Source):
         self._began = self._kept.began
         self._every, self._since_control, self._turn = CONTROL_EVERY, 0, 0
         self._begun: deque[Begun] = deque()
+        self._ended: list[float] = []  # when each pass was out
 
     @staticmethod
     def fits(job: Job) -> bool:
@@ -134,6 +135,8 @@ class SweepSource(Source):
 
     async def _pass(self, passes_left: int, *, slowly: bool) -> None:
         del slowly  # nothing in a sweep goes first
+        if passes_left == 1:
+            await self._wait_out()
         self._copy += 1
         copy = self._copy
         self._speed.begin(self._packets, self._since_start())
@@ -162,6 +165,7 @@ class SweepSource(Source):
             await self._free_lane()
         self._drain()
         self._speed.end(self._packets)
+        self._ended.append(monotonic())
         if self._job.is_source and self._wanting():
             for _ in self._controls.live:
                 await self._control_sender.turn()
@@ -172,6 +176,12 @@ class SweepSource(Source):
             self._problems.append(said)
         void = len(self._controls.void)  # passes that count for nothing
         return super()._wanted(done - void) + void
+
+    async def _wait_out(self) -> None:
+        """Before the last pass of a quick sweep: until the spread since the first one that counts is over."""
+        if self._ended and any((block.level == SILENT).any() for block in self._blocks):
+            counted = self._ended[min(len(self._controls.void), len(self._ended) - 1)]
+            await asyncio.sleep(max(0.0, counted + self._job.spread_s - monotonic()))
 
     async def _send_batch(self, block: Block, places: Places, copy: int, local: int) -> None:
         await self._make_room(block, places, copy, local)
@@ -280,4 +290,4 @@ class SweepSource(Source):
                 shown &= coverage.covers_each(key, block.target.address, at)
             return shown
 
-        return block.observations(covers)
+        return block.observations(covers, self._began)
