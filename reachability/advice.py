@@ -48,6 +48,10 @@ ADVICE: Mapping[str, Advice] = {
         "too many packets were lost for silence to mean a firewall",
         "fix the path's loss, or wait: the next round sends more copies",
     ),
+    Unproven.SPREAD: Advice(
+        "its copies left within less than probing.spread: a short outage may have taken them all",
+        "the next round: what is silent is tried again after that time",
+    ),
     Unproven.UNDECIDED: Advice(
         "packets without our mark arrived at that port: rewritten by a firewall, or somebody else's",
         "the keyed challenge of the next round; less foreign traffic to the port while it runs",

@@ -21,6 +21,7 @@ from reachability.observation import Observation, Target
 from reachability.overlay import overlay
 from reachability.ports import PortSet
 from reachability.round_data import RoundData
+from reachability.spread import span_s, with_spread
 from reachability.verdict import Evidence, is_refusal
 from reachability.vocabulary import Arrival, KernelAnswer, Protocol, Reason, RoundKind, SentBy, State, Unproven
 
@@ -33,8 +34,11 @@ class Conclusion:
     followups: tuple[FollowUp, ...] = ()
 
 
-def conclude(rounds: Sequence[RoundData]) -> Conclusion:
-    """Conclude a round (the first) together with its follow-ups (the rest), with which it shares its endpoints."""
+def conclude(rounds: Sequence[RoundData], *, pending: bool = False) -> Conclusion:
+    """Conclude a round (the first) together with its follow-ups (the rest), with which it shares its endpoints.
+
+    `pending`: the follow-ups that this asks for will be made, so that what is only to be tried again is left out for now.
+    """
     main = rounds[0]
     pair = gather(rounds)
     cells: list[tuple[CellKey, Target, PortSet, Evidence]] = []
@@ -44,9 +48,11 @@ def conclude(rounds: Sequence[RoundData]) -> Conclusion:
         cells.extend(found)
         open_ends.append(left)
     cells, copies = _with_loss(cells, pair)
+    cells = [(key, target, ports, with_spread(e, main.spec.spread_s)) for key, target, ports, e in cells]
     followups = follow_ups(rounds, open_ends, cells, copies, pair.slower_pps)
+    waiting = pending and bool(followups)
     return Conclusion(
-        cells=tuple((key, ports, e) for key, _, ports, e in cells),
+        cells=tuple((key, ports, e) for key, _, ports, e in cells if not (waiting and e.problem == Unproven.SPREAD)),
         followups=followups,
     )
 
@@ -80,7 +86,7 @@ def _target(
             continue
         arrival, kernel_seen, challenge, control, bound, still = values[len(tried) :]
         base = _merge(observations)
-        evidence = _evidence(base, pair, host, target)
+        evidence = replace(_evidence(base, pair, host, target), span_s=span_s(observations))
         evidence = _with_arrival(evidence, host, arrival, kernel_seen, challenge)
         evidence = replace(evidence, bound=bool(bound), noports_still=still)
         if control is not None:

@@ -15,6 +15,7 @@ from reachability.vocabulary import RoundKind, Unproven
 MOST_CHALLENGED = 256
 NOPORTS_GROUPS = 16
 MOST_REPEATS = 2  # further copies that change nothing will not do so the third time
+AGAIN_COPIES = 2  # of what is tried again after the spread, at least
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,7 @@ class FollowUp:
     copies: int = 4
     groups: tuple[tuple[int, PortSet], ...] = ()
     rate_pps: int | None = None  # at most; None: the source's own
+    wait_s: float = 0.0  # not sooner than this after the main round's source was done
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +59,9 @@ def follow_ups(
             challenge.append(_narrow(left.target, ports))
     if challenge and not any(data.spec.kind is RoundKind.CHALLENGE for data in rounds):
         followups.append(FollowUp(kind=RoundKind.CHALLENGE, targets=tuple(challenge)))
-    if copies > 0 and sum(data.spec.kind is RoundKind.NORMAL for data in rounds) <= MOST_REPEATS:
-        lacking: dict[int, PortSet] = {}
-        for _, target, ports, e in cells:
-            if e.problem == Unproven.LOSS:
-                lacking[target.id] = lacking.get(target.id, PortSet()) | ports
-        targets = tuple(_narrow(t, lacking[t.id]) for t in rounds[0].spec.targets if t.id in lacking)
-        followups.append(FollowUp(kind=RoundKind.NORMAL, targets=targets, copies=copies, rate_pps=rate_pps))
+    again = _again(rounds, cells, copies, rate_pps)
+    if again is not None and sum(data.spec.kind is RoundKind.NORMAL for data in rounds) <= MOST_REPEATS:
+        followups.append(again)
     levels = sum(data.spec.kind is RoundKind.NOPORTS for data in rounds)
     groups = _noports_groups(open_ends, levels)
     if groups:
@@ -71,6 +69,32 @@ def follow_ups(
         targets = tuple(_narrow(left.target, left.noports) for left in open_ends if left.target.id in wanted)
         followups.append(FollowUp(kind=RoundKind.NOPORTS, targets=targets, groups=groups))
     return tuple(followups)
+
+
+def _again(
+    rounds: Sequence[RoundData],
+    cells: Sequence[tuple[CellKey, Target, PortSet, Evidence]],
+    copies: int,
+    rate_pps: int | None,
+) -> FollowUp | None:
+    """Further copies of what lacks some for the loss, and of what was silent for less than the spread."""
+    spread_s, wait_s = rounds[0].spec.spread_s, 0.0
+    lacking: dict[int, PortSet] = {}
+    for _, target, ports, e in cells:
+        short = e.problem == Unproven.SPREAD
+        if short or (copies > 0 and e.problem == Unproven.LOSS):
+            lacking[target.id] = lacking.get(target.id, PortSet()) | ports
+        if short:
+            wait_s = max(wait_s, spread_s - (e.span_s or 0.0))
+    if not lacking:
+        return None
+    return FollowUp(
+        kind=RoundKind.NORMAL,
+        targets=tuple(_narrow(t, lacking[t.id]) for t in rounds[0].spec.targets if t.id in lacking),
+        copies=max(copies, AGAIN_COPIES),
+        rate_pps=rate_pps if copies > 0 else None,
+        wait_s=wait_s,
+    )
 
 
 def _noports_groups(open_ends: Sequence[OpenEnds], level: int) -> tuple[tuple[int, PortSet], ...]:

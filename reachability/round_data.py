@@ -22,6 +22,7 @@ class RoundSpec:
     destination: str  # environment
     targets: tuple[Target, ...]
     run: str = ""  # the verify run it belongs to
+    spread_s: float = 0.0  # over which the copies of what is silent must have left
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

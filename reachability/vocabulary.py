@@ -96,6 +96,7 @@ class Unproven(StrEnum):
     CONTROLS_STOPPED = "controls-stopped"
     HEARD_IN_PART = "heard-in-part"
     LOSS = "loss"
+    SPREAD = "spread"
     UNDECIDED = "undecided"
     ANSWERS_FOR_ALL = "answers-for-all"
     ANSWERED_ELSEWHERE = "answered-elsewhere"
