@@ -56,6 +56,10 @@ ADVICE: Mapping[str, Advice] = {
         "too many packets were lost for silence to mean a firewall",
         "fix the path's loss, or wait: the next round sends more copies",
     ),
+    Unproven.SPREAD: Advice(
+        "its copies left within less than probing.spread: a short outage may have taken them all",
+        "the next round: what is silent is tried again after that time",
+    ),
     Unproven.UNDECIDED: Advice(
         "packets without our mark arrived at that port: rewritten by a firewall, or somebody else's",
         "the keyed challenge of the next round; less foreign traffic to the port while it runs",
@@ -103,6 +107,10 @@ ADVICE: Mapping[str, Advice] = {
     Reason.OWN_NETWORK: Advice(
         "the agent's routes place this address in its own network: it cannot be another environment's",
         "correct the route, or `networks` in topology.yaml",
+    ),
+    Reason.OWN_HOST: Advice(
+        "the address is one of the agent's own host: what is sent there crosses no boundary",
+        "an agent on another host, where two environments share this one",
     ),
     Reason.RESOLVE_FAILED: Advice(
         "the name does not resolve at the agent: nothing was probed",

@@ -22,6 +22,7 @@ from reachability.observation import Observation, Target
 from reachability.overlay import overlay
 from reachability.ports import PortSet
 from reachability.round_data import RoundData
+from reachability.spread import span_s, with_spread
 from reachability.verdict import Evidence, is_refusal, judge
 from reachability.vocabulary import Arrival, KernelAnswer, Reason, RoundKind, SentBy, State, Unproven
 
@@ -34,8 +35,11 @@ class Conclusion:
     followups: tuple[FollowUp, ...] = ()
 
 
-def conclude(rounds: Sequence[RoundData]) -> Conclusion:
-    """Conclude a round (the first) together with its follow-ups (the rest), with which it shares its endpoints."""
+def conclude(rounds: Sequence[RoundData], *, pending: bool = False) -> Conclusion:
+    """Conclude a round (the first) together with its follow-ups (the rest), with which it shares its endpoints.
+
+    `pending`: the follow-ups that this asks for will be made, so that what is only to be tried again is left out for now.
+    """
     main = rounds[0]
     pair = gather(rounds)
     cells: list[tuple[CellKey, Target, PortSet, Evidence]] = []
@@ -47,9 +51,11 @@ def conclude(rounds: Sequence[RoundData]) -> Conclusion:
     if why := unchallenged(rounds, open_ends):
         cells = [(k, t, ports, replace(e, no_witness_why=why) if _is_undecided(e) else e) for k, t, ports, e in cells]
     cells, copies = _with_loss(cells, pair)
+    cells = [(key, target, ports, with_spread(e, main.spec.spread_s)) for key, target, ports, e in cells]
     followups = follow_ups(rounds, open_ends, cells, copies, pair.slower_pps)
+    waiting = pending and bool(followups)
     return Conclusion(
-        cells=tuple((key, ports, e) for key, _, ports, e in cells),
+        cells=tuple((key, ports, e) for key, _, ports, e in cells if not (waiting and e.problem == Unproven.SPREAD)),
         followups=followups,
     )
 
@@ -84,7 +90,7 @@ def _target(
             continue
         arrival, kernel_seen, challenge, control, bound, delivery = values[len(tried) :]
         base = _merge(observations)
-        evidence = _evidence(base, pair, host, target)
+        evidence = replace(_evidence(base, pair, host, target), span_s=span_s(observations))
         evidence = _with_arrival(evidence, host, arrival, kernel_seen, challenge)
         evidence = _with_delivery(replace(evidence, bound=bool(bound)), delivery or Delivery())
         if control is not None:
@@ -214,7 +220,7 @@ def _with_arrival(
             dscp=row.dscp,
             mss=row.mss,
             altered=row.altered,
-            answered=row.answered,
+            answered=row.answered or bool(kernel),
         )
     if kernel is not None:
         return _came(e, answered=kernel or challenge is Challenged.SEEN_ANSWERED)

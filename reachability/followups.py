@@ -20,6 +20,7 @@ GROUPS = (1, 8, 16, 16)  # that the ports of a kind make in the first NoPorts ro
 MOST_GROUPS, MOST_OF_GROUP = 32, 4096  # in a round: a group takes some two seconds, and longer the larger it is
 MOST_IN_VAIN = 2  # rounds before one that tells nothing is the last
 MOST_REPEATS = 2  # further copies that change nothing will not do so the third time
+AGAIN_COPIES = 2  # of what is tried again after the spread, at least
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,7 @@ class FollowUp:
     copies: int = 4
     groups: tuple[tuple[int, PortSet], ...] = ()
     rate_pps: int | None = None  # at most; None: the source's own
+    wait_s: float = 0.0  # not sooner than this after the main round's source was done
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +59,9 @@ def follow_ups(
     challenge = _challenge(rounds, open_ends)
     if challenge:
         followups.append(FollowUp(kind=RoundKind.CHALLENGE, targets=challenge))
-    if copies > 0 and sum(data.spec.kind is RoundKind.NORMAL for data in rounds) <= MOST_REPEATS:
-        lacking: dict[int, PortSet] = {}
-        for _, target, ports, e in cells:
-            if e.problem == Unproven.LOSS:
-                lacking[target.id] = lacking.get(target.id, PortSet()) | ports
-        targets = tuple(_narrow(t, lacking[t.id]) for t in rounds[0].spec.targets if t.id in lacking)
-        followups.append(FollowUp(kind=RoundKind.NORMAL, targets=targets, copies=copies, rate_pps=rate_pps))
+    again = _again(rounds, cells, copies, rate_pps)
+    if again is not None and sum(data.spec.kind is RoundKind.NORMAL for data in rounds) <= MOST_REPEATS:
+        followups.append(again)
     groups = _noports_groups(rounds, open_ends)
     if groups:
         wanted = {target for target, _ in groups}
@@ -72,6 +70,32 @@ def follow_ups(
         )
         followups.append(FollowUp(kind=RoundKind.NOPORTS, targets=targets, groups=groups))
     return tuple(followups)
+
+
+def _again(
+    rounds: Sequence[RoundData],
+    cells: Sequence[tuple[CellKey, Target, PortSet, Evidence]],
+    copies: int,
+    rate_pps: int | None,
+) -> FollowUp | None:
+    """Further copies of what lacks some for the loss, and of what was silent for less than the spread."""
+    spread_s, wait_s = rounds[0].spec.spread_s, 0.0
+    lacking: dict[int, PortSet] = {}
+    for _, target, ports, e in cells:
+        short = e.problem == Unproven.SPREAD
+        if short or (copies > 0 and e.problem == Unproven.LOSS):
+            lacking[target.id] = lacking.get(target.id, PortSet()) | ports
+        if short:
+            wait_s = max(wait_s, spread_s - (e.span_s or 0.0))
+    if not lacking:
+        return None
+    return FollowUp(
+        kind=RoundKind.NORMAL,
+        targets=tuple(_narrow(t, lacking[t.id]) for t in rounds[0].spec.targets if t.id in lacking),
+        copies=max(copies, AGAIN_COPIES),
+        rate_pps=rate_pps if copies > 0 else None,
+        wait_s=wait_s,
+    )
 
 
 def unchallenged(rounds: Sequence[RoundData], open_ends: Sequence[OpenEnds]) -> str:

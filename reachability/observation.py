@@ -82,6 +82,10 @@ class Observation(HasPorts):
     sent: int = 0  # copies that the source's own capture saw leave
     covered: int = 0  # of these, the ones sent before the last good source control of the protocol and family
     flows: int = 0  # distinct source ports among the copies sent
+    first_at: float | None = (
+        None  # the source's CLOCK_MONOTONIC, seconds: when the first of the covered copies (of all,
+    )
+    last_at: float | None = None  # where none is) left, and the last; over the ports the latest and the earliest
     refused: int = 0  # copies that were refused
     hops: int | None = None  # from the answer's TTL
     rtt_ms: float | None = None

@@ -23,6 +23,7 @@ class RoundSpec:
     targets: tuple[Target, ...]
     run: str = ""  # the verify run it belongs to
     beside: tuple[Target, ...] = ()  # declared endpoints, of any environment, that serve as source controls: not cells
+    spread_s: float = 0.0  # over which the copies of what is silent must have left
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -158,6 +158,7 @@ class Probing:
     sweep_ports: PortSpec = PortSpec()
     rate_pps: int = 1000
     flows: int = 50_000  # entries that an agent may hold in connection tables at a time
+    spread_s: float = 4.0  # over which the copies of a silent cell leave: a shorter outage cannot have taken them all
     blackout: tuple[Blackout, ...] = ()
     confirm: int = 2
 

@@ -27,6 +27,7 @@ class Evidence:
     sent: int = 0
     covered: int = 0  # copies before the last good source control
     flows: int = 0
+    span_s: float | None = None  # from the first of these copies to the last
     refused: int = 0
     hops: int | None = None
     rtt_ms: float | None = None

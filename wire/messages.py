@@ -62,6 +62,7 @@ class Go(msgspec.Struct, frozen=True, kw_only=True, tag="go"):
     most_copies: int = 48
     groups: tuple[tuple[int, PortSet], ...] = ()
     rate_pps: int = 0  # at most, in this round; 0: the agent's own
+    spread_s: float = 0.0  # a sweep's last copies leave so long after its first ones
 
 
 class Close(msgspec.Struct, frozen=True, kw_only=True, tag="close"):

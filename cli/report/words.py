@@ -216,6 +216,7 @@ def schedule(probing: ProbingPlan) -> list[str]:
     else:
         lines.append("no sweep: ports that are neither a service's nor the catalogue's were not tested")
     lines.append(f"at most {probing.rate_pps:,} packets a second from each agent")
+    lines.append(f"what stays silent is tried over {_span(probing.spread_s)} at least: a shorter outage hides nothing")
     lines += [
         f"blackout, nothing is probed: {one.cron} for {_span(one.for_s)}, {one.timezone}" for one in probing.blackout
     ]

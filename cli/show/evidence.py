@@ -24,7 +24,8 @@ def target(cell: Cell) -> str:
 
 def sent(e: Evidence) -> str:
     """How many copies went out, and which way."""
-    copies = f"{plural(e.sent, 'copy', 'copies')} over {plural(e.flows, 'flow')}, {e.way or 'not sent'}"
+    over = plural(e.flows, "flow") + (f" and {e.span_s:g} s" if e.span_s else "")
+    copies = f"{plural(e.sent, 'copy', 'copies')} over {over}, {e.way or 'not sent'}"
     return copies + (f" via {e.via}" if e.via else "")
 
 

@@ -222,6 +222,7 @@ def _evidence(e: Evidence) -> proof.Evidence:
         sent=e.sent,
         covered=e.covered,
         flows=e.flows,
+        span_s=None if e.span_s is None else round(e.span_s, 1),
         refused=e.refused,
         hops=e.hops,
         rtt_ms=e.rtt_ms,

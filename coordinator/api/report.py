@@ -182,6 +182,7 @@ def _probing(probing: Probing) -> told.ProbingPlan:
         sweep=told.Sweep(every_s=probing.sweep_every_s, ports=str(probing.sweep_ports) or None),
         rate_pps=probing.rate_pps,
         flows=probing.flows,
+        spread_s=probing.spread_s,
         confirm=probing.confirm,
         blackout=tuple(
             told.BlackoutTime(cron=one.cron, for_s=one.for_s, timezone=one.timezone) for one in probing.blackout

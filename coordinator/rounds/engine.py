@@ -15,8 +15,8 @@ from dataclasses import replace
 import structlog
 from structlog.contextvars import bind_contextvars
 
-from coordinator.rounds import requests
-from coordinator.rounds.beside import Beside, controls_of
+from coordinator.rounds import requests, source_controls
+from coordinator.rounds.beside import Beside
 from coordinator.rounds.brake import Brake
 from coordinator.rounds.control_echo import Echo
 from coordinator.rounds.durations import Durations
@@ -27,7 +27,6 @@ from coordinator.state.reports import has_part, round_data
 from coordinator.store import Report
 from reachability.followups import MOST_FOLLOWUPS, FollowUp
 from reachability.life import Event
-from reachability.observation import ControlTarget
 from reachability.round_data import RoundData, RoundSpec
 from reachability.vocabulary import RoundKind, Schedule
 from wire.messages import Arm, Armed, Close, Done, Resolved
@@ -36,7 +35,6 @@ from wire.process.progress import PART_S
 ARM_S, REPORT_S, GONE_S, BUSY_S = 5.0, 10.0, 3.0, 10.0
 COLD_S = 15.0  # longer, once, for an agent whose packet child has to start where there is little to start it with: decision 029
 LEAST_TAIL_S, MOST_TAIL_S = 0.2, 30.0
-RECENT_S = 120.0
 
 log = structlog.get_logger("rounds")
 
@@ -142,6 +140,7 @@ class Engine:
                         targets=targets,
                         run=run,
                         beside=self._beside.targets(agent, plan, targets),
+                        spread_s=self._estate.topology.probing.spread_s,
                     )
                     sent = asyncio.Event()
                     tails.create_task(self._round_and_after(spec, sent), name=f"round {spec.round}")
@@ -163,6 +162,7 @@ class Engine:
     async def _round_and_after(self, spec: RoundSpec, sent: asyncio.Event) -> None:
         """A round with its follow-ups; `sent` is set when the main round's packets are out."""
         group: list[RoundData] = []
+        steady = asyncio.get_running_loop().time
         try:
             live = await self._round(spec, spec.round, None, sent)
             spec = live.spec
@@ -172,19 +172,23 @@ class Engine:
                 return
             self._beside.heard(group[0].source)
             at = self._estate.store.began(spec.round)
-            conclusion, events = self._estate.conclude(group, at)
+            main, count = live, 0
+            conclusion, events = self._estate.conclude(group, at, pending=True)
             self._events(events)
-            count = 0
-            while conclusion.followups and count < MOST_FOLLOWUPS and not self.stopped:
+            while conclusion.followups and count < MOST_FOLLOWUPS:
                 for follow in conclusion.followups:
                     count += 1
+                    await self._until(main, main.done_at + follow.wait_s - steady(), lambda: False, watch=spec.source)
+                    if self.stopped:
+                        return
                     narrowed = requests.narrowed(spec, follow, round_name())
                     live = await self._round(narrowed, spec.round, follow, asyncio.Event())
                     group.append(round_data(live.spec, live.armed, live.reports))
-                    if not live.has_source():
-                        return
+                    if not live.has_source():  # what was only to be tried again stays unproven
+                        count = MOST_FOLLOWUPS
+                        break
                 bind_contextvars(round=spec.round)
-                conclusion, events = self._estate.conclude(group, at)
+                conclusion, events = self._estate.conclude(group, at, pending=count < MOST_FOLLOWUPS)
                 self._events(events)
         finally:
             sent.set()
@@ -272,21 +276,12 @@ class Engine:
         """The source goes, and says when it is done."""
         spec, topology = live.spec, self._estate.topology
         networks = topology.environments[spec.source_environment].networks
-        order = requests.go(spec, live.key, networks, self._controls_of(spec, follow), follow)
+        found = source_controls.of_the_round(self._estate, spec, again=follow is not None)
+        found = found if spec.kind is RoundKind.TRACE else (*self._controls().targets(), *found)
+        order = requests.go(spec, live.key, networks, found, follow)
         patience_s = requests.patience_s(order, self._estate.agents[spec.source], topology.probing)
         await self._post(spec.source, order)
         await self._until(live, patience_s, lambda: live.done is not None, watch=spec.source)
-
-    def _controls_of(self, spec: RoundSpec, follow: FollowUp | None) -> tuple[ControlTarget, ...]:
-        """The coordinator, what a declared path of the pair lets through, and what has just answered on it."""
-        if spec.kind is RoundKind.TRACE:
-            return ()
-        estate = self._estate
-        declared = requests.declared_controls(estate.topology, estate.plan, spec, estate.now())
-        answered: tuple[ControlTarget, ...] = ()
-        if follow is not None or spec.schedule is Schedule.SWEEP:
-            answered = requests.answered_controls(estate.plan, estate.matrix, spec, estate.clock() - RECENT_S)
-        return (*self._controls().targets(), *declared, *controls_of(spec.beside), *answered)
 
     async def _until(self, live: Live, within_s: float, ready: Callable[[], bool], watch: str = "") -> None:
         """Wait for something of a round; not for ever, and not for an agent that has gone for some seconds."""

@@ -35,6 +35,7 @@ class Live:
     problems: list[str] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
     done: Done | None = None
+    done_at: float = 0.0  # by the loop's clock
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     passed_at: float = field(default_factory=lambda: asyncio.get_running_loop().time())
 
@@ -54,7 +55,7 @@ class Live:
             else:
                 self.armed[agent] = True
         elif agent == self.spec.source:
-            self.done = message
+            self.done, self.done_at = message, asyncio.get_running_loop().time()
         else:
             return
         self.problems.extend(f"{agent}: {problem}" for problem in message.problems)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from coordinator.rounds.beside import to_witness
 from coordinator.state.roster import AgentState
@@ -14,11 +13,10 @@ from reachability.followups import FollowUp
 from reachability.matrix import Matrix
 from reachability.observation import ControlTarget, Target
 from reachability.plan import PlanTarget
-from reachability.policy import Policy
 from reachability.ports import PortSet
 from reachability.round_data import RoundSpec
 from reachability.topology import Network, Probing, Topology, is_address
-from reachability.vocabulary import ControlKind, Declared, Protocol, RoundKind, Schedule, State
+from reachability.vocabulary import Protocol, RoundKind, Schedule
 from wire.dial import Endpoint
 from wire.messages import Arm, Go
 
@@ -29,8 +27,6 @@ LEAST_ROUND, MOST_ROUND, ROUND_S = (
 )  # cells of a round: this many seconds of packets; larger sweeps are cut
 CELLS_OF_A_FLOW = 2  # what goes through the bound on flows within some minutes
 CANARIES = (49152, 65535)
-DECLARED_CONTROLS = 3
-ANSWERED_CONTROLS = 4
 CELL_PACKETS = 8  # per cell, controls included: what a deadline allows for
 LEAST_S, DEADLINE_FACTOR = 40.0, 4.0
 GROUP_S = 4.0  # a group of a NoPorts round, its pauses alone
@@ -162,7 +158,7 @@ def arms(
             inside=tuple(inside.get(agent, ())),
             networks=_networks(topology, (*listen.get(agent, ()), *inside.get(agent, ()))),
             groups=groups,
-            ttl_s=deadline_s(spec.targets, 0, topology.probing.flows) + 120.0 + GROUP_S * len(groups),
+            ttl_s=deadline_s(spec.targets, 0, topology.probing.flows) + 120.0 + spec.spread_s + GROUP_S * len(groups),
         )
         for agent in dict.fromkeys((*listen, *inside))
     }
@@ -184,6 +180,8 @@ def go(
         most_copies=max(48, copies),
         groups=follow.groups if follow else (),
         rate_pps=(follow.rate_pps or 0) if follow else 0,
+        # A cycle is tried again by a round of its own, so that the next pair does not wait for this one's silence.
+        spread_s=spec.spread_s if spec.schedule is Schedule.SWEEP and follow is None else 0.0,
     )
 
 
@@ -191,50 +189,6 @@ def _networks(topology: Topology, targets: Sequence[Target]) -> tuple[str, ...]:
     """Of the environment that targets of one agent are in."""
     environment = topology.environments.get(targets[0].environment)  # which may have left meanwhile
     return tuple(map(str, environment.networks)) if environment else ()
-
-
-def declared_controls(
-    topology: Topology, plan: Sequence[PlanTarget], spec: RoundSpec, now: datetime
-) -> tuple[ControlTarget, ...]:
-    """Endpoints of this very pair that a declared path lets through: a control elsewhere does not show a ban here."""
-    found: list[ControlTarget] = []
-    policy = Policy(topology, now)
-    for target in plan:
-        if (target.agent, target.destination) != (spec.source, spec.destination) or not is_address(target.address):
-            continue
-        if target.protocol is not Protocol.TCP:
-            continue
-        for ports, decision in policy.decide(target):
-            named = ports & target.service_ports
-            if decision.declared is not Declared.DENIED and named:
-                found.append(
-                    ControlTarget(
-                        address=target.address, protocol=target.protocol, port=named.first, kind=ControlKind.DECLARED
-                    )
-                )
-    return tuple(found[:DECLARED_CONTROLS])
-
-
-def answered_controls(
-    plan: Iterable[PlanTarget], matrix: Matrix, spec: RoundSpec, since: float
-) -> tuple[ControlTarget, ...]:
-    """Endpoints of this very pair that have answered since: when they do no more, these two were banned from each other."""
-    found: list[ControlTarget] = []
-    for target in plan:
-        if (target.agent, target.destination) != (spec.source, spec.destination):
-            continue
-        for ports, judged in matrix.rows(key_of(target)):
-            if judged.evidence.state is State.OPEN and judged.observed_at >= since:
-                found.append(
-                    ControlTarget(
-                        address=target.address,
-                        protocol=target.protocol,
-                        port=ports.first,
-                        kind=ControlKind.PAIR,
-                        source=target.source_address,
-                    )
-                )
-    return tuple(found[:ANSWERED_CONTROLS])
 
 
 def narrowed(spec: RoundSpec, follow: FollowUp, round_id: str) -> RoundSpec:
@@ -250,8 +204,8 @@ def cells_of(targets: Iterable[Target]) -> int:
 def patience_s(order: Go, own: AgentState, probing: Probing) -> float:
     """How long to wait for a source: at the slowest rate and the fewest flows that anyone allows it."""
     rate_pps = min(filter(None, (order.rate_pps, own.rate_pps, probing.rate_pps)), default=0)
-    groups_s = GROUP_S * len(order.groups)
-    return deadline_s(order.targets, rate_pps, own.flows or probing.flows, raw=own.raw) + groups_s
+    waits_s = order.spread_s + GROUP_S * len(order.groups)
+    return waits_s + deadline_s(order.targets, rate_pps, own.flows or probing.flows, raw=own.raw)
 
 
 def deadline_s(targets: Iterable[Target], rate_pps: int, flows: int = 0, *, raw: bool = True) -> float:

@@ -28,6 +28,7 @@ from reachability.vocabulary import Role
 from wire.messages import Status
 from wire.topics import UpTopic
 
+Shown = tuple[Conclusion, tuple[Event, ...]]  # by a round, and what it did to the findings
 log = structlog.get_logger("estate")
 
 
@@ -166,23 +167,22 @@ class Estate:
 
     # -- what was observed ----------------------------------------------------------------------------------------
 
-    def conclude(self, rounds: Sequence[RoundData], at: float) -> tuple[Conclusion, tuple[Event, ...]]:
-        """Take what a round and its follow-ups show into the matrix, the store and the findings.
+    def conclude(self, rounds: Sequence[RoundData], at: float, *, pending: bool = False) -> Shown:
+        """Take what a round and its follow-ups show into the matrix, the store and the findings; `pending` as `conclude` has it.
 
         `at` is when the main round began, epoch seconds by this clock: what it shows is no older. A report may have been
         under way for any time, in a broker or before a coordinator that stood still, and its age does not say so.
         """
         spec = rounds[0].spec
         try:
-            conclusion = conclude(rounds)
+            conclusion = conclude(rounds, pending=pending)
         except Exception:  # what one report holds must end no daemon; its cells stay as untested as they were
             log.exception("a round cannot be concluded, please report it", round=spec.round, source=spec.source)
             conclusion = Conclusion(cells=())
-        at = min(at, self.clock())  # it may have been set back since
         for key, ports, evidence in conclusion.cells:
             judged = Judged(
                 evidence=evidence, verdict=judge(evidence), round=spec.round, run=spec.run, schedule=spec.schedule,
-                observed_at=at,
+                observed_at=min(at, self.clock()),  # it may have been set back since
             )  # fmt: skip
             self.matrix.update(key, ports, judged)
             self._unsaved[key] = None

@@ -20,6 +20,7 @@ from coordinator.topology.scalars import (
     parse_instant,
     parse_network,
     parse_ports,
+    parse_spread,
 )
 from coordinator.topology.schema import mark_of
 from reachability.ranges import owner_of
@@ -204,6 +205,7 @@ def _probing(data: Mapping[str, Any]) -> Probing:
         sweep_ports=_ports(sweep.get("ports")) or PortSpec(),
         rate_pps=_whole(data.get("rate_pps"), DEFAULTS.rate_pps),
         flows=_whole(data.get("flows"), DEFAULTS.flows),
+        spread_s=_maybe(data.get("spread"), parse_spread) or DEFAULTS.spread_s,
         blackout=tuple(blackouts),
         confirm=_whole(data.get("confirm"), DEFAULTS.confirm),
     )

@@ -17,6 +17,7 @@ from reachability.ports import PortSet
 from reachability.topology import Address, Network, PortSpec, is_address
 
 LONGEST_S = 366 * 86400.0
+LEAST_SPREAD_S, MOST_SPREAD_S = 0.1, 60.0
 LONGEST_NAME = 253
 END_IS = "an environment, environment.agent, environment.service or a network"
 CRON_IS = "write one such as 0 2 * * 0"
@@ -38,6 +39,14 @@ def parse_duration(text: str) -> float:
     seconds = float(found[1]) * _UNITS[found[2]]
     if not 0 < seconds <= LONGEST_S:
         raise ValueError(f"{shown(text)} is out of range; a duration is more than 0 and at most 366d")
+    return seconds
+
+
+def parse_spread(text: str) -> float:
+    """Seconds over which copies leave: `4s`."""
+    seconds = parse_duration(text)
+    if not LEAST_SPREAD_S <= seconds <= MOST_SPREAD_S:
+        raise ValueError(f"{shown(text)} is out of range; copies are spread over 100ms at least and 60s at most")
     return seconds
 
 
@@ -191,5 +200,6 @@ FORMATS: Mapping[str, Callable[[str], Any]] = {
     "instant": parse_instant,
     "network": parse_network,
     "ports": parse_ports,
+    "spread": parse_spread,
     "timezone": parse_timezone,
 }

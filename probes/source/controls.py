@@ -18,7 +18,7 @@ from probes.clock import monotonic
 from probes.packets.route import Route
 from probes.source.cell import ControlKey, control_key
 from reachability.loss import Counted, upper_bound, worst
-from reachability.observation import ControlResult
+from reachability.observation import ControlResult, Target
 from reachability.vocabulary import ControlKind, Protocol, State
 
 FINAL_TRIES = 20
@@ -282,6 +282,12 @@ def _is(series: Series, protocol: Protocol, host: str) -> bool:
 
 def _sum(counted: Iterable[Counted]) -> Counted:
     return Counted(*map(sum, zip(Counted(0, 0), *counted, strict=True)))
+
+
+def keys_of(routes: Iterable[Route], target: Target) -> list[Key]:
+    """What must be shown of a target's copies: each of them leaves by every one of its ways."""
+    kind = control_key(target.address, target.protocol)
+    return [Key(route.source, route.via, kind) for route in routes]
 
 
 def _within(at: float, gaps: list[tuple[float, float]]) -> bool:

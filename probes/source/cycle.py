@@ -20,10 +20,10 @@ from probes.packets.route import Route
 from probes.packets.rx_ring import Counts
 from probes.packets.token import CANARY_AFTER, CANARY_BEFORE, CELL_COPIES, token
 from probes.source.canary import Canaries
-from probes.source.cell import Cell, control_key, new_cell, observations
+from probes.source.cell import Cell, new_cell, observations
 from probes.source.cell_table import Cells
 from probes.source.control_sender import ANSWER_S, ControlSender, until
-from probes.source.controls import Controls, Coverage, Key
+from probes.source.controls import Controls, Coverage, keys_of
 from probes.source.job import Job
 from probes.source.kernel_connect import KernelWay
 from probes.source.pair import of_the_pair
@@ -111,19 +111,22 @@ class Source:
     async def _prepare(self) -> None:
         own = tuple(ip_network(text) for text in self._job.networks)
         for target in self._job.targets:
-            found = await self._ways(target.address, target.source)
+            named = not is_address(target.address)
+            found = NoRoute(Reason.RESOLVE_FAILED) if named else await self._station.way(target.address, target.source)
             error: Reason | None = None
             routes: tuple[Route, ...] = ()
             if isinstance(found, NoRoute):
                 error = found.reason
             else:
                 routes = found
-                if not routes[0].next_hop and in_networks(target.address, own):
+                if routes[0].local and not self._job.own_host:
+                    error = Reason.OWN_HOST
+                elif not routes[0].next_hop and in_networks(target.address, own):
                     error = Reason.OWN_NETWORK
             self._lay(target, routes, error)
             if target.canary and routes and error is None:
                 self._canaries.add(target, routes[0])
-        await self._control_sender.lay_out()
+        await self._control_sender.lay_out(self._several())
 
     def _lay(self, target: Target, routes: tuple[Route, ...], error: Reason | None) -> None:
         """Lay out the cells of a target; with an error none of them is sent to."""
@@ -135,10 +138,9 @@ class Source:
                 self._go_on_with(cell)
             self._cells.add(cell)
 
-    async def _ways(self, address: str, source: str) -> tuple[Route, ...] | NoRoute:
-        if not is_address(address):
-            return NoRoute(Reason.RESOLVE_FAILED)
-        return await self._station.way(address, source)
+    def _several(self) -> set[Route]:
+        """The ways of cells whose copies leave by more than one."""
+        return {route for cell in self._cells if cell.routes[1:] for route in cell.routes}
 
     async def _passes(self, started: float) -> None:
         done = 0
@@ -296,7 +298,7 @@ class Source:
 
     def _observations(self, coverage: Coverage) -> tuple[Observation, ...]:
         def covers(cell: Cell, at: float) -> bool:
-            key = Key(cell.source, cell.via, control_key(cell.target.address, cell.target.protocol))
-            return coverage.covers(key, cell.target.address, at)
+            keys = keys_of(cell.routes, cell.target)
+            return all(coverage.covers(key, cell.target.address, at) for key in keys)
 
         return observations(self._cells, covers, raw=self._station.raw)

@@ -29,17 +29,27 @@ def of_the_pair(settled: Iterable[Cell], controls: Controls, last_sent: float) -
             paced[kind] += 1
             going_on.append(cell)
         host = kind, cell.target.address
-        if cell.level >= OPEN and cell.routes and (taken[kind] < A_KIND or host not in hosts):
+        if _is_control(cell) and (taken[kind] < A_KIND or host not in hosts):
             taken[kind] += 1
             hosts.add(host)
             # That it answered once counts: if it never does again, these two were banned from each other.
             first = cell.sent[0] if cell.sent else last_sent
             target = cell.target
-            control = Series(target.address, target.protocol, cell.port, ControlKind.PAIR, cell.routes[0])
-            control.sent, control.answered = [first], {0: first}
-            control.request = cell.request
-            if target.protocol is Protocol.UDP and cell.hops is None:
-                # No keyed copy was answered, its own request was: asked by token it would look banned.
-                control.request = udp_payloads.REQUESTS.get(cell.port, b"")
-            made.append(control)
+            for route in cell.routes:
+                control = Series(target.address, target.protocol, cell.port, ControlKind.PAIR, route, cell.state)
+                control.sent, control.answered = [first], {0: first}
+                control.request = cell.request
+                if target.protocol is Protocol.UDP and cell.hops is None:
+                    # No keyed copy was answered, its own request was: asked by token it would look banned.
+                    control.request = udp_payloads.REQUESTS.get(cell.port, b"")
+                made.append(control)
     return going_on, made
+
+
+def _is_control(cell: Cell) -> bool:
+    """Whether it would answer again, and that can be told.
+
+    A closed port does over TCP: where nothing listens, a ban that drops TCP alone would not show otherwise. Over UDP its
+    port-unreach is one of a few that a host sends in a second.
+    """
+    return bool(cell.routes) and (cell.level >= OPEN or (cell.level == CLOSED and cell.target.protocol is Protocol.TCP))

@@ -33,6 +33,24 @@ _STATES = {
 Flight = tuple[str, Protocol, int, int]  # source address, protocol, copy, window: what a source port is reserved for
 
 
+class Spans:
+    """When the first and the last copy of each place left."""
+
+    def __init__(self, count: int) -> None:
+        self._first = np.full(count, np.inf, np.float32)
+        self._last = np.full(count, -np.inf, np.float32)
+
+    def add(self, which: Mask, when: NDArray[np.float32]) -> None:
+        """Copies of these places left then."""
+        np.minimum(self._first, when, out=self._first, where=which)
+        np.maximum(self._last, when, out=self._last, where=which)
+
+    def of(self, places: Mask, began: float) -> tuple[float, float]:
+        """The latest of the first copies of these places, and the earliest of the last; `began` is what they count from."""
+        first, last = float(self._first[places].max()), float(self._last[places].min())
+        return round(began + first, 3), round(began + last, 3)
+
+
 class Block:
     """One target. `sent` counts copies, bit n of `left` and `refused` is copy n; `when` has seconds since the round began."""
 
@@ -179,13 +197,20 @@ class Block:
                 cell.state, cell.reason = _STATES[level], REASONS[self.reason[place]]
                 yield cell
 
-    def observations(self, covers: Callable[[NDArray[np.float32]], Mask]) -> Iterator[Observation]:
-        """Runs of ports that look alike. `covers`: whether what was sent then is known to have got out."""
+    def observations(self, covers: Callable[[NDArray[np.float32]], Mask], began: float = 0.0) -> Iterator[Observation]:
+        """Runs of ports that look alike. `covers`: whether what was sent then is known to have got out.
+
+        `began`: what the times count from.
+        """
         left, refused = np.bitwise_count(self.left), np.bitwise_count(self.refused & self.left)
         covered = np.zeros(len(self), np.uint8)
+        spans = Spans(len(self)), Spans(len(self))  # of all copies, and of the covered ones
         for copy, when in enumerate(self.when):
             went = (self.left & self.left.dtype.type(1 << copy)) != 0
-            covered += went & covers(when)
+            counted = went & covers(when)
+            covered += counted
+            for span, which in zip(spans, (went, counted), strict=True):
+                span.add(which, when)
         parts = (self.level, self.reason, self.by, self.hops - NO_HOPS, left, covered, refused)
         keys = np.zeros(len(self), np.int64)
         for part in parts:
@@ -193,6 +218,8 @@ class Block:
         _, firsts, which = np.unique(keys, return_index=True, return_inverse=True)
         for number, first in enumerate(firsts):
             level = int(self.level[first])
+            mine = which == number
+            first_at, last_at = spans[bool(covered[first])].of(mine, began) if left[first] else (None, None)
             silent = level == SILENT and self.target.protocol is Protocol.UDP
             yield Observation(
                 target=self.target.id,
@@ -201,7 +228,7 @@ class Block:
                 protocol=self.target.protocol,
                 state=State.OPEN_FILTERED if silent else _STATES[level],
                 reason=REASONS[self.reason[first]],
-                ports=port_set(self.numbers[which == number]),
+                ports=port_set(self.numbers[mine]),
                 kind=self.target.protocol.value,
                 name=self.target.name,
                 refused_by=self.refusers[self.by[first]],
@@ -210,6 +237,8 @@ class Block:
                 sent=int(left[first]),
                 covered=int(covered[first]),
                 flows=int(left[first]),  # every copy has a source port of its own
+                first_at=first_at,
+                last_at=last_at,
                 refused=int(refused[first]),
                 hops=int(self.hops[first]) if self.hops[first] != NO_HOPS else None,
                 rtt_ms=self.rtt_ms if level >= CLOSED else None,

@@ -61,6 +61,24 @@ MUTANTS = (
         "if rest is not None and lower_bound(mine, gone) > 2 * rest + 1:",
     ),
     Mutant(
+        "the spread: silence of a moment is proof",
+        "reachability/spread.py",
+        "if not silent or (e.span_s or 0.0) >= SLACK * spread_s or",
+        "if not silent or e.span_s or",
+    ),
+    Mutant(
+        "the spread: copies that count for nothing make it longer",
+        "reachability/spread.py",
+        "counted = [o for o in observations if o.covered] or observations",
+        "counted = observations",
+    ),
+    Mutant(
+        "several next hops: a control by one of them is enough",
+        "probes/source/cycle.py",
+        "return all(coverage.covers(key",
+        "return any(coverage.covers(key",
+    ),
+    Mutant(
         "the fold: waived cells fold with failing ones",
         "reachability/fold.py",
         'waiver = cell.waiver.id if cell.result is Result.WAIVED and cell.waiver is not None else ""',

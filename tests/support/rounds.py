@@ -55,6 +55,7 @@ class World:
         self.untokened: tuple[Untokened, ...] = ()
         self.controls: tuple[ControlResult, ...] = ()
         self.tail_s = 0.0
+        self.span_s = 10.0  # from the first copy of a cell to its last
         self.on_go: Callable[[], None] = lambda: None
         self.on_message: Callable[[Down], None] = lambda _: None
         self._targets: dict[tuple[str, str], tuple[Target, ...]] = {}
@@ -87,7 +88,7 @@ class World:
             self.engine.answer(agent, Armed(round=message.round, agent=agent, ok=True))
         elif isinstance(message, Go):
             self.on_go()
-            seen = tuple(map(_silent, message.targets))
+            seen = tuple(_silent(target, now(), self.span_s) for target in message.targets)
             self.reports.append(
                 SourceReport(round=message.round, agent=agent, observations=seen, controls=self.controls)
             )
@@ -103,7 +104,7 @@ class World:
         self.engine.report(report)
 
 
-def _silent(target: Target) -> Observation:
+def _silent(target: Target, at: float, span_s: float) -> Observation:
     return Observation(
         target=target.id,
         source_address="10.10.0.10",
@@ -116,4 +117,6 @@ def _silent(target: Target) -> Observation:
         via="eth0",
         sent=3,
         covered=3,
+        first_at=at,
+        last_at=at + span_s,
     )

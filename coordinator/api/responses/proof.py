@@ -58,13 +58,13 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True):
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """All that bears on a cell in one round. Null: not known. Empty text: none, or nothing to say.
 
-    `sent` to `said` is what the source saw: copies sent, those before its last good control (`covered`), flows that they took,
-    copies refused, hops and milliseconds of the answer, its first bytes (`said`, in hex) and what it is (`note`). `arrival` to
-    `drops_still` is what the witness saw: copies, from where, after how many hops, with which DSCP and MSS (0: not read), what
-    was rewritten on the way (sequence, timestamp), whether the host answered, whether a socket is bound; whether the host's
-    counters stood still. The rest are controls: what an agent inside got (null: nobody asked), the canary, the hops to the
-    host, whether the source's packets got out at all; `loss` is the upper bound of the pair's loss, 0..1; `problem` why
-    silence proves nothing here.
+    `sent` to `said` is what the source saw: copies sent, those before its last good control (`covered`), flows that they
+    took, seconds from the first of them to the last (`span_s`), copies refused, hops and milliseconds of the answer, its
+    first bytes (`said`, in hex) and what it is (`note`). `arrival` to `drops_still` is what the witness saw: copies, from
+    where, after how many hops, with which DSCP and MSS (0: not read), what was rewritten on the way (sequence, timestamp),
+    whether the host answered, whether a socket is bound; whether the host's counters stood still. The rest are controls:
+    what an agent inside got (null: nobody asked), the canary, the hops to the host, whether the source's packets got out at
+    all; `loss` is the upper bound of the pair's loss, 0..1; `problem` why silence proves nothing here.
     """
 
     protocol: ProtocolWord
@@ -78,6 +78,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     sent: int
     covered: int
     flows: int
+    span_s: float | None
     refused: int
     hops: int | None
     rtt_ms: float | None

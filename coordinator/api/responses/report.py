@@ -73,13 +73,14 @@ class BlackoutTime(msgspec.Struct, frozen=True, kw_only=True):
 class ProbingPlan(msgspec.Struct, frozen=True, kw_only=True):
     """When and how hard agents probe. `rate_pps`: packets a second of each; `flows`: entries in connection tables at a time.
 
-    `confirm`: so many rounds in a row open or resolve a finding.
+    `spread_s`: what is silent was tried over so long a time; `confirm`: so many rounds in a row open or resolve a finding.
     """
 
     every_s: float
     sweep: Sweep
     rate_pps: int
     flows: int
+    spread_s: float
     confirm: int
     blackout: tuple[BlackoutTime, ...]
 

@@ -255,10 +255,10 @@ def seen_at(world: World) -> set[float]:
 def test_a_round_that_cannot_be_concluded_ends_nothing_and_proves_nothing(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(rounds: Sequence[RoundData]) -> Conclusion:
+    def broken(rounds: Sequence[RoundData], *, pending: bool) -> Conclusion:
         if rounds[0].spec.destination == "test":
             raise ZeroDivisionError
-        return conclude(rounds)
+        return conclude(rounds, pending=pending)
 
     monkeypatch.setattr("coordinator.state.estate.conclude", broken)
     world = World(store)
