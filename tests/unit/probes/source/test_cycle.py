@@ -13,6 +13,7 @@ from probes.packets.parse import Packet
 from probes.protocols import udp_payloads
 from probes.source.cycle import Source
 from probes.sweep.raw import SweepSource
+from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, Role, State
 from tests.support.network import OPEN_PORT, about, play, target
 
