@@ -87,6 +87,8 @@ class Observation(HasPorts):
     )
     last_at: float | None = None  # where none is) left, and the last; over the ports the latest and the earliest
     refused: int = 0  # copies that were refused
+    prohibited: int = 0  # of these, the ones refused by a policy's codes alone, from others than the endpoint
+    prohibited_at_host: int = 0  # the same, from the endpoint itself
     hops: int | None = None  # from the answer's TTL
     rtt_ms: float | None = None
     said: str = ""  # digest (16 hex) of eight bytes or more that the endpoint said, volatile parts removed

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
+from reachability.distance import Closer, closer
 from reachability.vocabulary import Arrival, Canary, Proof, Protocol, Reachability, Reason, State, Unanswered, Unproven
 
 
@@ -29,6 +30,8 @@ class Evidence:
     flows: int = 0
     span_s: float | None = None  # from the first of these copies to the last
     refused: int = 0
+    prohibited: int = 0  # copies refused by a policy's codes alone, from others than the endpoint
+    prohibited_at_host: int = 0  # the same, from the endpoint itself
     hops: int | None = None
     rtt_ms: float | None = None
     said: str = ""
@@ -53,6 +56,7 @@ class Evidence:
     # controls
     inside: State | None = None  # what the inside control got; FILTERED is silence; None: no control
     inside_by: str = ""
+    inside_heard: bool = False  # it had some answer from that host, by this port or another
     inside_same: bool = False  # the endpoint said the same eight bytes or more inside and outside
     canary: Canary = Canary.NOT_SENT
     host_hops: int | None = None
@@ -89,7 +93,7 @@ _REFUSALS = {
     Reason.TTL_EXCEEDED,
 }
 THREE_FLOWS = 3
-_ONE_WAY = 14
+ROW_REFUSED, ROW_ONE_WAY = 9, 14
 
 
 def judge(e: Evidence) -> Verdict:
@@ -113,10 +117,13 @@ def _open(e: Evidence) -> Verdict:
         return Verdict(reachability=Reachability.REACHABLE, proof=Proof.REPLIED, row=1, reason=e.reason.value)
     if e.arrival is Arrival.NOT_SEEN:
         return Verdict(reachability=Reachability.UNKNOWN, row=4, reason=Unproven.ANSWERED_ELSEWHERE)
-    if e.canary is Canary.CLEAR or e.inside_same:
+    if e.inside_same or (e.canary is Canary.CLEAR and e.inside is not State.CLOSED):
         return Verdict(reachability=Reachability.REACHABLE, proof=Proof.REPLIED, row=2, reason=e.reason.value)
     if e.canary is Canary.OPEN:
         return Verdict(reachability=Reachability.UNKNOWN, row=3, reason=Unproven.ANSWERS_FOR_ALL)
+    if e.inside is State.CLOSED:
+        # The host itself has nothing there: what answers outside alone is before it, a proxy of this one port.
+        return _unknown(e.problem or Unproven.ANSWERED_ELSEWHERE)
     return _unknown(e.problem or Unproven.NO_CANARY)
 
 
@@ -129,14 +136,32 @@ def _closed(e: Evidence) -> Verdict:
         # `connect` cannot tell a RST from the router, a REJECT and its own host's filter apart.
         return _unknown(Unproven.REFUSED_BY_SOMEONE)
     if e.arrival is Arrival.NOT_SEEN:
-        return Verdict(reachability=Reachability.BLOCKED, proof=Proof.WITNESSED, row=6, reason=e.reason.value)
+        return _closed_elsewhere(e)
     if e.hops is None or e.host_hops is None:
         return _unknown(Unproven.WHO_CLOSED_IT)
-    if e.hops < e.host_hops and inside_answered(e) and e.control:
+    if e.hops < e.host_hops and inside_answered(e):
+        if not _controlled(e):
+            return _unknown(Unproven.NO_SOURCE_CONTROL)
         return Verdict(reachability=Reachability.NO_SESSION, proof=Proof.CONTROLLED, row=7, reason=e.reason.value)
     if e.hops == e.host_hops and e.inside is State.CLOSED:
         return Verdict(reachability=Reachability.REACHABLE, proof=Proof.INFERRED, row=8, reason=e.reason.value)
     return _unknown(Unproven.WHO_CLOSED_IT)
+
+
+def _closed_elsewhere(e: Evidence) -> Verdict:
+    """Something closed it in the host's name, and the host's witness knows of nothing."""
+    who = closer(e.hops, e.host_hops, e.via)
+    match who:
+        case Closer.PATH:
+            if not _controlled(e):
+                return _unknown(Unproven.NO_SOURCE_CONTROL)
+            return Verdict(reachability=Reachability.BLOCKED, proof=Proof.WITNESSED, row=6, reason=e.reason.value)
+        case Closer.AS_FAR_AS_THE_HOST:
+            return Verdict(reachability=Reachability.UNKNOWN, row=4, reason=Unproven.ANSWERED_ELSEWHERE)
+        case Closer.UNKNOWN:
+            return _unknown(Unproven.WHO_CLOSED_IT)
+        case _:
+            assert_never(who)
 
 
 def _silent_or_refused(e: Evidence) -> Verdict:
@@ -146,15 +171,15 @@ def _silent_or_refused(e: Evidence) -> Verdict:
         return _unknown(e.problem)
     if not e.sent:
         return _unknown(Unproven.NOT_SENT)
-    if e.endpoint_refused:
+    if e.endpoint_refused and not _refused_by_the_path(e):
         return _unknown(Unproven.REFUSED_BY_ENDPOINT)
-    if not e.control or not e.covered:
+    if not _controlled(e):
         return _unknown(Unproven.NO_SOURCE_CONTROL)
     if e.arrival is Arrival.NOT_SEEN:
         return Verdict(reachability=Reachability.BLOCKED, proof=Proof.WITNESSED, row=15, reason=e.reason.value)
     if inside_answered(e):
         return Verdict(reachability=Reachability.NO_SESSION, proof=Proof.CONTROLLED, row=16, reason=e.reason.value)
-    if e.refused >= e.sent >= THREE_FLOWS and e.flows >= THREE_FLOWS:
+    if _not_silent_inside(e) and e.prohibited >= e.sent >= THREE_FLOWS and e.flows >= THREE_FLOWS:
         return Verdict(reachability=Reachability.NO_SESSION, proof=Proof.REFUSED, row=17, reason=e.reason.value)
     if e.inside in {State.FILTERED, State.OPEN_FILTERED}:
         return _unknown(Unproven.SILENT_INSIDE)
@@ -162,36 +187,67 @@ def _silent_or_refused(e: Evidence) -> Verdict:
     return _unknown(Unproven.CLOSED_INSIDE if e.inside is State.CLOSED else Unproven.NO_INSIDE_CONTROL)
 
 
+def _refused_by_the_path(e: Evidence) -> bool:
+    """Whether a refusal in the endpoint's name stopped the packet before the host, or at another that holds the address.
+
+    A policy of such another host stops it as well. Any other refusal comes from who would forward it, if only it could.
+    """
+    if e.arrival is not Arrival.NOT_SEEN:
+        return False
+    return is_policy(e.reason) or closer(e.hops, e.host_hops, e.via) is Closer.PATH
+
+
 def _seen(e: Evidence) -> Verdict:
     """Rows 9 to 14: a copy arrived at the host, and no answer came back to the source."""
-    if e.endpoint_refused:
-        return Verdict(reachability=Reachability.BLOCKED_AT_HOST, proof=Proof.WITNESSED, row=9, reason=e.reason.value)
     if e.answered:
         return Verdict(reachability=Reachability.ONE_WAY, proof=Proof.WITNESSED, row=10, reason=Unanswered.ANSWER_LOST)
     row = _row_at_host(e)
-    if row == _ONE_WAY:
+    if row == ROW_ONE_WAY:
         return Verdict(reachability=Reachability.ONE_WAY, proof=Proof.WITNESSED, row=row, reason=Unanswered.NO_ANSWER)
     if e.no_witness_why:
         return _unknown(Unproven.HEARD_IN_PART)  # the answer may be among what this witness missed
+    if row is None and e.endpoint_refused:
+        return _unknown(e.problem or Unproven.REFUSED_BY_ENDPOINT)
     if row is None:
         return _unknown(Unproven.MAYBE_DELIVERED if e.protocol is Protocol.UDP else Unproven.MAY_BE_HANDED_ON)
-    return Verdict(
-        reachability=Reachability.BLOCKED_AT_HOST, proof=Proof.WITNESSED, row=row, reason=Unanswered.HOST_SILENT
-    )
+    if e.problem == Unproven.CONTROLS_STOPPED:
+        return _unknown(e.problem)  # the host may have banned the source, whatever it does with others
+    why = e.reason.value if row == ROW_REFUSED else Unanswered.HOST_SILENT
+    return Verdict(reachability=Reachability.BLOCKED_AT_HOST, proof=Proof.WITNESSED, row=row, reason=why)
 
 
 def _row_at_host(e: Evidence) -> int | None:
-    """Which of the rows 11 to 14 holds, were its witness whole; None: not known whether its own firewall stopped it."""
-    served = e.bound and inside_answered(e) and e.drops_still
+    """Which of rows 9 and 11 to 14 holds, were its witness whole and no ban on the way; None: who stopped it is not known."""
+    if not e.endpoint_refused:
+        return _row_of_silence(e)
+    if not is_policy(e.reason) or e.prohibited + e.prohibited_at_host < e.refused:
+        return None  # the host hands it on to one that it does not reach
+    if e.prohibited_at_host >= e.sent > 0 and _controlled(e) and not e.problem:
+        return ROW_REFUSED
+    row = _row_of_silence(e)
+    return None if row == ROW_ONE_WAY else row
+
+
+def _row_of_silence(e: Evidence) -> int | None:
+    """The same for copies that nobody refused."""
+    if e.bound and not inside_answered(e):
+        return ROW_ONE_WAY
     if e.protocol is not Protocol.UDP:
-        if (e.bound and not served) or e.handed_on:
-            return _ONE_WAY
+        if e.handed_on or (e.bound and not e.drops_still):
+            return ROW_ONE_WAY
         return None if e.handed_on is None else 13 if e.bound else 11
+    if e.undelivered is False or (e.noports_still is False and not e.bound):
+        return ROW_ONE_WAY
+    if e.undelivered is None:
+        return None
     if e.bound:
-        return _ONE_WAY if not served else 13 if e.undelivered else None
-    if e.noports_still is False or e.undelivered is False:
-        return _ONE_WAY
-    return 12 if e.noports_still and e.undelivered else None
+        return 13 if e.drops_still else ROW_ONE_WAY
+    return 12 if e.noports_still else None
+
+
+def _controlled(e: Evidence) -> bool:
+    """Whether a source control shows that copies of the cell got out."""
+    return e.control and e.covered > 0
 
 
 def inside_answered(e: Evidence) -> bool:
@@ -199,6 +255,24 @@ def inside_answered(e: Evidence) -> bool:
     if e.protocol is Protocol.UDP:
         return e.inside is State.OPEN
     return e.inside in {State.OPEN, State.CLOSED}
+
+
+def _not_silent_inside(e: Evidence) -> bool:
+    """Whether the inside control, where there is one, heard the host.
+
+    A UDP port may be silent because the host's limit on ICMP errors is used up: then what it answered elsewhere counts.
+    """
+    if e.protocol is Protocol.UDP and e.inside is State.OPEN_FILTERED:
+        return e.inside_heard
+    return e.inside in {None, State.OPEN, State.CLOSED}
+
+
+def is_policy(reason: Reason) -> bool:
+    """Whether an ICMP refusal tells of a rule: prohibited, or a firewall's REJECT in its usual form.
+
+    A closed UDP port's own port-unreach is no refusal. The other codes tell of a dead host, a missing route, a loop.
+    """
+    return reason in {Reason.ADMIN_PROHIBITED, Reason.PORT_UNREACH}
 
 
 def is_refusal(state: State, reason: Reason) -> bool:

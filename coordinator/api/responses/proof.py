@@ -80,6 +80,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     flows: int
     span_s: float | None
     refused: int
+    prohibited: int
+    prohibited_at_host: int
     hops: int | None
     rtt_ms: float | None
     said: str
@@ -100,6 +102,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     drops_still: bool | None
     inside: StateWord | None
     inside_by: str
+    inside_heard: bool
     inside_same: bool
     canary: CanaryWord
     host_hops: int | None

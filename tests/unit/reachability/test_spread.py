@@ -107,7 +107,7 @@ def test_a_clock_that_began_anew_is_not_measured_across() -> None:
 
 
 def test_what_is_green_by_no_silence_needs_no_time() -> None:
-    reset = timed(10.0, 10.1, state=State.CLOSED, reason=Reason.RESET, hops=1)
+    reset = timed(10.0, 10.1, state=State.CLOSED, reason=Reason.RESET, hops=0)
     assert reasons(spread(reset)) == {"1-100": "reset"}
 
 
