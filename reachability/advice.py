@@ -57,7 +57,7 @@ ADVICE: Mapping[str, Advice] = {
         "an agent on the host behind it, or a service that says something of its own",
     ),
     Unproven.ANSWERED_ELSEWHERE: Advice(
-        "something else answers for that address: its owner never saw the packet (VIP, DNAT, proxy)",
+        "something else answers for that address, not the host that we know (VIP, DNAT, proxy, anycast)",
         "an agent on what answers, or declare the address where it lives",
     ),
     Unproven.NO_CANARY: Advice(
@@ -75,6 +75,10 @@ ADVICE: Mapping[str, Advice] = {
     Unproven.REFUSED_BY_ENDPOINT: Advice(
         "the endpoint's address refused it: the host itself, or a firewall that speaks for it",
         "an agent on that host",
+    ),
+    Unproven.MAYBE_DELIVERED: Advice(
+        "it arrived at a service that answers insiders: the host's firewall stops it, or the service got it and ignores strangers",
+        "declare the path, or stop it before the host",
     ),
     Unproven.NOT_SENT: Advice(
         "the packets did not leave the agent's host",
@@ -146,12 +150,12 @@ ROWS: Mapping[int, str] = {
     1: "it answered, and the witness saw the packet arrive",
     2: "it answered, and something shows that the host itself did",
     3: "it answered, but everything on that address does",
-    4: "it answered, but the witness at that address saw nothing arrive",
+    4: "something answered in the host's name, but the witness at that address saw nothing arrive",
     5: "a RST crossed the boundary: it is open to whatever listens there tomorrow",
     6: "the path reset it: the witness saw nothing arrive",
     7: "a RST from nearer than the host; it answers inside, and the agent's packets do get out",
     8: "a RST from as far as the host, and the port is closed inside too",
-    9: "it arrived, and the host itself refused it",
+    9: "every copy was refused by the host itself, by a policy, and it arrived there",
     10: "it arrived and the host answered, but the answer did not come back",
     11: "it arrived, no socket is bound there, and the host said nothing",
     12: "it arrived, no socket is bound there, and the host's stack never saw it (Udp: NoPorts stood still)",
@@ -159,6 +163,6 @@ ROWS: Mapping[int, str] = {
     14: "it arrived, and no answer came back",
     15: "the witness listened and saw nothing arrive, while the agent's other packets got out",
     16: "silence, while it answers inside and the agent's other packets got out",
-    17: "every copy was refused on the way, over three flows or more",
+    17: "every copy was refused on the way by a policy, over three flows or more",
     18: "nothing is proven",
 }

@@ -12,6 +12,7 @@ from typing import Any, assert_never
 from reachability.arrival import ArrivalRow
 from reachability.challenge import Challenged
 from reachability.challenged import challenged
+from reachability.distance import Closer, closer
 from reachability.facts import PairFacts, gather
 from reachability.followups import FollowUp, OpenEnds, follow_ups
 from reachability.host_facts import HostFacts
@@ -21,7 +22,7 @@ from reachability.observation import Observation, Target
 from reachability.overlay import overlay
 from reachability.ports import PortSet
 from reachability.round_data import RoundData
-from reachability.verdict import Evidence, is_refusal
+from reachability.verdict import THREE_FLOWS, Evidence, is_refusal
 from reachability.vocabulary import Arrival, KernelAnswer, Protocol, Reason, RoundKind, SentBy, State, Unproven
 
 
@@ -83,6 +84,8 @@ def _target(
         evidence = _evidence(base, pair, host, target)
         evidence = _with_arrival(evidence, host, arrival, kernel_seen, challenge)
         evidence = replace(evidence, bound=bool(bound), noports_still=still)
+        if evidence.arrival is Arrival.SEEN and _stopped(base, pair):
+            evidence = replace(evidence, problem=evidence.problem or Unproven.CONTROLS_STOPPED)
         if control is not None:
             same = bool(base.said) and base.said == control.said
             evidence = replace(evidence, inside=control.state, inside_by=target.inside, inside_same=same)
@@ -162,6 +165,9 @@ def _merge(observations: Sequence[Observation]) -> Observation:
         covered=sum(o.covered for o in observations),
         flows=sum(o.flows for o in observations),
         refused=sum(o.refused for o in observations),
+        prohibited=sum(o.prohibited for o in observations),
+        prohibited_at_host=sum(o.prohibited_at_host for o in observations),
+        hops=max((o.hops for o in observations if o.state is best.state and o.hops is not None), default=None),
         said=next((o.said for o in observations if o.said), ""),
         note=next((o.note for o in observations if o.note), ""),
         kernel=next((o.kernel for o in observations if o.kernel), ""),
@@ -188,11 +194,14 @@ def _evidence(o: Observation, pair: PairFacts, host: HostFacts, target: Target) 
         covered=control.covered,
         flows=o.flows,
         refused=o.refused,
+        prohibited=o.prohibited,
+        prohibited_at_host=o.prohibited_at_host,
         hops=o.hops,
         rtt_ms=o.rtt_ms,
         said=o.said,
         note=o.note,
         drops_still=host.drops_still,
+        inside_heard=host.heard_inside,
         canary=host.canary,
         host_hops=host.hops,
         control=control.good,
@@ -204,11 +213,12 @@ def _evidence(o: Observation, pair: PairFacts, host: HostFacts, target: Target) 
 def _with_arrival(
     e: Evidence, host: HostFacts, row: ArrivalRow | None, kernel: bool | None, challenge: Challenged | None
 ) -> Evidence:
+    missed = "" if host.healthy else host.why
     if row is not None:
         return replace(
             e,
             arrival=Arrival.SEEN,
-            no_witness_why="" if host.healthy else host.why,
+            no_witness_why=missed,
             arrived=row.copies,
             came_from=row.came_from,
             came_hops=row.hops,
@@ -218,10 +228,10 @@ def _with_arrival(
             answered=row.answered,
         )
     if kernel is not None:
-        return _came(e, answered=kernel or challenge is Challenged.SEEN_ANSWERED)
+        return _came(e, missed, answered=kernel or challenge is Challenged.SEEN_ANSWERED)
     match challenge:
         case Challenged.SEEN | Challenged.SEEN_ANSWERED:
-            return _came(e, answered=challenge is Challenged.SEEN_ANSWERED)
+            return _came(e, missed, answered=challenge is Challenged.SEEN_ANSWERED)
         case Challenged.UNDECIDED:
             why = Unproven.UNDECIDED
             return replace(e, arrival=Arrival.NO_WITNESS, no_witness_why=why, problem=e.problem or why)
@@ -233,9 +243,15 @@ def _with_arrival(
             assert_never(challenge)
 
 
-def _came(e: Evidence, *, answered: bool) -> Evidence:
-    """Something of the cell arrived without a token."""
-    return replace(e, arrival=Arrival.SEEN, arrived=1, answered=answered or e.state in {State.OPEN, State.CLOSED})
+def _stopped(o: Observation, pair: PairFacts) -> bool:
+    """Whether every copy left behind the last good control: a ban, perhaps, by the path or by the host itself."""
+    return o.sent > 0 and not o.covered and pair.has_answered(o.protocol, o.address)
+
+
+def _came(e: Evidence, missed: str, *, answered: bool) -> Evidence:
+    """Something of the cell arrived without a token. `missed`: why an answer may have been missed."""
+    answered = answered or e.state in {State.OPEN, State.CLOSED}
+    return replace(e, arrival=Arrival.SEEN, no_witness_why=missed, arrived=1, answered=answered)
 
 
 def _with_loss(
@@ -248,12 +264,14 @@ def _with_loss(
     tried = sum(len(ports) for _, _, ports, _ in cells)
     result, more = [], 0
     for key, target, ports, e in cells:
-        if not _silent(e):
+        if not _leans_on_loss(e):
             result.append((key, target, ports, e))
             continue
-        witnessed = e.arrival is Arrival.NOT_SEEN
+        witnessed = e.arrival is not Arrival.NO_WITNESS
         loss = pair.loss_to_witness if witnessed else pair.loss_and_back
         needed = None if loss is None else copies_needed(tried, loss)
+        if needed is not None and e.state is State.CLOSED:
+            needed = max(THREE_FLOWS, needed - 1)  # one copy was not lost, whose leg may be one of several
         now = replace(e, loss=loss)
         if needed is None or e.covered < needed:
             if now.control and not now.problem:
@@ -266,5 +284,11 @@ def _with_loss(
     return result, more
 
 
-def _silent(e: Evidence) -> bool:
-    return e.state in {State.FILTERED, State.OPEN_FILTERED} and e.arrival is not Arrival.SEEN
+def _leans_on_loss(e: Evidence) -> bool:
+    """Whether the cell would be green because nothing else was heard: by silence, a refusal or what closed it on the way."""
+    if e.arrival is Arrival.SEEN:
+        return e.prohibited_at_host >= e.sent > 0
+    if e.state is State.CLOSED:
+        known = e.arrival is Arrival.NOT_SEEN or e.host_hops is not None
+        return known and closer(e.hops, e.host_hops, e.via) is Closer.PATH
+    return e.state in {State.FILTERED, State.OPEN_FILTERED}

@@ -26,6 +26,7 @@ class HostFacts:
     kernel_answered: PortSet = PortSet()  # those of them at which the host answered it
     canary: Canary = Canary.NOT_SENT
     hops: int | None = None
+    heard_inside: bool = False  # an inside control had an answer from it, by whatever port or protocol
 
 
 def host_facts(rounds: Sequence[RoundData], target: Target) -> HostFacts:
@@ -55,6 +56,12 @@ def host_facts(rounds: Sequence[RoundData], target: Target) -> HostFacts:
         kernel_answered=answered,
         canary=_canary(rounds, target),
         hops=_hops(rounds, target),
+        heard_inside=any(
+            o.address == target.address and o.state in {State.OPEN, State.CLOSED}
+            for data in rounds
+            for report in data.insides
+            for o in report.observations
+        ),
     )
 
 

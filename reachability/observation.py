@@ -82,6 +82,8 @@ class Observation(HasPorts):
     covered: int = 0  # of these, the ones sent before the last good source control of the protocol and family
     flows: int = 0  # distinct source ports among the copies sent
     refused: int = 0  # copies that were refused
+    prohibited: int = 0  # of these, the ones refused by a policy's codes alone, from others than the endpoint
+    prohibited_at_host: int = 0  # the same, from the endpoint itself
     hops: int | None = None  # from the answer's TTL
     rtt_ms: float | None = None
     said: str = ""  # digest (16 hex) of eight bytes or more that the endpoint said, volatile parts removed

@@ -102,6 +102,7 @@ class Unproven(StrEnum):
     REFUSED_BY_SOMEONE = "refused-by-someone"
     WHO_CLOSED_IT = "who-closed-it"
     REFUSED_BY_ENDPOINT = "refused-by-endpoint"
+    MAYBE_DELIVERED = "maybe-delivered"
     NOT_SENT = "not-sent"
 
 

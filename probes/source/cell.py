@@ -13,7 +13,7 @@ from probes.packets.route import Route
 from probes.packets.token import tcp_fields, token
 from reachability.observation import Observation, Target
 from reachability.ports import PortSet
-from reachability.verdict import is_refusal
+from reachability.verdict import is_policy, is_refusal
 from reachability.vocabulary import KernelAnswer, Protocol, Reason, SentBy, State
 
 ERROR, SILENT, REFUSED, CLOSED, OPEN = range(-1, 4)
@@ -41,9 +41,29 @@ class ControlKey(NamedTuple):
     family: int
 
 
+class Refusals(NamedTuple):
+    """Which copies of a cell ICMP errors refused: a bit each."""
+
+    refused: int = 0
+    prohibited: int = 0  # by a policy's codes alone, and from others than the endpoint
+    prohibited_at_host: int = 0  # the same, from the endpoint itself
+
+    def with_copy(self, bit: int, reason: Reason, *, own: bool) -> Refusals:
+        """One more refusal. A copy that met anything but a policy was not prohibited, whatever else came for it, and when."""
+        known = self.prohibited | self.prohibited_at_host
+        if not is_policy(reason) or self.refused & ~known & bit:
+            return Refusals(self.refused | bit, self.prohibited & ~bit, self.prohibited_at_host & ~bit)
+        if own:
+            return Refusals(self.refused | bit, self.prohibited, self.prohibited_at_host | bit)
+        return Refusals(self.refused | bit, self.prohibited | bit, self.prohibited_at_host)
+
+
+NONE_REFUSED = Refusals()
+
+
 @dataclass(slots=True)
 class Cell:
-    """One endpoint in a round. Bit n of `left` and `refused` is copy n."""
+    """One endpoint in a round. Bit n of `left` and of each of `refusals` is copy n."""
 
     target: Target
     port: int  # 0 for ICMP
@@ -57,7 +77,7 @@ class Cell:
     sent: list[float] = field(default_factory=list)  # when each copy was handed to the kernel
     left: int = 0  # copies that its own capture saw leave
     newest: Departure | None = None  # of the last of them
-    refused: int = 0
+    refusals: Refusals = NONE_REFUSED
     kernel: KernelAnswer = KernelAnswer.NOT_TRIED
     kind: str = ""  # probe kind, where it is not the protocol itself
     said: str = ""
@@ -123,7 +143,7 @@ class Cell:
         if self.target.protocol is Protocol.UDP and reason is Reason.PORT_UNREACH and own:
             state = State.CLOSED
         elif copy is not None:
-            self.refused |= 1 << copy
+            self.refusals = self.refusals.with_copy(1 << copy, reason, own=own)
         # A refusal by the endpoint itself says more than one by a router: row 9 of the table stands on it.
         nearer = self.level == REFUSED and own and self.refused_by != packet.source
         if self.level < (CLOSED if state is State.CLOSED else REFUSED) or nearer:
@@ -224,7 +244,9 @@ def _observation(cell: Cell, covers: Callable[[Cell, float], bool], *, raw: bool
         sent=left,
         covered=covered,
         flows=left,  # every copy has a source port of its own
-        refused=(cell.refused & cell.left).bit_count(),
+        refused=(cell.refusals.refused & cell.left).bit_count(),
+        prohibited=(cell.refusals.prohibited & cell.left).bit_count(),
+        prohibited_at_host=(cell.refusals.prohibited_at_host & cell.left).bit_count(),
         hops=cell.hops,
         said=cell.said,
         note=cell.note,

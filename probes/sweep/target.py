@@ -14,7 +14,7 @@ from probes.packets.port_arrays import Mask, Places, place_of, port_set, window_
 from probes.packets.retained import Sample
 from probes.packets.route import Route
 from probes.packets.token import CELL_COPIES, token, tokens
-from probes.source.cell import CLOSED, ERROR, OPEN, REFUSED, SILENT, THREE_FLOWS, Cell, new_cell
+from probes.source.cell import CLOSED, ERROR, OPEN, REFUSED, SILENT, THREE_FLOWS, Cell, Refusals, new_cell
 from reachability.observation import Observation, Target
 from reachability.vocabulary import Protocol, Reason, SentBy, State
 
@@ -45,13 +45,13 @@ class Block:
         count = len(self.ports)
         self.numbers, self.place = place_of(self.ports)
         self.left: NDArray[Any]
-        self.refused: NDArray[Any]
+        self.refused: tuple[NDArray[Any], ...]  # in the order of `Refusals`
         self.level = np.full(count, SILENT, np.int8)
         self.reason = np.full(count, REASONS.index(Reason.NO_RESPONSE), np.uint8)
         self.hops = np.full(count, NO_HOPS, np.int16)
         self.by = np.zeros(count, np.uint8)  # who refused: place in `refusers`
         self.sent = np.zeros(count, np.uint8)
-        self.left, self.refused = np.zeros(count, np.uint8), np.zeros(count, np.uint8)
+        self.left, self.refused = np.zeros(count, np.uint8), tuple(np.zeros(count, np.uint8) for _ in Refusals._fields)
         self.when: list[NDArray[np.float32]] = []
         self.window = window_of(self.numbers)
         self.pacers = np.zeros(count, bool)
@@ -87,7 +87,8 @@ class Block:
         self.when[copy][places] = at
         self.sent[places] += 1
         if copy >= FEW_COPIES and self.left.itemsize == 1:
-            self.left, self.refused = self.left.astype(np.uint64), self.refused.astype(np.uint64)
+            self.left = self.left.astype(np.uint64)
+            self.refused = tuple(mask.astype(np.uint64) for mask in self.refused)
 
     def silent(self, places: Places) -> Places:
         """Those of them to which nobody gave an answer of the endpoint's."""
@@ -156,7 +157,9 @@ class Block:
         own = by == self.target.address
         closed = self.target.protocol is Protocol.UDP and reason is Reason.PORT_UNREACH and own
         if not closed:
-            self.refused[place] |= self.refused.dtype.type(1 << copy)
+            before = Refusals(*(int(mask[place]) for mask in self.refused))
+            for mask, now in zip(self.refused, before.with_copy(1 << copy, reason, own=own), strict=True):
+                mask[place] = now
         level = int(self.level[place])
         nearer = level == REFUSED and own and self.refusers[self.by[place]] != by
         if level < (CLOSED if closed else REFUSED) or nearer:
@@ -181,15 +184,17 @@ class Block:
 
     def observations(self, covers: Callable[[NDArray[np.float32]], Mask]) -> Iterator[Observation]:
         """Runs of ports that look alike. `covers`: whether what was sent then is known to have got out."""
-        left, refused = np.bitwise_count(self.left), np.bitwise_count(self.refused & self.left)
+        left = np.bitwise_count(self.left)
+        refused = tuple(np.bitwise_count(mask & self.left) for mask in self.refused)
         covered = np.zeros(len(self), np.uint8)
         for copy, when in enumerate(self.when):
             went = (self.left & self.left.dtype.type(1 << copy)) != 0
             covered += went & covers(when)
-        parts = (self.level, self.reason, self.by, self.hops - NO_HOPS, left, covered, refused)
-        keys = np.zeros(len(self), np.int64)
-        for part in parts:
-            keys = keys * 512 + part
+        keys = (self.level - ERROR).astype(np.int64)
+        for part, most in ((self.reason, len(REASONS)), (self.by, 256), (self.hops - NO_HOPS, 257)):
+            keys = keys * most + part
+        for part in (left, covered, *refused):
+            keys = keys * (CELL_COPIES + 1) + part  # in all fewer than 55 of the 63 bits
         _, firsts, which = np.unique(keys, return_index=True, return_inverse=True)
         for number, first in enumerate(firsts):
             level = int(self.level[first])
@@ -210,7 +215,9 @@ class Block:
                 sent=int(left[first]),
                 covered=int(covered[first]),
                 flows=int(left[first]),  # every copy has a source port of its own
-                refused=int(refused[first]),
+                refused=int(refused[0][first]),
+                prohibited=int(refused[1][first]),
+                prohibited_at_host=int(refused[2][first]),
                 hops=int(self.hops[first]) if self.hops[first] != NO_HOPS else None,
                 rtt_ms=self.rtt_ms if level >= CLOSED else None,
             )

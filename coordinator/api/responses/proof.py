@@ -79,6 +79,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     covered: int
     flows: int
     refused: int
+    prohibited: int
+    prohibited_at_host: int
     hops: int | None
     rtt_ms: float | None
     said: str
@@ -95,8 +97,10 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     bound: bool
     noports_still: bool | None
     drops_still: bool | None
+    undelivered: bool | None
     inside: StateWord | None
     inside_by: str
+    inside_heard: bool
     inside_same: bool
     canary: CanaryWord
     host_hops: int | None
