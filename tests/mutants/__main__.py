@@ -33,8 +33,20 @@ MUTANTS = (
     Mutant(
         "the verdict's table: row 15 asks for no source control",
         "reachability/verdict.py",
-        "if not e.control or not e.covered:",
-        "if e.arrival is not Arrival.NOT_SEEN and (not e.control or not e.covered):",
+        "if not _controlled(e):\n        return _unknown(Unproven.NO_SOURCE_CONTROL)\n    if e.arrival",
+        "if e.arrival is not Arrival.NOT_SEEN and not _controlled(e):\n        return _unknown(Unproven.NO_SOURCE_CONTROL)\n    if e.arrival",
+    ),
+    Mutant(
+        "the verdict's table: whatever refused every copy is a policy",
+        "reachability/verdict.py",
+        "e.prohibited >= e.sent >= THREE_FLOWS",
+        "e.refused >= e.sent >= THREE_FLOWS",
+    ),
+    Mutant(
+        "the verdict's table: a RST from as far as the host is the path's",
+        "reachability/distance.py",
+        "if hops < host_hops",
+        "if hops <= host_hops",
     ),
     Mutant(
         "the verdict's table: a RST that crossed is no breach",
