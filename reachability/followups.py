@@ -11,11 +11,12 @@ from reachability.observation import Target
 from reachability.ports import PortSet
 from reachability.round_data import RoundData
 from reachability.verdict import Evidence
-from reachability.vocabulary import RoundKind, Unproven
+from reachability.vocabulary import Arrival, Protocol, RoundKind, SentBy, State, Unproven
 
 MOST_FOLLOWUPS = 12  # of a round, of all kinds
 MOST_CHALLENGED, MOST_CHALLENGES = 256, 4  # ports of one, which is over in some seconds, and how many a round has
 TRIES = 2  # challenges of one port: what both leave open, a third would too
+MOST_CONNECTS = 256
 NOPORTS_GROUPS = 16
 MOST_REPEATS = 2  # further copies that change nothing will not do so the third time
 
@@ -62,6 +63,9 @@ def follow_ups(
                 lacking[target.id] = lacking.get(target.id, PortSet()) | ports
         targets = tuple(_narrow(t, lacking[t.id]) for t in rounds[0].spec.targets if t.id in lacking)
         followups.append(FollowUp(kind=RoundKind.NORMAL, targets=targets, copies=copies, rate_pps=rate_pps))
+    connects = _connects(rounds, cells)
+    if connects:
+        followups.append(FollowUp(kind=RoundKind.NORMAL, targets=connects))
     levels = sum(data.spec.kind is RoundKind.NOPORTS for data in rounds)
     groups = _noports_groups(open_ends, levels)
     if groups:
@@ -69,6 +73,24 @@ def follow_ups(
         targets = tuple(_narrow(left.target, left.noports) for left in open_ends if left.target.id in wanted)
         followups.append(FollowUp(kind=RoundKind.NOPORTS, targets=targets, groups=groups))
     return tuple(followups)
+
+
+def _connects(
+    rounds: Sequence[RoundData], cells: Sequence[tuple[CellKey, Target, PortSet, Evidence]]
+) -> tuple[Target, ...]:
+    """Open ports whose packets the host did not see, to be tried through the kernel: a SYN proxy connects once it is connected."""
+    unseen: dict[int, PortSet] = {}
+    for _, target, ports, e in cells:
+        raw = e.way in {SentBy.RAW, SentBy.RING} and target.protocol is Protocol.TCP
+        if raw and not e.kernel and e.state is State.OPEN and e.arrival is Arrival.NOT_SEEN:
+            unseen[target.id] = unseen.get(target.id, PortSet()) | ports
+    room, chosen = MOST_CONNECTS, []
+    for target in rounds[0].spec.targets:
+        ports = PortSet.of(list(unseen.get(target.id, ()))[:room])
+        room -= len(ports)
+        if ports:
+            chosen.append(replace(_narrow(target, ports), first=ports))
+    return tuple(chosen) if sum(data.spec.kind is RoundKind.NORMAL for data in rounds) <= MOST_REPEATS else ()
 
 
 def unchallenged(rounds: Sequence[RoundData], open_ends: Sequence[OpenEnds]) -> str:
@@ -86,12 +108,24 @@ def _challenge(rounds: Sequence[RoundData], open_ends: Sequence[OpenEnds]) -> tu
         return ()
     room, chosen = MOST_CHALLENGED, [PortSet() for _ in open_ends]
     before = [tried(rounds, left.target) for left in open_ends]
+    by_kernel = [_tried_by_kernel(rounds, left.target) for left in open_ends]
     for times in range(TRIES):
         for number, left in enumerate(open_ends):
             ports = [p for p in left.undecided if sum(p in once for once in before[number]) == times][:room]
             room -= len(ports)
             chosen[number] |= PortSet.of(ports)
-    return tuple(_narrow(left.target, ports) for left, ports in zip(open_ends, chosen, strict=True) if ports)
+    return tuple(
+        replace(left.target, ports=ports, first=ports & (left.target.first | connected))
+        for left, ports, connected in zip(open_ends, chosen, by_kernel, strict=True)
+        if ports
+    )
+
+
+def _tried_by_kernel(rounds: Sequence[RoundData], target: Target) -> PortSet:
+    """Ports to which something went through the kernel: what came there may be that."""
+    flows = (flow for data in rounds if data.source for flow in data.source.kernel_flows)
+    mine = [flow for flow in flows if (flow.address, flow.protocol) == (target.address, target.protocol)]
+    return PortSet.union([PortSet.of(flow.port for flow in mine if flow.port), *(flow.ports for flow in mine)])
 
 
 def _noports_groups(open_ends: Sequence[OpenEnds], level: int) -> tuple[tuple[int, PortSet], ...]:
