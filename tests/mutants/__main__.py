@@ -51,8 +51,8 @@ MUTANTS = (
     Mutant(
         "the loss rule: the number of cells does not count",
         "reachability/loss.py",
-        "math.log(MOST_MISSED / cells)",
-        "math.log(MOST_MISSED)",
+        "math.log(MOST_MISSED / (cells + MOST_MISSED))",
+        "math.log(MOST_MISSED / (1 + MOST_MISSED))",
     ),
     Mutant(
         "the loss rule: a group that loses more is diluted by the rest",
