@@ -61,6 +61,30 @@ MUTANTS = (
         "if rest is not None and lower_bound(mine, gone) > 2 * rest + 1:",
     ),
     Mutant(
+        "the loss rule: ports that came at their last try count as if all were known",
+        "reachability/loss.py",
+        "Counted(sent if sent < most else 0, lost)",
+        "Counted(sent, lost)",
+    ),
+    Mutant(
+        "the loss rule: a host is judged by controls elsewhere",
+        "reachability/measured.py",
+        "bound = worst([own, *mine], others)",
+        "bound = worst([own], others)",
+    ),
+    Mutant(
+        "a challenge: what was not seen to leave is missed",
+        "reachability/challenge.py",
+        "HIDDEN * on <= sum(shown(slots, sent))",
+        "HIDDEN * on <= on",
+    ),
+    Mutant(
+        "a challenge: what it lost itself counts for nothing",
+        "reachability/challenged.py",
+        "else max(loss, lost)",
+        "else loss",
+    ),
+    Mutant(
         "the fold: waived cells fold with failing ones",
         "reachability/fold.py",
         'waiver = cell.waiver.id if cell.result is Result.WAIVED and cell.waiver is not None else ""',
