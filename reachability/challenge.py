@@ -8,9 +8,10 @@ on-slots are a random choice among the slots: how likely it is to fill them by c
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import zip_longest
+from typing import TypeVar
 
 from reachability.arrival import Untokened
 
@@ -23,6 +24,7 @@ MOST_MISSED = 4e-5  # chance that loss hides ours: over all ports of a challenge
 MOST_SPAN = 1024  # slots that packets may lie apart: a challenge has 20 and its round lasts some more
 MOST_GROUPS = 256  # groups large enough to hide ours
 STEPS = 8  # positions of the pattern tried within a slot: clocks are not compared
+K = TypeVar("K", bound=Hashable)
 
 
 class Challenged(StrEnum):
@@ -68,6 +70,22 @@ def ours(slots: Sequence[int], slot_ms: float, flows: Sequence[Untokened]) -> Ch
     return Challenged.NOT_SEEN
 
 
+def known(slots: Sequence[int], slot_ms: float, times_ms: Mapping[K, Iterable[int]]) -> set[K]:
+    """Which senders are us, of those whose packets to all ports of a challenge came at these times.
+
+    Over all ports together ours fill the slots even where most of them are lost, and too few at each port to tell it by.
+    """
+    pattern = _Pattern(slots, slot_ms)
+    if not pattern.usable:
+        return set()
+    laid_out = {sender: pattern.laid_out(times) for sender, times in times_ms.items()}
+    many = {sender: times for sender, times in laid_out.items() if len(times) >= pattern.least}
+    if len(many) > MOST_GROUPS or any(pattern.is_beyond(times) for times in many.values()):
+        return set()
+    tried = len(set(many.values()))
+    return {sender for sender, times in many.items() if pattern.chance(times) * tried <= CHANCE}
+
+
 def shown(slots: Sequence[int], sent: Sequence[int]) -> tuple[int, ...]:
     """The on-slots in which as many packets as should were seen to leave; `sent` may be empty: nothing was shown."""
     return tuple(int(bool(on) and count >= A_SLOT) for on, count in zip_longest(slots, sent, fillvalue=0))
@@ -104,6 +122,10 @@ class _Pattern:
         self._on = sum(1 << index * STEPS for index, slot in enumerate(slots) if slot)
         self._within = sum((1 << STEPS) - 1 << index * STEPS for index, slot in enumerate(slots) if slot)
         self._off = sum(1 << index * STEPS for index, slot in enumerate(slots) if not slot)
+
+    def laid_out(self, times: Iterable[int]) -> tuple[int, ...]:
+        """When there was a packet at all, by eighths of a slot: thousands of them are as few as those of one port."""
+        return tuple(sorted({int(int(at / self._bit_ms) * self._bit_ms) for at in times}))
 
     def is_beyond(self, times: Sequence[int]) -> bool:
         """Whether they lie further apart than a challenge lasts: what a witness says of them is not to be laid out in memory."""

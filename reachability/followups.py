@@ -11,7 +11,7 @@ from reachability.observation import Target
 from reachability.ports import PortSet
 from reachability.round_data import RoundData
 from reachability.verdict import Evidence
-from reachability.vocabulary import RoundKind, Unproven
+from reachability.vocabulary import Arrival, Protocol, RoundKind, SentBy, State, Unproven
 
 MOST_FOLLOWUPS = 12  # of a round, of all kinds
 MOST_CHALLENGED, MOST_CHALLENGES = 256, 4  # ports of one, which is over in some seconds, and how many a round has
@@ -19,6 +19,7 @@ TRIES = 2  # challenges of one port: what both leave open, a third would too
 GROUPS = (1, 8, 16, 16)  # that the ports of a kind make in the first NoPorts round, and in those for what it left
 MOST_GROUPS, MOST_OF_GROUP = 32, 4096  # in a round: a group takes some two seconds, and longer the larger it is
 MOST_IN_VAIN = 2  # rounds before one that tells nothing is the last
+MOST_CONNECTS = 256
 MOST_REPEATS = 2  # further copies that change nothing will not do so the third time
 AGAIN_COPIES = 2  # of what is tried again after the spread, at least
 
@@ -62,6 +63,9 @@ def follow_ups(
     again = _again(rounds, cells, copies, rate_pps)
     if again is not None and sum(data.spec.kind is RoundKind.NORMAL for data in rounds) <= MOST_REPEATS:
         followups.append(again)
+    connects = _connects(rounds, cells)
+    if connects:
+        followups.append(FollowUp(kind=RoundKind.NORMAL, targets=connects))
     groups = _noports_groups(rounds, open_ends)
     if groups:
         wanted = {target for target, _ in groups}
@@ -98,6 +102,24 @@ def _again(
     )
 
 
+def _connects(
+    rounds: Sequence[RoundData], cells: Sequence[tuple[CellKey, Target, PortSet, Evidence]]
+) -> tuple[Target, ...]:
+    """Open ports whose packets the host did not see, to be tried through the kernel: a SYN proxy connects once it is connected."""
+    unseen: dict[int, PortSet] = {}
+    for _, target, ports, e in cells:
+        raw = e.way in {SentBy.RAW, SentBy.RING} and target.protocol is Protocol.TCP
+        if raw and not e.kernel and e.state is State.OPEN and e.arrival is Arrival.NOT_SEEN:
+            unseen[target.id] = unseen.get(target.id, PortSet()) | ports
+    room, chosen = MOST_CONNECTS, []
+    for target in rounds[0].spec.targets:
+        ports = PortSet.of(list(unseen.get(target.id, ()))[:room])
+        room -= len(ports)
+        if ports:
+            chosen.append(replace(_narrow(target, ports), first=ports))
+    return tuple(chosen) if sum(data.spec.kind is RoundKind.NORMAL for data in rounds) <= MOST_REPEATS else ()
+
+
 def unchallenged(rounds: Sequence[RoundData], open_ends: Sequence[OpenEnds]) -> str:
     """In words, how many ports are left undecided because a round has no more challenges; "" for none."""
     if sum(data.spec.kind is RoundKind.CHALLENGE for data in rounds) < MOST_CHALLENGES:
@@ -113,12 +135,24 @@ def _challenge(rounds: Sequence[RoundData], open_ends: Sequence[OpenEnds]) -> tu
         return ()
     room, chosen = MOST_CHALLENGED, [PortSet() for _ in open_ends]
     before = [tried(rounds, left.target) for left in open_ends]
+    by_kernel = [_tried_by_kernel(rounds, left.target) for left in open_ends]
     for times in range(TRIES):
         for number, left in enumerate(open_ends):
             ports = [p for p in left.undecided if sum(p in once for once in before[number]) == times][:room]
             room -= len(ports)
             chosen[number] |= PortSet.of(ports)
-    return tuple(_narrow(left.target, ports) for left, ports in zip(open_ends, chosen, strict=True) if ports)
+    return tuple(
+        replace(left.target, ports=ports, first=ports & (left.target.first | connected))
+        for left, ports, connected in zip(open_ends, chosen, by_kernel, strict=True)
+        if ports
+    )
+
+
+def _tried_by_kernel(rounds: Sequence[RoundData], target: Target) -> PortSet:
+    """Ports to which something went through the kernel: what came there may be that."""
+    flows = (flow for data in rounds if data.source for flow in data.source.kernel_flows)
+    mine = [flow for flow in flows if (flow.address, flow.protocol) == (target.address, target.protocol)]
+    return PortSet.union([PortSet.of(flow.port for flow in mine if flow.port), *(flow.ports for flow in mine)])
 
 
 def _noports_groups(rounds: Sequence[RoundData], open_ends: Sequence[OpenEnds]) -> tuple[tuple[int, PortSet], ...]:

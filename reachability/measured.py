@@ -58,6 +58,8 @@ class Measured:
         """
         ways = (self.pair, self.arrived) if one_way else (self.pair,)
         mine = [way[host] for way in ways if host in way]
+        if len(mine) > 1 and mine[1].sent >= mine[0].sent:
+            mine = mine[1:]  # the way there itself, of which there and back can tell no more than a bound
         if not mine:
             mine = [counted for way in ways for key, counted in way.items() if key.protocol is host.protocol]
         own = self.elsewhere.get(host.protocol, Counted(0, 0))

@@ -63,8 +63,8 @@ MUTANTS = (
     Mutant(
         "the loss rule: the number of cells does not count",
         "reachability/loss.py",
-        "math.log(MOST_MISSED / cells)",
-        "math.log(MOST_MISSED)",
+        "math.log(MOST_MISSED / (cells + MOST_MISSED))",
+        "math.log(MOST_MISSED / (1 + MOST_MISSED))",
     ),
     Mutant(
         "the loss rule: a group that loses more is diluted by the rest",
@@ -89,6 +89,30 @@ MUTANTS = (
         "probes/source/cycle.py",
         "return all(coverage.covers(key",
         "return any(coverage.covers(key",
+    ),
+    Mutant(
+        "the loss rule: ports that came at their last try count as if all were known",
+        "reachability/loss.py",
+        "Counted(sent if sent < most else 0, lost)",
+        "Counted(sent, lost)",
+    ),
+    Mutant(
+        "the loss rule: a host is judged by controls elsewhere",
+        "reachability/measured.py",
+        "bound = worst([own, *mine], others)",
+        "bound = worst([own], others)",
+    ),
+    Mutant(
+        "a challenge: what was not seen to leave is missed",
+        "reachability/challenge.py",
+        "HIDDEN * on <= sum(shown(slots, sent))",
+        "HIDDEN * on <= on",
+    ),
+    Mutant(
+        "a challenge: what it lost itself counts for nothing",
+        "reachability/challenged.py",
+        "else max(loss, lost)",
+        "else loss",
     ),
     Mutant(
         "the fold: waived cells fold with failing ones",

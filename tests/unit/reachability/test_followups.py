@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from reachability.arrival import ArrivalRow, CounterSlot, NoPortsGroup, Untokened
 from reachability.evidence import Conclusion, conclude
 from reachability.followups import MOST_CHALLENGES, MOST_GROUPS, MOST_OF_GROUP, FollowUp
+from reachability.observation import KernelFlow, Observation, Target
 from reachability.ports import PortSet
 from reachability.round_data import RoundData
 from reachability.vocabulary import Protocol, Reachability, Reason, RoundKind, State
-from tests.support.round_data import HEALTHY, PROD, TCP, UDP, data, silence, source, verdicts, witness
+from tests.support.round_data import DEV, HEALTHY, PROD, TCP, UDP, data, silence, source, verdicts, witness
 
 
 def moved_for_half(*groups: PortSet) -> RoundData:
@@ -127,3 +129,46 @@ def test_what_a_challenge_leaves_open_is_challenged_once_more_after_the_others()
     assert verdicts(result)["7,9"][1].no_witness_why == "undecided", "none was left out"
     asked, result = through("1-20", "7,9")
     assert [str(ports) for ports in asked] == ["1-20", "7,9"]
+
+
+def opened(target: Target, **more: Any) -> Observation:
+    return silence(target, state=State.OPEN, reason=Reason.SYN_ACK, sent=1, covered=1, flows=1, **more)
+
+
+def test_an_open_port_whose_packets_the_host_did_not_see_is_tried_by_connecting() -> None:
+    """A SYN proxy shakes hands first and connects then: to a SYN alone it looks like a load balancer."""
+    port = replace(TCP, ports=PortSet.parse("443"))
+    main = data(port, src=source(opened(port)), wit=(witness(),))
+    result = conclude([main])
+    assert verdicts(result)["443"][0].reason == "answered-elsewhere"
+    [asked] = result.followups
+    assert (asked.kind, str(asked.targets[0].ports), str(asked.targets[0].first)) == (RoundKind.NORMAL, "443", "443")
+    sent = KernelFlow(address=PROD, protocol=Protocol.TCP, port=443, source_address=DEV, source_port=40001)
+    src = source(opened(port, way="raw+connect", kernel="open"), kernel_flows=(sent,))
+    came = Untokened(
+        address=PROD, protocol=Protocol.TCP, port=443, came_from=DEV, source_port=40001, count=1, answered=True
+    )
+    found = conclude([main, data(port, src=src, wit=(witness(untokened=(came,)),))])
+    assert (verdicts(found)["443"][0].row, found.followups) == (1, ())
+    elsewhere = conclude([main, data(port, src=src, wit=(witness(),))])
+    assert (verdicts(elsewhere)["443"][0].row, elsewhere.followups) == (4, ()), "once: it is somebody else who answers"
+
+
+def test_what_a_proxy_sends_from_another_address_is_challenged_by_connecting() -> None:
+    port = replace(TCP, ports=PortSet.parse("443"))
+    main = data(port, src=source(opened(port)), wit=(witness(),))
+    sent = KernelFlow(address=PROD, protocol=Protocol.TCP, port=443, source_address=DEV, source_port=40001)
+    src = source(opened(port, way="raw+connect", kernel="open"), kernel_flows=(sent,))
+    came = strange(port.ports)
+    [asked] = conclude([main, data(port, src=src, wit=(witness(untokened=came),))]).followups
+    assert (asked.kind, str(asked.targets[0].first)) == (RoundKind.CHALLENGE, "443")
+
+
+def test_few_ports_are_tried_by_connecting_and_neither_datagrams_nor_what_was_sent_so() -> None:
+    every = replace(TCP, ports=PortSet.parse("1-300"))
+    other = replace(every, id=3, source="10.10.0.11")
+    [asked] = conclude([data(every, other, src=source(opened(every), opened(other)), wit=(witness(),))]).followups
+    assert [str(target.ports) for target in asked.targets] == ["1-256"]
+    udp = silence(UDP, state=State.OPEN, reason=Reason.UDP_RESPONSE)
+    assert conclude([data(UDP, src=source(udp), wit=(witness(),))]).followups == ()
+    assert conclude([data(every, src=source(opened(every, way="connect")), wit=(witness(),))]).followups == ()

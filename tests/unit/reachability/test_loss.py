@@ -189,3 +189,15 @@ def test_so_many_copies_leave_less_than_a_hundredth_of_a_port(cells: int, loss: 
     missed = [cells * loss**n / (1 - loss**n) for n in (copies, copies - 1) if n]
     assert missed[0] <= MOST_MISSED * 1.000001
     assert all(one > MOST_MISSED for one in missed[1:])
+
+
+def test_what_a_witness_saw_of_the_way_there_is_not_held_to_what_the_way_back_loses() -> None:
+    """Half of the answers are lost and no packet on its way there; two ports alone tell too little of that."""
+    back = replace(CONTROL, address=PROD, kind="pair", port=1, sent=40, answered=20)
+    src = source(silence(), controls=(replace(CONTROL, sent=500, answered=500), back))
+    row = ArrivalRow(target=1, address=PROD, protocol=Protocol.TCP, ports=PortSet.parse("1-50"), copies=4, last_copy=3)
+    cells = conclude([data(TCP, src=src, wit=(witness(row),))]).cells
+    assert [judge(e).reason for _, ports, e in cells if 100 in ports] == ["no-response"]
+    few = replace(row, ports=PortSet.parse("1-2"))
+    cells = conclude([data(TCP, src=src, wit=(witness(few),))]).cells
+    assert [judge(e).reason for _, ports, e in cells if 100 in ports] == ["loss"]

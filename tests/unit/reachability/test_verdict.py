@@ -151,7 +151,6 @@ UNKNOWN = [
     # An application that answers insiders alone has got the datagram.
     ("maybe-delivered", replace(UDP, bound=True, inside=State.OPEN, drops_still=True, **SEEN)),
     ("maybe-delivered", replace(UDP, bound=True, inside=State.OPEN, drops_still=False, **SEEN)),
-    ("maybe-delivered", replace(UDP, bound=True, inside=State.OPEN, drops_still=True, undelivered=False, **SEEN)),
     ("answered-elsewhere", replace(OPEN, canary=Canary.CLEAR, inside=State.CLOSED)),
     ("who-closed-it", replace(CLOSED, hops=1, **NOT_SEEN)),
     ("who-closed-it", replace(CLOSED, **NOT_SEEN)),
