@@ -42,7 +42,7 @@ def deliveries(
     if not health:
         return ()
     forwards = any(h.forwards is not False for h in health)
-    whole = ICMP_CELL if target.protocol is Protocol.ICMP else ALL_PORTS
+    whole = (ICMP_CELL if target.protocol is Protocol.ICMP else ALL_PORTS) - _late(rounds, target)
     main = [
         h
         for data in rounds
@@ -60,7 +60,7 @@ def deliveries(
         delivered.append((group.ports, moved(group.slots, lambda slot: slot.delivered)))
         forwarded.append((group.ports, moved(group.slots, lambda slot: slot.forwarded)))
     if not forwards:
-        forwarded = [(whole, False)]
+        forwarded = [(target.ports, False)]
     layers = [_strongest_last(layer) for layer in (noports, delivered, forwarded)]
     return tuple((ports, _delivery(target.protocol, *values)) for ports, values in overlay(target.ports, *layers))
 
@@ -85,6 +85,12 @@ def moved(slots: Sequence[CounterSlot], counter: Callable[[CounterSlot], int]) -
     ours = all(count >= slot.arrived for count, slot in zip(counts, on, strict=True))
     few = off_s > 0 and noise * on_s <= NOISE * off_s * sum(slot.arrived for slot in on)
     return True if ours and few else None
+
+
+def _late(rounds: Sequence[RoundData], target: Target) -> PortSet:
+    """Ports of which a copy came when the round's counters had been read."""
+    late = [row for data in rounds for w in data.witnesses if w.late for row in w.arrivals]
+    return PortSet.union(row.ports for row in late if row.target == target.id)
 
 
 def _delivery(protocol: Protocol, noports: bool | None, delivered: bool | None, forwarded: bool | None) -> Delivery:

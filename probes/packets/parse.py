@@ -136,7 +136,7 @@ def _transport(data: bytes, packet: Packet, depth: int) -> Packet | None:
 
 
 def _behind_extensions(data: bytes, packet: Packet) -> bytes | None:
-    """What follows the extension headers (RFC 8200 §4, RFC 4302), with the packet's protocol; None for a later fragment."""
+    """What follows the extension headers (RFC 8200 §4, RFC 4302), with its protocol; None for a later fragment or a cut-off one."""
     at = 0
     for _ in range(_MOST_EXTENSIONS):
         if packet.protocol == AH:
@@ -154,7 +154,7 @@ def _behind_extensions(data: bytes, packet: Packet) -> bytes | None:
         packet.protocol = data[at]
         at += length
     packet.start += at
-    return data[at:]
+    return data[at:] if at <= len(data) else None
 
 
 def _tcp(data: bytes, packet: Packet, *, quoted: bool) -> Packet:

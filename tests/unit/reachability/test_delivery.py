@@ -172,3 +172,16 @@ def test_a_host_that_does_not_forward_or_handed_nothing_on_stopped_it_itself() -
 def test_without_a_witness_nothing_is_known() -> None:
     [(verdict, evidence)] = verdicts(conclude([data(UDP, src=source(silence(UDP)))])).values()
     assert (verdict.reachability, evidence.undelivered) == (Reachability.UNKNOWN, None)
+
+
+def test_the_counters_of_a_round_say_nothing_of_a_copy_that_came_after_it() -> None:
+    row = ArrivalRow(target=2, address=PROD, protocol=Protocol.UDP, ports=PortSet.parse("53"), copies=1)
+    begun = arrived(replace(UDP, ports=PortSet.parse("7")), STILL)
+    late = witness(row, health=None, late=True)
+    both = replace(UDP, ports=PortSet.parse("7,53"))
+    [report] = begun.witnesses
+    round_ = data(both, src=source(silence(both)), wit=(report, late))
+    found = {ports: (v.row, v.reason) for ports, (v, _) in verdicts(conclude([round_])).items()}
+    assert found == {"7": (12, "host-silent"), "53": (18, "maybe-delivered")}
+    [asked] = conclude([round_]).followups
+    assert asked.groups == ((UDP.id, PortSet.parse("53")),)
