@@ -198,7 +198,8 @@ class Engine:
         async with AsyncExitStack() as stack:
             stack.callback(sent.set)
             async with asyncio.timeout(patience_s):
-                await stack.enter_async_context(self._sources.setdefault(spec.source, asyncio.Lock()))
+                for turn in requests.turns(spec, follow):
+                    await stack.enter_async_context(self._sources.setdefault(turn, asyncio.Lock()))
                 await stack.enter_async_context(self._destinations.setdefault(spec.destination, asyncio.Lock()))
             if self.stopped:
                 return Live(spec, b"")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
 
 from coordinator.store import Store
-from reachability.vocabulary import Result, RoundKind, Schedule
+from reachability.arrival import Untokened
+from reachability.followups import AGAIN_COPIES
+from reachability.vocabulary import Protocol, Result, RoundKind, Schedule
 from tests.support.rounds import ANSWERED, TOPOLOGY, World
 from tests.support.virtual import run
 from wire.messages import Arm, Close, Down, Go
@@ -70,6 +73,61 @@ def test_the_next_pairs_do_not_wait_for_it(store: Store) -> None:
     run(world.engine.cycle("dev-1", ("test", "prod"), Schedule.CYCLE))
     assert [where for _, where, _ in gone(world)] == ["test", "prod", "test", "prod"]
     assert world.times[-1] < 2 * SPREAD_S, "both wait at the same time"
+
+
+class Slow(World):
+    """Whose sources take five seconds for what is tried again, or for a challenge."""
+
+    def _answer(self, agent: str, message: Down) -> None:
+        again = isinstance(message, Go) and (message.copies == AGAIN_COPIES or message.kind is RoundKind.CHALLENGE)
+        asyncio.get_running_loop().call_later(5.0 if again else 0.0, super()._answer, agent, message)
+
+
+def test_a_source_goes_on_with_other_pairs_while_it_tries_one_again(store: Store) -> None:
+    """Or a cycle of many pairs would take twice as long. Endpoints are in one round at a time all the same."""
+    world = Slow(store)
+    world.controls, world.span_s = (ANSWERED,), 0.5
+
+    async def scene() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(world.engine.cycle("dev-1", ("test",), Schedule.CYCLE))
+            await asyncio.sleep(SPREAD_S + 0.5)
+            group.create_task(world.engine.cycle("dev-1", ("prod",), Schedule.CYCLE))
+            group.create_task(world.engine.cycle("prod-1", ("test",), Schedule.CYCLE))
+
+    run(scene())
+    at = {(where, order.copies): when for when, where, order in gone(world) if order.targets[0].source == "10.10.0.10"}
+    assert at["prod", 4] == pytest.approx(SPREAD_S + 0.5, abs=0.1)
+    others = [when for when, where, order in gone(world) if where == "test" and order.targets[0].source != "10.10.0.10"]
+    assert min(others) >= at["test", AGAIN_COPIES] + 5.0
+
+
+def test_a_challenge_has_its_source_to_itself(store: Store) -> None:
+    """It keeps time: what else left meanwhile would make it late."""
+    world = Slow(store)
+    world.controls, world.span_s = (ANSWERED,), 0.5
+    world.untokened = (
+        Untokened(
+            address="10.30.0.10", protocol=Protocol.TCP, port=22, came_from="10.20.0.99", source_port=4711, count=1
+        ),
+    )
+
+    async def scene() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(world.engine.cycle("dev-1", ("test",), Schedule.CYCLE))
+            await asyncio.sleep(SPREAD_S - 1.0)
+            group.create_task(world.engine.cycle("dev-1", ("prod",), Schedule.CYCLE))
+
+    run(scene())
+    (challenged,) = (
+        when for when, where, order in gone(world) if order.kind is RoundKind.CHALLENGE and where == "prod"
+    )
+    (again,) = (
+        when
+        for when, where, order in gone(world)
+        if (where, order.copies) == ("test", AGAIN_COPIES) and order.kind is RoundKind.NORMAL
+    )
+    assert not challenged - 5.0 < again < challenged + 5.0
 
 
 def test_a_spread_that_is_over_already_is_not_waited_for(store: Store) -> None:
