@@ -212,7 +212,7 @@ class Engine:
                     self._forget(live)
                     spec = replace(spec, round=round_name())
                     bind_contextvars(round=spec.round)
-                    live, asked = await self._arm(spec, spec.round, follow)
+                    live, asked = await self._arm(spec, main if follow else spec.round, follow)
                 self._unready |= self._missing(live, asked)
             self._unready -= live.armed.keys()
             live.has_gone = True

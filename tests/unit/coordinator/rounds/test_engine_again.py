@@ -12,7 +12,7 @@ from reachability.arrival import Untokened
 from reachability.followups import AGAIN_COPIES
 from reachability.vocabulary import Protocol, Result, RoundKind, Schedule
 from tests.support.rounds import ANSWERED, TOPOLOGY, World
-from tests.support.virtual import run
+from tests.support.virtual import now, run
 from wire.messages import Arm, Close, Down, Go
 
 SPREAD_S = 4.0
@@ -168,3 +168,23 @@ def test_what_could_not_be_tried_again_is_not_green(store: Store, does: Callable
     run(world.engine.cycle("dev-1", ("prod",), Schedule.CYCLE))
     assert Result.PASS not in results(world)
     assert left in results(world)
+
+
+def test_a_follow_up_that_is_begun_anew_for_a_cold_child_is_still_of_its_round(store: Store) -> None:
+    """The packet child may have ended in the time that was waited: a late report concludes all of them again."""
+    world = world_of(store)
+    arms: list[float] = []
+
+    def cold(message: Down) -> None:
+        if isinstance(message, Arm):
+            arms.append(now())
+            world.deaf = {"prod-1"} if len(arms) == 2 else set()
+            if len(arms) == 2:
+                asyncio.get_running_loop().call_later(6.0, world._answer, "prod-1", message)
+
+    world.on_message = cold
+    run(world.engine.cycle("dev-1", ("prod",), Schedule.CYCLE))
+    (_, _, main), (_, _, again) = gone(world)
+    assert len(arms) == 3
+    assert [held.spec.round for held in store.group_of(again.round)][0] == main.round
+    assert Result.PASS in results(world)
