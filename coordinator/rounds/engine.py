@@ -201,7 +201,8 @@ class Engine:
         async with AsyncExitStack() as stack:
             stack.callback(sent.set)
             async with asyncio.timeout(patience_s):
-                await stack.enter_async_context(self._sources.setdefault(spec.source, asyncio.Lock()))
+                for turn in requests.turns(spec, follow):
+                    await stack.enter_async_context(self._sources.setdefault(turn, asyncio.Lock()))
                 await stack.enter_async_context(self._destinations.setdefault(spec.destination, asyncio.Lock()))
             if self.stopped:
                 return Live(spec, b"")
@@ -214,7 +215,7 @@ class Engine:
                     self._forget(live)
                     spec = replace(spec, round=round_name())
                     bind_contextvars(round=spec.round)
-                    live, asked = await self._arm(spec, spec.round, follow)
+                    live, asked = await self._arm(spec, main if follow else spec.round, follow)
                 self._unready |= self._missing(live, asked)
             self._unready -= live.armed.keys()
             live.has_gone = True

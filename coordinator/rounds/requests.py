@@ -196,6 +196,17 @@ def narrowed(spec: RoundSpec, follow: FollowUp, round_id: str) -> RoundSpec:
     return replace(spec, round=round_id, kind=follow.kind, targets=follow.targets)
 
 
+def turns(spec: RoundSpec, follow: FollowUp | None) -> tuple[str, ...]:
+    """The turns of its source that a round waits for.
+
+    What is tried again goes beside the next pair's round, or a cycle of many would take twice as long; what keeps time alone.
+    """
+    again = f"{spec.source}, again"
+    if follow is None:
+        return (spec.source,)
+    return (again,) if follow.kind is RoundKind.NORMAL else (spec.source, again)
+
+
 def cells_of(targets: Iterable[Target]) -> int:
     """How many cells targets have."""
     return sum(len(target.ports) for target in targets)

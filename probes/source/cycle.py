@@ -119,7 +119,7 @@ class Source:
                 error = found.reason
             else:
                 routes = found
-                if routes[0].local and not self._job.own_host:
+                if routes[0].interface == "lo" and not self._job.own_host:
                     error = Reason.OWN_HOST
                 elif not routes[0].next_hop and in_networks(target.address, own):
                     error = Reason.OWN_NETWORK

@@ -19,9 +19,10 @@ KINDS = pytest.mark.parametrize("kind", [Source, SweepSource])
 
 
 @KINDS
-def test_an_address_of_the_agents_own_host_is_not_probed(kind: type[Source]) -> None:
+@pytest.mark.parametrize("way", [HERE, Route("lo", "", OWN, b"")])
+def test_an_address_of_the_agents_own_host_is_not_probed(kind: type[Source], way: Route) -> None:
     """By way of lo it would cross no boundary: an answer, and a silence, would be about nothing."""
-    ran = play(lambda _: 0.0004, kind=kind, ways=lambda *_: (HERE,))
+    ran = play(lambda _: 0.0004, kind=kind, ways=lambda *_: (way,))
     assert ran.sent == []
     assert {(o.state, o.reason) for o in ran.report.observations} == {(State.ERROR, Reason.OWN_HOST)}
 
