@@ -118,7 +118,10 @@ def test_the_same_round_again_is_one_conclusion() -> None:
 def test_a_suspicion_is_remembered_for_some_rounds_and_counts_anew() -> None:
     book = FindingBook()
     assert rounds(book, "x.x", 2) == [], "two, but not in a row"
-    assert rounds(book, "." * RECENT, 2, 3) == []
+    assert only(book).suspected
+    assert rounds(book, ".", 2, 3) == []
+    assert not only(book).suspected, "what the newest round has shown to be closed is nobody's suspicion"
+    assert rounds(book, "." * RECENT, 2, 4) == []
     assert book.findings == ()
 
 
