@@ -8,7 +8,7 @@ from typing import assert_never
 
 from reachability import catalogue
 from reachability.ports import ICMP_CELL, PortSet
-from reachability.topology import Environment, PortSpec, Service, Topology, family, is_address
+from reachability.topology import Environment, PortSpec, Service, Topology, family, is_address, is_anothers
 from reachability.vocabulary import Protocol, Schedule
 
 
@@ -130,7 +130,9 @@ def _hosts(
     for service in environment.services.values():
         for text in service.hosts:
             named = not is_address(text)
-            for address in (leads_to.get(text) or (text,)) if named else (text,):
+            # To its own host a name may be 127.0.1.1, which says nothing to anybody else.
+            found = [a for a in leads_to.get(text, ()) if is_anothers(a) or environment.contains(a)] if named else []
+            for address in found or (text,):
                 astray = named and is_address(address) and not environment.contains(address)
                 host = hosts.setdefault(address, _Host(address, elsewhere=astray))
                 host.elsewhere = host.elsewhere and astray  # or it is declared as it stands

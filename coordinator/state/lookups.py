@@ -11,7 +11,7 @@ from reachability.finding import FindingBook, Kind
 from reachability.matrix import CellKey, Matrix
 from reachability.observation import Lookup
 from reachability.plan import PlanTarget
-from reachability.topology import Topology, is_address
+from reachability.topology import Topology, is_address, is_anothers
 from reachability.vocabulary import Reachability
 
 MOST_ADDRESSES = 256  # of a name; of more the newest are probed
@@ -120,14 +120,18 @@ class Lookups:
         for name in self._seen:
             groups: dict[tuple[str, ...], list[str]] = {}
             for agent in told:
-                if (lookup := self.of(agent).get(name)) is not None:
-                    groups.setdefault(tuple(sorted(lookup.addresses)), []).append(agent)
-            for mine, group in groups.items() if len(groups) > 1 else ():
+                lookup = self.of(agent).get(name)
+                mine = tuple(sorted(filter(is_anothers, lookup.addresses))) if lookup is not None else ()
+                if lookup is not None and bool(mine) is bool(
+                    lookup.addresses
+                ):  # else it is its own host's word for itself
+                    groups.setdefault(mine, []).append(agent)
+            for seen, group in groups.items() if len(groups) > 1 else ():
                 others = [
                     f"{', '.join(who)}: {_said(addresses)}" for addresses, who in groups.items() if who is not group
                 ]
                 for agent in group:
-                    told[agent].append(f"{name} is {_said(mine)} ({'; '.join(others)})")
+                    told[agent].append(f"{name} is {_said(seen)} ({'; '.join(others)})")
         return {agent: _shortened(words) for agent, words in told.items()}
 
 

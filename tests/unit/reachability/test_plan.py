@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -74,6 +75,20 @@ def test_an_address_outside_the_networks_has_its_cells_but_is_never_probed() -> 
 @pytest.mark.parametrize("hosts", [(NAME, "192.0.2.7"), ("192.0.2.7", NAME)])
 def test_an_address_that_is_declared_as_it_stands_is_probed_whatever_leads_to_it(hosts: tuple[str, ...]) -> None:
     assert not from_dev(prod_with(*hosts), {NAME: ("192.0.2.7",)})["192.0.2.7"].elsewhere
+
+
+@pytest.mark.parametrize("own", ["127.0.1.1", "::1", "fe80::1", "169.254.0.7", "0.0.0.0", "224.0.0.1"])
+def test_what_a_name_is_to_its_own_host_alone_is_nobodys_cell(own: str) -> None:
+    """Debian writes 127.0.1.1 for its own name into /etc/hosts: an agent on the service's host says so."""
+    assert set(from_dev(prod_with(NAME), {NAME: (own, REGISTRY)})) == {FEATURES, REGISTRY}
+    assert set(from_dev(prod_with(NAME), {NAME: (own,)})) == {FEATURES, NAME}, "then it is not resolved"
+
+
+def test_a_network_of_such_addresses_may_be_declared() -> None:
+    declared = prod_with(NAME)
+    prod = replace(declared.environments["prod"], networks=(ip_network("127.0.0.0/8"),))
+    declared = replace(declared, environments={**declared.environments, "prod": prod})
+    assert "127.0.1.1" in from_dev(declared, {NAME: ("127.0.1.1",)})
 
 
 def test_a_name_that_does_not_resolve_is_not_elsewhere() -> None:

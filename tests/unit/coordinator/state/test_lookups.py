@@ -140,6 +140,14 @@ def test_agents_that_disagree_say_who_saw_what(estate: Estate) -> None:
     assert {state.names_apart for state in estate.agents.values()} == {()}
 
 
+def test_what_the_services_own_host_has_in_its_hosts_file_is_no_disagreement(estate: Estate) -> None:
+    says(estate, "dev-1", OLD)
+    says(estate, "prod-1", "127.0.1.1", OLD)
+    says(estate, "test-1", "127.0.1.1")
+    assert {state.names_apart for state in estate.agents.values()} == {()}
+    assert probed(estate) == {OLD}
+
+
 def test_of_many_names_on_which_they_disagree_the_first_are_told(world: Coordinator) -> None:
     lookups = Lookups(world.store, NOW)
     names = [f"n{number}.prod.internal" for number in range(10)]
