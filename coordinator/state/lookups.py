@@ -120,11 +120,7 @@ class Lookups:
         for name in self._seen:
             groups: dict[tuple[str, ...], list[str]] = {}
             for agent in told:
-                lookup = self.of(agent).get(name)
-                mine = tuple(sorted(filter(is_anothers, lookup.addresses))) if lookup is not None else ()
-                if lookup is not None and bool(mine) is bool(
-                    lookup.addresses
-                ):  # else it is its own host's word for itself
+                if (mine := self._to_others(agent, name)) is not None:
                     groups.setdefault(mine, []).append(agent)
             for seen, group in groups.items() if len(groups) > 1 else ():
                 others = [
@@ -133,6 +129,14 @@ class Lookups:
                 for agent in group:
                     told[agent].append(f"{name} is {_said(seen)} ({'; '.join(others)})")
         return {agent: _shortened(words) for agent, words in told.items()}
+
+    def _to_others(self, agent: str, name: str) -> tuple[str, ...] | None:
+        """What an agent sees that others can see, too; None where it was not asked, or has an address of its own for itself."""
+        lookup = self.of(agent).get(name)
+        if lookup is None:
+            return None
+        seen = tuple(sorted(filter(is_anothers, lookup.addresses)))
+        return seen if seen or not lookup.addresses else None
 
 
 def _shortened(words: Sequence[str]) -> tuple[str, ...]:
