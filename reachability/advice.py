@@ -92,6 +92,10 @@ ADVICE: Mapping[str, Advice] = {
         "the packets did not leave the agent's host",
         "`segwatch agent --check` on it says what it lacks",
     ),
+    Unproven.RESOLVED_ELSEWHERE: Advice(
+        "its name leads to this address, which is in no network of the environment: nothing was sent there",
+        "correct the name's records, add the network in topology.yaml, or declare the address itself",
+    ),
     Reason.LOCAL_FILTER: Advice(
         "the agent's own host dropped its packets before they left",
         "let the agent out of its host's output filter",

@@ -12,7 +12,7 @@ from reachability.compare import Cell
 from reachability.fold import Fold, Kind, Region, fold_findings
 from reachability.life import TRANSITIONS, Event, EventKind, Finding, Happening, Status
 from reachability.matrix import CellKey
-from reachability.ports import ICMP_CELL, PortSet, text_of
+from reachability.ports import PortSet
 from reachability.steps import Step, advanced, receded
 from reachability.vocabulary import Protocol, Result
 
@@ -26,7 +26,6 @@ class _Estate:
     """The current cells, indexed for the questions that findings ask."""
 
     by_key: dict[CellKey, list[Cell]] = field(default_factory=dict)
-    planned: dict[CellKey, PortSet] = field(default_factory=dict)
     settled: dict[CellKey, PortSet] = field(default_factory=dict)  # they pass or fail
     untested: dict[tuple[str, str, Protocol], PortSet] = field(default_factory=dict)  # anywhere of a pair, so far
 
@@ -36,7 +35,6 @@ class _Estate:
         for cell in cells:
             key = cell.key
             estate.by_key.setdefault(key, []).append(cell)
-            estate.planned[key] = estate.planned.get(key, PortSet()) | cell.ports
             if cell.result in {Result.PASS, Result.FAIL, Result.WAIVED}:
                 estate.settled[key] = estate.settled.get(key, PortSet()) | cell.ports
             elif cell.result is Result.NOT_RUN:
@@ -45,37 +43,37 @@ class _Estate:
         return estate
 
     def unsettled(self, regions: Iterable[Region]) -> tuple[Region, ...]:
-        """What of these neither passes nor fails now.
+        """What of these neither passes nor fails now; ports that nothing asks for any more do neither.
 
-        Cells that have left the plan are waited for while the same ports are untested elsewhere between the two: the host
-        may have moved there.
+        A host that has left the plan is waited for while the same ports are untested elsewhere between the two: it may have
+        moved there.
         """
         left = []
         for region in regions:
-            key, ports = region.key, region.ports
-            here = ports & self.planned.get(key, PortSet())
-            moved = (ports - here) & self.untested.get(_place(key), PortSet())
-            if rest := (here - self.settled.get(key, PortSet())) | moved:
-                left.append(Region(key, rest))
+            if region.key in self.by_key:
+                rest = region.ports - self.settled.get(region.key, PortSet())
+            else:
+                rest = region.ports & self.untested.get(_place(region.key), PortSet())
+            if rest:
+                left.append(Region(region.key, rest))
         return tuple(left)
 
     def gone(self, finding: Finding) -> str:
         """Why the plan holds no cell of a finding any more."""
-        place = f"{finding.protocol}/{text_of(finding.ports)}" if finding.ports != ICMP_CELL else finding.protocol.value
         agents = " and ".join(finding.agents)
-        if finding.destination not in {key.destination for key in self.planned}:
+        if finding.destination not in {key.destination for key in self.by_key}:
             return f"nothing in {finding.destination} is probed any more"
-        left = [key for key in self.planned if key.agent in finding.agents and key.destination == finding.destination]
+        left = [key for key in self.by_key if key.agent in finding.agents and key.destination == finding.destination]
         if not left:
-            return f"{agents} does not probe {finding.destination} any more"
-        if not any(key.address in finding.addresses for key in left):
+            return f"{finding.destination} is not probed from {agents} any more"
+        if any(key.address in finding.addresses for key in left):
             return (
-                f"{', '.join(finding.addresses)} of {finding.destination} is not probed any more: the topology does not name "
-                "it, or a name or an agent has another address now, where it was tested"
+                f"{finding.destination} is not probed from {', '.join(finding.source_addresses)} of {agents} any more"
             )
-        if not any(key.source_address in finding.source_addresses for key in left):
-            return f"{agents} does not probe from {', '.join(finding.source_addresses)} any more"
-        return f"no service and no sweep names {place} any more"
+        return (
+            f"{', '.join(finding.addresses)} of {finding.destination} is not probed any more: the topology does not name it, "
+            "or a name or an agent has another address now, where it was tested"
+        )
 
     def cells_of(self, regions: Iterable[Region]) -> list[Cell]:
         """The current cells that share a port with these."""

@@ -104,10 +104,11 @@ def nearest_paths(topology: Topology, target: PlanTarget) -> tuple[Path, ...]:
 
 
 def _is_source(topology: Topology, end: Selector, target: PlanTarget) -> bool:
-    if end.environment not in {"", target.source_environment}:
-        return False
     if end.network is not None:
-        return in_networks(target.source_address, (end.network,)) if target.source_address else False
+        mine = end.environment in {"", target.source_environment}
+        return mine and bool(target.source_address) and in_networks(target.source_address, (end.network,))
+    if end.environment != target.source_environment:
+        return False
     if end.agent:
         return end.agent == target.agent
     if end.service:
@@ -116,10 +117,10 @@ def _is_source(topology: Topology, end: Selector, target: PlanTarget) -> bool:
 
 
 def _is_destination(topology: Topology, end: Selector, target: PlanTarget) -> bool:
-    if end.environment not in {"", target.destination}:
-        return False
     if end.network is not None:
-        return in_networks(target.address, (end.network,))
+        return end.environment in {"", target.destination} and in_networks(target.address, (end.network,))
+    if end.environment != target.destination:
+        return False
     if end.agent:
         return end.agent == target.witness
     if end.service:

@@ -185,6 +185,13 @@ def is_address(text: str) -> bool:
     return _parsed(text) is not None
 
 
+def is_anothers(address: str) -> bool:
+    """Whether another host can have the address: not loopback, link-local, multicast or unspecified. False for a name."""
+    found = _parsed(address)
+    own = found is None or found.is_loopback or found.is_link_local or found.is_multicast or found.is_unspecified
+    return not own
+
+
 def family(address: str) -> int:
     """4 or 6; ValueError for a name."""
     return ip_address(address).version

@@ -107,6 +107,7 @@ class Unproven(StrEnum):
     WHO_CLOSED_IT = "who-closed-it"
     REFUSED_BY_ENDPOINT = "refused-by-endpoint"
     NOT_SENT = "not-sent"
+    RESOLVED_ELSEWHERE = "resolved-elsewhere"
 
 
 class Unanswered(StrEnum):

@@ -20,6 +20,7 @@ def notes(agent: Agent) -> list[str]:
     skew_s = agent.clock_skew_s
     if skew_s is not None and abs(skew_s) >= SKEW_S:
         found.append(f"its clock is {apart(skew_s)} the coordinator's")
+    found += [f"sees names otherwise: {words}" for words in agent.names_apart]
     return [clean(note) for note in found]
 
 

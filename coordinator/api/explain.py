@@ -196,7 +196,7 @@ def _cell(topology: Topology, shown: Shown) -> _About:
         "settle": (advice.settle,) if advice else remedy(topology, cell, said),
         "witness": target.witness or None if target else None,
         "inside": (judged.evidence.inside_by if judged else "") or (target.inside if target else "") or None,
-        "round": _round(judged) if judged else None,
+        "round": _round(judged) if judged and judged.round else None,
         "evidence": _evidence(judged.evidence) if judged else None,
         "row": proof.Row(number=judged.verdict.row, text=ROWS[judged.verdict.row]) if judged else None,
     }

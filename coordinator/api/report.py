@@ -88,7 +88,7 @@ def report(taken: Snapshot) -> told.Report:
     """`report -o json`. `matrix` and `coverage` are the bodies of those verbs; a finding is `explain`'s, without packets."""
     topology, cells = taken.topology, taken.cells
     pairs = untested(topology, cells)
-    times = [cell.judged.observed_at for cell in cells if cell.judged is not None]
+    times = [cell.judged.observed_at for cell in cells if cell.judged is not None and cell.judged.round]
     return told.Report(
         made=iso(taken.at),
         version=VERSION,

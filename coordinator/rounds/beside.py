@@ -87,7 +87,7 @@ def beside(
     policy, taken = Policy(topology, now), Counter[Sort]()
     number = max((target.id for target in targets), default=0)
     found: list[Target] = []
-    mine = [t for t in plan if t.agent == source and is_address(t.address)]
+    mine = [t for t in plan if t.agent == source and is_address(t.address) and not t.elsewhere]
     for target in sorted(mine, key=lambda t: not _listens(agents, t.witness)):
         sort = Sort(target.protocol, family(target.address), target.source_address)
         if sort not in wanted:

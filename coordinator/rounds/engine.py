@@ -57,8 +57,8 @@ class Engine:
         self._controls = controls
         self._events = events
         self._live: dict[str, Live] = {}
-        self._resolving = Resolving(estate, post)
         self._beside = Beside(estate)
+        self.resolving = Resolving(estate, post)
         self._sources: dict[str, asyncio.Lock] = {}
         self._destinations: dict[str, asyncio.Lock] = {}
         self._unready: set[str] = set()  # who was not ready in time; not waited for again until it is
@@ -94,7 +94,7 @@ class Engine:
     def answer(self, agent: str, message: Armed | Done | Resolved) -> None:
         """What an agent says of a round."""
         if isinstance(message, Resolved):
-            self._resolving.answer(agent, message)
+            self.resolving.answer(agent, message)
             return
         live = self._live.get(message.round)
         if live is not None and has_part(live.spec, agent):
@@ -114,8 +114,8 @@ class Engine:
 
         `step` is told how many cells were sent to, round by round.
         """
-        if not self.stopped:
-            await self._resolving.ask(agent)
+        if not self.stopped and not run:  # which has asked all agents before
+            await self.resolving.ask(agent)
         plan = self._estate.plan
         if schedule is Schedule.SWEEP:  # one that was cut off goes on where it stopped
             plan = tuple(requests.by_need(plan, self._estate.matrix))

@@ -1,4 +1,4 @@
-"""What names mean where they are probed from: agents are asked before a cycle."""
+"""What names mean to agents: each is asked before its cycle, and all of them before a verify run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import structlog
 
 from coordinator.rounds.in_flight import Post
 from coordinator.state.estate import Estate
+from coordinator.state.lookups import names_of
 from wire.messages import MOST_NAMES, Resolve, Resolved
 
 RESOLVE_S = 8.0
@@ -29,7 +30,7 @@ class Resolving:
         if not self._estate.online(agent):
             return
         waiting = self._asked.setdefault(agent, {})
-        names = self._estate.names_for(agent)
+        names = names_of(self._estate.topology)
         for first in range(0, len(names), MOST_NAMES):
             if not self._estate.online(agent):  # a reload may have taken it out of the topology, too
                 return
@@ -43,6 +44,12 @@ class Resolving:
                     await answered.wait()
             except TimeoutError:
                 log.warning("no answer to a lookup", agent=agent, names=len(request.names))
+
+    async def ask_all(self) -> None:
+        """Every agent that is there, at the same time: a name is probed wherever any of them sees it."""
+        async with asyncio.TaskGroup() as group:
+            for agent in list(self._estate.agents):
+                group.create_task(self.ask(agent), name=f"names of {agent}")
 
     def answer(self, agent: str, message: Resolved) -> None:
         """What an agent says; nothing where it was not asked, or is not in the topology any more."""

@@ -44,7 +44,7 @@ def declared_controls(
     for target in plan:
         if (target.agent, target.destination) != (spec.source, spec.destination) or not is_address(target.address):
             continue
-        if target.protocol is not Protocol.TCP:
+        if target.elsewhere or target.protocol is not Protocol.TCP:
             continue
         for ports, decision in policy.decide(target):
             named = ports & target.service_ports
@@ -63,7 +63,7 @@ def answered_controls(
     """Endpoints of this very pair that have answered since: when they do no more, these two were banned from each other."""
     found: list[ControlTarget] = []
     for target in plan:
-        if (target.agent, target.destination) != (spec.source, spec.destination):
+        if (target.agent, target.destination) != (spec.source, spec.destination) or target.elsewhere:
             continue
         for ports, judged in matrix.rows(key_of(target)):
             if judged.evidence.state is State.OPEN and judged.observed_at >= since:

@@ -173,6 +173,8 @@ class Runs:
             self._engine.brake.go_on()
         run.state = RunState.RUNNING
         run.started = self._estate.clock()
+        if not self._engine.brake.halt:
+            await self._engine.resolving.ask_all()
         wanted = self._wanted(run)
         jobs: dict[str, dict[Schedule, tuple[str, ...]]] = {}  # agent -> schedule -> destinations
         for agent, state in self._estate.agents.items():

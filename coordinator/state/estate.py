@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from coordinator.state.lookups import Lookups, names_for
+from coordinator.state.lookups import Lookups, names_of, needed_by, oldest_fresh
 from coordinator.state.reports import round_data
 from coordinator.state.roster import AgentState, Heard, Used, is_old_news, said, shifted, unheard
 from coordinator.store import Gap, Losses, Store, StoreError
@@ -55,7 +55,7 @@ class Estate:
         self._book_saved = self.book.findings
         self._generations: dict[str, int] = store.get("generations", dict[str, int], {})
         self._used: dict[str, Used] = store.get("certificates", dict[str, Used], {})
-        self._lookups = Lookups(store)
+        self._lookups = Lookups(store, self.started)
         self._addresses: dict[str, tuple[str, ...]] = store.get("addresses", dict[str, tuple[str, ...]], {})
         self.save(lambda: store.undate_rounds(self.started))
         self.plan: tuple[PlanTarget, ...] = ()
@@ -65,6 +65,7 @@ class Estate:
         """The clock was set by this much: ages stay what they are. What is stored follows as it is concluded anew."""
         self.started += seconds
         self.matrix.shift(seconds)
+        self._lookups.shift(seconds)
         # Or a report that was held back would look younger than it is.
         self.save(lambda: self.store.shift_rounds(seconds))
         for name, agent in self.agents.items():
@@ -83,7 +84,7 @@ class Estate:
         self._plan()
 
     def _plan(self) -> None:
-        self.plan = build_plan(self.topology, self._addresses, self._lookups.addresses())
+        self.plan = build_plan(self.topology, self._addresses, self._lookups.leads_to())
 
     # -- whose certificates are in force --------------------------------------------------------------------------
 
@@ -151,15 +152,16 @@ class Estate:
             self._used[agent] = used
             self.save(lambda: self.store.put("certificates", self._used))
 
-    def names_for(self, agent: str) -> tuple[str, ...]:
-        """DNS names of other environments that the agent has to look up."""
-        return names_for(self.topology, self.agents[agent].environment)
-
     def take_lookups(self, agent: str, lookups: Sequence[Lookup]) -> None:
         """What names resolved to at an agent; of names that it was not asked for, nothing."""
-        if new := self._lookups.take(agent, self.names_for(agent), lookups):
-            self.save(lambda: self.store.put_lookups(agent, new))
+        now = self.clock()
+        if self._lookups.take(agent, names_of(self.topology), lookups, now):
+            self._plan()  # what is needed of the old depends on whether the new was tried
+        if self._lookups.settle(oldest_fresh(self.topology, now), needed_by(self.plan, self.matrix, self.book)):
             self._plan()
+        self.save(self._lookups.write)
+        for name, words in self._lookups.apart(self.agents).items():
+            self.agents[name] = replace(self.agents[name], names_apart=words)
 
     def lookups(self, agent: str) -> Mapping[str, Lookup]:
         """The newest lookups of an agent."""
@@ -248,11 +250,8 @@ class Estate:
         self.book.forget(now - RESOLVED_S)
         self.save(self._write)
         self.save(lambda: self.store.forget(now, self.standing()))
-        self._forget_names()
-
-    def _forget_names(self) -> None:
-        for agent, names in self._lookups.forget(self.topology).items():
-            self.save(lambda agent=agent, names=names: self.store.forget_lookups(agent, names))  # type: ignore[misc]
+        self._lookups.forget(self.topology)
+        self.save(self._lookups.write)
         agents = self.topology.agents()
         if self._addresses.keys() - agents.keys():
             self._addresses = {name: found for name, found in self._addresses.items() if name in agents}

@@ -33,6 +33,7 @@ class AgentState:
     challenge: bytes = b""  # what messages to it have to repeat
     clock_skew_s: float | None = None  # its clock less the coordinator's, when its newest status came in
     certificate: tuple[float, float] = (0.0, 0.0)  # the one that it used last: from when until when; 0: not known
+    names_apart: tuple[str, ...] = ()  # DNS names that lead elsewhere for it than for others, in words
     revoked: bool = False  # its certificates are, and it has come with no newer one yet
 
     @property

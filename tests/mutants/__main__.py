@@ -162,6 +162,30 @@ MUTANTS = (
         "if not any(parsed in network for network in self.allow):",
         "if not self.allow:",
     ),
+    Mutant(
+        "findings: an answer of what is denied waits for a second round",
+        "reachability/steps.py",
+        "judged.verdict.row in POSITIVE",
+        "judged.verdict.row in frozenset[int]()",
+    ),
+    Mutant(
+        "the declaration: a waiver covers a required path that is down",
+        "reachability/policy.py",
+        "if waiver is None or required else",
+        "if waiver is None else",
+    ),
+    Mutant(
+        "the declaration: a range means every environment that has it",
+        "coordinator/topology/build.py",
+        "environment=owner_of(member, environments.values()), network=member",
+        "network=member",
+    ),
+    Mutant(
+        "names: what DNS alone places in an environment is probed",
+        "reachability/plan.py",
+        "if self.elsewhere:",
+        "if False:",
+    ),
 )
 
 

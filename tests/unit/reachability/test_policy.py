@@ -241,7 +241,7 @@ def test_of_several_names_for_one_address_each_leads_to_its_service() -> None:
     hosts = {"model-registry": ("b.prod.internal",), "feature-store": ("a.prod.internal",)}
     services = {name: replace(prod.services[name], hosts=hosts[name]) for name in ("feature-store", "model-registry")}
     declared = replace(BASE, environments={**BASE.environments, "prod": replace(prod, services=services)})
-    lookups = {"staging-1": {"a.prod.internal": ("10.30.0.21",), "b.prod.internal": ("10.30.0.21",)}}
+    lookups = {"a.prod.internal": ("10.30.0.21",), "b.prod.internal": ("10.30.0.21",)}
     plan = build_plan(declared, {}, lookups)
     [target] = [t for t in plan if (t.agent, t.address, t.protocol) == ("staging-1", "10.30.0.21", Protocol.TCP)]
     assert target.names == ("a.prod.internal", "b.prod.internal")

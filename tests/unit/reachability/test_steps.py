@@ -118,7 +118,10 @@ def test_the_same_round_again_is_one_conclusion() -> None:
 def test_a_suspicion_is_remembered_for_some_rounds_and_counts_anew() -> None:
     book = FindingBook()
     assert rounds(book, "x.x", 2) == [], "two, but not in a row"
-    assert rounds(book, "." * RECENT, 2, 3) == []
+    assert only(book).suspected
+    assert rounds(book, ".", 2, 3) == []
+    assert not only(book).suspected, "what the newest round has shown to be closed is nobody's suspicion"
+    assert rounds(book, "." * RECENT, 2, 4) == []
     assert book.findings == ()
 
 
@@ -183,16 +186,23 @@ def test_one_that_may_have_moved_to_what_is_not_tested_stands_though_the_rest_of
     ("left", "why"),
     [
         ({"destination": "test"}, "nothing in prod is probed any more"),
-        ({"agent": "dev-2"}, "dev-1 does not probe prod any more"),
-        ({"source_address": "10.10.0.11"}, "dev-1 does not probe from 10.10.0.10 any more"),
-        ({"ports": "23"}, "no service and no sweep names tcp/22 any more"),
+        ({"agent": "dev-2"}, "prod is not probed from dev-1 any more"),
+        ({"source_address": "10.10.0.11"}, "prod is not probed from 10.10.0.10 of dev-1 any more"),
     ],
 )
 def test_it_says_what_has_left_the_plan(left: dict[str, str], why: str) -> None:
     book = FindingBook()
     apply(book, cell("22", Result.FAIL, "r1"))
-    [event] = book.apply([cell(left.pop("ports", "22"), Result.PASS, "r2", **left)], NOW, 5)
+    [event] = book.apply([cell("22", Result.PASS, "r2", **left)], NOW, 5)
     assert (event.what, event.text) == ("resolved", why)
+
+
+def test_a_port_that_nothing_asks_for_any_more_is_not_shown_to_be_closed() -> None:
+    """The sweep that found it may have been taken out of the topology; its host is there as before."""
+    book = FindingBook()
+    apply(book, cell("22", Result.FAIL, "r1"))
+    assert apply(book, cell("23", Result.PASS, "r2")) == []
+    assert only(book).live
 
 
 def test_a_suspicion_ends_with_its_address_too() -> None:

@@ -96,8 +96,30 @@ def test_a_cycle_and_a_sweep_that_ask_at_the_same_time_both_get_their_answers(wo
 def test_what_is_never_answered_is_not_remembered_for_ever(world: World) -> None:
     for _ in range(MOST_WAITING):
         cycle(world)
-    waiting = world.engine._resolving._asked["dev-1"]
+    waiting = world.engine.resolving._asked["dev-1"]
     assert len(waiting) == MOST_WAITING
+
+
+def test_all_who_are_there_are_asked_at_the_same_time_and_a_run_asks_nobody_again(world: World) -> None:
+    """What one agent finds is probed by all: an address that came to light half-way would be left untested by the run."""
+
+    def heard(message: Down) -> None:
+        if isinstance(message, Resolve):
+            agent = world.sent[-1][0]
+            asyncio.get_running_loop().call_later(1.0, world.engine.answer, agent, answer(message))
+
+    world.on_message = heard
+
+    async def scene() -> float:
+        began = asyncio.get_running_loop().time()
+        await world.engine.resolving.ask_all()
+        took = asyncio.get_running_loop().time() - began
+        await world.engine.cycle("dev-1", (), Schedule.CYCLE, "run-1")
+        return took
+
+    assert run(scene()) == pytest.approx(3.0, abs=0.1)
+    assert {agent for agent, _ in world.sent} == {"dev-1", "prod-1"}, "those of the name's own environment too"
+    assert len(asked(world)) == 6
 
 
 def test_an_answer_that_nobody_asked_for_is_nothing(world: World) -> None:

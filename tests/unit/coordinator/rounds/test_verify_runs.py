@@ -41,11 +41,13 @@ class Probing:
         self.proves = True
         self.gate: asyncio.Event | None = None
         self.halt = None
+        self.resolved = False
         self.estate: Estate
 
     async def cycle(
         self, agent: str, destinations: tuple[str, ...], schedule: str, run: str, step: Callable[[int], None]
     ) -> None:
+        assert self.resolved, "what names lead to changes what has to be probed"
         if self.gate is not None:
             await self.gate.wait()
         self.asked += [(agent, destination, schedule) for destination in destinations]
@@ -60,6 +62,13 @@ class Probing:
                 name, at = f"R{len(self.asked)}{agent}", self.estate.clock()
                 self.estate.matrix.update(key_of(target), ports, judged(found, name, run, at, schedule=schedule))
         step(1)
+
+    @property
+    def resolving(self) -> Probing:
+        return self
+
+    async def ask_all(self) -> None:
+        self.resolved = True
 
     @property
     def brake(self) -> Probing:
