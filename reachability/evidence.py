@@ -13,18 +13,17 @@ from reachability.arrival import ArrivalRow
 from reachability.challenge import Challenged
 from reachability.challenged import challenged
 from reachability.delivery import Delivery
-from reachability.distance import Closer, closer
 from reachability.facts import PairFacts, gather
 from reachability.followups import FollowUp, OpenEnds, follow_ups, unchallenged
 from reachability.host_facts import HostFacts
-from reachability.loss import copies_needed
+from reachability.lost import with_loss
 from reachability.matrix import CellKey
 from reachability.observation import Observation, Target
 from reachability.overlay import overlay
 from reachability.ports import PortSet
 from reachability.round_data import RoundData
 from reachability.spread import span_s, with_spread
-from reachability.verdict import THREE_FLOWS, Evidence, is_refusal, judge
+from reachability.verdict import Evidence, is_refusal, judge
 from reachability.vocabulary import Arrival, KernelAnswer, Reason, RoundKind, SentBy, State, Unproven
 
 
@@ -51,7 +50,7 @@ def conclude(rounds: Sequence[RoundData], *, pending: bool = False) -> Conclusio
         open_ends.append(left)
     if why := unchallenged(rounds, open_ends):
         cells = [(k, t, ports, replace(e, no_witness_why=why) if _is_undecided(e) else e) for k, t, ports, e in cells]
-    cells, copies = _with_loss(cells, pair)
+    cells, copies = with_loss(cells, pair)
     cells = [(key, target, ports, with_spread(e, main.spec.spread_s)) for key, target, ports, e in cells]
     followups = follow_ups(rounds, open_ends, cells, copies, pair.slower_pps)
     waiting = pending and bool(followups)
@@ -268,45 +267,5 @@ def _came(e: Evidence, missed: str, *, answered: bool) -> Evidence:
     return replace(e, arrival=Arrival.SEEN, no_witness_why=missed, arrived=1, answered=answered)
 
 
-def _with_loss(
-    cells: list[tuple[CellKey, Target, PortSet, Evidence]], pair: PairFacts
-) -> tuple[list[tuple[CellKey, Target, PortSet, Evidence]], int]:
-    """Silence counts only where enough copies were sent that loss cannot have hidden an open port of the pair.
-
-    Returns the cells and how many more copies those that lack some would need (0: none, or more than is reasonable).
-    """
-    tried = sum(len(ports) for _, _, ports, _ in cells)
-    result, more = [], 0
-    for key, target, ports, e in cells:
-        if not _leans_on_loss(e):
-            result.append((key, target, ports, e))
-            continue
-        witnessed = e.arrival is not Arrival.NO_WITNESS
-        loss = (pair.loss_to_witness if witnessed else pair.loss_and_back)[target.id]
-        needed = None if loss is None else copies_needed(tried, loss)
-        if needed is not None and e.state is State.CLOSED:
-            needed = max(THREE_FLOWS, needed - 1)  # one copy was not lost, whose leg may be one of several
-        now = replace(e, loss=loss)
-        if needed is None or e.covered < needed:
-            if now.control and not now.problem:
-                more = max(more, (needed or 0) - e.covered)
-            problem = Unproven.LOSS if e.covered == e.sent > 0 else Unproven.NO_SOURCE_CONTROL
-            if e.covered < e.sent and pair.has_answered(key.protocol, key.address):
-                problem = Unproven.CONTROLS_STOPPED
-            now = replace(now, problem=now.problem or problem)
-        result.append((key, target, ports, now))
-    return result, more
-
-
 def _is_undecided(e: Evidence) -> bool:
     return e.no_witness_why == Unproven.UNDECIDED
-
-
-def _leans_on_loss(e: Evidence) -> bool:
-    """Whether the cell would be green because nothing else was heard: by silence, a refusal or what closed it on the way."""
-    if e.arrival is Arrival.SEEN:
-        return e.prohibited_at_host >= e.sent > 0
-    if e.state is State.CLOSED:
-        known = e.arrival is Arrival.NOT_SEEN or e.host_hops is not None
-        return known and closer(e.hops, e.host_hops, e.via) is Closer.PATH
-    return e.state in {State.FILTERED, State.OPEN_FILTERED}

@@ -113,16 +113,12 @@ class Source:
         for target in self._job.targets:
             named = not is_address(target.address)
             found = NoRoute(Reason.RESOLVE_FAILED) if named else await self._station.way(target.address, target.source)
-            error: Reason | None = None
-            routes: tuple[Route, ...] = ()
-            if isinstance(found, NoRoute):
-                error = found.reason
-            else:
-                routes = found
-                if routes[0].interface == "lo" and not self._job.own_host:
-                    error = Reason.OWN_HOST
-                elif not routes[0].next_hop and in_networks(target.address, own):
-                    error = Reason.OWN_NETWORK
+            routes = () if isinstance(found, NoRoute) else found
+            error = found.reason if isinstance(found, NoRoute) else None
+            if routes and routes[0].interface == "lo" and not self._job.own_host:
+                error = Reason.OWN_HOST
+            elif routes and not routes[0].next_hop and in_networks(target.address, own):
+                error = Reason.OWN_NETWORK
             self._lay(target, routes, error)
             if target.canary and routes and error is None:
                 self._canaries.add(target, routes[0])

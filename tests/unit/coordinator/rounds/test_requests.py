@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from coordinator.rounds.requests import answered_controls, declared_controls, inside_agent, targets_of
+from coordinator.rounds.requests import inside_agent, targets_of
+from coordinator.rounds.source_controls import answered_controls, declared_controls
 from coordinator.state.roster import AgentState
 from coordinator.topology.load import parse_topology
 from reachability.compare import key_of
