@@ -241,6 +241,7 @@ ELSE: Mapping[str, Sequence[Any]] = {
     "altered": ("", "sequence"),
 }
 SILENCE = {"sent": 4, "flows": 4, "refused": 0}
+ELSE_STILL = tuple({"noports_still": still, "drops_still": still} for still in (None, False, True))
 
 
 def _opened() -> Iterator[Evidence]:
@@ -278,9 +279,6 @@ def _arrived() -> Iterator[Evidence]:
         _each("inside", (None, State.OPEN, State.CLOSED, State.OPEN_FILTERED)), _each("problem", PROBLEMS),
         _each("undelivered", (None, False, True)), _each("handed_on", (None, False, True)), ELSE_STILL,
     )  # fmt: skip
-
-
-ELSE_STILL = tuple({"noports_still": still, "drops_still": still} for still in (None, False, True))
 
 
 @pytest.mark.parametrize("every", [_opened, _closed, _not_seen, _arrived])
