@@ -10,6 +10,8 @@ from reachability.observation import ControlResult, Target
 from reachability.round_data import RoundData
 from reachability.vocabulary import ControlKind, Protocol
 
+ENOUGH = 48  # packets that tell of a loss by themselves
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
@@ -58,7 +60,7 @@ class Measured:
         """
         ways = (self.pair, self.arrived) if one_way else (self.pair,)
         mine = [way[host] for way in ways if host in way]
-        if len(mine) > 1 and mine[1].sent >= mine[0].sent:
+        if len(mine) > 1 and mine[1].sent >= max(ENOUGH, mine[0].sent):
             mine = mine[1:]  # the way there itself, of which there and back can tell no more than a bound
         if not mine:
             mine = [counted for way in ways for key, counted in way.items() if key.protocol is host.protocol]
