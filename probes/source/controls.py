@@ -219,7 +219,7 @@ class Coverage:
         self._good: dict[Key, list[tuple[float, list[tuple[float, float]]]]] = {}
         self._pair: dict[tuple[str, int], list[tuple[Series, list[tuple[float, float]]]]] = {}
         for each in series:
-            if not each.answered:
+            if not each.answered or _answers_by_another_way(each, series):
                 continue
             gaps = each.gaps(row, now, self._void)
             if each.kind == ControlKind.PAIR:
@@ -260,6 +260,21 @@ class Coverage:
         return bool(bad) and (
             not good or any(each.protocol is Protocol.TCP or each.key.kind == key.kind for each in (mine or bad))
         )
+
+
+def _answers_by_another_way(one: Series, series: Iterable[Series]) -> bool:
+    """Whether the first answer, which any of several ways may have brought, is all there was by this one, and not by another."""
+    at = (one.address, one.protocol, one.port, one.route.source)
+    return (
+        one.kind == ControlKind.PAIR
+        and one.answered.keys() == {0}
+        and any(
+            len(each.answered) > 1
+            and each.route != one.route
+            and (each.address, each.protocol, each.port, each.route.source) == at
+            for each in series
+        )
+    )
 
 
 def keys_of(routes: Iterable[Route], target: Target) -> list[Key]:
