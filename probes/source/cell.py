@@ -222,38 +222,33 @@ def observations(cells: Iterable[Cell], covers: Callable[[Cell, float], bool], *
         raw: whether packets were sent raw at all.
     """
     runs: dict[Observation, list[Cell]] = {}
+    sent: dict[Observation, list[list[float]]] = {}
     for cell in cells:
-        runs.setdefault(_observation(cell, covers, raw=raw), []).append(cell)
+        left = [at for copy, at in enumerate(cell.sent) if cell.left >> copy & 1]
+        covered = [at for at in left if covers(cell, at)]
+        alike = _observation(cell, len(covered), raw=raw)
+        runs.setdefault(alike, []).append(cell)
+        if left:
+            sent.setdefault(alike, []).append(covered or left)
     result = []
     for alike, members in runs.items():
         rtts = [cell.rtt_ms for cell in members if cell.rtt_ms is not None]
         ports = PortSet.of(cell.port for cell in members).compact()
-        sent = [_counted(cell, covers) for cell in members if cell.left]
+        times = sent.get(alike)
         result.append(
             replace(
                 alike,
                 ports=ports,
                 rtt_ms=min(rtts) if rtts else None,
-                first_at=round(max(min(times) for times in sent), 3) if sent else None,
-                last_at=round(min(max(times) for times in sent), 3) if sent else None,
+                first_at=round(max(map(min, times)), 3) if times else None,
+                last_at=round(min(map(max, times)), 3) if times else None,
             )
         )
     return tuple(result)
 
 
-def _left(cell: Cell) -> list[float]:
-    """When the copies were sent that its own capture saw leave."""
-    return [at for copy, at in enumerate(cell.sent) if cell.left >> copy & 1]
-
-
-def _counted(cell: Cell, covers: Callable[[Cell, float], bool]) -> list[float]:
-    """When those of them were sent that are covered; of all, where none is."""
-    return [at for at in _left(cell) if covers(cell, at)] or _left(cell)
-
-
-def _observation(cell: Cell, covers: Callable[[Cell, float], bool], *, raw: bool) -> Observation:
+def _observation(cell: Cell, covered: int, *, raw: bool) -> Observation:
     left = cell.left.bit_count()
-    covered = sum(covers(cell, at) for at in _left(cell))
     return Observation(
         target=cell.target.id,
         source_address=cell.source,

@@ -231,7 +231,7 @@ class Coverage:
         self._good: dict[Key, list[tuple[float, list[tuple[float, float]]]]] = {}
         self._pair: dict[tuple[str, int], list[tuple[Series, list[tuple[float, float]]]]] = {}
         for each in series:
-            if not each.answered:
+            if not each.answered or _answers_by_another_way(each, series):
                 continue
             gaps = each.gaps(row, now, self._void)
             if each.kind == ControlKind.PAIR:
@@ -282,6 +282,21 @@ def _is(series: Series, protocol: Protocol, host: str) -> bool:
 
 def _sum(counted: Iterable[Counted]) -> Counted:
     return Counted(*map(sum, zip(Counted(0, 0), *counted, strict=True)))
+
+
+def _answers_by_another_way(one: Series, series: Iterable[Series]) -> bool:
+    """Whether the first answer, which any of several ways may have brought, is all there was by this one, and not by another."""
+    at = (one.address, one.protocol, one.port, one.route.source)
+    return (
+        one.kind == ControlKind.PAIR
+        and one.answered.keys() == {0}
+        and any(
+            len(each.answered) > 1
+            and each.route != one.route
+            and (each.address, each.protocol, each.port, each.route.source) == at
+            for each in series
+        )
+    )
 
 
 def keys_of(routes: Iterable[Route], target: Target) -> list[Key]:

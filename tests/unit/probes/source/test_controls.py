@@ -198,3 +198,14 @@ def test_a_row_that_ends_in_a_time_that_counts_for_nothing_ends_with_the_next_go
     assert made.stopped() == []
     assert not made.coverage().covers(KEY, "10.30.0.21", 25.0)
     assert made.coverage().covers(KEY, "10.30.0.21", 45.0)
+
+
+def test_an_endpoint_that_answers_by_one_of_several_ways_is_not_banned_on_the_others() -> None:
+    """All of them got the copy that was answered first; whichever it was goes on answering."""
+    other = Route("eth0", "10.10.0.2", "10.10.0.10", b"")
+    good = series("+" * 100)
+    here, there = (series("+" + marks, ControlKind.PAIR, "10.30.0.21", start=10.0) for marks in ("-" * 40, "+" * 40))
+    there.route = other
+    assert controls(good, here, there).coverage().covers(KEY, "10.30.0.21", 30.0)
+    there.answered = {0: 10.001}
+    assert not controls(good, here, there).coverage().covers(KEY, "10.30.0.21", 30.0), "by none of them: that is a ban"
