@@ -15,6 +15,7 @@ from reachability.challenged import challenged
 from reachability.facts import PairFacts, gather
 from reachability.followups import FollowUp, OpenEnds, follow_ups
 from reachability.host_facts import HostFacts
+from reachability.inside import inside_controls
 from reachability.loss import copies_needed
 from reachability.matrix import CellKey
 from reachability.observation import Observation, Target
@@ -23,6 +24,7 @@ from reachability.ports import PortSet
 from reachability.round_data import RoundData
 from reachability.verdict import Evidence, is_refusal
 from reachability.vocabulary import Arrival, KernelAnswer, Protocol, Reason, RoundKind, SentBy, State, Unproven
+from reachability.whose_word import of_those_asked, without_two_holders
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,7 @@ class Conclusion:
 
 def conclude(rounds: Sequence[RoundData]) -> Conclusion:
     """Conclude a round (the first) together with its follow-ups (the rest), with which it shares its endpoints."""
+    rounds = [of_those_asked(data) for data in rounds]
     main = rounds[0]
     pair = gather(rounds)
     cells: list[tuple[CellKey, Target, PortSet, Evidence]] = []
@@ -58,9 +61,7 @@ def _target(
     whole = target.ports
     seen = [row for data in rounds for w in data.witnesses for row in w.arrivals if _is(row, data, target)]
     tried = [_observed(data, target) for data in rounds if data.spec.kind is not RoundKind.NOPORTS]
-    inside = [
-        (o.ports, o) for data in rounds for report in data.insides for o in report.observations if o.target == target.id
-    ]
+    inside = inside_controls(rounds, target)
     tokened = PortSet.union(row.ports for row in seen)
     unexplained = (host.untokened & whole) - tokened - host.kernel_seen
     by_challenge = challenged(rounds, pair, target, unexplained)
@@ -69,7 +70,8 @@ def _target(
         _sum_arrivals(seen),
         [(host.kernel_seen & whole, False), (host.kernel_answered & whole, True)],
         by_challenge,
-        inside,
+        inside.first,
+        [(inside.once, True)],
         [(host.bound, True)],
         host.noports,
     )
@@ -78,14 +80,17 @@ def _target(
         observations = [o for o in values[: len(tried)] if o is not None]
         if not observations:
             continue
-        arrival, kernel_seen, challenge, control, bound, still = values[len(tried) :]
+        arrival, kernel_seen, challenge, control, once, bound, still = values[len(tried) :]
         base = _merge(observations)
         evidence = _evidence(base, pair, host, target)
         evidence = _with_arrival(evidence, host, arrival, kernel_seen, challenge)
         evidence = replace(evidence, bound=bool(bound), noports_still=still)
         if control is not None:
             same = bool(base.said) and base.said == control.said
-            evidence = replace(evidence, inside=control.state, inside_by=target.inside, inside_same=same)
+            evidence = replace(
+                evidence, inside=control.state, inside_by=target.inside, inside_once=bool(once), inside_same=same
+            )
+        evidence = without_two_holders(evidence, rounds, target)
         if challenge is Challenged.UNDECIDED:
             undecided |= ports
         if (

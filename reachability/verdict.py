@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from reachability.vocabulary import Arrival, Canary, Proof, Protocol, Reachability, Reason, State, Unanswered, Unproven
@@ -48,6 +48,7 @@ class Evidence:
     # controls
     inside: State | None = None  # what the inside control got; FILTERED is silence; None: no control
     inside_by: str = ""
+    inside_once: bool = False  # it is not shown to have answered after the source's last copy as well
     inside_same: bool = False  # the endpoint said the same eight bytes or more inside and outside
     canary: Canary = Canary.NOT_SENT
     host_hops: int | None = None
@@ -152,6 +153,8 @@ def _silent_or_refused(e: Evidence) -> Verdict:
         return Verdict(reachability=Reachability.NO_SESSION, proof=Proof.REFUSED, row=17, reason=e.reason.value)
     if e.inside in {State.FILTERED, State.OPEN_FILTERED}:
         return _unknown(Unproven.SILENT_INSIDE)
+    if inside_answered(replace(e, inside_once=False)):
+        return _unknown(Unproven.INSIDE_ONCE)
     # Without a control, or with one that failed: what is closed inside settles TCP and ICMP, but not UDP.
     return _unknown(Unproven.CLOSED_INSIDE if e.inside is State.CLOSED else Unproven.NO_INSIDE_CONTROL)
 
@@ -171,6 +174,10 @@ def _seen(e: Evidence) -> Verdict:
         return Verdict(reachability=at_host, proof=Proof.WITNESSED, row=12, reason=Unanswered.HOST_SILENT)
     if e.bound and inside_answered(e) and e.drops_still:
         return Verdict(reachability=at_host, proof=Proof.WITNESSED, row=13, reason=Unanswered.HOST_SILENT)
+    if e.bound and e.problem == Unproven.TWO_HOLDERS:
+        return _unknown(e.problem)
+    if e.bound and e.drops_still and e.inside_once and inside_answered(replace(e, inside_once=False)):
+        return _unknown(Unproven.INSIDE_ONCE)
     return Verdict(reachability=Reachability.ONE_WAY, proof=Proof.WITNESSED, row=14, reason=Unanswered.NO_ANSWER)
 
 
@@ -182,7 +189,9 @@ def _stopped_at_host(e: Evidence) -> bool:
 
 
 def inside_answered(e: Evidence) -> bool:
-    """Whether the inside control had the answer that its protocol asks for: TCP and ICMP any, UDP a reply."""
+    """Whether the inside control had the answer that its protocol asks for, at both ends: TCP and ICMP any, UDP a reply."""
+    if e.inside_once:
+        return False
     if e.protocol is Protocol.UDP:
         return e.inside is State.OPEN
     return e.inside in {State.OPEN, State.CLOSED}

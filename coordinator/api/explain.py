@@ -241,6 +241,7 @@ def _evidence(e: Evidence) -> proof.Evidence:
         drops_still=e.drops_still,
         inside=e.inside,
         inside_by=e.inside_by,
+        inside_once=e.inside_once,
         inside_same=e.inside_same,
         canary=e.canary,
         host_hops=e.host_hops,
