@@ -39,6 +39,7 @@ def agents_body(
             clock_skew_s=None if agent.clock_skew_s is None else round(agent.clock_skew_s, 1) + 0.0,  # no -0.0
             age_s=round(max(0.0, now - agent.last_round), 1) if agent.last_round else None,
             certificate=_certificate(*agent.certificate, now),
+            two_holders=agent.two_holders,
         )
         for agent in agents
     )
