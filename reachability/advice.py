@@ -24,6 +24,14 @@ ADVICE: Mapping[str, Advice] = {
         "the port is silent from inside its environment too: this proves nothing",
         "install an agent on that host, or narrow probing.sweep",
     ),
+    Unproven.INSIDE_ONCE: Advice(
+        "it answered inside before the source's packets, and nothing shows that it still did after the last of them",
+        "look whether the host still runs; an inside agent of an older version asks once: upgrade it",
+    ),
+    Unproven.TWO_HOLDERS: Advice(
+        "two processes live under the name of one agent: nobody knows from where its packets come, or what it listens to",
+        "`segwatch pki revoke` that agent, then issue one new bundle with `segwatch pki agent` and install it on one host",
+    ),
     Unproven.NO_INSIDE_CONTROL: Advice(
         "no agent on the host saw the packet or its absence, and none inside asked the endpoint",
         "a second agent in that environment, or one on the host itself",
@@ -34,7 +42,7 @@ ADVICE: Mapping[str, Advice] = {
     ),
     Unproven.NO_SOURCE_CONTROL: Advice(
         "not one packet of this agent was shown to leave its environment in this round",
-        "let the agent reach the coordinator's port, or allow an outside control (a resolver, a time server)",
+        "let the agent reach the coordinator's port, or a resolver or time server, outside its own environment",
     ),
     Unproven.CONTROLS_STOPPED: Advice(
         "arrivals or answers stopped part-way: a ban, or a full connection table",

@@ -121,3 +121,4 @@ class WitnessReport:
     armed_ms: float = 0.0  # how long it took until the capture had shown itself to work
     listened_s: float = 0.0  # from when it was asked to listen until this report
     kept: tuple[KeptPacket, ...] = ()
+    instance: str = ""  # of the process that made it, as a source's

@@ -16,6 +16,7 @@ from reachability.delivery import Delivery
 from reachability.facts import PairFacts, gather
 from reachability.followups import FollowUp, OpenEnds, follow_ups, unchallenged
 from reachability.host_facts import HostFacts
+from reachability.inside import inside_controls
 from reachability.lost import with_loss
 from reachability.matrix import CellKey
 from reachability.observation import Observation, Target
@@ -25,6 +26,7 @@ from reachability.round_data import RoundData
 from reachability.spread import span_s, with_spread
 from reachability.verdict import Evidence, is_refusal, judge
 from reachability.vocabulary import Arrival, KernelAnswer, Reason, RoundKind, SentBy, State, Unproven
+from reachability.whose_word import of_those_asked, without_two_holders
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,7 @@ def conclude(rounds: Sequence[RoundData], *, pending: bool = False) -> Conclusio
 
     `pending`: the follow-ups that this asks for will be made, so that what is only to be tried again is left out for now.
     """
+    rounds = [of_those_asked(data) for data in rounds]
     main = rounds[0]
     pair = gather(rounds)
     cells: list[tuple[CellKey, Target, PortSet, Evidence]] = []
@@ -67,9 +70,7 @@ def _target(
     whole = target.ports
     seen = [row for data in rounds for w in data.witnesses for row in w.arrivals if _is(row, data, target)]
     tried = [_observed(data, target) for data in rounds if data.spec.kind is not RoundKind.NOPORTS]
-    inside = [
-        (o.ports, o) for data in rounds for report in data.insides for o in report.observations if o.target == target.id
-    ]
+    inside = inside_controls(rounds, target)
     tokened = PortSet.union(row.ports for row in seen)
     unexplained = (host.untokened & whole) - tokened - host.kernel_seen
     by_challenge = challenged(rounds, pair, target, unexplained)
@@ -78,7 +79,8 @@ def _target(
         _sum_arrivals(seen),
         [(host.kernel_seen & whole, False), (host.kernel_answered & whole, True)],
         by_challenge,
-        inside,
+        inside.first,
+        [(inside.once, True)],
         [(host.bound, True)],
         host.deliveries,
     )
@@ -88,7 +90,7 @@ def _target(
         observations = [o for o in values[: len(tried)] if o is not None]
         if not observations:
             continue
-        arrival, kernel_seen, challenge, control, bound, delivery = values[len(tried) :]
+        arrival, kernel_seen, challenge, control, once, bound, delivery = values[len(tried) :]
         base = _merge(observations)
         evidence = replace(_evidence(base, pair, host, target), span_s=span_s(observations))
         evidence = _with_arrival(evidence, host, arrival, kernel_seen, challenge)
@@ -97,7 +99,10 @@ def _target(
         evidence = _with_delivery(replace(evidence, bound=bool(bound)), delivery or Delivery())
         if control is not None:
             same = bool(base.said) and base.said == control.said
-            evidence = replace(evidence, inside=control.state, inside_by=target.inside, inside_same=same)
+            evidence = replace(
+                evidence, inside=control.state, inside_by=target.inside, inside_once=bool(once), inside_same=same
+            )
+        evidence = without_two_holders(evidence, rounds, target)
         if challenge is Challenged.UNDECIDED:
             undecided |= ports
         if _may_be_told(evidence):

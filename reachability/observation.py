@@ -185,6 +185,8 @@ class SourceReport:
     raw: bool = True  # packets were sent and captured raw; False: connect only
     problems: tuple[str, ...] = ()
     kept: tuple[KeptPacket, ...] = ()  # of every cell that answered, and of some that were silent
+    again: bool = False  # of an inside control: its second asking, after the source's last packet
+    instance: str = ""  # of the process that made it, new at each start; "": its version does not say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

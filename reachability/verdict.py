@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from reachability.distance import Closer, closer
@@ -57,6 +57,7 @@ class Evidence:
     inside: State | None = None  # what the inside control got; FILTERED is silence; None: no control
     inside_by: str = ""
     inside_heard: bool = False  # it had some answer from that host, by this port or another
+    inside_once: bool = False  # it is not shown to have answered after the source's last copy as well
     inside_same: bool = False  # the endpoint said the same eight bytes or more inside and outside
     canary: Canary = Canary.NOT_SENT
     host_hops: int | None = None
@@ -183,6 +184,8 @@ def _silent_or_refused(e: Evidence) -> Verdict:
         return Verdict(reachability=Reachability.NO_SESSION, proof=Proof.REFUSED, row=17, reason=e.reason.value)
     if e.inside in {State.FILTERED, State.OPEN_FILTERED}:
         return _unknown(Unproven.SILENT_INSIDE)
+    if inside_answered(replace(e, inside_once=False)):
+        return _unknown(Unproven.INSIDE_ONCE)
     # Without a control, or with one that failed: what is closed inside settles TCP and ICMP, but not UDP.
     return _unknown(Unproven.CLOSED_INSIDE if e.inside is State.CLOSED else Unproven.NO_INSIDE_CONTROL)
 
@@ -202,6 +205,8 @@ def _seen(e: Evidence) -> Verdict:
     if e.answered:
         return Verdict(reachability=Reachability.ONE_WAY, proof=Proof.WITNESSED, row=10, reason=Unanswered.ANSWER_LOST)
     row = _row_at_host(e)
+    if row == ROW_ONE_WAY and (why := _doubted_inside(e)):
+        return _unknown(why)
     if row == ROW_ONE_WAY:
         return Verdict(reachability=Reachability.ONE_WAY, proof=Proof.WITNESSED, row=row, reason=Unanswered.NO_ANSWER)
     if e.no_witness_why:
@@ -245,13 +250,26 @@ def _row_of_silence(e: Evidence) -> int | None:
     return 12 if e.noports_still else None
 
 
+def _doubted_inside(e: Evidence) -> str:
+    """Why nobody knows whether the service answers insiders, where nothing else tells what the host did; "" when it is known."""
+    if not e.bound or e.undelivered is False or e.handed_on:
+        return ""
+    if e.problem == Unproven.TWO_HOLDERS:
+        return e.problem
+    once = e.inside_once and inside_answered(replace(e, inside_once=False))
+    still = e.drops_still or (e.protocol is Protocol.UDP and e.undelivered is None)
+    return Unproven.INSIDE_ONCE if once and still else ""
+
+
 def _controlled(e: Evidence) -> bool:
     """Whether a source control shows that copies of the cell got out."""
     return e.control and e.covered > 0
 
 
 def inside_answered(e: Evidence) -> bool:
-    """Whether the inside control had the answer that its protocol asks for: TCP and ICMP any, UDP a reply."""
+    """Whether the inside control had the answer that its protocol asks for, at both ends: TCP and ICMP any, UDP a reply."""
+    if e.inside_once:
+        return False
     if e.protocol is Protocol.UDP:
         return e.inside is State.OPEN
     return e.inside in {State.OPEN, State.CLOSED}

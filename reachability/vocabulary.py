@@ -89,7 +89,9 @@ class Proof(StrEnum):
 class Unproven(StrEnum):
     """Why nothing is proven of a cell, where it is not the `Reason` of an error; `reachability.advice` has the sentences."""
 
+    TWO_HOLDERS = "two-holders"
     SILENT_INSIDE = "silent-inside"
+    INSIDE_ONCE = "inside-once"
     NO_INSIDE_CONTROL = "no-inside-control"
     CLOSED_INSIDE = "closed-inside"
     NO_SOURCE_CONTROL = "no-source-control"

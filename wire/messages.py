@@ -66,9 +66,13 @@ class Go(msgspec.Struct, frozen=True, kw_only=True, tag="go"):
 
 
 class Close(msgspec.Struct, frozen=True, kw_only=True, tag="close"):
-    """Ends a round at a witness or inside control; answered by a report in the observations."""
+    """Ends a round at a witness or inside control; answered by a report in the observations.
+
+    `again`: the source was heard to be done, so that an inside control asks once more what answered it before.
+    """
 
     round: str
+    again: bool = False
 
 
 class Stop(msgspec.Struct, frozen=True, kw_only=True, tag="stop"):
@@ -139,6 +143,7 @@ class Armed(msgspec.Struct, frozen=True, kw_only=True, tag="armed"):
     agent: str
     ok: bool
     problems: tuple[str, ...] = ()
+    instance: str = ""  # as the status has it
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
@@ -150,6 +155,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
     tail_s: float = 2.0  # how long the witnesses must listen on: max(2 s, 4 x RTT), less what has passed
     ok: bool = True
     problems: tuple[str, ...] = ()
+    instance: str = ""
 
 
 class Renew(msgspec.Struct, frozen=True, kw_only=True, tag="renew"):

@@ -46,6 +46,7 @@ def controls(e: Evidence) -> str:
     inside = "inside: nobody asked"
     if e.inside:
         inside = f"inside: {e.inside_by or 'another agent'} got {_INSIDE.get(e.inside, repr(e.inside))} from it"
+        inside += ", before the source's packets, and nothing is known of after them" if e.inside_once else ""
     if e.control:
         source = f"source: {e.control_by}" if e.control_by else "source: its packets got out"
     else:

@@ -12,6 +12,11 @@ _UNITS = ((3600, "h"), (60, "min"), (1, "s"))
 def notes(agent: Agent) -> list[str]:
     """In words, the worst first; empty when all is well."""
     found = [f"not understood: {agent.problem}"] if agent.problem else []
+    if agent.two_holders:
+        found.append(
+            "two processes live under its name, so that nothing of it is proven: its bundle was copied. Make it worthless by "
+            f"`segwatch pki revoke {agent.name}`, then install a new one on one host"
+        )
     if agent.lacks:
         found.append(f"lacks: {agent.lacks}")
     if agent.refusals:

@@ -40,6 +40,7 @@ def agents_body(
             age_s=round(max(0.0, now - agent.last_round), 1) if agent.last_round else None,
             certificate=_certificate(*agent.certificate, now),
             names_apart=agent.names_apart,
+            two_holders=agent.two_holders,
         )
         for agent in agents
     )

@@ -247,6 +247,7 @@ def _evidence(e: Evidence) -> proof.Evidence:
         inside=e.inside,
         inside_by=e.inside_by,
         inside_heard=e.inside_heard,
+        inside_once=e.inside_once,
         inside_same=e.inside_same,
         canary=e.canary,
         host_hops=e.host_hops,

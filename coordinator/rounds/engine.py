@@ -23,8 +23,8 @@ from coordinator.rounds.durations import Durations
 from coordinator.rounds.in_flight import Live, Post, round_name, stands
 from coordinator.rounds.resolving import Resolving
 from coordinator.state.estate import Estate
-from coordinator.state.reports import has_part, round_data
-from coordinator.store import Report
+from coordinator.state.reports import has_part
+from coordinator.store import Part, Report
 from reachability.followups import MOST_FOLLOWUPS, FollowUp
 from reachability.life import Event
 from reachability.round_data import RoundData, RoundSpec
@@ -124,7 +124,7 @@ class Engine:
                 if not self._estate.online(agent):
                     return
                 parts = requests.targets_of(
-                    self._estate.topology, plan, agent, destination, schedule, self._estate.agents
+                    self._estate.topology, plan, agent, destination, schedule, self._estate.present()
                 )
                 for targets in parts:
                     # A scheduled round that came after a verify's would take its cells away from that run.
@@ -166,7 +166,7 @@ class Engine:
         try:
             live = await self._round(spec, spec.round, None, sent)
             spec = live.spec
-            group.append(round_data(spec, live.armed, live.reports))
+            group.append(live.data())
             if not live.has_source() or self.stopped:
                 log.warning("round without a report", round=spec.round, source=spec.source, problems=live.problems)
                 return
@@ -183,7 +183,7 @@ class Engine:
                         return
                     narrowed = requests.narrowed(spec, follow, round_name())
                     live = await self._round(narrowed, spec.round, follow, asyncio.Event())
-                    group.append(round_data(live.spec, live.armed, live.reports))
+                    group.append(live.data())
                     if not live.has_source():  # what was only to be tried again stays unproven
                         count = MOST_FOLLOWUPS
                         break
@@ -217,18 +217,18 @@ class Engine:
                     bind_contextvars(round=spec.round)
                     live, asked = await self._arm(spec, main if follow else spec.round, follow)
                 self._unready |= self._missing(live, asked)
-            self._unready -= live.armed.keys()
+            self._unready -= live.parts.keys()
             live.has_gone = True
             armed_ms = round((steady() - started) * 1000)
             if stands(spec, estate.topology) and not self.stopped:
                 await self._send_off(live, follow)
         if live.done is not None:
             await asyncio.sleep(min(max(LEAST_TAIL_S, live.done.tail_s), MOST_TAIL_S))
-            estate.save(lambda: estate.store.set_armed(spec.round, live.armed))
-        else:  # the source may go, or go on, after its witnesses have stopped listening
-            live.armed = dict.fromkeys(live.armed, False)
+        # Where it was not heard to be done it may go, or go on, after its witnesses have stopped listening.
+        live.settle(agent for agent in estate.holders.two() if has_part(spec, agent))
+        estate.save(lambda: estate.store.set_parts(spec.round, live.parts))
         await self._close(live, asked)
-        waited = [agent for agent in asked if agent in live.armed]
+        waited = [agent for agent in asked if agent in live.parts]
         await self._until(
             live,
             REPORT_S,
@@ -254,20 +254,20 @@ class Engine:
         self._echo.know(spec.round, live.key)
         asked = {}
         if stands(spec, estate.topology):
-            asked = requests.arms(estate.topology, spec, live.key, estate.agents, follow)
+            asked = requests.arms(estate.topology, spec, live.key, estate.present(), follow)
         for agent, arm in asked.items():
             if not self.stopped:  # what leaves now leaves before the stop: a channel keeps its order
                 await self._post(agent, arm)
-        await self._until(live, ARM_S, lambda: all(agent in live.armed for agent in asked))
+        await self._until(live, ARM_S, lambda: all(agent in live.parts for agent in asked))
         return live, asked
 
     def _missing(self, live: Live, asked: Collection[str]) -> set[str]:
         """Who is connected and not ready."""
-        return {agent for agent in asked if agent not in live.armed and self._estate.online(agent)}
+        return {agent for agent in asked if agent not in live.parts and self._estate.online(agent)}
 
     async def _close(self, live: Live, asked: Collection[str]) -> None:
         for agent in asked:
-            await self._post(agent, Close(round=live.spec.round))
+            await self._post(agent, Close(round=live.spec.round, again=live.done is not None and agent in live.parts))
 
     def _forget(self, live: Live) -> None:
         self._echo.forget(live.spec.round)
@@ -281,19 +281,19 @@ class Engine:
         found = found if spec.kind is RoundKind.TRACE else (*self._controls().targets(), *found)
         order = requests.go(spec, live.key, networks, found, follow)
         patience_s = requests.patience_s(order, self._estate.agents[spec.source], topology.probing)
+        live.parts[spec.source] = Part(instance=self._estate.agents[spec.source].instance)
         await self._post(spec.source, order)
         await self._until(live, patience_s, lambda: live.done is not None, watch=spec.source)
 
     async def _until(self, live: Live, within_s: float, ready: Callable[[], bool], watch: str = "") -> None:
         """Wait for something of a round; not for ever, and not for an agent that has gone for some seconds."""
         steady = asyncio.get_running_loop().time
-        until = steady() + within_s
         gone_at = 0.0
-        while not ready() and not self.stopped and (now := steady()) < until:
-            if watch and not self._estate.online(watch):
-                gone_at = gone_at or now
-                if now - gone_at > GONE_S:
-                    return
-            else:
-                gone_at = 0.0
-            await live.wait(min(0.5, until - now))
+
+        def given_up() -> bool:
+            nonlocal gone_at
+            away = bool(watch) and not self._estate.online(watch)
+            gone_at = (gone_at or steady()) if away else 0.0
+            return bool(self.stopped) or (away and steady() - gone_at > GONE_S)
+
+        await live.until(within_s, ready, given_up)

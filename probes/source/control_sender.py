@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_network
 
 from probes.clock import monotonic
 from probes.context import Station
@@ -18,7 +19,7 @@ from probes.source.cell import verify
 from probes.source.controls import FINAL_TRIES, Controls, Series
 from probes.source.job import Job
 from reachability.observation import ControlTarget, Target
-from reachability.topology import family, is_address
+from reachability.topology import family, in_networks, is_address
 from reachability.vocabulary import ControlKind, Protocol
 
 ANSWER_S, LOOK_S = 0.12, 0.003
@@ -53,9 +54,14 @@ class ControlSender:
     async def lay_out(self, several: Iterable[Route] = ()) -> None:
         """Every control of the job, for each source address that it says something of, by each of its ways.
 
+        One in the agent's own environment shows of no packet that it got out; of the pair it shows a ban all the same.
         `several`: the ways of copies that leave by more than one: a control by one says nothing of the others.
         """
+        own = tuple(ip_network(text) for text in self._job.networks)
         for control in self._job.controls:
+            if control.kind != ControlKind.PAIR and in_networks(control.address, own):
+                self.problems.append(f"{control.address} is in the source's own environment: it controls nothing")
+                continue
             concerned = [t for t in self._job.targets if is_address(t.address) and _same_family(t, control)]
             if all(target.protocol is not control.protocol for target in self._job.targets):
                 continue

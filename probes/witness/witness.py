@@ -27,7 +27,6 @@ __all__ = ["Witness", "WitnessDeps"]
 PROVE_S, PROVE_AGAIN_S = 4.0, 4.0  # a busy host takes a while to answer; both are far below what the coordinator waits
 KEEP_S, KEEP_ROUNDS = 60.0, 200
 MOST_ARMED = 256
-LATE_S = 5.0
 SOCKETS_EVERY_S = 1.0
 PROTOCOLS = {TCP: Protocol.TCP, UDP: Protocol.UDP, ICMP: Protocol.ICMP, ICMP6: Protocol.ICMP}
 NO_CAPTURE = "no capture: this agent lacks CAP_NET_RAW"
@@ -53,11 +52,9 @@ class Witness:
         self._talks = Talks()
         self._drops = 0
 
-    @property
-    def busy(self) -> bool:
-        """Whether a round is armed, or was closed so recently that a late copy may still come."""
-        now = self._deps.now() if self._deps else 0.0
-        return bool(self._rounds) or any(now - r.closed_at < LATE_S for r in self._closed.values())
+    def listens(self, round_id: str) -> bool:
+        """Whether the round is armed."""
+        return round_id in self._rounds
 
     async def arm(self, arm: Arm) -> tuple[str, ...]:
         """Listen from now on; returns once the capture has shown itself to work, with what does not (empty: all does)."""

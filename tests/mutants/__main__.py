@@ -186,6 +186,24 @@ MUTANTS = (
         "if self.elsewhere:",
         "if False:",
     ),
+    Mutant(
+        "whose word: a witness speaks for hosts that are not its own",
+        "reachability/whose_word.py",
+        "health = tuple(h for h in report.health if h.address in addresses)",
+        "health = report.health",
+    ),
+    Mutant(
+        "the inside control: an answer from before the source's packets is enough",
+        "reachability/inside.py",
+        "once |= tried - _before_and_after(data, target)",
+        "once |= tried - tried",
+    ),
+    Mutant(
+        "one identity, one process: an old one that is heard of again is a restart",
+        "coordinator/state/holders.py",
+        "if before is None or had_ended:",
+        "if before is None or had_ended or name.last:",
+    ),
 )
 
 

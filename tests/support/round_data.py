@@ -9,7 +9,7 @@ from reachability.observation import ControlResult, Observation, SourceReport, T
 from reachability.ports import PortSet
 from reachability.round_data import RoundData, RoundSpec
 from reachability.verdict import Evidence, Verdict, judge
-from reachability.vocabulary import Protocol, Reason, RoundKind, Schedule, State
+from reachability.vocabulary import Protocol, Reason, Role, RoundKind, Schedule, State
 
 PROD = "10.30.0.10"
 DEV = "10.10.0.10"
@@ -49,7 +49,14 @@ def source(*observations: Observation, **changes: Any) -> SourceReport:
 
 
 def witness(*arrivals: ArrivalRow, health: WitnessHealth | None = HEALTHY, **changes: Any) -> WitnessReport:
-    return WitnessReport(round="R1", agent="prod-1", arrivals=arrivals, health=(health,) if health else (), **changes)
+    fields: dict[str, Any] = {"health": (health,) if health else (), "listened_s": 3600.0}
+    return WitnessReport(round="R1", agent="prod-1", arrivals=arrivals, **(fields | changes))
+
+
+def insides(*observations: Observation, agent: str = "prod-2") -> tuple[SourceReport, SourceReport]:
+    """What the inside control got before the source's copies, and again after them."""
+    before = SourceReport(round="R1", agent=agent, role=Role.INSIDE, observations=observations)
+    return before, replace(before, again=True)
 
 
 def data(*targets: Target, src: SourceReport, wit: tuple[WitnessReport, ...] = (), **changes: Any) -> RoundData:

@@ -85,7 +85,7 @@ class World:
     def _answer(self, agent: str, message: Down) -> None:
         if isinstance(message, Arm):
             self._targets[message.round, agent] = message.targets
-            self.engine.answer(agent, Armed(round=message.round, agent=agent, ok=True))
+            self._say(agent, Armed(round=message.round, agent=agent, ok=True))
         elif isinstance(message, Go):
             self.on_go()
             seen = tuple(_silent(target, now(), self.span_s) for target in message.targets)
@@ -93,11 +93,14 @@ class World:
                 SourceReport(round=message.round, agent=agent, observations=seen, controls=self.controls)
             )
             self._report(self.reports[-1])
-            self.engine.answer(agent, Done(round=message.round, agent=agent, sequence=1, tail_s=self.tail_s))
+            self._say(agent, Done(round=message.round, agent=agent, sequence=1, tail_s=self.tail_s))
         elif isinstance(message, Close):
             health = tuple(WitnessHealth(address=t.address, healthy=True) for t in self._targets[message.round, agent])
             heard = WitnessReport(round=message.round, agent=agent, health=health, untokened=self.untokened)
             self._report(heard)
+
+    def _say(self, agent: str, message: Armed | Done) -> None:
+        self.engine.answer(agent, message)
 
     def _report(self, report: Report) -> None:
         self.everything.append(report)

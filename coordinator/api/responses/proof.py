@@ -63,8 +63,9 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     first bytes (`said`, in hex) and what it is (`note`). `arrival` to `drops_still` is what the witness saw: copies, from
     where, after how many hops, with which DSCP and MSS (0: not read), what was rewritten on the way (sequence, timestamp),
     whether the host answered, whether a socket is bound; whether the host's counters stood still. The rest are controls:
-    what an agent inside got (null: nobody asked), the canary, the hops to the host, whether the source's packets got out at
-    all; `loss` is the upper bound of the pair's loss, 0..1; `problem` why silence proves nothing here.
+    what an agent inside got (null: nobody asked), whether that was before the source's packets alone and not shown after
+    them (`inside_once`), the canary, the hops to the host, whether the source's packets got out at all; `loss` is the upper
+    bound of the pair's loss, 0..1; `problem` why silence proves nothing here.
     """
 
     protocol: ProtocolWord
@@ -103,6 +104,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     inside: StateWord | None
     inside_by: str
     inside_heard: bool
+    inside_once: bool
     inside_same: bool
     canary: CanaryWord
     host_hops: int | None

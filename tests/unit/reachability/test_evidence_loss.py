@@ -4,11 +4,10 @@ from dataclasses import replace
 
 from reachability.arrival import ArrivalRow
 from reachability.evidence import conclude
-from reachability.observation import SourceReport
 from reachability.ports import PortSet
 from reachability.verdict import Verdict, judge
-from reachability.vocabulary import Protocol, Reachability, Reason, Role, RoundKind, State
-from tests.support.round_data import CONTROL, HEALTHY, PROD, TCP, data, silence, source, verdicts, witness
+from reachability.vocabulary import Protocol, Reachability, Reason, RoundKind, State
+from tests.support.round_data import CONTROL, HEALTHY, PROD, TCP, data, insides, silence, source, verdicts, witness
 
 
 def test_what_the_host_lost_before_the_capture_asks_for_more_copies_and_blinds_nobody() -> None:
@@ -47,11 +46,10 @@ def test_what_the_sources_own_capture_lost_is_loss() -> None:
     """An answer may have been among it: without a witness silence then needs more copies."""
     alone = replace(TCP, witness="", inside="prod-2")
     answers = (silence(alone, source_address=PROD, state=State.CLOSED, reason=Reason.RESET),)
-    inside = SourceReport(round="R1", agent="prod-2", role=Role.INSIDE, observations=answers)
 
     def judged(lost: int) -> Verdict:
         src = source(silence(alone), captured=1000, uncaptured=lost)
-        ((_, _, evidence),) = conclude([data(alone, src=src, insides=(inside,))]).cells
+        ((_, _, evidence),) = conclude([data(alone, src=src, insides=insides(*answers))]).cells
         return judge(evidence)
 
     assert judged(0).reachability is Reachability.NO_SESSION

@@ -29,7 +29,12 @@ WORDS: Mapping[str, Callable[[Evidence], object]] = {
     "no ban": lambda e: e.problem != "controls-stopped",
     "raw": lambda e: e.sent and e.reason is not Reason.CONN_REFUSED,
     "source control": lambda e: e.control and e.covered,
-    "inside control": lambda e: e.inside is State.OPEN or (e.protocol is not Protocol.UDP and e.inside is State.CLOSED),
+    "answered inside": lambda e: (
+        e.inside is State.OPEN or (e.protocol is not Protocol.UDP and e.inside is State.CLOSED)
+    ),
+    "inside control": lambda e: WORDS["answered inside"](e) and not e.inside_once,
+    "before alone": lambda e: e.inside_once,
+    "two holders": lambda e: e.problem == "two-holders",
     "no inside control": lambda e: not WORDS["inside control"](e),
     "closed inside": lambda e: e.inside is State.CLOSED,
     "not closed inside": lambda e: e.inside is not State.CLOSED,
@@ -59,6 +64,8 @@ WORDS: Mapping[str, Callable[[Evidence], object]] = {
     "NoPorts still": lambda e: e.noports_still,
     "drops still": lambda e: e.drops_still,
     "no drops": lambda e: not e.drops_still,
+    "drops still or untold": lambda e: e.drops_still or (e.protocol is Protocol.UDP and e.undelivered is None),
+    "nothing shown": lambda e: e.undelivered is not False and not e.handed_on,
     "NoPorts moved": lambda e: e.noports_still is False,
     "shown undelivered": lambda e: e.undelivered is True,
     "shown delivered": lambda e: e.undelivered is False,
@@ -131,6 +138,11 @@ TABLE = (
     ),
     Row(18, "silence or refused, by the endpoint", (SEEN,), UNKNOWN),
     *(
+        Row(18, f"{answer}, a socket, nothing shown, {words}", (SEEN,), UNKNOWN)
+        for answer in (SILENT, "an error")
+        for words in ("two holders", "answered inside, before alone, drops still or untold")
+    ),
+    *(
         Row(14, f"{answer}, {words}", (SEEN,), ONE_WAY, Proof.WITNESSED)
         for answer in (SILENT, "an error")
         for words in (
@@ -176,7 +188,7 @@ def expected(e: Evidence) -> Row:
 Combination = Mapping[str, Any]
 INSIDE = (None, *State)
 PROTOCOLS = tuple(Protocol)
-PROBLEMS = ("", "loss", "controls-stopped")
+PROBLEMS = ("", "loss", "controls-stopped", "two-holders")
 CONTROLS: Sequence[Combination] = tuple({"control": c, "covered": n} for c, n in product((False, True), (0, 4)))
 DISTANCES: Sequence[Combination] = tuple(
     {"hops": hops, "host_hops": host, "via": via}
@@ -233,6 +245,7 @@ ELSE: Mapping[str, Sequence[Any]] = {
     "inside": INSIDE,
     "inside_same": (False, True),
     "inside_heard": (False, True),
+    "inside_once": (False, True),
     "canary": tuple(Canary),
     "control": (False, True),
     "no_witness_why": ("", "its capture lost packets"),

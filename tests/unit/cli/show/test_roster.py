@@ -36,6 +36,9 @@ def test_what_is_said() -> None:
         "not understood: the message has schema version 2",
         "lacks: raw",
     ]
+    (two,) = said(two_holders=True)
+    assert "two processes" in two
+    assert "`segwatch pki revoke dev-1`" in two
 
 
 @pytest.mark.parametrize(

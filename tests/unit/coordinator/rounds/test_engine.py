@@ -260,7 +260,7 @@ def test_a_round_that_cannot_be_concluded_ends_nothing_and_proves_nothing(
             raise ZeroDivisionError
         return conclude(rounds, pending=pending)
 
-    monkeypatch.setattr("coordinator.state.estate.conclude", broken)
+    monkeypatch.setattr("coordinator.state.concluding.conclude", broken)
     world = World(store)
     run(world.engine.cycle("dev-1", ("test", "prod"), Schedule.CYCLE))
     tried = {cell.key.destination for cell in world.estate.cells() if cell.judged is not None}

@@ -205,3 +205,18 @@ def test_the_lowest_and_the_highest_copy_that_came_are_reported() -> None:
 
     (report,) = witness_of(feed, arm("r", KEY, "dev-1"))
     assert [(row.copies, row.first_copy, row.last_copy) for row in report.arrivals] == [(3, 7, 40)]
+
+
+def test_it_listens_to_a_round_from_arming_to_closing_and_not_at_all_without_a_capture() -> None:
+    """A dark address of several is in its health; this is what the coordinator takes for no witness at all."""
+
+    async def play() -> list[bool]:
+        witness, blind = new_witness(), Witness("prod-1", None)
+        said = [witness.listens("R1")]
+        await witness.arm(arm("R1", KEY, "dev-1"))
+        await blind.arm(arm("R1", KEY, "dev-1"))
+        said += [witness.listens("R1"), blind.listens("R1")]
+        await witness.close("R1")
+        return [*said, witness.listens("R1")]
+
+    assert asyncio.run(play()) == [False, True, False, False]
