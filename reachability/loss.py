@@ -33,6 +33,11 @@ class Endpoint(NamedTuple):
     protocol: Protocol
 
 
+def total(counted: Iterable[Counted]) -> Counted:
+    """All of them together."""
+    return Counted(*map(sum, zip(Counted(0, 0), *counted, strict=True)))
+
+
 def upper_bound(sent: int, lost: int) -> float | None:
     """One-sided 95% upper bound (Wilson score) of the loss ratio, at least 0.1%; None when nothing was measured."""
     if sent <= 0:

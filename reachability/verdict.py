@@ -49,9 +49,7 @@ class Evidence:
     bound: bool = False
     noports_still: bool | None = None
     undelivered: bool | None = None  # UDP; True: shown that no socket got it and nobody behind the host; False: one did
-    handed_on: bool | None = (
-        False  # True: to another host or container (NAT); False: shown not to be; None: that is not known
-    )
+    handed_on: bool | None = False  # True: to another host or container (NAT); None: not known
     drops_still: bool | None = None
     # controls
     inside: State | None = None  # what the inside control got; FILTERED is silence; None: no control

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from probes.clock import monotonic
 from probes.packets.route import Route
 from probes.source.cell import ControlKey, control_key
-from reachability.loss import Counted, upper_bound, worst
-from reachability.observation import ControlResult, Target
+from reachability.loss import Counted, total, upper_bound, worst
+from reachability.observation import ControlResult
 from reachability.vocabulary import ControlKind, Protocol, State
 
 FINAL_TRIES = 20
@@ -64,6 +64,11 @@ class Series:
     def key(self) -> Key:
         """What it is good for."""
         return Key(self.route.source, self.route.via, control_key(self.address, self.protocol))
+
+    @property
+    def endpoint(self) -> tuple[str, Protocol, int, str]:
+        """Address, protocol, port, and the address that it is asked from."""
+        return self.address, self.protocol, self.port, self.route.source
 
     @property
     def last_good(self) -> float:
@@ -115,8 +120,7 @@ class Controls:
     """All controls of a round: whose turn it is, and what their answers say. Sends nothing itself."""
 
     def __init__(self, now: Callable[[], float] = monotonic) -> None:
-        self._now = now
-        self._next = 0
+        self._now, self._next = now, 0
         self.series: list[Series] = []
         self.void: list[tuple[float, float]] = []  # what was sent then was lost for its speed: it counts for nothing
 
@@ -159,10 +163,10 @@ class Controls:
         """
         row, now = self.row(), self._now()
         counts = [(s, self._counts(s, row, now)) for s in self.series if s.answered]
-        elsewhere = {protocol: _sum(c for s, c in counts if _is(s, protocol, "")) for protocol in Protocol}
+        elsewhere = {protocol: total(c for s, c in counts if _is(s, protocol, "")) for protocol in Protocol}
         bounds = [
             worst(
-                [elsewhere[protocol], *(_sum(c for s, c in counts if _is(s, protocol, host)) for host in hosts)],
+                [elsewhere[protocol], *(total(c for s, c in counts if _is(s, protocol, host)) for host in hosts)],
                 [counted for other, counted in elsewhere.items() if other is not protocol],
             )
             for protocol in Protocol
@@ -208,7 +212,7 @@ class Controls:
         for series in self.series:
             if series.answered:
                 groups[series.kind == ControlKind.PAIR].append(self._counts(series, row, now))
-        return worst(map(_sum, groups.values()))
+        return worst(map(total, groups.values()))
 
     def _counts(self, series: Series, row: int, now: float) -> Counted:
         """None of a ban, none that is void, none in flight."""
@@ -280,29 +284,11 @@ def _is(series: Series, protocol: Protocol, host: str) -> bool:
     return (series.protocol, at) == (protocol, host)
 
 
-def _sum(counted: Iterable[Counted]) -> Counted:
-    return Counted(*map(sum, zip(Counted(0, 0), *counted, strict=True)))
-
-
 def _answers_by_another_way(one: Series, series: Iterable[Series]) -> bool:
     """Whether the first answer, which any of several ways may have brought, is all there was by this one, and not by another."""
-    at = (one.address, one.protocol, one.port, one.route.source)
-    return (
-        one.kind == ControlKind.PAIR
-        and one.answered.keys() == {0}
-        and any(
-            len(each.answered) > 1
-            and each.route != one.route
-            and (each.address, each.protocol, each.port, each.route.source) == at
-            for each in series
-        )
-    )
-
-
-def keys_of(routes: Iterable[Route], target: Target) -> list[Key]:
-    """What must be shown of a target's copies: each of them leaves by every one of its ways."""
-    kind = control_key(target.address, target.protocol)
-    return [Key(route.source, route.via, kind) for route in routes]
+    if one.kind != ControlKind.PAIR or one.answered.keys() != {0}:
+        return False
+    return any(len(s.answered) > 1 and s.route != one.route and s.endpoint == one.endpoint for s in series)
 
 
 def _within(at: float, gaps: list[tuple[float, float]]) -> bool:

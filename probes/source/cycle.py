@@ -23,10 +23,10 @@ from probes.source.canary import Canaries
 from probes.source.cell import Cell, new_cell, observations
 from probes.source.cell_table import Cells
 from probes.source.control_sender import ANSWER_S, ControlSender, until
-from probes.source.controls import Controls, Coverage, keys_of
+from probes.source.controls import Controls, Coverage
 from probes.source.job import Job
 from probes.source.kernel_connect import KernelWay
-from probes.source.pair import of_the_pair
+from probes.source.pair import keys_of, of_the_pair
 from reachability.loss import copies_needed, upper_bound
 from reachability.observation import KeptPacket, Observation, SourceReport, Target
 from reachability.topology import in_networks, is_address

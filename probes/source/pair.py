@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from probes.packets.route import Route
 from probes.protocols import udp_payloads
 from probes.source.cell import CLOSED, OPEN, Cell, ControlKey, control_key
-from probes.source.controls import Controls, Series
+from probes.source.controls import Controls, Key, Series
+from reachability.observation import Target
 from reachability.vocabulary import ControlKind, Protocol
 
 A_KIND = 2  # controls of a protocol and family, and one for each further host: its loss is its own
@@ -53,3 +55,9 @@ def _is_control(cell: Cell) -> bool:
     port-unreach is one of a few that a host sends in a second.
     """
     return bool(cell.routes) and (cell.level >= OPEN or (cell.level == CLOSED and cell.target.protocol is Protocol.TCP))
+
+
+def keys_of(routes: Iterable[Route], target: Target) -> list[Key]:
+    """What must be shown of a target's copies: each of them leaves by every one of its ways."""
+    kind = control_key(target.address, target.protocol)
+    return [Key(route.source, route.via, kind) for route in routes]

@@ -25,9 +25,10 @@ from probes.packets.token import CELL_COPIES
 from probes.packets.tx_ring import Frames, Transmitters, way_of
 from probes.source.cell import SILENT, Cell
 from probes.source.control_sender import Made
-from probes.source.controls import Coverage, keys_of
+from probes.source.controls import Coverage
 from probes.source.cycle import LEAST_CONTROLS, Source
 from probes.source.job import Job
+from probes.source.pair import keys_of
 from probes.sweep.flights import Flights
 from probes.sweep.passes import Passes
 from probes.sweep.target import Block
