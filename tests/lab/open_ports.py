@@ -39,11 +39,11 @@ PLAN = Plan(
 
 
 @contextlib.contextmanager
-def running(*, listening: range = OPEN[:1]) -> Iterator[System]:
-    """The estate with the whole system in it; something listens on these ports of both hosts, the others are closed."""
+def running() -> Iterator[System]:
+    """The estate with the whole system in it; something listens on the first of these ports of both hosts."""
     with Estate(PLAN) as estate:
         for host in "prod-1", "prod-2":
-            serve(estate, host, [("tcp", port) for port in listening])
+            serve(estate, host, [("tcp", port) for port in OPEN[:1]])
         system = System(estate, TOPOLOGY, {name: name for name in ("dev-1", "prod-1", "prod-2")})
         with told(system):
             system.deploy()
