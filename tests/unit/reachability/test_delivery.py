@@ -10,11 +10,11 @@ import pytest
 from reachability.arrival import ArrivalRow, CounterSlot, NoPortsGroup, WitnessHealth
 from reachability.delivery import moved
 from reachability.evidence import conclude
-from reachability.observation import Observation, SourceReport, Target
+from reachability.observation import Observation, Target
 from reachability.ports import ICMP_CELL, PortSet
 from reachability.round_data import RoundData
-from reachability.vocabulary import Protocol, Reachability, Role, RoundKind, State
-from tests.support.round_data import HEALTHY, PROD, TCP, UDP, data, silence, source, verdicts, witness
+from reachability.vocabulary import Protocol, Reachability, RoundKind, State
+from tests.support.round_data import HEALTHY, PROD, TCP, UDP, data, insides, silence, source, verdicts, witness
 
 STILL = replace(HEALTHY, udp_unbound=400, delivered=0, forwarded=0)
 
@@ -25,8 +25,7 @@ def arrived(target: Target, health: WitnessHealth, *, inside: State | None = Non
         target=target.id, address=PROD, protocol=target.protocol, ports=target.ports, copies=4, last_copy=3
     )
     seen: tuple[Observation, ...] = () if inside is None else (silence(target, state=inside),)
-    control = SourceReport(round="R1", agent="prod-2", role=Role.INSIDE, observations=seen)
-    return data(target, src=source(silence(target)), wit=(witness(row, health=health),), insides=(control,))
+    return data(target, src=source(silence(target)), wit=(witness(row, health=health),), insides=insides(*seen))
 
 
 def slots(on: list[tuple[int, int]], off: int = 0, *, of: str = "noports") -> tuple[CounterSlot, ...]:

@@ -6,11 +6,24 @@ import pytest
 
 from reachability.arrival import ArrivalRow, Untokened
 from reachability.evidence import conclude
-from reachability.observation import CanaryResult, KernelFlow, Observation, SourceReport
+from reachability.observation import CanaryResult, KernelFlow, Observation
 from reachability.ports import PortSet
 from reachability.verdict import Verdict, judge
-from reachability.vocabulary import Protocol, Reachability, Reason, Role, State
-from tests.support.round_data import CONTROL, DEV, HEALTHY, PROD, TCP, UDP, data, silence, source, verdicts, witness
+from reachability.vocabulary import Protocol, Reachability, Reason, State
+from tests.support.round_data import (
+    CONTROL,
+    DEV,
+    HEALTHY,
+    PROD,
+    TCP,
+    UDP,
+    data,
+    insides,
+    silence,
+    source,
+    verdicts,
+    witness,
+)
 
 SSH = replace(TCP, ports=PortSet.parse("22"))
 ALONE = replace(SSH, witness="")
@@ -31,7 +44,7 @@ def one(*observations: Observation, row: ArrivalRow | None = None, **changes: ob
 
 def alone(observation: Observation, inside: Observation | None = None, **changes: object) -> Verdict:
     """Of port 22 of a host without an agent."""
-    said = (SourceReport(round="R1", agent="prod-2", role=Role.INSIDE, observations=(inside,)),) if inside else ()
+    said = insides(inside) if inside else ()
     src = source(observation, **changes)
     target = replace(ALONE, inside="prod-2" if inside else "")
     ((_, _, e),) = conclude([data(target, src=src, insides=said)]).cells
@@ -103,8 +116,7 @@ def test_a_udp_port_that_is_silent_inside_where_the_host_is_heard_is_the_hosts_i
     silent = silence(udp, source_address="10.30.0.11", state=State.OPEN_FILTERED)
     closed = silence(ALONE, source_address="10.30.0.11", state=State.CLOSED, reason=Reason.RESET)
     for heard, row in ((silent,), 18), ((silent, closed), 17), ((silent, replace(closed, address="10.30.0.99")), 18):
-        report = SourceReport(round="R1", agent="prod-2", role=Role.INSIDE, observations=heard)
-        round_ = data(udp, replace(ALONE, inside="prod-2"), src=source(refused), insides=(report,))
+        round_ = data(udp, replace(ALONE, inside="prod-2"), src=source(refused), insides=insides(*heard))
         assert [judge(e).row for key, _, e in conclude([round_]).cells if key.protocol is Protocol.UDP] == [row]
 
 
@@ -177,8 +189,7 @@ def test_a_datagram_at_a_served_port_that_is_not_answered_may_have_been_delivere
 
     def said(inside: State, reason: Reason) -> Verdict:
         heard = silence(ntp, source_address="10.30.0.11", state=inside, reason=reason)
-        report = SourceReport(round="R1", agent="prod-2", role=Role.INSIDE, observations=(heard,))
-        round_ = data(ntp, src=source(unheard), wit=(witness(row, health=health),), insides=(report,))
+        round_ = data(ntp, src=source(unheard), wit=(witness(row, health=health),), insides=insides(heard))
         return verdicts(conclude([round_]))["123"][0]
 
     answers = said(State.OPEN, Reason.UDP_RESPONSE)

@@ -18,6 +18,7 @@ from reachability.observation import Observation, SourceReport, Target
 from reachability.ports import PortSet
 from reachability.round_data import RoundSpec
 from reachability.vocabulary import Protocol, Reason, Role, RoundKind, Schedule, State
+from tests.support.virtual import run
 from wire.messages import Arm, Armed, Done
 
 TARGET = Target(
@@ -93,14 +94,17 @@ def test_one_that_does_not_listen_is_no_witness_and_its_reason_is_kept() -> None
 
 
 def test_only_the_process_that_was_sent_off_is_done() -> None:
-    round_ = live()
-    round_.parts["dev-1"] = Part(instance="a")
-    done = Done(round="R1", agent="dev-1", sequence=1, instance="b")
-    round_.heard("dev-1", done)
-    assert round_.done is None
-    assert round_.parts["dev-1"].two_holders
-    round_.heard("dev-1", msgspec.structs.replace(done, instance="a"))
-    assert round_.done is not None
+    async def scene() -> None:
+        round_ = live()
+        round_.parts["dev-1"] = Part(instance="a")
+        done = Done(round="R1", agent="dev-1", sequence=1, instance="b")
+        round_.heard("dev-1", done)
+        assert round_.done is None
+        assert round_.parts["dev-1"].two_holders
+        round_.heard("dev-1", msgspec.structs.replace(done, instance="a"))
+        assert round_.done is not None
+
+    run(scene())
 
 
 @pytest.mark.parametrize("said", ["", "a"])

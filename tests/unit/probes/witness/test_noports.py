@@ -18,7 +18,7 @@ from reachability.arrival import CounterSlot, NoPortsGroup
 from reachability.observation import Target
 from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, RoundKind
-from tests.support.witness import HERE, KEY, PORT, SOURCE, arm, new_witness, packet, witness_of
+from tests.support.witness import ECHO_REPLY, HERE, KEY, PORT, SOURCE, arm, new_witness, packet, witness_of
 
 TICK_S = 0.02
 LOW, HIGH = PortSet.parse("100-104"), PortSet.parse("105-109")
@@ -138,7 +138,11 @@ def test_the_witness_reads_the_counters_at_each_tick_of_such_a_round() -> None:
         witness = new_witness()
         assert witness._deps is not None
         moved = {4: Deliveries(delivered=0), 6: Deliveries()}
-        witness._deps = replace(witness._deps, now=lambda: clock[0], deliveries=lambda: dict(moved))
+
+        async def provoke(_: str) -> None:
+            witness.packet(replace(ECHO_REPLY, at=clock[0]))
+
+        witness._deps = replace(witness._deps, now=lambda: clock[0], deliveries=lambda: dict(moved), provoke=provoke)
         order = arm("R1", KEY, "dev-1", Protocol.UDP)
         await witness.arm(msgspec.structs.replace(order, kind=RoundKind.NOPORTS, groups=((1, PortSet.of([PORT])),)))
         for copy in range(3):
