@@ -25,7 +25,8 @@ def arrived(target: Target, health: WitnessHealth, *, inside: State | None = Non
         target=target.id, address=PROD, protocol=target.protocol, ports=target.ports, copies=4, last_copy=3
     )
     seen: tuple[Observation, ...] = () if inside is None else (silence(target, state=inside),)
-    return data(target, src=source(silence(target)), wit=(witness(row, health=health),), insides=insides(*seen))
+    asked = replace(target, inside="prod-2")
+    return data(asked, src=source(silence(target)), wit=(witness(row, health=health),), insides=insides(*seen))
 
 
 def slots(on: list[tuple[int, int]], off: int = 0, *, of: str = "noports") -> tuple[CounterSlot, ...]:
