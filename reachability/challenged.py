@@ -38,8 +38,14 @@ def challenged(
 
 
 def tried(rounds: Sequence[RoundData], target: Target) -> tuple[PortSet, ...]:
-    """The ports of a target that each challenge tried, in turn."""
-    return tuple(_asked(data, target) for data in rounds if data.spec.kind is RoundKind.CHALLENGE)
+    """The ports of a target that each challenge tried, in turn; one that fell behind its pattern tried none."""
+    challenges = (data for data in rounds if data.spec.kind is RoundKind.CHALLENGE)
+    return tuple(_asked(data, target) for data in challenges if not fell_behind(data))
+
+
+def fell_behind(data: RoundData) -> bool:
+    """Whether the source says of a challenge that it could not keep to the pattern."""
+    return data.spec.kind is RoundKind.CHALLENGE and data.source is not None and not data.source.slots
 
 
 def _of_round(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from reachability.challenged import tried
+from reachability.challenged import fell_behind, tried
+from reachability.loss import slower_pps
 from reachability.matrix import CellKey
 from reachability.observation import Target
 from reachability.ports import PortSet
@@ -15,6 +16,7 @@ from reachability.vocabulary import Arrival, Protocol, RoundKind, SentBy, State,
 
 MOST_FOLLOWUPS = 12  # of a round, of all kinds
 MOST_CHALLENGED, MOST_CHALLENGES = 256, 4  # ports of one, which is over in some seconds, and how many a round has
+MOST_BEHIND = 2  # that fell behind and are made up for
 TRIES = 2  # challenges of one port: what both leave open, a third would too
 GROUPS = (1, 8, 16, 16)  # that the ports of a kind make in the first NoPorts round, and in those for what it left
 MOST_GROUPS, MOST_OF_GROUP = 32, 4096  # in a round: a group takes some two seconds, and longer the larger it is
@@ -59,7 +61,8 @@ def follow_ups(
     followups = []
     challenge = _challenge(rounds, open_ends)
     if challenge:
-        followups.append(FollowUp(kind=RoundKind.CHALLENGE, targets=challenge))
+        slowly = slower_pps(rounds) if any(map(fell_behind, rounds)) else None
+        followups.append(FollowUp(kind=RoundKind.CHALLENGE, targets=challenge, rate_pps=slowly))
     again = _again(rounds, cells, copies, rate_pps)
     if again is not None and sum(data.spec.kind is RoundKind.NORMAL for data in rounds) <= MOST_REPEATS:
         followups.append(again)
@@ -122,16 +125,25 @@ def _connects(
 
 def unchallenged(rounds: Sequence[RoundData], open_ends: Sequence[OpenEnds]) -> str:
     """In words, how many ports are left undecided because a round has no more challenges; "" for none."""
-    if sum(data.spec.kind is RoundKind.CHALLENGE for data in rounds) < MOST_CHALLENGES:
+    if not _has_challenged(rounds):
         return ""
     left = sum(len(left.undecided - PortSet.union(tried(rounds, left.target))) for left in open_ends)
-    most = MOST_CHALLENGES * MOST_CHALLENGED
-    return f"{left:,} such ports were not challenged, for a round challenges {most:,} at most" if left else ""
+    why = f"a round challenges {MOST_CHALLENGES * MOST_CHALLENGED:,} at most"
+    if sum(map(fell_behind, rounds)) > MOST_BEHIND:
+        why = "its source was too busy to keep time"
+    return f"{left:,} such ports were not challenged, for {why}" if left else ""
+
+
+def _has_challenged(rounds: Sequence[RoundData]) -> bool:
+    """Whether a round has had all its challenges; those that fell behind are made up for, slowly, a few times."""
+    behind = sum(map(fell_behind, rounds))
+    made = sum(data.spec.kind is RoundKind.CHALLENGE for data in rounds) - behind
+    return made >= MOST_CHALLENGES or behind > MOST_BEHIND
 
 
 def _challenge(rounds: Sequence[RoundData], open_ends: Sequence[OpenEnds]) -> tuple[Target, ...]:
     """The ports of the next challenge: those that none has tried first, then those that one left open."""
-    if sum(data.spec.kind is RoundKind.CHALLENGE for data in rounds) >= MOST_CHALLENGES:
+    if _has_challenged(rounds):
         return ()
     room, chosen = MOST_CHALLENGED, [PortSet() for _ in open_ends]
     before = [tried(rounds, left.target) for left in open_ends]

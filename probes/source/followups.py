@@ -81,7 +81,8 @@ class FollowUps:
             for target, _ in cells:
                 await self._station.bound.take(target.protocol, max(1, len(self._ways[target.id])))
             packets = sum(max(1, len(self._ways[target.id])) for target, _ in cells) + len(by_kernel)
-            slot_s = max(LEAST_SLOT_S, 1.5 * A_SLOT * packets / self._station.bucket.rate)
+            rate = min(self._station.bucket.rate, self._go.rate_pps or math.inf)
+            slot_s = max(LEAST_SLOT_S, 1.5 * A_SLOT * packets / rate)
             begin = monotonic() + 0.05
             self._departures = Departures(pattern, begin, slot_s, self._expected(cells, by_kernel))
             late = await self._slots(pattern, begin, slot_s, cells, by_kernel)

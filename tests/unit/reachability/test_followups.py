@@ -122,6 +122,31 @@ def test_beyond_what_a_round_challenges_it_says_how_many_are_left() -> None:
     assert verdicts(result)["1-1024"][0].reachability is Reachability.BLOCKED
 
 
+def test_a_challenge_that_fell_behind_is_made_up_for_slowly_and_not_for_ever() -> None:
+    every = replace(TCP, ports=PortSet.parse("1-1000"))
+    rounds = [data(every, src=source(silence(every)), wit=(witness(untokened=strange(every.ports)),))]
+    busy = source(packets=200_000, duration_s=10.0)
+    rates, asked = [], []
+    while (result := conclude(rounds)).followups:
+        [follow] = result.followups
+        rates.append(follow.rate_pps)
+        asked.append(len(follow.targets[0].ports))
+        late = len(rounds) < 3
+        rounds.append(
+            data(*follow.targets, src=busy, kind=RoundKind.CHALLENGE) if late else challenged(follow, PortSet())
+        )
+    assert asked == [256, 256, 256, 256, 256, 232]
+    assert rates[:3] == [None, 5000, 5000]
+    assert {verdict.reachability for verdict, _ in verdicts(result).values()} == {Reachability.BLOCKED}
+
+    rounds = rounds[:1]
+    while (result := conclude(rounds)).followups:
+        rounds.append(data(*result.followups[0].targets, src=busy, kind=RoundKind.CHALLENGE))
+    assert len(rounds) == 1 + 3
+    ((_, evidence),) = verdicts(result).values()
+    assert evidence.no_witness_why == "1,000 such ports were not challenged, for its source was too busy to keep time"
+
+
 def test_what_a_challenge_leaves_open_is_challenged_once_more_after_the_others() -> None:
     asked, result = through("1-300", "7,9")
     assert [str(ports) for ports in asked] == ["1-256", "7,9,257-300"]

@@ -117,13 +117,21 @@ def challenge(
     answers: Callable[[], bool] = lambda: True,
     leaves: Callable[[Packet], bool] = lambda _: True,
     ways: int = 1,
+    rate_pps: int = 0,
 ) -> tuple[Station, SourceReport]:
     """`costs_s`: what a packet takes; `leaves`: which packets the capture sees."""
 
     async def scene() -> tuple[Station, SourceReport]:
         station = Kernel.station = Station(costs_s, answers, leaves, ways)
         Kernel.begun, Kernel.under_way = [], 0
-        go = Go(round="R1", key=bytes(16), kind=RoundKind.CHALLENGE, targets=targets or (TARGET,), controls=(CONTROL,))
+        go = Go(
+            round="R1",
+            key=bytes(16),
+            kind=RoundKind.CHALLENGE,
+            targets=targets or (TARGET,),
+            controls=(CONTROL,),
+            rate_pps=rate_pps,
+        )
         report, _ = await FollowUps(station, go).challenge()  # type: ignore[arg-type]
         return station, report
 
@@ -152,6 +160,11 @@ def test_a_challenge_that_fell_behind_its_pattern_was_not_sent() -> None:
     _, report = challenge(costs_s=0.05)
     assert report.slots == ()
     assert "behind its pattern" in report.problems[0]
+
+
+def test_at_a_lower_rate_its_slots_are_longer() -> None:
+    _, slow = challenge(rate_pps=4)
+    assert slow.slot_ms == 1500.0, "four packets with a half more of room"
 
 
 def test_it_says_what_its_own_capture_saw_leave() -> None:
