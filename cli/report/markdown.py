@@ -32,6 +32,7 @@ def markdown(body: Report) -> str:
         *_tested(body),
         "## How it was proven",
         *_proofs(body.proofs),
+        *filter(None, [words.holds(body)]),
         "## Coverage",
         *_coverage(body),
         "## Waivers",

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cli.show.evidence import controls, heard, sent, target, witness
+from cli.show.evidence import controls, heard, limits, sent, target, witness
 from cli.show.grid import counted, harm, headline, live, standing, standing_counted, where
 from cli.show.losses import lost_line
 from cli.show.render import parse_time, plural, short_ports
@@ -37,6 +37,11 @@ class Why:
     cells: int
     places: tuple[str, ...]
     more: int
+
+
+def holds(body: Report) -> str:
+    """What every green cell holds over, at least, and what it could have missed; "" where there is none."""
+    return "" if body.limits is None else f"Each green cell holds at least {limits(body.limits)}."
 
 
 def stamp(text: str | None) -> str:

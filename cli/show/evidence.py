@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cli.show.render import clean, plural
 from coordinator.api.responses.estate import Cell
-from coordinator.api.responses.proof import Evidence
+from coordinator.api.responses.proof import Evidence, Limits
 
 SENT_MSS = (1460, 1440)  # IPv4, IPv6
 _FIELDS = {"sequence": "sequence number", "timestamp": "timestamp"}
@@ -82,3 +82,13 @@ def _changes(e: Evidence, address: str) -> list[str]:
         )
         if shown
     ]
+
+
+def limits(found: Limits) -> str:
+    """Over what a green cell holds, and what it could have missed."""
+    over = plural(found.flows, "flow") + (f" and {found.seconds:g} s" if found.seconds else "")
+    loss = "" if found.loss is None else f", loss at most {found.loss * 100:.2g}%"
+    return (
+        f"over {over}{loss}: a leak for up to {found.share * 100:.0f}% of the flows, or one that was closed just then, "
+        "could have been missed (1 chance in 20)"
+    )

@@ -16,6 +16,7 @@ from coordinator.packets.exchanges import Exchanges
 from reachability.advice import ROWS, advise
 from reachability.compare import Cell, key_of
 from reachability.finding import Event, Finding
+from reachability.limits import Limits, limits
 from reachability.matrix import Judged
 from reachability.plan import PlanTarget
 from reachability.ports import PortSet, text_of
@@ -155,6 +156,7 @@ class _About(TypedDict):
     round: proof.RoundOf | None
     evidence: proof.Evidence | None
     row: proof.Row | None
+    limits: proof.Limits | None
 
 
 def _nothing(finding: Finding) -> _About:
@@ -171,6 +173,7 @@ def _nothing(finding: Finding) -> _About:
         "round": None,
         "evidence": None,
         "row": None,
+        "limits": None,
     }
 
 
@@ -199,7 +202,16 @@ def _cell(topology: Topology, shown: Shown) -> _About:
         "round": _round(judged) if judged and judged.round else None,
         "evidence": _evidence(judged.evidence) if judged else None,
         "row": proof.Row(number=judged.verdict.row, text=ROWS[judged.verdict.row]) if judged else None,
+        "limits": limits_body(limits(judged.verdict, judged.evidence)) if judged else None,
     }
+
+
+def limits_body(found: Limits | None) -> proof.Limits | None:
+    """What a green cell leaves open."""
+    if found is None:
+        return None
+    seconds = None if found.seconds is None else round(found.seconds, 1)
+    return proof.Limits(flows=found.flows, seconds=seconds, loss=found.loss, share=round(found.share, 3))
 
 
 def _round(judged: Judged) -> proof.RoundOf:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypedDict
 
 import msgspec
 
 from coordinator.api.agents import agents_body
-from coordinator.api.explain import explained, of_finding
+from coordinator.api.explain import explained, limits_body, of_finding
 from coordinator.api.responses import report as told
 from coordinator.api.responses.runs import Untested
 from coordinator.api.responses.status import TopologyFile
@@ -24,6 +24,7 @@ from reachability.advice import ROWS
 from reachability.compare import Cell, compare, key_of
 from reachability.coverage import total, untested
 from reachability.finding import Event, Finding
+from reachability.limits import Limits, limits, weakest
 from reachability.matrix import CellKey
 from reachability.plan import PlanTarget
 from reachability.topology import Environment, Path, Probing, Topology, Waiver
@@ -109,7 +110,13 @@ def report(taken: Snapshot) -> told.Report:
         unproven=unproven(cells),
         untested=tuple(Untested(source=source, destination=destination) for source, destination in pairs),
         period=None if taken.span is None else _period(taken, taken.span),
+        limits=limits_body(weakest(_limits(cells))),
     )
+
+
+def _limits(cells: Iterable[Cell]) -> Iterator[Limits]:
+    judged = (cell.judged for cell in cells if cell.result is Result.PASS and cell.judged is not None)
+    return filter(None, (limits(one.verdict, one.evidence) for one in judged))
 
 
 def _period(taken: Snapshot, span: Span) -> told.Period:

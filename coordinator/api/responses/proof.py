@@ -130,6 +130,18 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a green cell holds over: flows, seconds from the first copy to the last, the bound of loss. Null: not known.
+
+    `share`: the largest part of flows that may get through so that none of these did, 0..1, at a chance of one in twenty.
+    """
+
+    flows: int
+    seconds: float | None
+    loss: float | None
+    share: float
+
+
 class Acknowledged(msgspec.Struct, frozen=True, kw_only=True):
     """Who took a finding on."""
 
@@ -155,7 +167,7 @@ class Explained(msgspec.Struct, Generic[F], frozen=True, kw_only=True):
     `finding` is null for a cell that was asked for, and `first_seen`, `rounds` (that saw it) and `acknowledged` (null: by
     nobody) are left out. All about the cell is null for a finding that has left the plan; `round`, `evidence` and `row` until
     it was observed; `grade` unless it is green by what a witness (no packet) or controls (no session) showed; `means` where it
-    is proven; `inside` where no agent could ask inside.
+    is proven; `inside` where no agent could ask inside; `limits` unless it is green.
     """
 
     finding: F
@@ -174,6 +186,7 @@ class Explained(msgspec.Struct, Generic[F], frozen=True, kw_only=True):
     round: RoundOf | None
     evidence: Evidence | None
     row: Row | None
+    limits: Limits | None = None
 
 
 class Explanation(Explained[Finding | None], frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from coordinator.api.responses.estate import Counts, Coverage, Finding, Matrix
-from coordinator.api.responses.proof import Explained
+from coordinator.api.responses.proof import Explained, Limits
 from coordinator.api.responses.runs import Unproven, Untested
 from coordinator.api.responses.status import Agent, Event, TopologyFile
 from coordinator.api.responses.words import (
@@ -155,7 +155,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """`made` at one moment by this `version`. `result` is pass, fail or inconclusive; `suspected` counts suspicions.
 
     Every figure is of that moment. `period` is null unless one was asked for; `findings` then has those that stand, and
-    those that stood in it.
+    those that stood in it. `limits` hold for every green cell; null: there is none.
     """
 
     made: Time | None
@@ -177,3 +177,4 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     unproven: tuple[Unproven, ...]
     untested: tuple[Untested, ...]
     period: Period | None = None
+    limits: Limits | None = None

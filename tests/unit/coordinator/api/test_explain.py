@@ -38,3 +38,18 @@ def test_what_dns_alone_places_in_an_environment_was_tried_by_no_round() -> None
     reused = verify._reused(estate.cells, "run-2", 60.0)
     assert reused.oldest is not None
     assert reused.cells < sum(cell.count for cell in estate.cells)
+
+
+def test_a_green_cell_says_what_it_holds_over_and_what_it_could_have_missed() -> None:
+    estate = Estate()
+    green = json_of(estate.explain(asked=("dev-1", "10.30.0.10", "tcp/22")))
+    assert green["result"] == "pass"
+    told = green["limits"]
+    evidence = green["evidence"]
+    assert told["flows"] == min(evidence["flows"], evidence["covered"]) > 0
+    assert (told["seconds"], told["loss"]) == (evidence["span_s"], evidence["loss"])
+    assert 0 < told["share"] < 1
+    assert json_of(estate.explain(asked=("dev-1", "10.30.0.21", "tcp/5000")))["limits"] is None, "a leak is shown"
+    whole = json_of(report.report(estate.snapshot()))["limits"]
+    assert whole["flows"] <= told["flows"]
+    assert whole["share"] >= told["share"]
