@@ -188,12 +188,12 @@ class Witness:
         if not packet.to_host or packet.source in self._local or address not in self._local:
             return
         self._off_host.count(packet)
-        to_ask = True
+        # Not the same packet, shown by a bridge again; a token counts by whatever interface it comes in.
+        is_first = to_ask = True
         if protocol is Protocol.UDP:
             first = self._first_of(packet)
-            if first not in {packet.interface, HOST_SPOKE_FIRST}:
-                return  # the same packet, shown by a bridge again
-            to_ask = first != HOST_SPOKE_FIRST
+            is_first = first in {packet.interface, HOST_SPOKE_FIRST}
+            to_ask = is_first and first != HOST_SPOKE_FIRST
         rounds = self._watch.get(Endpoint(address, protocol))
         if not rounds:
             return
@@ -207,7 +207,7 @@ class Witness:
                 continue
             taken = round_.arrivals.take(cell, packet)
             if taken is Token.SOURCE:
-                self._note(round_, cell, packet.at)
+                self._note(round_, cell, packet.at if is_first else None)
             if taken is not Token.NONE:
                 return
             if not round_.arrivals.closed:
@@ -228,11 +228,12 @@ class Witness:
             once = columns.interface == arrivals.came_by.setdefault(address, int(columns.interface[0]))
             self._unbound.take_columns(address, columns, once)
 
-    def _note(self, round_: Round, cell: CellId, at: float) -> None:
+    def _note(self, round_: Round, cell: CellId, at: float | None) -> None:
+        """A copy has come, `at` a time; None: it is no datagram more of the host's."""
         if round_.arrivals.closed:
             if round_.arrivals.has_late:
                 self._late.add(round_.arrivals.arm.round)
-        elif round_.groups:
+        elif round_.groups and at is not None:
             for target in round_.arrivals.targets_of(cell):
                 round_.groups.take(target.id, cell.port, at)
 
