@@ -36,9 +36,12 @@ def with_loss(
         if needed is None or e.covered < needed:
             if now.control and not now.problem:
                 more = max(more, (needed or 0) - e.covered)
-            problem = Unproven.LOSS if e.covered == e.sent > 0 else Unproven.NO_SOURCE_CONTROL
-            if e.covered < e.sent and pair.has_answered(key.protocol, key.address):
-                problem = Unproven.CONTROLS_STOPPED
+            answered = pair.has_answered(key.protocol, key.address)
+            # Where a witness alone shows that copies got out, the last of them is never shown to: more are asked for as well.
+            if e.covered == e.sent > 0 or (e.control and e.covered and not answered):
+                problem = Unproven.LOSS
+            else:
+                problem = Unproven.CONTROLS_STOPPED if answered and e.covered < e.sent else Unproven.NO_SOURCE_CONTROL
             now = replace(now, problem=now.problem or problem)
         result.append((key, target, ports, now))
     return result, more

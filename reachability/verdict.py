@@ -84,13 +84,9 @@ class Verdict:
 
 
 _REFUSALS = {
-    Reason.HOST_UNREACH,
-    Reason.NET_UNREACH,
-    Reason.PROTO_UNREACH,
-    Reason.PORT_UNREACH,
-    Reason.ADMIN_PROHIBITED,
+    Reason.HOST_UNREACH, Reason.NET_UNREACH, Reason.PROTO_UNREACH, Reason.PORT_UNREACH, Reason.ADMIN_PROHIBITED,
     Reason.TTL_EXCEEDED,
-}
+}  # fmt: skip
 THREE_FLOWS = 3
 ROW_REFUSED, ROW_ONE_WAY = 9, 14
 
@@ -209,7 +205,7 @@ def _seen(e: Evidence) -> Verdict:
         return Verdict(reachability=Reachability.ONE_WAY, proof=Proof.WITNESSED, row=row, reason=Unanswered.NO_ANSWER)
     if e.no_witness_why:
         return _unknown(Unproven.HEARD_IN_PART)  # the answer may be among what this witness missed
-    if row is None and e.endpoint_refused:
+    if row is None and e.endpoint_refused and not (_by_policy_alone(e) and _row_of_silence(e) is None):
         return _unknown(e.problem or Unproven.REFUSED_BY_ENDPOINT)
     if row is None:
         return _unknown(Unproven.MAYBE_DELIVERED if e.protocol is Protocol.UDP else Unproven.MAY_BE_HANDED_ON)
@@ -223,12 +219,16 @@ def _row_at_host(e: Evidence) -> int | None:
     """Which of rows 9 and 11 to 14 holds, were its witness whole and no ban on the way; None: who stopped it is not known."""
     if not e.endpoint_refused:
         return _row_of_silence(e)
-    if not is_policy(e.reason) or e.prohibited + e.prohibited_at_host < e.refused:
+    if not _by_policy_alone(e):
         return None  # the host hands it on to one that it does not reach
     if e.prohibited_at_host >= e.sent > 0 and _controlled(e) and not e.problem:
         return ROW_REFUSED
     row = _row_of_silence(e)
     return None if row == ROW_ONE_WAY else row
+
+
+def _by_policy_alone(e: Evidence) -> bool:
+    return is_policy(e.reason) and e.prohibited + e.prohibited_at_host >= e.refused
 
 
 def _row_of_silence(e: Evidence) -> int | None:

@@ -10,7 +10,7 @@ from ipaddress import ip_network
 from probes.clock import monotonic
 from probes.context import Station
 from probes.host.routes import NoRoute
-from probes.packets.parse import Packet
+from probes.packets.parse import Packet, hops
 from probes.packets.route import Route, ethertype_of
 from probes.packets.token import CELL_COPIES, CONTROL_COPIES, echo_reply, echo_request, token
 from probes.packets.tx_ring import Way, way_of
@@ -20,7 +20,7 @@ from probes.source.controls import FINAL_TRIES, Controls, Series
 from probes.source.job import Job
 from reachability.observation import ControlTarget, Target
 from reachability.topology import family, in_networks, is_address
-from reachability.vocabulary import ControlKind, Protocol
+from reachability.vocabulary import ControlKind, Protocol, State
 
 ANSWER_S, LOOK_S = 0.12, 0.003
 ECHOES = {ControlKind.COORDINATOR, ControlKind.MEETING}  # kinds of controls that answer over UDP with the round's key
@@ -43,7 +43,9 @@ class Made:
 class ControlSender:
     """The controls of one job on the wire. A `Handler` of the source ports that they leave from."""
 
-    def __init__(self, station: Station, job: Job, controls: Controls) -> None:
+    def __init__(self, station: Station, job: Job, controls: Controls, host_hops: dict[str, int] | None = None) -> None:
+        """`host_hops` is filled: address to the hops of what an open port there answered."""
+        self._hops = {} if host_hops is None else host_hops
         self._station = station
         self._job = job
         self._controls = controls
@@ -129,6 +131,8 @@ class ControlSender:
             good = found is not None and found.state is series.expect
         if good:
             series.answered.setdefault(index, packet.at)
+        if good and series.expect is State.OPEN:  # a port that the round itself may not try
+            self._hops.setdefault(series.address, hops(packet.ttl))
 
     async def _make(self, series: Series) -> Made:
         await self._station.bound.take(series.protocol)

@@ -53,8 +53,8 @@ class Source:
         self._job = job
         self._canaries = Canaries(station, job.key)
         self._controls = Controls()
-        self._control_sender = ControlSender(station, job, self._controls)
         self._host_hops: dict[str, int] = {}
+        self._control_sender = ControlSender(station, job, self._controls, self._host_hops)
         self._problems: list[str] = []
         self._early = {target.id: frozenset(target.first) for target in job.targets}
         self._pacers: list[Cell] = []

@@ -38,6 +38,16 @@ def test_a_control_at_a_cell_that_its_own_address_probes_as_well_is_told_apart()
     assert {(c.port, c.source_address) for c in ran.report.controls} == {(80, SECOND)}
 
 
+def test_an_open_port_that_the_round_does_not_try_tells_how_far_its_host_is() -> None:
+    """In a sweep the cycle's ports are controls alone: by their distance a RST of the path is told from the host's."""
+    ran = play(
+        lambda _: 0.001, targets=(target("22"),), controls=(replace(PAIR, source=OWN),), resets=lambda p: p.dport == 22
+    )
+    assert ran.report.host_hops == {END: 2}
+    ran = play(lambda _: 0.001, targets=(target("22"),), resets=lambda p: p.dport == 22)
+    assert ran.report.host_hops == {}
+
+
 def _from_both(_: str, source: str) -> tuple[Route, ...]:
     return (replace(ROUTE, source=source or OWN),)
 
