@@ -79,7 +79,8 @@ def cut_behind_the_router(estate: Estate) -> Callable[[], None]:
     return mended
 
 
-@pytest.mark.parametrize("cut", [cut_at_the_switch, pytest.param(cut_behind_the_router, marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("cut", [cut_at_the_switch, cut_behind_the_router])
 def test_a_link_that_is_cut_in_the_midst_of_a_sweep_makes_nothing_green(
     cut: Callable[[Estate], Callable[[], None]],
 ) -> None:

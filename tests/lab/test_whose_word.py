@@ -51,6 +51,7 @@ def copied(system: System, agent: str, host: str) -> Any:
         return system.estate.spawn(host, command, stdout=log, stderr=log, cwd=system.directory)
 
 
+@pytest.mark.long
 def test_a_bundle_on_two_hosts_proves_nothing_and_is_named() -> None:
     """stage-b is not behind dev's firewall: what dev-1 sends from there says nothing of dev."""
     with running([TO_APP]) as system:
@@ -65,7 +66,7 @@ def test_a_bundle_on_two_hosts_proves_nothing_and_is_named() -> None:
         assert outcome.says("stage-1", AGENTS["dev-1"][0], "tcp", 22)[4] == "two-holders", "as a witness, too"
         assert outcome.says("stage-1", PROD, "tcp", 22)[:2] == ("pass", "blocked"), "the others go on"
         assert outcome.code == 3
-        text = system.cli("verify", "--state-dir", "state", "--from", "dev").stdout
+        text = system.cli("verify", "--state-dir", "state", "--from", "prod", "--to", "stage").stdout
         assert "segwatch pki revoke dev-1" in text
         process.kill()
 

@@ -85,7 +85,9 @@ class Played(TrialChild):
         groups = tuple(
             NoPortsGroup(target=number, ports=ports, arrived=3, moved=0, slots=slots) for number, ports in arm.groups
         )
-        return WitnessReport(round=round_id, agent="destination", arrivals=arrivals, health=(health,), groups=groups)
+        return WitnessReport(
+            round=round_id, agent="destination", arrivals=arrivals, health=(health,), groups=groups, listened_s=3.0
+        )
 
 
 def _silence(target: Target) -> Observation:
