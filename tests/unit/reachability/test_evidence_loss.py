@@ -95,3 +95,23 @@ def test_controls_that_go_elsewhere_do_not_hide_the_loss_of_the_pair() -> None:
     fast = replace(silence(), sent=5, covered=2)
     found = verdicts(conclude([data(TCP, src=source(fast, controls=(many,)), wit=(witness(row),))]))
     assert found["51-100"][0].reachability is Reachability.BLOCKED
+
+
+def test_where_a_witness_alone_shows_that_copies_got_out_a_further_one_is_asked_for() -> None:
+    """The last that came shows of those before it: as many as are needed never count at once."""
+    udp_control = replace(CONTROL, protocol=Protocol.UDP, answered=60)
+    arrived = ArrivalRow(
+        target=1, address=PROD, protocol=Protocol.TCP, ports=PortSet.parse("443"), copies=4, last_copy=3, answered=True
+    )
+    opened = silence(TCP, "443", state=State.OPEN, reason=Reason.SYN_ACK, sent=4, covered=0)
+    quiet = silence(TCP, "1-442", sent=4, covered=0)
+    target = replace(TCP, ports=PortSet.parse("1-443"))
+    main = data(target, src=source(opened, quiet, controls=(udp_control,)), wit=(witness(arrived),))
+    result = conclude([main])
+    assert verdicts(result)["1-442"][0].reason == "loss"
+    [more] = result.followups
+    assert (more.kind, str(more.targets[0].ports)) == (RoundKind.NORMAL, "1-442")
+    nothing = data(target, src=source(quiet, controls=(udp_control,)), wit=(witness(),))
+    result = conclude([nothing])
+    assert verdicts(result)["1-442"][0].reason == "no-source-control"
+    assert result.followups == ()
