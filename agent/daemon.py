@@ -89,6 +89,7 @@ class Daemon:
             refused=self._refuse,
             clock=time.monotonic,
             broker=lambda: self._link.peer,
+            instance=self._instance,
         )
         self._renewal = Renewal(
             state_dir,

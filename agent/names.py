@@ -8,11 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from reachability.observation import Lookup
-from wire.messages import Resolve, Resolved
+from wire.messages import MOST_NAMES, Resolve, Resolved
 from wire.process.blocking import in_thread
 
 NAME_S = 3.0
-MOST_NAMES = 256
 MOST_AT_ONCE = 32
 MOST_ADDRESSES = 64
 

@@ -13,18 +13,20 @@ from typing import Protocol, assert_never
 import msgspec
 
 from agent.allow import AllowList
+from agent.refused import error_at, kept_of
 from probes.child.protocol import ChildArmed, SourceDone, ToChild, WitnessDone
 from reachability.arrival import WitnessHealth, WitnessReport
 from reachability.observation import ControlTarget, Observation, SourceReport, Target
 from reachability.topology import in_networks, is_address
 from reachability.vocabulary import Protocol as IpProtocol
-from reachability.vocabulary import Reason, Role, RoundKind, State
+from reachability.vocabulary import Reason, Role, RoundKind
 from wire.dial import Endpoint
 from wire.messages import Arm, Armed, Close, Done, Go, Stop, Up
 
 MOST_ROUNDS = 256  # a coordinator that never closes them is not followed for ever
 STOP_S = 0.2
 SOURCE_S = 6 * 3600.0  # no sweep takes longer
+AGAIN_S = 300.0  # nor does asking from inside once more
 
 
 class Child(Protocol):
@@ -67,20 +69,23 @@ class Rounds:
         refused: Callable[[str], None],
         clock: Callable[[], float],
         broker: Callable[[], Endpoint | None] = lambda: None,
+        instance: str = "",
     ) -> None:
         """`allow` gives the allow-list and why nothing may be probed just now; `refused` notes a refusal in words.
 
-        `broker` is where this agent is connected: its coordinator may not know by which address it is reached.
+        `broker` is where this agent is connected: its coordinator may not know by which address it is reached. `instance` is
+        this process's, for all that it says.
         """
-        self._agent, self._allow, self._child = agent, allow, child
-        self._spool, self._answer, self._note = spool, answer, refused
+        self._agent, self._instance, self._allow, self._child = agent, instance, allow, child
+        self._put, self._answer, self._note = spool, answer, refused
         self._clock, self._broker = clock, broker
         self._open: dict[str, _Round] = {}
+        self._asking: dict[str, _Round] = {}  # closed, and controlled from inside once more
         self.began_at: float | None = None  # the newest, by `clock`
 
     def __len__(self) -> int:
-        """How many are open."""
-        return len(self._open)
+        """How many are under way."""
+        return len(self._open) + len(self._asking)
 
     def __iter__(self) -> Iterator[str]:
         """Their names."""
@@ -99,7 +104,7 @@ class Rounds:
                 self._stop(order)
             case _:
                 assert_never(order)
-        self._child.set_busy(bool(self._open))
+        self._child.set_busy(bool(len(self)))
 
     def heard(self, message: ChildArmed | SourceDone | WitnessDone) -> None:
         """Hand on what the child says."""
@@ -108,14 +113,14 @@ class Rounds:
                 if current := self._open.get(message.round):
                     current.answered = True
                     problems = (*message.problems, *current.problems)
-                    self._answer(Armed(round=message.round, agent=self._agent, ok=message.ok, problems=problems))
+                    self._armed(message.round, problems, ok=message.ok)
             case SourceDone():
                 self._source_done(message)
             case WitnessDone():
                 self._spool(message.report)
             case _:
                 assert_never(message)
-        self._child.set_busy(bool(self._open))
+        self._child.set_busy(bool(len(self)))
 
     def child_died(self, why: str) -> None:
         """Answer for the child in every round that it had."""
@@ -127,7 +132,8 @@ class Rounds:
             current.broken = why
             if not current.answered:
                 current.answered = True
-                self._answer(Armed(round=name, agent=self._agent, ok=False, problems=(why,)))
+                self._armed(name, (why,), ok=False)
+        self._asking.clear()
         self._child.set_busy(False)
 
     def expire(self) -> None:
@@ -138,12 +144,14 @@ class Rounds:
             self._stop(Stop(reason=not_now))
         for name in [name for name, current in self._open.items() if current.until < self._clock()]:
             del self._open[name]
-        self._child.set_busy(bool(self._open))
+        self._asking = {name: asking for name, asking in self._asking.items() if asking.until >= self._clock()}
+        self._child.set_busy(bool(len(self)))
 
     def recheck(self) -> None:
         """Another allow-list is in force: end all probing at once where a round touches what it does not allow."""
         allow, _ = self._allow()
-        touched = {address for current in self._open.values() for address in current.touches}
+        under_way = (*self._open.values(), *self._asking.values())
+        touched = {address for current in under_way for address in current.touches}
         if why := next(filter(None, map(allow.refuses, sorted(touched))), ""):
             self._note(why)
             self._stop(Stop(reason=why))
@@ -151,11 +159,11 @@ class Rounds:
 
     def _arm(self, order: Arm) -> None:
         refused, problems = self._refusals(order.inside)
-        kept = _kept(order.inside, refused)
+        kept = kept_of(order.inside, refused)
         if refused and not kept:
             self._spool(SourceReport(round=order.round, agent=self._agent, role=Role.INSIDE, observations=refused))
         if not kept and not order.targets:
-            self._answer(Armed(round=order.round, agent=self._agent, ok=False, problems=problems))
+            self._armed(order.round, problems, ok=False)
             return
         touches = frozenset(target.address for target in kept)
         self._remember(order.round, _Round(order, self._clock() + order.ttl_s, refused, problems, touches=touches))
@@ -165,7 +173,7 @@ class Rounds:
         refused, problems = self._refusals(order.targets)
         controls, not_allowed = self._controls(order)
         problems = (*problems, *not_allowed)
-        kept = _kept(order.targets, refused)
+        kept = kept_of(order.targets, refused)
         current = _Round(order, self._clock() + SOURCE_S, refused, problems)
         if not kept:
             self._finish(order.round, SourceReport(round=order.round, agent=self._agent), current, 0.0, ok=False)
@@ -206,6 +214,8 @@ class Rounds:
         if current is None or not isinstance(current.order, Arm):
             return
         if not current.broken:
+            if order.again and current.touches:
+                self._asking[order.round] = replace(current, until=self._clock() + AGAIN_S)
             self._child.tell(order)
             return
         health = tuple(
@@ -225,11 +235,14 @@ class Rounds:
                 report = SourceReport(round=name, agent=self._agent, raw=False, problems=(why,))
                 self._finish(name, report, current, 0.0, ok=False)
         self._open.clear()
+        self._asking.clear()
 
     def _source_done(self, message: SourceDone) -> None:
         report = message.report
         current = self._open.get(report.round)
         if report.role is not Role.SOURCE:
+            if report.again:
+                self._asking.pop(report.round, None)
             refused = current.refused if current else ()
             self._spool(replace(report, observations=(*report.observations, *refused)))
             return
@@ -245,12 +258,23 @@ class Rounds:
         problems = (*report.problems, *current.problems)
         report = replace(report, observations=(*report.observations, *current.refused), problems=problems)
         sequence = self._spool(report)
-        self._answer(Done(round=name, agent=self._agent, sequence=sequence, tail_s=tail_s, ok=ok, problems=problems))
+        self._answer(
+            Done(
+                round=name, agent=self._agent, instance=self._instance, sequence=sequence, tail_s=tail_s, ok=ok,
+                problems=problems,
+            )
+        )  # fmt: skip
+
+    def _armed(self, name: str, problems: tuple[str, ...], *, ok: bool) -> None:
+        self._answer(Armed(round=name, agent=self._agent, instance=self._instance, ok=ok, problems=problems))
+
+    def _spool(self, report: SourceReport | WitnessReport) -> int:
+        return self._put(replace(report, instance=self._instance))
 
     def _fail_source(self, order: Go, current: _Round, why: str) -> None:
         """An `error` observation for every target: a probe that crashed is not a target that was silent."""
-        kept = _kept(order.targets, current.refused)
-        errors = tuple(_error(target, Reason.LOCAL_ERROR, why) for target in kept)
+        kept = kept_of(order.targets, current.refused)
+        errors = tuple(error_at(target, Reason.LOCAL_ERROR, why) for target in kept)
         report = SourceReport(round=order.round, agent=self._agent, observations=errors, raw=False, problems=(why,))
         self._finish(order.round, report, current, 0.0, ok=False)
 
@@ -261,9 +285,9 @@ class Rounds:
         said = tuple(dict.fromkeys(why for why in reasons.values() if why))
         for why in said:
             self._note(why)
-        refused = [_error(target, Reason.NOT_ALLOWED, why) for target, why in reasons.items() if why]
+        refused = [error_at(target, Reason.NOT_ALLOWED, why) for target, why in reasons.items() if why]
         # A name that did not resolve goes nowhere, and no further: what looks names up is not what sends.
-        refused += [_error(target, Reason.RESOLVE_FAILED, "") for target in targets if target not in reasons]
+        refused += [error_at(target, Reason.RESOLVE_FAILED, "") for target in targets if target not in reasons]
         return tuple(refused), said
 
     def _remember(self, name: str, current: _Round) -> None:
@@ -271,22 +295,3 @@ class Rounds:
             del self._open[next(iter(self._open))]
         self._open[name] = current
         self.began_at = self._clock()
-
-
-def _kept(targets: tuple[Target, ...], refused: tuple[Observation, ...]) -> tuple[Target, ...]:
-    gone = {observation.target for observation in refused}
-    return tuple(target for target in targets if target.id not in gone)
-
-
-def _error(target: Target, reason: Reason, why: str) -> Observation:
-    return Observation(
-        target=target.id,
-        source_address=target.source,
-        address=target.address,
-        protocol=target.protocol,
-        state=State.ERROR,
-        reason=reason,
-        ports=target.ports,
-        name=target.name,
-        note=why,
-    )

@@ -12,7 +12,10 @@ from reachability.ports import PortSet
 from reachability.topology import Topology, is_address
 from reachability.vocabulary import Protocol, Schedule
 
-COPIES = 4  # of a silent cell, where little is lost
+COPIES = {
+    Schedule.CYCLE: 6,
+    Schedule.SWEEP: 4,
+}  # of a silent cell, where little is lost; a cycle's two last after the spread
 CONTROL_SHARE = 1.1  # a control every 25 packets, and some at both ends
 FLOW_S = {Protocol.TCP: 12.0, Protocol.UDP: 30.0, Protocol.ICMP: 30.0}  # that an entry in a connection table is held
 ROUND_S = 6.0  # arming, the wait for answers and the witnesses' tail: what a round takes with no packet at all
@@ -101,9 +104,10 @@ def costs(topology: Topology, plan: Iterable[PlanTarget]) -> list[Cost]:
     result = []
     for (agent, schedule), entries in found.items():
         cells = sum(count for _, count in entries)
-        packets = round(cells * COPIES * CONTROL_SHARE)
+        copies = COPIES[schedule]
+        packets = round(cells * copies * CONTROL_SHARE)
         rounds = len({target.destination for target, _ in entries})
-        waits = _room_s(((target.protocol, count * COPIES) for target, count in entries), topology.probing.flows)
+        waits = _room_s(((target.protocol, count * copies) for target, count in entries), topology.probing.flows)
         result.append(
             Cost(
                 agent=agent,
@@ -112,7 +116,7 @@ def costs(topology: Topology, plan: Iterable[PlanTarget]) -> list[Cost]:
                 hosts=len({(target.destination, target.address) for target, _ in entries}),
                 cells=cells,
                 packets=packets,
-                seconds=round(max(packets / rate, waits) + rounds * ROUND_S, 1),
+                seconds=round(max(packets / rate, waits) + rounds * ROUND_S + topology.probing.spread_s, 1),
                 limit=Limit.FLOWS if waits > packets / rate else Limit.RATE_PPS,
             )
         )

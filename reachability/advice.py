@@ -24,6 +24,14 @@ ADVICE: Mapping[str, Advice] = {
         "the port is silent from inside its environment too: this proves nothing",
         "install an agent on that host, or narrow probing.sweep",
     ),
+    Unproven.INSIDE_ONCE: Advice(
+        "it answered inside before the source's packets, and nothing shows that it still did after the last of them",
+        "look whether the host still runs; an inside agent of an older version asks once: upgrade it",
+    ),
+    Unproven.TWO_HOLDERS: Advice(
+        "two processes live under the name of one agent: nobody knows from where its packets come, or what it listens to",
+        "`segwatch pki revoke` that agent, then issue one new bundle with `segwatch pki agent` and install it on one host",
+    ),
     Unproven.NO_INSIDE_CONTROL: Advice(
         "no agent on the host saw the packet or its absence, and none inside asked the endpoint",
         "a second agent in that environment, or one on the host itself",
@@ -34,7 +42,7 @@ ADVICE: Mapping[str, Advice] = {
     ),
     Unproven.NO_SOURCE_CONTROL: Advice(
         "not one packet of this agent was shown to leave its environment in this round",
-        "let the agent reach the coordinator's port, or allow an outside control (a resolver, a time server)",
+        "let the agent reach the coordinator's port, or a resolver or time server, outside its own environment",
     ),
     Unproven.CONTROLS_STOPPED: Advice(
         "arrivals or answers stopped part-way: a ban, or a full connection table",
@@ -44,9 +52,21 @@ ADVICE: Mapping[str, Advice] = {
         "a copy arrived, and the witness did not hear all: whether its host answered is not known",
         "the next round; what the witness lacks stands beside it",
     ),
+    Unproven.MAYBE_DELIVERED: Advice(
+        "the datagram arrived and was not answered: whether something on that host got it is not known",
+        "less other UDP traffic at that host while a round runs; or see there whether the service ignores strangers",
+    ),
+    Unproven.MAY_BE_HANDED_ON: Advice(
+        "it arrived at a host that forwards, and a container behind it may have got it (NAT)",
+        "less traffic through that host while a round runs; or turn forwarding off where nothing needs it",
+    ),
     Unproven.LOSS: Advice(
         "too many packets were lost for silence to mean a firewall",
         "fix the path's loss, or wait: the next round sends more copies",
+    ),
+    Unproven.SPREAD: Advice(
+        "its copies left within less than probing.spread: a short outage may have taken them all",
+        "the next round: what is silent is tried again after that time",
     ),
     Unproven.UNDECIDED: Advice(
         "packets without our mark arrived at that port: rewritten by a firewall, or somebody else's",
@@ -57,7 +77,7 @@ ADVICE: Mapping[str, Advice] = {
         "an agent on the host behind it, or a service that says something of its own",
     ),
     Unproven.ANSWERED_ELSEWHERE: Advice(
-        "something else answers for that address: its owner never saw the packet (VIP, DNAT, proxy)",
+        "something else answers for that address, not the host that we know (VIP, DNAT, proxy, anycast)",
         "an agent on what answers, or declare the address where it lives",
     ),
     Unproven.NO_CANARY: Advice(
@@ -80,6 +100,10 @@ ADVICE: Mapping[str, Advice] = {
         "the packets did not leave the agent's host",
         "`segwatch agent --check` on it says what it lacks",
     ),
+    Unproven.RESOLVED_ELSEWHERE: Advice(
+        "its name leads to this address, which is in no network of the environment: nothing was sent there",
+        "correct the name's records, add the network in topology.yaml, or declare the address itself",
+    ),
     Reason.LOCAL_FILTER: Advice(
         "the agent's own host dropped its packets before they left",
         "let the agent out of its host's output filter",
@@ -95,6 +119,10 @@ ADVICE: Mapping[str, Advice] = {
     Reason.OWN_NETWORK: Advice(
         "the agent's routes place this address in its own network: it cannot be another environment's",
         "correct the route, or `networks` in topology.yaml",
+    ),
+    Reason.OWN_HOST: Advice(
+        "the address is one of the agent's own host: what is sent there crosses no boundary",
+        "an agent on another host, where two environments share this one",
     ),
     Reason.RESOLVE_FAILED: Advice(
         "the name does not resolve at the agent: nothing was probed",
@@ -146,19 +174,19 @@ ROWS: Mapping[int, str] = {
     1: "it answered, and the witness saw the packet arrive",
     2: "it answered, and something shows that the host itself did",
     3: "it answered, but everything on that address does",
-    4: "it answered, but the witness at that address saw nothing arrive",
+    4: "something answered in the host's name, but the witness at that address saw nothing arrive",
     5: "a RST crossed the boundary: it is open to whatever listens there tomorrow",
     6: "the path reset it: the witness saw nothing arrive",
     7: "a RST from nearer than the host; it answers inside, and the agent's packets do get out",
     8: "a RST from as far as the host, and the port is closed inside too",
-    9: "it arrived, and the host itself refused it",
+    9: "every copy was refused by the host itself, by a policy, and it arrived there",
     10: "it arrived and the host answered, but the answer did not come back",
-    11: "it arrived, no socket is bound there, and the host said nothing",
-    12: "it arrived, no socket is bound there, and the host's stack never saw it (Udp: NoPorts stood still)",
-    13: "it arrived, a service is bound there and answers inside, but not to this",
+    11: "it arrived, no socket is bound there, and the host neither said anything nor handed it on",
+    12: "it arrived, no socket is bound there, and the host's stack neither missed a socket, nor delivered it, nor handed it on",
+    13: "it arrived, a service is bound there and answers inside, but did not get this",
     14: "it arrived, and no answer came back",
     15: "the witness listened and saw nothing arrive, while the agent's other packets got out",
     16: "silence, while it answers inside and the agent's other packets got out",
-    17: "every copy was refused on the way, over three flows or more",
+    17: "every copy was refused on the way by a policy, over three flows or more",
     18: "nothing is proven",
 }

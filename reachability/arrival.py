@@ -74,17 +74,35 @@ class WitnessHealth:
     noports: int = 0  # how far `Udp: NoPorts` of this family moved
     udp_unbound: int = 0  # UDP datagrams captured to ports of this address without a socket, tokened or not
     drops_still: bool = True  # ListenOverflows, ListenDrops, reverse-path and MD5 counters stood still
+    delivered: int | None = None  # how far its datagrams to sockets of any port moved (InDatagrams, InErrors, queues)
+    forwarded: int | None = None  # and what it handed on to other hosts or containers (`Ip: ForwDatagrams`)
+    forwards: bool | None = None  # whether the host hands packets on at all; None: an older agent does not say
     missed: int = 0  # packets, at most, that the host lost before any capture and its own stack could have them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CounterSlot:
+    """A stretch of a NoPorts round: the copies of a group that arrived (none: it is off), and how far counters moved meanwhile."""
+
+    seconds: float
+    arrived: int = 0
+    noports: int = 0
+    delivered: int = 0
+    forwarded: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NoPortsGroup:
-    """One group of UDP ports of a NoPorts round: copies that arrived and how far the counter moved meanwhile."""
+    """One group of ports of a NoPorts round: copies that arrived, and how far NoPorts moved meanwhile; slot by slot, too.
+
+    `ports` are those of which enough copies arrived. An older agent has no slots, and tells nothing then.
+    """
 
     target: int
     ports: PortSet
     arrived: int
     moved: int
+    slots: tuple[CounterSlot, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,3 +121,4 @@ class WitnessReport:
     armed_ms: float = 0.0  # how long it took until the capture had shown itself to work
     listened_s: float = 0.0  # from when it was asked to listen until this report
     kept: tuple[KeptPacket, ...] = ()
+    instance: str = ""  # of the process that made it, as a source's

@@ -8,8 +8,10 @@ on-slots are a random choice among the slots: how likely it is to fill them by c
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from itertools import zip_longest
+from typing import TypeVar
 
 from reachability.arrival import Untokened
 
@@ -22,6 +24,7 @@ MOST_MISSED = 4e-5  # chance that loss hides ours: over all ports of a challenge
 MOST_SPAN = 1024  # slots that packets may lie apart: a challenge has 20 and its round lasts some more
 MOST_GROUPS = 256  # groups large enough to hide ours
 STEPS = 8  # positions of the pattern tried within a slot: clocks are not compared
+K = TypeVar("K", bound=Hashable)
 
 
 class Challenged(StrEnum):
@@ -57,18 +60,46 @@ def ours(slots: Sequence[int], slot_ms: float, flows: Sequence[Untokened]) -> Ch
     groups = {tuple(sorted(times)) for times in (*by_flow.values(), *by_address.values())}
     if sum(len(times) >= HIDDEN * pattern.on for times in groups) > MOST_GROUPS:
         return Challenged.UNDECIDED
-    candidates = [times for times in groups if len(times) >= pattern.least]
-    if any(pattern.chance(times) * len(candidates) <= CHANCE for times in candidates):
+    chances = {times: pattern.chance(times) for times in groups if len(times) >= pattern.least}
+    if any(chance * len(chances) <= CHANCE for chance in chances.values()):
         return Challenged.SEEN
     cut_short = any(flow.count > len(flow.times_ms) for flow in flows)
-    if cut_short or any(pattern.chance(times) < 1 or pattern.may_hide(times) for times in _distinct(by_flow.values())):
+    single = _distinct(by_flow.values())
+    if cut_short or any(chances.get(times, 1) < 1 or pattern.may_hide(times) for times in single):
         return Challenged.UNDECIDED
     return Challenged.NOT_SEEN
 
 
+def known(slots: Sequence[int], slot_ms: float, times_ms: Mapping[K, Iterable[int]]) -> set[K]:
+    """Which senders are us, of those whose packets to all ports of a challenge came at these times.
+
+    Over all ports together ours fill the slots even where most of them are lost, and too few at each port to tell it by.
+    """
+    pattern = _Pattern(slots, slot_ms)
+    if not pattern.usable:
+        return set()
+    laid_out = {sender: pattern.laid_out(times) for sender, times in times_ms.items()}
+    many = {sender: times for sender, times in laid_out.items() if len(times) >= pattern.least}
+    if len(many) > MOST_GROUPS or any(pattern.is_beyond(times) for times in many.values()):
+        return set()
+    tried = len(set(many.values()))
+    return {sender for sender, times in many.items() if pattern.chance(times) * tried <= CHANCE}
+
+
+def shown(slots: Sequence[int], sent: Sequence[int]) -> tuple[int, ...]:
+    """The on-slots in which as many packets as should were seen to leave; `sent` may be empty: nothing was shown."""
+    return tuple(int(bool(on) and count >= A_SLOT) for on, count in zip_longest(slots, sent, fillvalue=0))
+
+
+def is_enough(slots: Sequence[int], sent: Sequence[int]) -> bool:
+    """Whether in enough of the on-slots packets were seen to leave for silence to mean something, were none of them lost."""
+    on = sum(map(bool, slots))
+    return on > 0 and HIDDEN * on <= sum(shown(slots, sent))
+
+
 def is_hidden_by(loss: float | None, on: int) -> bool:
     """Whether this much loss may leave too little of a challenge with this many on-slots to be noticed; None: not measured."""
-    if loss is None:
+    if loss is None or on <= 0:
         return True
     empty = loss**A_SLOT
     few = range(math.ceil(HIDDEN * on))
@@ -89,7 +120,12 @@ class _Pattern:
         self.least = max(1, -int(-FILLED * self.on // 1))
         self._bit_ms = slot_ms / STEPS
         self._on = sum(1 << index * STEPS for index, slot in enumerate(slots) if slot)
+        self._within = sum((1 << STEPS) - 1 << index * STEPS for index, slot in enumerate(slots) if slot)
         self._off = sum(1 << index * STEPS for index, slot in enumerate(slots) if not slot)
+
+    def laid_out(self, times: Iterable[int]) -> tuple[int, ...]:
+        """When there was a packet at all, by eighths of a slot: thousands of them are as few as those of one port."""
+        return tuple(sorted({int(int(at / self._bit_ms) * self._bit_ms) for at in times}))
 
     def is_beyond(self, times: Sequence[int]) -> bool:
         """Whether they lie further apart than a challenge lasts: what a witness says of them is not to be laid out in memory."""
@@ -98,19 +134,22 @@ class _Pattern:
     def chance(self, times: tuple[int, ...]) -> float:
         """How likely foreign packets at these times would fit as well for some offset; 1.0 when they do not fit."""
         best = 1.0
-        for offset, filled_on, filled_off in self._offsets(times):
-            if filled_on >= self.least and self._strays(times, offset) <= STRAY * len(times):
+        most = STRAY * len(times)
+        for offset, filled_on, filled_off, strays in self._offsets(times, self.least):
+            if strays <= most and self._strays(times, offset) <= most:
                 best = min(best, self._tail(filled_on, filled_off) * self.total)
         return best
 
     def may_hide(self, times: tuple[int, ...]) -> bool:
         """Whether packets of ours could be among these: at some offset enough on-slots have one."""
-        if len(times) < HIDDEN * self.on:
-            return False
-        return any(filled_on >= HIDDEN * self.on for _, filled_on, _ in self._offsets(times))
+        least = max(1, math.ceil(HIDDEN * self.on))
+        return len(times) >= least and any(True for _ in self._offsets(times, least))
 
-    def _offsets(self, times: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
-        """(offset in bits, on-slots with a packet, off-slots with a packet) for every offset within the times."""
+    def _offsets(self, times: tuple[int, ...], least: int) -> Iterator[tuple[int, int, int, int]]:
+        """(offset in bits, on-slots with a packet, off-slots with a packet, strays at least) for every offset within the times.
+
+        Those at which fewer than `least` on-slots have a packet are left out.
+        """
         first = times[0]
         lead = self.total * STEPS  # bits in front, so that the pattern may begin before the first packet
         occupied = 0
@@ -122,8 +161,9 @@ class _Pattern:
         for offset in range(occupied.bit_length()):
             here = slot >> offset
             filled_on = (here & self._on).bit_count()
-            if filled_on:
-                yield offset - lead, filled_on, (here & self._off).bit_count()
+            if filled_on >= least:
+                strays = occupied.bit_count() - (occupied >> offset & self._within).bit_count()
+                yield offset - lead, filled_on, (here & self._off).bit_count(), strays
 
     def _strays(self, times: tuple[int, ...], offset: int) -> int:
         """Packets outside the on-slots."""

@@ -15,8 +15,18 @@ from reachability.plan import PlanTarget
 from reachability.policy import Policy
 from reachability.ports import PortSet
 from reachability.topology import Path, Topology, Waiver
-from reachability.verdict import Evidence, Verdict
-from reachability.vocabulary import Arrival, Declared, Protocol, Reachability, Require, Result, Schedule, State
+from reachability.verdict import Evidence, Verdict, judge
+from reachability.vocabulary import (
+    Arrival,
+    Declared,
+    Protocol,
+    Reachability,
+    Require,
+    Result,
+    Schedule,
+    State,
+    Unproven,
+)
 
 STALE_PERIODS = 3
 UNSCHEDULED_S = 86400.0  # sweeps that no schedule repeats are taken to be wanted once a day
@@ -167,6 +177,12 @@ def key_of(target: PlanTarget) -> CellKey:
     )
 
 
+def _elsewhere(protocol: Protocol) -> Judged:
+    """What DNS alone says of an environment is observed by nobody: to probe there might be to probe somebody else."""
+    evidence = Evidence(protocol=protocol, state=State.ERROR, problem=Unproven.RESOLVED_ELSEWHERE)
+    return Judged(evidence=evidence, verdict=judge(evidence), round="")
+
+
 def _rows(matrix: Matrix, target: PlanTarget, run: str | None, since: float) -> list[Row]:
     rows = matrix.rows(key_of(target))
     return [row for row in rows if run is None or row[1].run == run or row[1].observed_at >= since]
@@ -180,16 +196,17 @@ def _cells(policy: Policy, target: PlanTarget, rows: Sequence[Row], oldest: Mapp
     # Numbers stand for paths, waivers and judgements: hashing those costs more than all else here.
     observed = [(ports, number) for number, (ports, _) in enumerate(rows)]
     require = policy.topology.environments[target.destination].require
+    elsewhere = _elsewhere(target.protocol) if target.elsewhere else None
     layers = (in_cycle, required, *policy.layers(target), observed)
     for ports, (cycle, must, path, waiver, service, row) in overlay(target.ports, *layers):
         decision = policy.decision(path, waiver, service)
-        judged = None if row is None else rows[row][1]
+        judged = elsewhere or (None if row is None else rows[row][1])
         schedule = Schedule.CYCLE if cycle else Schedule.SWEEP
         result: Result = Result.NOT_RUN
         grade: Grade | None = None
         if judged is not None:
             result = result_of(decision.declared, require, judged.evidence, judged.verdict)
-            if judged.observed_at < oldest.get(schedule, judged.observed_at):
+            if judged is not elsewhere and judged.observed_at < oldest.get(schedule, judged.observed_at):
                 result = Result.STALE
             elif result is Result.FAIL and decision.waiver is not None:
                 result = Result.WAIVED

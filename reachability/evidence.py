@@ -12,17 +12,21 @@ from typing import Any, assert_never
 from reachability.arrival import ArrivalRow
 from reachability.challenge import Challenged
 from reachability.challenged import challenged
+from reachability.delivery import Delivery
 from reachability.facts import PairFacts, gather
-from reachability.followups import FollowUp, OpenEnds, follow_ups
+from reachability.followups import FollowUp, OpenEnds, follow_ups, unchallenged
 from reachability.host_facts import HostFacts
-from reachability.loss import copies_needed
+from reachability.inside import inside_controls
+from reachability.lost import with_loss
 from reachability.matrix import CellKey
 from reachability.observation import Observation, Target
 from reachability.overlay import overlay
 from reachability.ports import PortSet
 from reachability.round_data import RoundData
-from reachability.verdict import Evidence, is_refusal
-from reachability.vocabulary import Arrival, KernelAnswer, Protocol, Reason, RoundKind, SentBy, State, Unproven
+from reachability.spread import span_s, with_spread
+from reachability.verdict import Evidence, is_refusal, judge
+from reachability.vocabulary import Arrival, KernelAnswer, Reason, RoundKind, SentBy, State, Unproven
+from reachability.whose_word import of_those_asked, without_two_holders
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +37,12 @@ class Conclusion:
     followups: tuple[FollowUp, ...] = ()
 
 
-def conclude(rounds: Sequence[RoundData]) -> Conclusion:
-    """Conclude a round (the first) together with its follow-ups (the rest), with which it shares its endpoints."""
+def conclude(rounds: Sequence[RoundData], *, pending: bool = False) -> Conclusion:
+    """Conclude a round (the first) together with its follow-ups (the rest), with which it shares its endpoints.
+
+    `pending`: the follow-ups that this asks for will be made, so that what is only to be tried again is left out for now.
+    """
+    rounds = [of_those_asked(data) for data in rounds]
     main = rounds[0]
     pair = gather(rounds)
     cells: list[tuple[CellKey, Target, PortSet, Evidence]] = []
@@ -43,10 +51,14 @@ def conclude(rounds: Sequence[RoundData]) -> Conclusion:
         found, left = _target(rounds, pair, target)
         cells.extend(found)
         open_ends.append(left)
-    cells, copies = _with_loss(cells, pair)
+    if why := unchallenged(rounds, open_ends):
+        cells = [(k, t, ports, replace(e, no_witness_why=why) if _is_undecided(e) else e) for k, t, ports, e in cells]
+    cells, copies = with_loss(cells, pair)
+    cells = [(key, target, ports, with_spread(e, main.spec.spread_s)) for key, target, ports, e in cells]
     followups = follow_ups(rounds, open_ends, cells, copies, pair.slower_pps)
+    waiting = pending and bool(followups)
     return Conclusion(
-        cells=tuple((key, ports, e) for key, _, ports, e in cells),
+        cells=tuple((key, ports, e) for key, _, ports, e in cells if not (waiting and e.problem == Unproven.SPREAD)),
         followups=followups,
     )
 
@@ -58,9 +70,7 @@ def _target(
     whole = target.ports
     seen = [row for data in rounds for w in data.witnesses for row in w.arrivals if _is(row, data, target)]
     tried = [_observed(data, target) for data in rounds if data.spec.kind is not RoundKind.NOPORTS]
-    inside = [
-        (o.ports, o) for data in rounds for report in data.insides for o in report.observations if o.target == target.id
-    ]
+    inside = inside_controls(rounds, target)
     tokened = PortSet.union(row.ports for row in seen)
     unexplained = (host.untokened & whole) - tokened - host.kernel_seen
     by_challenge = challenged(rounds, pair, target, unexplained)
@@ -69,32 +79,34 @@ def _target(
         _sum_arrivals(seen),
         [(host.kernel_seen & whole, False), (host.kernel_answered & whole, True)],
         by_challenge,
-        inside,
+        inside.first,
+        [(inside.once, True)],
         [(host.bound, True)],
-        host.noports,
+        host.deliveries,
     )
-    result, undecided, noports = [], PortSet(), PortSet()
+    result, undecided = [], PortSet()
+    noports = {False: PortSet(), True: PortSet()}  # by whether a socket is bound
     for ports, values in overlay(whole, *layers):
         observations = [o for o in values[: len(tried)] if o is not None]
         if not observations:
             continue
-        arrival, kernel_seen, challenge, control, bound, still = values[len(tried) :]
+        arrival, kernel_seen, challenge, control, once, bound, delivery = values[len(tried) :]
         base = _merge(observations)
-        evidence = _evidence(base, pair, host, target)
+        evidence = replace(_evidence(base, pair, host, target), span_s=span_s(observations))
         evidence = _with_arrival(evidence, host, arrival, kernel_seen, challenge)
-        evidence = replace(evidence, bound=bool(bound), noports_still=still)
+        if evidence.arrival is Arrival.SEEN and _stopped(base, pair):
+            evidence = replace(evidence, problem=evidence.problem or Unproven.CONTROLS_STOPPED)
+        evidence = _with_delivery(replace(evidence, bound=bool(bound)), delivery or Delivery())
         if control is not None:
             same = bool(base.said) and base.said == control.said
-            evidence = replace(evidence, inside=control.state, inside_by=target.inside, inside_same=same)
+            evidence = replace(
+                evidence, inside=control.state, inside_by=target.inside, inside_once=bool(once), inside_same=same
+            )
+        evidence = without_two_holders(evidence, rounds, target)
         if challenge is Challenged.UNDECIDED:
             undecided |= ports
-        if (
-            target.protocol is Protocol.UDP
-            and evidence.arrival is Arrival.SEEN
-            and not (bound or evidence.answered)
-            and still is None
-        ):
-            noports |= ports
+        if _may_be_told(evidence):
+            noports[evidence.bound] |= ports
         address = target.address
         key = CellKey(
             agent=rounds[0].spec.source,
@@ -104,7 +116,7 @@ def _target(
             protocol=target.protocol,
         )
         result.append((key, target, ports, evidence))
-    return result, OpenEnds(target, undecided, noports)
+    return result, OpenEnds(target, undecided, tuple(filter(None, noports.values())))
 
 
 def _observed(data: RoundData, target: Target) -> list[tuple[PortSet, Observation]]:
@@ -162,6 +174,9 @@ def _merge(observations: Sequence[Observation]) -> Observation:
         covered=sum(o.covered for o in observations),
         flows=sum(o.flows for o in observations),
         refused=sum(o.refused for o in observations),
+        prohibited=sum(o.prohibited for o in observations),
+        prohibited_at_host=sum(o.prohibited_at_host for o in observations),
+        hops=max((o.hops for o in observations if o.state is best.state and o.hops is not None), default=None),
         said=next((o.said for o in observations if o.said), ""),
         note=next((o.note for o in observations if o.note), ""),
         kernel=next((o.kernel for o in observations if o.kernel), ""),
@@ -188,11 +203,14 @@ def _evidence(o: Observation, pair: PairFacts, host: HostFacts, target: Target) 
         covered=control.covered,
         flows=o.flows,
         refused=o.refused,
+        prohibited=o.prohibited,
+        prohibited_at_host=o.prohibited_at_host,
         hops=o.hops,
         rtt_ms=o.rtt_ms,
         said=o.said,
         note=o.note,
         drops_still=host.drops_still,
+        inside_heard=host.heard_inside,
         canary=host.canary,
         host_hops=host.hops,
         control=control.good,
@@ -204,24 +222,25 @@ def _evidence(o: Observation, pair: PairFacts, host: HostFacts, target: Target) 
 def _with_arrival(
     e: Evidence, host: HostFacts, row: ArrivalRow | None, kernel: bool | None, challenge: Challenged | None
 ) -> Evidence:
+    missed = "" if host.healthy else host.why
     if row is not None:
         return replace(
             e,
             arrival=Arrival.SEEN,
-            no_witness_why="" if host.healthy else host.why,
+            no_witness_why=missed,
             arrived=row.copies,
             came_from=row.came_from,
             came_hops=row.hops,
             dscp=row.dscp,
             mss=row.mss,
             altered=row.altered,
-            answered=row.answered,
+            answered=row.answered or bool(kernel),
         )
     if kernel is not None:
-        return _came(e, answered=kernel or challenge is Challenged.SEEN_ANSWERED)
+        return _came(e, missed, answered=kernel or challenge is Challenged.SEEN_ANSWERED)
     match challenge:
         case Challenged.SEEN | Challenged.SEEN_ANSWERED:
-            return _came(e, answered=challenge is Challenged.SEEN_ANSWERED)
+            return _came(e, missed, answered=challenge is Challenged.SEEN_ANSWERED)
         case Challenged.UNDECIDED:
             why = Unproven.UNDECIDED
             return replace(e, arrival=Arrival.NO_WITNESS, no_witness_why=why, problem=e.problem or why)
@@ -233,38 +252,25 @@ def _with_arrival(
             assert_never(challenge)
 
 
-def _came(e: Evidence, *, answered: bool) -> Evidence:
-    """Something of the cell arrived without a token."""
-    return replace(e, arrival=Arrival.SEEN, arrived=1, answered=answered or e.state in {State.OPEN, State.CLOSED})
+def _may_be_told(e: Evidence) -> bool:
+    """Whether the counters of its host would settle it."""
+    return judge(e).reason in {Unproven.MAYBE_DELIVERED, Unproven.MAY_BE_HANDED_ON}
 
 
-def _with_loss(
-    cells: list[tuple[CellKey, Target, PortSet, Evidence]], pair: PairFacts
-) -> tuple[list[tuple[CellKey, Target, PortSet, Evidence]], int]:
-    """Silence counts only where enough copies were sent that loss cannot have hidden an open port of the pair.
-
-    Returns the cells and how many more copies those that lack some would need (0: none, or more than is reasonable).
-    """
-    tried = sum(len(ports) for _, _, ports, _ in cells)
-    result, more = [], 0
-    for key, target, ports, e in cells:
-        if not _silent(e):
-            result.append((key, target, ports, e))
-            continue
-        witnessed = e.arrival is Arrival.NOT_SEEN
-        loss = pair.loss_to_witness if witnessed else pair.loss_and_back
-        needed = None if loss is None else copies_needed(tried, loss)
-        now = replace(e, loss=loss)
-        if needed is None or e.covered < needed:
-            if now.control and not now.problem:
-                more = max(more, (needed or 0) - e.covered)
-            problem = Unproven.LOSS if e.covered == e.sent > 0 else Unproven.NO_SOURCE_CONTROL
-            if e.covered < e.sent and pair.has_answered(key.protocol, key.address):
-                problem = Unproven.CONTROLS_STOPPED
-            now = replace(now, problem=now.problem or problem)
-        result.append((key, target, ports, now))
-    return result, more
+def _with_delivery(e: Evidence, found: Delivery) -> Evidence:
+    return replace(e, noports_still=found.noports_still, undelivered=found.undelivered, handed_on=found.handed_on)
 
 
-def _silent(e: Evidence) -> bool:
-    return e.state in {State.FILTERED, State.OPEN_FILTERED} and e.arrival is not Arrival.SEEN
+def _stopped(o: Observation, pair: PairFacts) -> bool:
+    """Whether every copy left behind the last good control: a ban, perhaps, by the path or by the host itself."""
+    return o.sent > 0 and not o.covered and pair.has_answered(o.protocol, o.address)
+
+
+def _came(e: Evidence, missed: str, *, answered: bool) -> Evidence:
+    """Something of the cell arrived without a token. `missed`: why an answer may have been missed."""
+    answered = answered or e.state in {State.OPEN, State.CLOSED}
+    return replace(e, arrival=Arrival.SEEN, no_witness_why=missed, arrived=1, answered=answered)
+
+
+def _is_undecided(e: Evidence) -> bool:
+    return e.no_witness_why == Unproven.UNDECIDED

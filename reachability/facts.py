@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from reachability.host_facts import HostFacts, host_facts
-from reachability.loss import lower_bound, missed_before_capture, partial, slower_pps, uncaptured, worst
+from reachability.loss import lower_bound, missed_before_capture, slower_pps, uncaptured, worst
+from reachability.measured import Measured
 from reachability.observation import ControlResult, Observation, Target
 from reachability.round_data import RoundData
 from reachability.topology import family, is_address
@@ -39,8 +40,8 @@ class PairFacts:
     hosts: Mapping[int, HostFacts]
     controls: tuple[ControlResult, ...]
     arrived: Mapping[Sending, int]  # to the last copy that a witness saw
-    loss_and_back: float | None
-    loss_to_witness: float | None
+    loss_and_back: Mapping[int, float | None]  # by target, of its host and protocol; None: not measured
+    loss_to_witness: Mapping[int, float | None]
     slower_pps: int | None  # at which further copies may do better: witnesses miss more than the controls tell
 
     def has_answered(self, protocol: Protocol, address: str) -> bool:
@@ -75,25 +76,17 @@ class PairFacts:
 def gather(rounds: Sequence[RoundData]) -> PairFacts:
     """Facts of a round and its follow-ups together."""
     controls = tuple(c for data in rounds if data.source for c in data.source.controls)
-    back = [c for c in controls if c.answered]
-    ways = [(c.sent, c.sent - c.answered) for c in back if c.kind != ControlKind.PAIR]
-    pair = [(c.sent, c.sent - c.answered) for c in back if c.kind == ControlKind.PAIR]
-    groups = [(sum(sent for sent, _ in group), sum(lost for _, lost in group)) for group in (ways, pair)]
-    copies, arrived_copies = partial(rounds)
+    measured = Measured.of(rounds, controls)
+    arrived = measured.arrived.values()
+    way = lower_bound(sum(sent for sent, _ in arrived), sum(lost for _, lost in arrived))
     return PairFacts(
         hosts={target.id: host_facts(rounds, target) for target in rounds[0].spec.targets},
         controls=controls,
         arrived=_last_copies(rounds),
-        loss_and_back=_at_least(worst(groups), uncaptured(rounds)),
-        loss_to_witness=_at_least(worst([*groups, (copies, copies - arrived_copies)]), missed_before_capture(rounds)),
-        slower_pps=slower_pps(rounds)
-        if lower_bound(copies, copies - arrived_copies) > (worst(groups) or 0.0)
-        else None,
+        loss_and_back=measured.losses(rounds[0].spec.targets, uncaptured(rounds), one_way=False),
+        loss_to_witness=measured.losses(rounds[0].spec.targets, missed_before_capture(rounds), one_way=True),
+        slower_pps=slower_pps(rounds) if way > (worst(measured.answered()) or 0.0) else None,
     )
-
-
-def _at_least(loss: float | None, least: float) -> float | None:
-    return None if loss is None else max(loss, least)
 
 
 def _last_copies(rounds: Sequence[RoundData]) -> dict[Sending, int]:

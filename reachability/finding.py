@@ -10,10 +10,11 @@ from datetime import datetime
 
 from reachability.compare import Cell
 from reachability.fold import Fold, Kind, Region, fold_findings
-from reachability.life import TRANSITIONS, Event, EventKind, Finding, Happening, Status, Step, advanced, receded
+from reachability.life import TRANSITIONS, Event, EventKind, Finding, Happening, Status
 from reachability.matrix import CellKey
 from reachability.ports import PortSet
-from reachability.vocabulary import Result
+from reachability.steps import Step, advanced, receded
+from reachability.vocabulary import Protocol, Result
 
 __all__ = ["Event", "EventKind", "Finding", "FindingBook", "Fold", "Kind", "Region", "Status", "fold_findings"]
 
@@ -26,26 +27,53 @@ class _Estate:
 
     by_key: dict[CellKey, list[Cell]] = field(default_factory=dict)
     settled: dict[CellKey, PortSet] = field(default_factory=dict)  # they pass or fail
-    planned: set[tuple[str, str]] = field(default_factory=set)  # (agent, destination) that the plan has at all
+    untested: dict[tuple[str, str, Protocol], PortSet] = field(default_factory=dict)  # anywhere of a pair, so far
 
     @classmethod
     def of(cls, cells: Iterable[Cell]) -> _Estate:
         estate = cls()
         for cell in cells:
-            estate.planned.add((cell.key.agent, cell.key.destination))
-            estate.by_key.setdefault(cell.key, []).append(cell)
+            key = cell.key
+            estate.by_key.setdefault(key, []).append(cell)
             if cell.result in {Result.PASS, Result.FAIL, Result.WAIVED}:
-                estate.settled[cell.key] = estate.settled.get(cell.key, PortSet()) | cell.ports
+                estate.settled[key] = estate.settled.get(key, PortSet()) | cell.ports
+            elif cell.result is Result.NOT_RUN:
+                place = _place(key)
+                estate.untested[place] = estate.untested.get(place, PortSet()) | cell.ports
         return estate
 
     def unsettled(self, regions: Iterable[Region]) -> tuple[Region, ...]:
-        """What of these neither passes nor fails now; cells whose agent or environment is gone are not waited for."""
+        """What of these neither passes nor fails now; ports that nothing asks for any more do neither.
+
+        A host that has left the plan is waited for while the same ports are untested elsewhere between the two: it may have
+        moved there.
+        """
         left = []
         for region in regions:
-            rest = region.ports - self.settled.get(region.key, PortSet())
-            if rest and (region.key.agent, region.key.destination) in self.planned:
+            if region.key in self.by_key:
+                rest = region.ports - self.settled.get(region.key, PortSet())
+            else:
+                rest = region.ports & self.untested.get(_place(region.key), PortSet())
+            if rest:
                 left.append(Region(region.key, rest))
         return tuple(left)
+
+    def gone(self, finding: Finding) -> str:
+        """Why the plan holds no cell of a finding any more."""
+        agents = " and ".join(finding.agents)
+        if finding.destination not in {key.destination for key in self.by_key}:
+            return f"nothing in {finding.destination} is probed any more"
+        left = [key for key in self.by_key if key.agent in finding.agents and key.destination == finding.destination]
+        if not left:
+            return f"{finding.destination} is not probed from {agents} any more"
+        if any(key.address in finding.addresses for key in left):
+            return (
+                f"{finding.destination} is not probed from {', '.join(finding.source_addresses)} of {agents} any more"
+            )
+        return (
+            f"{', '.join(finding.addresses)} of {finding.destination} is not probed any more: the topology does not name it, "
+            "or a name or an agent has another address now, where it was tested"
+        )
 
     def cells_of(self, regions: Iterable[Region]) -> list[Cell]:
         """The current cells that share a port with these."""
@@ -74,7 +102,8 @@ class FindingBook:
         """Take in what the cells of the whole plan say now.
 
         A finding opens, and resolves, after `confirm` rounds in a row said so; a verify run, which judges alone, is
-        enough by itself. It resolves only when every cell of it passes: never by going inconclusive, stale or not-run.
+        enough by itself, and an answer of what is denied opens one at once. It resolves only when every cell of it passes:
+        never by going inconclusive, stale or not-run. What comes and goes is open until it stays away.
         """
         estate = _Estate.of(cells)
         folds = fold_findings(cell for group in estate.by_key.values() for cell in group)
@@ -86,13 +115,14 @@ class FindingBook:
             self._step(advanced(finding, fold, estate.unsettled(finding.regions), at, confirm), events)
         continued = {finding.id for finding in claimed.values()}
         for finding in list(self._all.values()):
-            over = finding.merged_into or finding.status is Status.RESOLVED
-            if over or finding.id in continued or estate.unsettled(finding.regions):
+            if finding.merged_into or finding.id in continued or estate.unsettled(finding.regions):
                 continue
-            if finding.status is Status.SUSPECTED:
+            cells = estate.cells_of(finding.regions)
+            step = receded(finding, cells, at, confirm, "" if cells else estate.gone(finding))
+            if step is None:
                 del self._all[finding.id]  # it was not so
             else:
-                self._step(receded(finding, estate.cells_of(finding.regions), at, confirm), events)
+                self._step(step, events)
         return tuple(events)
 
     def acknowledge(self, name: str, by: str, reason: str, now: datetime) -> Event:
@@ -138,10 +168,13 @@ class FindingBook:
         events.extend(happened)
 
     def _claim(self, folds: tuple[Fold, ...], at: float, events: list[Event]) -> dict[int, Finding]:
-        """Which finding each fold continues: the oldest that shares a cell. It takes the fold it shares most with."""
+        """Which finding each fold continues: the oldest that shares a cell, one that was told before a suspicion.
+
+        It takes the fold it shares most with.
+        """
         claimed: dict[int, Finding] = {}
         places = Places(folds)
-        for finding in sorted(self._all.values(), key=lambda one: (one.first_seen, one.id)):
+        for finding in sorted(self._all.values(), key=_by_age):
             over = finding.status is Status.RESOLVED and at - finding.resolved_at > REOPEN_S
             if finding.merged_into or over:
                 continue
@@ -156,6 +189,14 @@ class FindingBook:
                 if finding.live:
                     events.append(Event(at=at, finding=finding.id, what=EventKind.MERGED, text=f"is part of {older}"))
         return claimed
+
+
+def _place(key: CellKey) -> tuple[str, str, Protocol]:
+    return key.agent, key.destination, key.protocol
+
+
+def _by_age(finding: Finding) -> tuple[bool, float, str]:
+    return finding.status is Status.SUSPECTED, finding.first_seen, finding.id
 
 
 class Places:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reachability.arrival import Untokened, WitnessHealth
+from reachability.delivery import Delivery, deliveries
 from reachability.observation import KernelFlow, Target
-from reachability.ports import ALL_PORTS, PortSet
+from reachability.ports import PortSet
 from reachability.round_data import RoundData
 from reachability.vocabulary import Canary, Protocol, RoundKind, State
 
@@ -20,12 +21,13 @@ class HostFacts:
     why: str
     bound: PortSet = PortSet()
     drops_still: bool | None = None
-    noports: tuple[tuple[PortSet, bool | None], ...] = ()  # True: the counter stood still while copies arrived
+    deliveries: tuple[tuple[PortSet, Delivery], ...] = ()
     untokened: PortSet = PortSet()  # ports with packets from outside that carry no token
     kernel_seen: PortSet = PortSet()  # ports at which a packet sent through the kernel arrived
     kernel_answered: PortSet = PortSet()  # those of them at which the host answered it
     canary: Canary = Canary.NOT_SENT
     hops: int | None = None
+    heard_inside: bool = False  # an inside control had an answer from it, by whatever port or protocol
 
 
 def host_facts(rounds: Sequence[RoundData], target: Target) -> HostFacts:
@@ -49,12 +51,18 @@ def host_facts(rounds: Sequence[RoundData], target: Target) -> HostFacts:
         why=why,
         bound=bound,
         drops_still=all(h.drops_still for h in health) if health else None,
-        noports=_noports(rounds, target, health),
+        deliveries=deliveries(rounds, target, health),
         untokened=foreign | _crowded(rounds, target),
         kernel_seen=kernel,
         kernel_answered=answered,
         canary=_canary(rounds, target),
         hops=_hops(rounds, target),
+        heard_inside=any(
+            o.address == target.address and o.state in {State.OPEN, State.CLOSED}
+            for data in rounds
+            for report in data.insides
+            for o in report.observations
+        ),
     )
 
 
@@ -107,24 +115,6 @@ def _crowded(rounds: Sequence[RoundData], target: Target) -> PortSet:
             if row.address == target.address and row.protocol is target.protocol and data.spec.kind is RoundKind.NORMAL:
                 found |= row.ports
     return found
-
-
-def _noports(
-    rounds: Sequence[RoundData], target: Target, health: Sequence[WitnessHealth]
-) -> tuple[tuple[PortSet, bool | None], ...]:
-    """Whether the host's `Udp: NoPorts` stood still: over the whole round when that is clear, else group by group."""
-    if target.protocol is not Protocol.UDP or not health:
-        return ()
-    groups = [g for data in rounds for w in data.witnesses for g in w.groups if g.target == target.id and g.arrived]
-    known: list[tuple[PortSet, bool | None]] = []
-    main = health[0]
-    if main.udp_unbound and main.noports == 0:
-        known.append((ALL_PORTS, True))
-    elif main.udp_unbound and main.noports >= main.udp_unbound:
-        known.append((ALL_PORTS, False))
-    known.extend((g.ports, True) for g in groups if not g.moved)
-    known.extend((g.ports, False) for g in groups if g.moved >= g.arrived)
-    return tuple(known)
 
 
 def _canary(rounds: Sequence[RoundData], target: Target) -> Canary:

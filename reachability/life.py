@@ -1,18 +1,23 @@
-"""The life of a finding as a table, and what a round does to it. See `reachability.finding` for the book of them."""
+"""The life of a finding as a table. See `reachability.steps` for what a round does to it, `finding` for the book of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import assert_never
+from itertools import pairwise
 
-from reachability.compare import Cell
-from reachability.fold import Fold, Kind, Region
-from reachability.ports import PortSet, text_of
+from reachability.fold import Kind, Region
+from reachability.ports import PortSet
 from reachability.vocabulary import Declared, Proof, Protocol, Reachability, Reason, State
 
 MOST_SHOWN = 16  # rounds, the newest, of a finding that many agents see
+POSITIVE = frozenset(
+    {1, 2, 5}
+)  # rows of the verdict's table: the endpoint answered, which no silence elsewhere takes back
+RECENT, FLAPS = 8, 3  # so many conclusions are remembered; so many changes among them are flapping
+RED, CLEAN = "x", "."
+FLAPPING_CLEAN = 2  # rounds in a row that resolve what flaps, at least: one is what it does anyway
 
 
 class Status(StrEnum):
@@ -30,7 +35,7 @@ class Status(StrEnum):
 class Happening(StrEnum):
     """What moves a finding on."""
 
-    HELD = "held"  # seen in as many rounds in a row as `confirm` asks, or in a verify run
+    HELD = "held"  # seen in as many rounds in a row as `confirm` asks, or in a verify run; positively proven; flapping
     SEEN_AGAIN = "seen-again"  # seen in a further round
     ACKNOWLEDGED = "acknowledged"  # a person took it on
     WAIVED = "waived"  # a waiver covers all of it
@@ -94,6 +99,9 @@ class Finding:
     shown: tuple[str, ...] = ()  # that showed it last: what they kept is its evidence
     seen: int = 0  # rounds in a row
     clean: int = 0  # rounds in a row that proved it closed
+    recent: str = (
+        ""  # its last conclusions, the newest last: RED or CLEAN; a round that proved nothing is not among them
+    )
     resolved_at: float = 0.0
     acknowledged_by: str = ""
     acknowledged_reason: str = ""
@@ -105,9 +113,24 @@ class Finding:
         return self.status is not Status.SUSPECTED and not self.merged_into
 
     @property
+    def suspected(self) -> bool:
+        """Whether its last round showed it, but it has not opened."""
+        return self.status is Status.SUSPECTED and self.seen > 0
+
+    @property
     def live(self) -> bool:
         """Whether it stands: listed, and not resolved."""
         return self.listed and self.status is not Status.RESOLVED
+
+    @property
+    def changes(self) -> int:
+        """How often it went from failing to proven closed, or back, within its last conclusions."""
+        return sum(one != other for one, other in pairwise(self.recent))
+
+    @property
+    def flapping(self) -> bool:
+        """Whether it comes and goes: part of the flows, or of the time, finds it open."""
+        return self.changes >= FLAPS
 
 
 class EventKind(StrEnum):
@@ -150,102 +173,3 @@ class Event:
     text: str = ""
     by: str = ""
     agent: str = ""
-
-
-Step = tuple[Finding, tuple[Event, ...]]
-
-
-def advanced(finding: Finding, fold: Fold, unsettled: tuple[Region, ...], at: float, confirm: int) -> Step:
-    """A finding or suspicion that is seen now, as `fold`; its `unsettled` cells are neither open nor closed now."""
-    counted = fold.rounds.isdisjoint(finding.rounds)
-    seen = finding.seen + counted
-    in_run = any(judged.run for judged in fold.judged)
-    after = replace(_shaped(finding, fold, unsettled), seen=seen, clean=0)
-    if counted:
-        after = replace(after, rounds=tuple(sorted(fold.rounds)))
-    happening = _happening(finding.status, bool(fold.waiver), seen >= confirm or in_run, counted)
-    status = TRANSITIONS.get((finding.status, happening), finding.status) if happening else finding.status
-    events = []
-    if status is not finding.status:
-        after = replace(after, status=status)
-        events.append(Event(at=at, finding=finding.id, what=CAME_TO[status], text=_what(after)))
-    elif after.live and (finding.ports, finding.addresses, finding.agents) != (
-        after.ports,
-        after.addresses,
-        after.agents,
-    ):
-        text = f"{_what(finding)} is now {_what(after)}"
-        events.append(Event(at=at, finding=finding.id, what=EventKind.CHANGED, text=text))
-    return after, tuple(events)
-
-
-def receded(finding: Finding, cells: Sequence[Cell], at: float, confirm: int) -> Step:
-    """A finding none of whose cells is open now. `cells` are the current ones at its place: all pass, or fail otherwise."""
-    rounds = {cell.judged.round for cell in cells if cell.judged is not None}
-    counted = rounds.isdisjoint(finding.rounds)
-    clean = finding.clean + counted
-    redeclared = all(cell.declared is not finding.declared for cell in cells)
-    in_run = any(cell.judged is not None and cell.judged.run for cell in cells)
-    if not (redeclared or clean >= confirm or (in_run and counted)):
-        return replace(finding, clean=clean, rounds=tuple(sorted(rounds)) if counted else finding.rounds), ()
-    status = TRANSITIONS.get((finding.status, Happening.PROVEN), finding.status)
-    after = replace(finding, status=status, resolved_at=at, seen=0, clean=clean, rounds=tuple(sorted(rounds)))
-    return after, (Event(at=at, finding=finding.id, what=EventKind.RESOLVED, text=_why_over(cells, redeclared)),)
-
-
-def _happening(status: Status, waived: bool, held: bool, counted: bool) -> Happening | None:
-    if waived:
-        return Happening.WAIVED
-    match status:
-        case Status.WAIVED:
-            return Happening.WAIVER_ENDED
-        case Status.SUSPECTED | Status.RESOLVED:
-            return Happening.HELD if held else None
-        case Status.OPEN | Status.CONFIRMED | Status.ACKNOWLEDGED | Status.REOPENED:
-            return Happening.SEEN_AGAIN if counted else None
-        case _:
-            assert_never(status)
-
-
-def _shaped(finding: Finding, fold: Fold, unsettled: tuple[Region, ...]) -> Finding:
-    best = fold.judged[0]
-    return replace(
-        finding,
-        agents=fold.agents,
-        source_addresses=fold.source_addresses,
-        addresses=fold.addresses,
-        protocol=fold.protocol,
-        ports=fold.ports,
-        declared=fold.declared,
-        services=fold.services,
-        regions=(*fold.regions, *unsettled),
-        cells=fold.count,
-        shown=tuple(sorted(fold.rounds)[-MOST_SHOWN:]),
-        last_seen=max(judged.observed_at for judged in fold.judged),
-        state=best.evidence.state,
-        why=best.evidence.reason,
-        reachability=best.verdict.reachability,
-        proof=best.verdict.proof,
-        reason=best.verdict.reason,
-        identified=best.evidence.note,
-        waiver=fold.waiver,
-        path=fold.path,
-    )
-
-
-def _what(finding: Finding) -> str:
-    ports = text_of(finding.ports)
-    where = f"{finding.protocol}/{ports}" if ports else finding.protocol.value
-    return f"{finding.source} → {finding.destination} {', '.join(finding.addresses)} {where}"
-
-
-def _why_over(cells: Sequence[Cell], redeclared: bool) -> str:
-    if not cells:
-        return "no longer in the plan"
-    if redeclared:
-        paths = sorted({cell.path.name for cell in cells if cell.path is not None})
-        return f"now declared by {', '.join(paths)}" if paths else "no longer declared"
-    shown = dict.fromkeys(
-        f"{cell.judged.verdict.reachability} ({cell.judged.verdict.proof})" for cell in cells if cell.judged is not None
-    )
-    return f"proven {', '.join(shown)}"

@@ -4,17 +4,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from reachability.arrival import WitnessReport
 from reachability.ports import PortSet
 from reachability.round_data import RoundData
-from reachability.vocabulary import RoundKind
+from reachability.vocabulary import Protocol, RoundKind, State
 
 Z_ONE_SIDED_95 = 1.645
 LEAST_LOSS = 0.001
 MOST_MISSED = 0.01  # expected number of open ports of a pair that loss may have hidden
 MOST_COPIES = 64
 LEAST_PPS = 1000
+_STOPS = {State.OPEN, State.CLOSED}  # what is not tried any further once it is known
+
+
+class Counted(NamedTuple):
+    """Packets that tell of loss, and how many of them were lost."""
+
+    sent: int
+    lost: int
+
+
+class Endpoint(NamedTuple):
+    """Whose loss it is: another host has a path of its own, another protocol a policer."""
+
+    address: str
+    protocol: Protocol
+
+
+def total(counted: Iterable[Counted]) -> Counted:
+    """All of them together."""
+    return Counted(*map(sum, zip(Counted(0, 0), *counted, strict=True)))
 
 
 def upper_bound(sent: int, lost: int) -> float | None:
@@ -34,13 +55,15 @@ def lower_bound(sent: int, lost: int) -> float:
     return 0.0 if bound is None else max(0.0, 1 - bound)
 
 
-def worst(groups: Iterable[tuple[int, int]]) -> float | None:
+def worst(groups: Iterable[tuple[int, int]], others: Iterable[tuple[int, int]] = ()) -> float | None:
     """Upper bound of the loss over groups of packets (sent, lost) of the same time; None when nothing was measured.
 
     All together count, unless a group clearly loses more than the rest: what goes elsewhere does not speak for the pair.
+    `others` count with the rest alone, however much they lose: they are of another protocol.
     """
-    measured = [(sent, min(max(lost, 0), sent)) for sent, lost in groups if sent > 0]
-    sent, lost = sum(sent for sent, _ in measured), sum(lost for _, lost in measured)
+    measured = [Counted(sent, min(max(lost, 0), sent)) for sent, lost in groups if sent > 0]
+    besides = [Counted(sent, min(max(lost, 0), sent)) for sent, lost in others if sent > 0]
+    sent, lost = map(sum, zip(Counted(0, 0), *measured, *besides, strict=True))
     bounds = [upper_bound(sent, lost)]
     for mine, gone in measured:
         rest = upper_bound(sent - mine, lost - gone)
@@ -52,13 +75,14 @@ def worst(groups: Iterable[tuple[int, int]]) -> float | None:
 def copies_needed(cells: int, loss: float) -> int | None:
     """Copies per cell, so that of `cells` that may answer fewer than 0.01 are missed by loss; None: more than 64.
 
-    All that are tried count, not those that are silent in the end: each of the others could have been missed as well.
+    With q = loss^copies, cells · q / (1 - q) < 0.01. All that are tried count, which is at least one more than were found open:
+    each of the others could have been missed as well.
     """
     if cells <= 0:
         return 1
     if loss >= 1:
         return None
-    copies = max(1, math.ceil(math.log(MOST_MISSED / cells) / math.log(loss)))
+    copies = max(1, math.ceil(math.log(MOST_MISSED / (cells + MOST_MISSED)) / math.log(loss)))
     return copies if copies <= MOST_COPIES else None
 
 
@@ -78,24 +102,47 @@ def _share(witnesses: Sequence[WitnessReport], agent: str) -> float:
     return (upper_bound(had + lost, lost) or 0.0) if lost > 0 else 0.0
 
 
-def partial(rounds: Sequence[RoundData]) -> tuple[int, int]:
-    """Copies sent to, and arrived at, ports of which some copies arrived: how the way there loses packets.
+def partial(rounds: Sequence[RoundData]) -> dict[Endpoint, Counted]:
+    """How the way to each host loses packets, by the ports of which some copies arrived: copies that tell of it.
 
-    Copies that count for nothing (sent too fast, or into a ban) are not among them.
+    A port of which none arrived is left out, for it may be shut; what is counted is chosen so that leaving it out does
+    not make the loss look small (see `_told`). Copies that count for nothing (sent too fast, or into a ban) are not in it.
     """
-    sent = arrived = 0
+    found: dict[Endpoint, Counted] = {}
     for data in rounds:
         if data.source is None or data.spec.kind is not RoundKind.NORMAL:
             continue
-        tried = _by_target((o.target, o.covered or o.sent, o.ports) for o in data.source.observations)
-        for w in data.witnesses:
-            for target, rows in _by_target((row.target, row.copies, row.ports) for row in w.arrivals).items():
-                for copies, ports in rows.items():
-                    for counted, among in tried.get(target, {}).items():
-                        shared = len(ports & among)
-                        sent += shared * counted
-                        arrived += shared * min(copies, counted)
-    return sent, arrived
+        rows = [row for w in data.witnesses if not w.late for row in w.arrivals]  # a late copy is not a lost one
+        arrived = _by_target((row.target, row.copies, row.ports) for row in rows)
+        stopped = [o for o in data.source.observations if o.state in _STOPS]
+        silent = [o for o in data.source.observations if o.state not in _STOPS]
+        for among, stops in (stopped, True), (silent, False):
+            tried = _by_target((o.target, o.covered or o.sent, o.ports) for o in among)
+            for target in data.spec.targets:
+                most = max((o.covered or o.sent for o in data.source.observations if o.target == target.id), default=0)
+                key = Endpoint(target.address, target.protocol)
+                for copies, ports in arrived.get(target.id, {}).items():
+                    for sent, sent_to in tried.get(target.id, {}).items():
+                        tells, lost = _told(sent, min(copies, sent), most, stops=stops)
+                        shared, so_far = len(ports & sent_to), found.get(key, Counted(0, 0))
+                        found[key] = Counted(so_far.sent + shared * tells, so_far.lost + shared * lost)
+    return {key: Counted(max(sent, lost), lost) for key, (sent, lost) in found.items() if sent or lost}
+
+
+def _told(sent: int, arrived: int, most: int, *, stops: bool) -> Counted:
+    """What a port of which some copies arrived tells of the loss, given that it would not be known had all been lost.
+
+    A port that is tried until it answers (`stops`), `most` times at most, has its one arrival last. Over such ports the loss is
+    the copies lost, by the copies sent to those that had not come to their last try: P(first at i + 1) is the loss times
+    P(first at i), whatever is left out. Of a port to which all copies go anyway, a copy tells something where another
+    arrived. Both have the loss itself as the ratio of their expectations.
+    """
+    lost = sent - arrived
+    if arrived > 1:
+        return Counted(sent, lost)
+    if stops:
+        return Counted(sent if sent < most else 0, lost)
+    return Counted(lost, lost)
 
 
 def _by_target(rows: Iterable[tuple[int, int, PortSet]]) -> dict[int, dict[int, PortSet]]:

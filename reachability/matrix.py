@@ -23,7 +23,10 @@ class CellKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """What one round concluded, with the evidence for it. `observed_at` is the coordinator's clock, epoch seconds."""
+    """What one round concluded, with the evidence for it. `observed_at` is the coordinator's clock, epoch seconds.
+
+    No round, "", is of what nobody tries: the declaration alone says that it is unknown.
+    """
 
     evidence: Evidence
     verdict: Verdict

@@ -48,6 +48,7 @@ class Target(HasPorts):
     witness: str = ""  # agent on the host that owns the address
     inside: str = ""  # agent that controls from inside
     canary: int = 0  # port from 49152 up that nobody serves; 0: none
+    beside: bool = False  # no cell of the round: a declared endpoint whose witness shows that packets get out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +82,13 @@ class Observation(HasPorts):
     sent: int = 0  # copies that the source's own capture saw leave
     covered: int = 0  # of these, the ones sent before the last good source control of the protocol and family
     flows: int = 0  # distinct source ports among the copies sent
+    first_at: float | None = (
+        None  # the source's CLOCK_MONOTONIC, seconds: when the first of the covered copies (of all,
+    )
+    last_at: float | None = None  # where none is) left, and the last; over the ports the latest and the earliest
     refused: int = 0  # copies that were refused
+    prohibited: int = 0  # of these, the ones refused by a policy's codes alone, from others than the endpoint
+    prohibited_at_host: int = 0  # the same, from the endpoint itself
     hops: int | None = None  # from the answer's TTL
     rtt_ms: float | None = None
     said: str = ""  # digest (16 hex) of eight bytes or more that the endpoint said, volatile parts removed
@@ -167,6 +174,9 @@ class SourceReport:
     host_hops: dict[str, int] = field(default_factory=dict)  # address -> hops of the host's own replies
     slots: tuple[int, ...] = ()  # challenge: 1 for an on-slot, 0 for an off-slot
     slot_ms: float = 0.0
+    slots_sent: tuple[
+        int, ...
+    ] = ()  # packets that its own capture saw leave in each slot, to any of the ports at least
     trace: tuple[Hop, ...] = ()  # by rising TTL; where a hop has several addresses, a row each
     packets: int = 0
     captured: int = 0  # packets that its own capture saw meanwhile
@@ -175,6 +185,8 @@ class SourceReport:
     raw: bool = True  # packets were sent and captured raw; False: connect only
     problems: tuple[str, ...] = ()
     kept: tuple[KeptPacket, ...] = ()  # of every cell that answered, and of some that were silent
+    again: bool = False  # of an inside control: its second asking, after the source's last packet
+    instance: str = ""  # of the process that made it, new at each start; "": its version does not say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

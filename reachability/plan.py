@@ -8,7 +8,7 @@ from typing import assert_never
 
 from reachability import catalogue
 from reachability.ports import ICMP_CELL, PortSet
-from reachability.topology import Environment, PortSpec, Service, Topology, family, is_address
+from reachability.topology import Environment, PortSpec, Service, Topology, family, is_address, is_anothers
 from reachability.vocabulary import Protocol, Schedule
 
 
@@ -17,7 +17,8 @@ class PlanTarget:
     """The cells from one source address to one destination address with one protocol.
 
     `source_address` is "" while the agent has not reported one; `address` is the DNS name where it did not resolve.
-    `name` is the first of `names`, the DNS names that led to the address. `sweep` may share ports with `cycle`.
+    `name` is the first of `names`, the DNS names that led to the address. `sweep` may share ports with `cycle`. One that is
+    `elsewhere`, outside the destination's networks, was told by DNS alone: nothing is sent there.
     """
 
     agent: str
@@ -35,6 +36,7 @@ class PlanTarget:
     service_ports: PortSet = PortSet()
     services: tuple[tuple[str, PortSet], ...] = ()
     names: tuple[str, ...] = ()
+    elsewhere: bool = False
 
     @property
     def inside(self) -> str:
@@ -47,7 +49,9 @@ class PlanTarget:
         return self.cycle | self.sweep
 
     def ports_in(self, schedule: Schedule) -> PortSet:
-        """The ports that one schedule covers: what is in both is the cycle's."""
+        """The ports that one schedule probes: what is in both is the cycle's."""
+        if self.elsewhere:
+            return PortSet()
         match schedule:
             case Schedule.CYCLE:
                 return self.cycle
@@ -65,6 +69,7 @@ class _Host:
 
     address: str
     owner: str = ""
+    elsewhere: bool = False
     names: list[str] = field(default_factory=list)
     services: list[Service] = field(default_factory=list)
 
@@ -72,14 +77,15 @@ class _Host:
 def build_plan(
     topology: Topology,
     addresses: Mapping[str, tuple[str, ...]],
-    lookups: Mapping[str, Mapping[str, tuple[str, ...]]],
+    leads_to: Mapping[str, tuple[str, ...]],
 ) -> tuple[PlanTarget, ...]:
     """Every target of every agent.
 
     Args:
         topology: what is declared.
         addresses: agent to the addresses that it reported; used where the topology declares none.
-        lookups: agent to what names of other environments resolved to there; a missing or empty one is unresolved.
+        leads_to: DNS name to all addresses that it has, whoever it was that saw them; a missing or empty one is unresolved.
+            What must be proven would else depend on what one agent's resolver says.
     """
     cycle = cycle_ports(topology)
     owned = {
@@ -93,7 +99,7 @@ def build_plan(
             for destination in topology.environments.values():
                 if destination.name == source.name:
                     continue
-                for host in _hosts(destination, owned, lookups.get(agent, {})):
+                for host in _hosts(destination, owned, leads_to):
                     sweep = _sweep_ports(topology, host)
                     targets.extend(_targets((source.name, agent), destination, host, owned, (cycle, sweep)))
     return tuple(targets)
@@ -115,7 +121,7 @@ def owned_addresses(environment: Environment, agent: str, reported: Mapping[str,
 
 
 def _hosts(
-    environment: Environment, owned: Mapping[str, tuple[str, ...]], lookups: Mapping[str, tuple[str, ...]]
+    environment: Environment, owned: Mapping[str, tuple[str, ...]], leads_to: Mapping[str, tuple[str, ...]]
 ) -> list[_Host]:
     hosts: dict[str, _Host] = {}
     for agent in environment.agents:
@@ -124,8 +130,12 @@ def _hosts(
     for service in environment.services.values():
         for text in service.hosts:
             named = not is_address(text)
-            for address in (lookups.get(text) or (text,)) if named else (text,):
-                host = hosts.setdefault(address, _Host(address))
+            # To its own host a name may be 127.0.1.1, which says nothing to anybody else.
+            found = [a for a in leads_to.get(text, ()) if is_anothers(a) or environment.contains(a)] if named else []
+            for address in found or (text,):
+                astray = named and is_address(address) and not environment.contains(address)
+                host = hosts.setdefault(address, _Host(address, elsewhere=astray))
+                host.elsewhere = host.elsewhere and astray  # or it is declared as it stands
                 if named and text not in host.names:
                     host.names.append(text)
                 if service not in host.services:
@@ -189,4 +199,5 @@ def _targets(
                 service_ports=mine,
                 services=tuple((name, ports) for name, ports in services if ports),
                 names=tuple(host.names),
+                elsewhere=host.elsewhere,
             )

@@ -52,10 +52,12 @@ class Policy:
         values = (path, waiver, service)
         if values not in self._decisions:
             by = None if path is None else self._paths[path]
+            # A waiver bears a hole for a while; a path that the business needs and that is down is none.
+            required = by is not None and by.expect is Declared.REQUIRED
             self._decisions[values] = Decision(
                 declared=by.expect if by else Declared.DENIED,
                 path=by,
-                waiver=None if waiver is None else self._waivers[waiver - len(self._paths)],
+                waiver=None if waiver is None or required else self._waivers[waiver - len(self._paths)],
                 service=service,
             )
         return self._decisions[values]
@@ -103,7 +105,8 @@ def nearest_paths(topology: Topology, target: PlanTarget) -> tuple[Path, ...]:
 
 def _is_source(topology: Topology, end: Selector, target: PlanTarget) -> bool:
     if end.network is not None:
-        return in_networks(target.source_address, (end.network,)) if target.source_address else False
+        mine = end.environment in {"", target.source_environment}
+        return mine and bool(target.source_address) and in_networks(target.source_address, (end.network,))
     if end.environment != target.source_environment:
         return False
     if end.agent:
@@ -115,7 +118,7 @@ def _is_source(topology: Topology, end: Selector, target: PlanTarget) -> bool:
 
 def _is_destination(topology: Topology, end: Selector, target: PlanTarget) -> bool:
     if end.network is not None:
-        return in_networks(target.address, (end.network,))
+        return end.environment in {"", target.destination} and in_networks(target.address, (end.network,))
     if end.environment != target.destination:
         return False
     if end.agent:

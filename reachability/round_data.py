@@ -22,14 +22,21 @@ class RoundSpec:
     destination: str  # environment
     targets: tuple[Target, ...]
     run: str = ""  # the verify run it belongs to
+    beside: tuple[Target, ...] = ()  # declared endpoints, of any environment, that serve as source controls: not cells
+    spread_s: float = 0.0  # over which the copies of what is silent must have left
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundData:
-    """A round with all the reports that have come in so far. `armed`: agent -> it said that it is ready."""
+    """A round with all the reports that have come in so far.
+
+    `armed`: agent -> it listened from before the first packet until after the last. `two_holders`: agents under whose name more
+    than one process was heard of meanwhile.
+    """
 
     spec: RoundSpec
     source: SourceReport | None = None
     witnesses: tuple[WitnessReport, ...] = ()
     insides: tuple[SourceReport, ...] = ()
     armed: Mapping[str, bool] = field(default_factory=dict)
+    two_holders: frozenset[str] = frozenset()

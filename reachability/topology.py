@@ -100,7 +100,10 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """One end of a path or waiver: `environment`, `environment.member` (agent or service) or a CIDR."""
+    """One end of a path or waiver: `environment`, `environment.member` (agent or service), a CIDR or `environment.CIDR`.
+
+    A range has the environment that it belongs to, "" where it reaches beyond the networks of any.
+    """
 
     text: str
     environment: str = ""
@@ -155,6 +158,7 @@ class Probing:
     sweep_ports: PortSpec = PortSpec()
     rate_pps: int = 1000
     flows: int = 50_000  # entries that an agent may hold in connection tables at a time
+    spread_s: float = 4.0  # over which the copies of a silent cell leave: a shorter outage cannot have taken them all
     blackout: tuple[Blackout, ...] = ()
     confirm: int = 2
 
@@ -179,6 +183,13 @@ class Topology:
 def is_address(text: str) -> bool:
     """Whether the text is an IP address rather than a DNS name."""
     return _parsed(text) is not None
+
+
+def is_anothers(address: str) -> bool:
+    """Whether another host can have the address: not loopback, link-local, multicast or unspecified. False for a name."""
+    found = _parsed(address)
+    own = found is None or found.is_loopback or found.is_link_local or found.is_multicast or found.is_unspecified
+    return not own
 
 
 def family(address: str) -> int:

@@ -40,6 +40,7 @@ class Reason(StrEnum):
     NO_ROUTE = "no-route"
     NO_NEIGHBOUR = "no-neighbour"
     OWN_NETWORK = "own-network"
+    OWN_HOST = "own-host"
     NOT_ALLOWED = "not-allowed"
     CONN_REFUSED = "conn-refused"
     LOCAL_FILTER = "local-filter"
@@ -88,13 +89,18 @@ class Proof(StrEnum):
 class Unproven(StrEnum):
     """Why nothing is proven of a cell, where it is not the `Reason` of an error; `reachability.advice` has the sentences."""
 
+    TWO_HOLDERS = "two-holders"
     SILENT_INSIDE = "silent-inside"
+    INSIDE_ONCE = "inside-once"
     NO_INSIDE_CONTROL = "no-inside-control"
     CLOSED_INSIDE = "closed-inside"
     NO_SOURCE_CONTROL = "no-source-control"
     CONTROLS_STOPPED = "controls-stopped"
     HEARD_IN_PART = "heard-in-part"
+    MAYBE_DELIVERED = "maybe-delivered"
+    MAY_BE_HANDED_ON = "may-be-handed-on"
     LOSS = "loss"
+    SPREAD = "spread"
     UNDECIDED = "undecided"
     ANSWERS_FOR_ALL = "answers-for-all"
     ANSWERED_ELSEWHERE = "answered-elsewhere"
@@ -103,6 +109,7 @@ class Unproven(StrEnum):
     WHO_CLOSED_IT = "who-closed-it"
     REFUSED_BY_ENDPOINT = "refused-by-endpoint"
     NOT_SENT = "not-sent"
+    RESOLVED_ELSEWHERE = "resolved-elsewhere"
 
 
 class Unanswered(StrEnum):
@@ -164,7 +171,7 @@ class RoundKind(StrEnum):
 
     NORMAL = "normal"
     CHALLENGE = "challenge"  # keyed on and off slots: are the packets without a token ours?
-    NOPORTS = "noports"  # UDP groups against the host's `Udp: NoPorts`
+    NOPORTS = "noports"  # groups in slots, against the host's counters: `Udp: NoPorts` and what tells of delivery
     TRACE = "trace"  # by which hops, and how far, the packets of one cell go: for people, no evidence of any cell
 
 

@@ -25,8 +25,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, tag="plan"):
     flows: int = 50_000  # entries in connection tables at a time
 
 
+MOST_NAMES = 256  # in one `Resolve`: an agent looks no more of them up
+
+
 class Resolve(msgspec.Struct, frozen=True, kw_only=True, tag="resolve"):
-    """Asks a source to look names up before a round; answered by `Resolved`."""
+    """Asks a source to look names up before a round; answered by `Resolved`. More than `MOST_NAMES` are asked for in parts."""
 
     id: str
     names: tuple[str, ...]
@@ -59,12 +62,17 @@ class Go(msgspec.Struct, frozen=True, kw_only=True, tag="go"):
     most_copies: int = 48
     groups: tuple[tuple[int, PortSet], ...] = ()
     rate_pps: int = 0  # at most, in this round; 0: the agent's own
+    spread_s: float = 0.0  # a sweep's last copies leave so long after its first ones
 
 
 class Close(msgspec.Struct, frozen=True, kw_only=True, tag="close"):
-    """Ends a round at a witness or inside control; answered by a report in the observations."""
+    """Ends a round at a witness or inside control; answered by a report in the observations.
+
+    `again`: the source was heard to be done, so that an inside control asks once more what answered it before.
+    """
 
     round: str
+    again: bool = False
 
 
 class Stop(msgspec.Struct, frozen=True, kw_only=True, tag="stop"):
@@ -135,6 +143,7 @@ class Armed(msgspec.Struct, frozen=True, kw_only=True, tag="armed"):
     agent: str
     ok: bool
     problems: tuple[str, ...] = ()
+    instance: str = ""  # as the status has it
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
@@ -146,6 +155,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
     tail_s: float = 2.0  # how long the witnesses must listen on: max(2 s, 4 x RTT), less what has passed
     ok: bool = True
     problems: tuple[str, ...] = ()
+    instance: str = ""
 
 
 class Renew(msgspec.Struct, frozen=True, kw_only=True, tag="renew"):

@@ -13,7 +13,7 @@ from cli.errors import Problem
 from cli.files import check_writable
 from cli.options import Endpoint
 from cli.show.exchange import NOTHING_KEPT, write
-from cli.show.grid import harm, headline, live, sentence
+from cli.show.grid import harm, headline, live, sentence, standing_counted
 from cli.show.render import Paint, clean, clock, glyph_of, labelled, paint, plural, short_ports, show, visible
 from cli.watching import put
 from coordinator.api.responses.estate import Finding, Taken
@@ -121,7 +121,7 @@ def block(finding: Finding, style: Paint) -> list[str]:
     lines.append(f"    seen     {proof}")
     if finding.impact:
         lines += ["    " + line for line in labelled("why", harm(finding), style.width - 4, 9)]
-    times = f"{finding.status}, first seen {clock(finding.first_seen)}, last {clock(finding.last_seen)} UTC"
+    times = f"{standing_counted(finding)}, first seen {clock(finding.first_seen)}, last {clock(finding.last_seen)} UTC"
     lines.append(f"    life     {times}, {plural(finding.cells, 'cell')}")
     if finding.result == "fail":
         lines.append(f"    next     segwatch explain {finding.id}")

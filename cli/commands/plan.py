@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -10,9 +11,11 @@ import click
 from cli import options
 from cli.loading import load
 from cli.show.render import labelled, paint, plural, short_ports, show, table
+from cli.show.uncontrolled import lines_of
 from coordinator.tasks import Task, costs, tasks
 from reachability.plan import build_plan
 from reachability.ports import text_of
+from reachability.uncontrolled import by_declaration
 from reachability.vocabulary import Schedule
 
 
@@ -30,9 +33,15 @@ def command(topology: Path, agent: str | None, output: str) -> None:
     plan = build_plan(loaded, {}, {})
     by_agent = {name: list(tasks(plan, name)) for name in known if agent in {None, name}}
     cost = [entry for entry in costs(loaded, plan) if agent in {None, entry.agent}]
+    without = by_declaration(loaded, plan, datetime.now(UTC))
     if output == "json":
         body = {
             "topology": loaded.digest,
+            "uncontrolled": [
+                {"environment": one.environment, "protocols": [protocol.value for protocol in one.protocols],
+                 "cells": one.cells, "share": round(one.share, 6), "settle": one.settle}
+                for one in without
+            ],
             "costs": [
                 {"agent": c.agent, "schedule": c.schedule, "hosts": c.hosts, "cells": c.cells,
                  "packets": c.packets, "seconds": c.seconds}
@@ -58,6 +67,8 @@ def command(topology: Path, agent: str | None, output: str) -> None:
     rows = [["agent", "schedule", "hosts", "cells", "packets", "takes about"]]
     rows += [[c.agent, c.schedule, str(c.hosts), f"{c.cells:,}", f"{c.packets:,}", f"{c.seconds:,.0f} s"] for c in cost]
     lines += table(rows)
+    mine = [one for one in without if agent is None or known[agent] == one.environment]
+    lines += ["", *lines_of(mine, style.width)] if mine else []
     if agent is not None:
         lines += ["", *table([_row(t) for t in by_agent[agent]])]
     elif any(not a.addresses for e in loaded.environments.values() for a in e.agents.values()):

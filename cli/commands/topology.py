@@ -15,6 +15,7 @@ from cli import options
 from cli.errors import USAGE
 from cli.loading import load, read
 from cli.show.render import Paint, labelled, paint, plural, show
+from cli.show.uncontrolled import lines_of, sentences
 from coordinator.api.explain import NothingToExplainError, parse_port
 from coordinator.topology.lint import Warned, lint
 from coordinator.topology.load import TopologyErrors
@@ -22,6 +23,7 @@ from reachability.plan import PlanTarget, build_plan
 from reachability.policy import Decision, Policy, nearest_paths
 from reachability.ports import PortSet
 from reachability.topology import Topology, is_address
+from reachability.uncontrolled import Uncontrolled, by_declaration
 from reachability.vocabulary import Declared, Protocol
 
 
@@ -57,13 +59,15 @@ class _Checked:
     topology: Topology | None
     errors: tuple[str, ...] = ()
     warnings: tuple[Warned, ...] = ()
+    uncontrolled: tuple[Uncontrolled, ...] = ()
 
     @property
     def body(self) -> dict[str, Any]:
         """As JSON."""
         texts = [f"{self.file}:{w.line}:{w.column}: {w.message}" for w in self.warnings]
         counts = _counts(self.topology) if self.topology is not None else {}
-        return {"file": str(self.file), "errors": list(self.errors), "warnings": texts, **counts}
+        notes = {"notes": sentences(self.uncontrolled)} if self.topology is not None else {}
+        return {"file": str(self.file), "errors": list(self.errors), "warnings": texts, **notes, **counts}
 
     def tell(self, style: Paint) -> None:
         """Errors go to stderr, all else to stdout."""
@@ -79,6 +83,7 @@ class _Checked:
         if lines:
             doubts = plural(len(self.warnings), "warning")
             show([*lines, f"{doubts}: nothing is wrong, but greens would stand on less than they could."])
+        show(lines_of(self.uncontrolled, style.width))
 
 
 def _checked(file: Path) -> _Checked:
@@ -86,7 +91,9 @@ def _checked(file: Path) -> _Checked:
         topology = read(file)
     except TopologyErrors as error:
         return _Checked(file, None, errors=tuple(error.errors))
-    return _Checked(file, topology, warnings=tuple(lint(topology, datetime.now(UTC))))
+    now = datetime.now(UTC)
+    without = by_declaration(topology, build_plan(topology, {}, {}), now)
+    return _Checked(file, topology, warnings=tuple(lint(topology, now)), uncontrolled=without)
 
 
 def _counts(topology: Topology) -> dict[str, int]:

@@ -18,7 +18,7 @@ from textual.widgets import DataTable, Footer, Input, Static
 from cli.dashboard.reader import Reader
 from cli.dashboard.screens import CellsScreen, ExplainScreen
 from cli.errors import Problem
-from cli.show.grid import LEGEND, by_pair, counted, headline, live, pair_cell
+from cli.show.grid import LEGEND, by_pair, counted, headline, live, pair_cell, standing
 from cli.show.render import clean, clock, glyph_of, plural
 from cli.show.roster import notes
 from coordinator.api.responses.estate import Coverage, Finding, Matrix
@@ -181,7 +181,7 @@ class Dashboard(App[None]):
         rows = []
         for finding in self._listed:
             glyph, style = glyph_of(finding.result)
-            about = f" {finding.severity}, {finding.status} {clock(finding.first_seen, self._now())}\n"
+            about = f" {finding.severity}, {standing(finding)} {clock(finding.first_seen, self._now())}\n"
             text = Text.assemble((f"{glyph} {finding.id}", STYLES[style]), (about, "dim"))
             title = textwrap.wrap(clean(headline(finding)), max(20, self.size.width * 43 // 100 - 10))
             rows.append([text.append("\n".join(f"  {line}" for line in title))])

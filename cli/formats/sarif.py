@@ -124,6 +124,7 @@ def _finding(finding: Finding, decided: Decision | None, topology: str) -> Log:
             "tags": list(finding.cwe),
             "first_seen": finding.first_seen,
             "cells": finding.cells,
+            "flapping": finding.flapping,
         },
     }
     near = decided.nearest if decided else None

@@ -9,7 +9,7 @@ import msgspec
 from cli.holding import lines as held_lines
 from cli.show.grid import live, sentence, where
 from cli.show.losses import lost_line
-from cli.show.render import Paint, clean, labelled, plural, short_ports, table, visible
+from cli.show.render import Paint, clean, labelled, percent, plural, short_ports, table, visible
 from cli.show.roster import notes
 from cli.show.summary import headwords
 from coordinator.api.responses.estate import Finding
@@ -38,6 +38,13 @@ def report(run: FinishedRun, style: Paint) -> list[str]:
     ]
     lines += table([_finding_row(finding, style) for finding in failing])
     lines += held_lines(result, style)
+    for one in run.uncontrolled:
+        names = " and ".join(protocol.upper() for protocol in one.protocols)
+        said = (
+            f"{one.environment}: nothing showed that its {names} packets get out: {plural(one.cells, 'cell')} unproven"
+        )
+        text = f"{said}, {percent(one.share)} of the coverage; {one.settle}"
+        lines += labelled(style("!", "warn"), text, style.width, 2)
     required = [entry for entry in run.unproven if entry.required]
     lines += unproven_lines(required[:_UNPROVEN_LINES], style)
     if len(required) > _UNPROVEN_LINES:

@@ -18,7 +18,18 @@ COLUMNS = (
     *("record", "id", "source", "agents", "destination", "service", "addresses", "protocol", "ports"),
     *("declared", "reachability", "proof", "reason", "result", "severity", "status", "cells"),
     *("pass", "fail", "waived", "inconclusive", "stale", "not_run", "required", "proven", "coverage"),
-    *("no_packet", "no_session", "beyond_proof", "first_seen", "last_seen", "owner", "expires", "text", "settle"),
+    *(
+        "no_packet",
+        "no_session",
+        "beyond_proof",
+        "first_seen",
+        "last_seen",
+        "owner",
+        "expires",
+        "text",
+        "settle",
+        "flapping",
+    ),
 )
 
 
@@ -143,4 +154,5 @@ def _finding(entry: ReportedFinding) -> Line:
         "owner": taken.by if taken else None,
         "text": finding.identified,
         "settle": "; ".join(entry.settle),
+        "flapping": f"{finding.recent.changes} changes in {finding.recent.rounds} rounds" if finding.flapping else None,
     }

@@ -32,6 +32,7 @@ def markdown(body: Report) -> str:
         *_tested(body),
         "## How it was proven",
         *_proofs(body.proofs),
+        *filter(None, [words.holds(body)]),
         "## Coverage",
         *_coverage(body),
         "## Waivers",
@@ -86,7 +87,7 @@ def _findings(findings: Sequence[ReportedFinding]) -> list[str]:
             finding.severity,
             md(words.title(finding)),
             code(words.short(finding)),
-            finding.status,
+            words.status(finding),
             words.stamp(finding.first_seen),
         ]
         for entry in findings

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cli.show.evidence import controls, heard, sent, target, witness
-from cli.show.grid import counted, harm, headline, live, where
+from cli.show.evidence import controls, heard, limits, sent, target, witness
+from cli.show.grid import counted, harm, headline, live, standing, standing_counted, where
 from cli.show.losses import lost_line
 from cli.show.render import parse_time, plural, short_ports
 from cli.show.trace import ANSWERS
@@ -37,6 +37,11 @@ class Why:
     cells: int
     places: tuple[str, ...]
     more: int
+
+
+def holds(body: Report) -> str:
+    """What every green cell holds over, at least, and what it could have missed; "" where there is none."""
+    return "" if body.limits is None else f"Each green cell holds at least {limits(body.limits)}."
 
 
 def stamp(text: str | None) -> str:
@@ -152,7 +157,7 @@ def _life(entry: ReportedFinding) -> str:
     finding, taken = entry.finding, entry.acknowledged
     times = f"first seen {stamp(finding.first_seen)}, last {stamp(finding.last_seen)} UTC"
     by = f", acknowledged by {taken.by}: {taken.reason}" if taken else ""
-    return f"{finding.status}, {times}, {plural(finding.cells, 'cell')}{by}"
+    return f"{standing_counted(finding)}, {times}, {plural(finding.cells, 'cell')}{by}"
 
 
 def _waiver(waiver: DeclaredWaiver) -> str:
@@ -168,6 +173,11 @@ def _event(event: Happened) -> str:
 def title(finding: Finding) -> str:
     """The finding as a sentence."""
     return headline(finding)
+
+
+def status(finding: Finding) -> str:
+    """Its status, and whether it comes and goes."""
+    return standing(finding)
 
 
 def why_unproven(entries: Iterable[Unproven]) -> list[Why]:
@@ -211,6 +221,7 @@ def schedule(probing: ProbingPlan) -> list[str]:
     else:
         lines.append("no sweep: ports that are neither a service's nor the catalogue's were not tested")
     lines.append(f"at most {probing.rate_pps:,} packets a second from each agent")
+    lines.append(f"what stays silent is tried over {_span(probing.spread_s)} at least: a shorter outage hides nothing")
     lines += [
         f"blackout, nothing is probed: {one.cron} for {_span(one.for_s)}, {one.timezone}" for one in probing.blackout
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cli.show.render import clean, plural
 from coordinator.api.responses.estate import Cell
-from coordinator.api.responses.proof import Evidence
+from coordinator.api.responses.proof import Evidence, Limits
 
 SENT_MSS = (1460, 1440)  # IPv4, IPv6
 _FIELDS = {"sequence": "sequence number", "timestamp": "timestamp"}
@@ -24,7 +24,8 @@ def target(cell: Cell) -> str:
 
 def sent(e: Evidence) -> str:
     """How many copies went out, and which way."""
-    copies = f"{plural(e.sent, 'copy', 'copies')} over {plural(e.flows, 'flow')}, {e.way or 'not sent'}"
+    over = plural(e.flows, "flow") + (f" and {e.span_s:g} s" if e.span_s else "")
+    copies = f"{plural(e.sent, 'copy', 'copies')} over {over}, {e.way or 'not sent'}"
     return copies + (f" via {e.via}" if e.via else "")
 
 
@@ -45,6 +46,7 @@ def controls(e: Evidence) -> str:
     inside = "inside: nobody asked"
     if e.inside:
         inside = f"inside: {e.inside_by or 'another agent'} got {_INSIDE.get(e.inside, repr(e.inside))} from it"
+        inside += ", before the source's packets, and nothing is known of after them" if e.inside_once else ""
     if e.control:
         source = f"source: {e.control_by}" if e.control_by else "source: its packets got out"
     else:
@@ -80,3 +82,13 @@ def _changes(e: Evidence, address: str) -> list[str]:
         )
         if shown
     ]
+
+
+def limits(found: Limits) -> str:
+    """Over what a green cell holds, and what it could have missed."""
+    over = plural(found.flows, "flow") + (f" and {found.seconds:g} s" if found.seconds else "")
+    loss = "" if found.loss is None else f", loss at most {found.loss * 100:.2g}%"
+    return (
+        f"over {over}{loss}: a leak for up to {found.share * 100:.0f}% of the flows, or one that was closed just then, "
+        "could have been missed (1 chance in 20)"
+    )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cli.show.evidence import controls, heard, sent, target, witness
+from cli.show.evidence import controls, heard, limits, sent, target, witness
 from cli.show.exchange import timeline
-from cli.show.grid import where
+from cli.show.grid import standing_counted, where
 from cli.show.render import NO_PACKET, NO_SESSION, Paint, clock, glyph_of, labelled, plural, short_ports, visible
 from cli.show.trace import ANSWERS, traces
 from coordinator.api.responses.estate import Cell
@@ -28,6 +28,8 @@ def explanation(body: Explanation, style: Paint) -> list[str]:
     if body.row is not None:
         row = f"{body.row.text} (table row {body.row.number})"
         lines += labelled("so", row, style.width)
+    if body.limits is not None:
+        lines += labelled("limits", limits(body.limits), style.width)
     if body.means:
         lines += labelled("meaning", body.means, style.width)
     for index, text in enumerate(body.settle):
@@ -43,7 +45,20 @@ def _by(event: Happened) -> str:
     return f" by {event.by} ({event.text})" if event.by else ""
 
 
-_LABELS = ("declared", "round", "packets", "control", "witness", "trace", "so", "meaning", "next", "settle", "history")
+_LABELS = (
+    "declared",
+    "round",
+    "packets",
+    "control",
+    "witness",
+    "trace",
+    "so",
+    "limits",
+    "meaning",
+    "next",
+    "settle",
+    "history",
+)
 
 
 def _emphasise(line: str, style: Paint) -> str:
@@ -71,7 +86,9 @@ def _head(body: Explanation, style: Paint) -> list[str]:
         grade = f", {body.grade}" if body.grade else ""
         parts.append(f"{body.result}{grade}")
     if finding is not None:
-        parts.append(f"{finding.status} since {clock(body.first_seen or None)} ({plural(body.rounds or 0, 'round')})")
+        parts.append(
+            f"{standing_counted(finding)} since {clock(body.first_seen or None)} ({plural(body.rounds or 0, 'round')})"
+        )
     wrapped = labelled(glyph, " · ".join(parts), style.width, indent=2)
     return [style(glyph, tone) + wrapped[0][1:], *wrapped[1:]]
 

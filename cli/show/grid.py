@@ -126,6 +126,18 @@ def headline(finding: Finding) -> str:
     return f"{source} {verb} {destination.environment}'s {what}"
 
 
+def standing(finding: Finding) -> str:
+    """Its status, and whether it comes and goes: `open, flapping`."""
+    return f"{finding.status}, flapping" if finding.flapping else finding.status
+
+
+def standing_counted(finding: Finding) -> str:
+    """The same with figures: `open, flapping (failed in 4 of its last 8 rounds)`."""
+    recent = finding.recent
+    counts = f" (failed in {recent.failing} of its last {recent.rounds} rounds)" if finding.flapping else ""
+    return standing(finding) + counts
+
+
 def harm(finding: Finding) -> str:
     """Why it matters, in one sentence; "" where the declaration says nothing of it."""
     source, destination = finding.source.environment, finding.destination.environment

@@ -12,6 +12,11 @@ _UNITS = ((3600, "h"), (60, "min"), (1, "s"))
 def notes(agent: Agent) -> list[str]:
     """In words, the worst first; empty when all is well."""
     found = [f"not understood: {agent.problem}"] if agent.problem else []
+    if agent.two_holders:
+        found.append(
+            "two processes live under its name, so that nothing of it is proven: its bundle was copied. Make it worthless by "
+            f"`segwatch pki revoke {agent.name}`, then install a new one on one host"
+        )
     if agent.lacks:
         found.append(f"lacks: {agent.lacks}")
     if agent.refusals:
@@ -20,6 +25,7 @@ def notes(agent: Agent) -> list[str]:
     skew_s = agent.clock_skew_s
     if skew_s is not None and abs(skew_s) >= SKEW_S:
         found.append(f"its clock is {apart(skew_s)} the coordinator's")
+    found += [f"sees names otherwise: {words}" for words in agent.names_apart]
     return [clean(note) for note in found]
 
 

@@ -58,4 +58,4 @@ def _add(archive: Archive, reader: Reader, wanted: Iterable[str], *, with_book: 
 def _body(held: HeldRound) -> Any:
     """A round; its packets are what `segwatch findings export` writes."""
     reports = [{"received": at, **as_json(replace(report, kept=()))} for report, at in held.reports]
-    return {"spec": as_json(held.spec), "armed": held.armed, "reports": reports}
+    return {"spec": as_json(held.spec), "parts": as_json(held.parts), "reports": reports}

@@ -19,7 +19,7 @@ from coordinator.rounds.control_echo import Echo
 from coordinator.rounds.requests import go, narrowed
 from reachability.arrival import WitnessReport
 from reachability.evidence import Conclusion, conclude
-from reachability.followups import FollowUp
+from reachability.followups import MOST_FOLLOWUPS, FollowUp
 from reachability.observation import SourceReport
 from reachability.round_data import RoundData, RoundSpec
 from reachability.vocabulary import RoundKind
@@ -28,7 +28,6 @@ from wire.messages import Arm
 from wire.trial import DESTINATION, SENT, SOURCE, TOLD, Concluded, Follow, Line, Seal, Sent, digest, from_text, to_text
 
 WITHIN_S = 1800.0  # that it listens for a source that does not come
-MOST_FOLLOWUPS = 4
 
 
 class Destination:

@@ -19,7 +19,7 @@ def agents_body(
 
     `lost` has all that was ever lost of what the agent reported, and `untold` batches that it has just lost.
     """
-    known = losses or {}
+    known, agents = losses or {}, tuple(agents)
     return tuple(
         status.Agent(
             name=agent.name,
@@ -34,13 +34,26 @@ def agents_body(
             lost=losses_body(known.get(agent.name, Losses()), agent.untold),
             refused=tuple(agent.refused),
             refusals=agent.refusals,
-            problem=agent.problem or None,
+            problem=agent.problem or _on_one_host(agent, agents) or None,
             last_seen=iso(agent.last_seen),
             clock_skew_s=None if agent.clock_skew_s is None else round(agent.clock_skew_s, 1) + 0.0,  # no -0.0
             age_s=round(max(0.0, now - agent.last_round), 1) if agent.last_round else None,
             certificate=_certificate(*agent.certificate, now),
+            names_apart=agent.names_apart,
+            two_holders=agent.two_holders,
         )
         for agent in agents
+    )
+
+
+def _on_one_host(agent: AgentState, agents: Iterable[AgentState]) -> str:
+    """Who of another environment reports the very same addresses, in words; "" for nobody."""
+    mine = frozenset(agent.addresses)
+    others = [a.name for a in agents if a.environment != agent.environment and mine and frozenset(a.addresses) == mine]
+    if not others:
+        return ""
+    return (
+        f"on one host with {', '.join(others)}: nothing between them crosses a boundary; give each environment a host"
     )
 
 

@@ -16,6 +16,7 @@ from coordinator.packets.exchanges import Exchanges
 from reachability.advice import ROWS, advise
 from reachability.compare import Cell, key_of
 from reachability.finding import Event, Finding
+from reachability.limits import Limits, limits
 from reachability.matrix import Judged
 from reachability.plan import PlanTarget
 from reachability.ports import PortSet, text_of
@@ -155,6 +156,7 @@ class _About(TypedDict):
     round: proof.RoundOf | None
     evidence: proof.Evidence | None
     row: proof.Row | None
+    limits: proof.Limits | None
 
 
 def _nothing(finding: Finding) -> _About:
@@ -171,6 +173,7 @@ def _nothing(finding: Finding) -> _About:
         "round": None,
         "evidence": None,
         "row": None,
+        "limits": None,
     }
 
 
@@ -196,10 +199,19 @@ def _cell(topology: Topology, shown: Shown) -> _About:
         "settle": (advice.settle,) if advice else remedy(topology, cell, said),
         "witness": target.witness or None if target else None,
         "inside": (judged.evidence.inside_by if judged else "") or (target.inside if target else "") or None,
-        "round": _round(judged) if judged else None,
+        "round": _round(judged) if judged and judged.round else None,
         "evidence": _evidence(judged.evidence) if judged else None,
         "row": proof.Row(number=judged.verdict.row, text=ROWS[judged.verdict.row]) if judged else None,
+        "limits": limits_body(limits(judged.verdict, judged.evidence)) if judged else None,
     }
+
+
+def limits_body(found: Limits | None) -> proof.Limits | None:
+    """What a green cell leaves open."""
+    if found is None:
+        return None
+    seconds = None if found.seconds is None else round(found.seconds, 1)
+    return proof.Limits(flows=found.flows, seconds=seconds, loss=found.loss, share=round(found.share, 3))
 
 
 def _round(judged: Judged) -> proof.RoundOf:
@@ -222,7 +234,10 @@ def _evidence(e: Evidence) -> proof.Evidence:
         sent=e.sent,
         covered=e.covered,
         flows=e.flows,
+        span_s=None if e.span_s is None else round(e.span_s, 1),
         refused=e.refused,
+        prohibited=e.prohibited,
+        prohibited_at_host=e.prohibited_at_host,
         hops=e.hops,
         rtt_ms=e.rtt_ms,
         said=e.said,
@@ -238,9 +253,13 @@ def _evidence(e: Evidence) -> proof.Evidence:
         answered=e.answered,
         bound=e.bound,
         noports_still=e.noports_still,
+        undelivered=e.undelivered,
+        handed_on=e.handed_on,
         drops_still=e.drops_still,
         inside=e.inside,
         inside_by=e.inside_by,
+        inside_heard=e.inside_heard,
+        inside_once=e.inside_once,
         inside_same=e.inside_same,
         canary=e.canary,
         host_hops=e.host_hops,

@@ -46,6 +46,13 @@ def exposition(
         _by_agent(GaugeMetricFamily, "agent_up", "Whether the agent is connected.", roster, lambda a: a.online),
         _by_agent(
             GaugeMetricFamily,
+            "agent_two_holders",
+            "Whether more than one process lives under the agent's name.",
+            roster,
+            lambda a: a.two_holders,
+        ),
+        _by_agent(
+            GaugeMetricFamily,
             "agent_spooled_batches",
             "Batches that wait at the agent for acknowledgement.",
             roster,

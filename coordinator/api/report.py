@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypedDict
 
 import msgspec
 
 from coordinator.api.agents import agents_body
-from coordinator.api.explain import explained, of_finding
+from coordinator.api.explain import explained, limits_body, of_finding
 from coordinator.api.responses import report as told
 from coordinator.api.responses.runs import Untested
 from coordinator.api.responses.status import TopologyFile
@@ -23,7 +23,8 @@ from coordinator.store.retention import EVENTS_S
 from reachability.advice import ROWS
 from reachability.compare import Cell, compare, key_of
 from reachability.coverage import total, untested
-from reachability.finding import Event, Finding, Status
+from reachability.finding import Event, Finding
+from reachability.limits import Limits, limits, weakest
 from reachability.matrix import CellKey
 from reachability.plan import PlanTarget
 from reachability.topology import Environment, Path, Probing, Topology, Waiver
@@ -88,7 +89,7 @@ def report(taken: Snapshot) -> told.Report:
     """`report -o json`. `matrix` and `coverage` are the bodies of those verbs; a finding is `explain`'s, without packets."""
     topology, cells = taken.topology, taken.cells
     pairs = untested(topology, cells)
-    times = [cell.judged.observed_at for cell in cells if cell.judged is not None]
+    times = [cell.judged.observed_at for cell in cells if cell.judged is not None and cell.judged.round]
     return told.Report(
         made=iso(taken.at),
         version=VERSION,
@@ -105,11 +106,17 @@ def report(taken: Snapshot) -> told.Report:
         paths=_paths(topology.paths, cells),
         waivers=tuple(_waiver(waiver, taken) for waiver in topology.waivers),
         findings=_findings(taken),
-        suspected=sum(finding.status is Status.SUSPECTED for finding in taken.findings),
+        suspected=sum(finding.suspected for finding in taken.findings),
         unproven=unproven(cells),
         untested=tuple(Untested(source=source, destination=destination) for source, destination in pairs),
         period=None if taken.span is None else _period(taken, taken.span),
+        limits=limits_body(weakest(_limits(cells))),
     )
+
+
+def _limits(cells: Iterable[Cell]) -> Iterator[Limits]:
+    judged = (cell.judged for cell in cells if cell.result is Result.PASS and cell.judged is not None)
+    return filter(None, (limits(one.verdict, one.evidence) for one in judged))
 
 
 def _period(taken: Snapshot, span: Span) -> told.Period:
@@ -182,6 +189,7 @@ def _probing(probing: Probing) -> told.ProbingPlan:
         sweep=told.Sweep(every_s=probing.sweep_every_s, ports=str(probing.sweep_ports) or None),
         rate_pps=probing.rate_pps,
         flows=probing.flows,
+        spread_s=probing.spread_s,
         confirm=probing.confirm,
         blackout=tuple(
             told.BlackoutTime(cron=one.cron, for_s=one.for_s, timezone=one.timezone) for one in probing.blackout

@@ -24,6 +24,7 @@ from reachability.matrix import CellKey
 from reachability.plan import PlanTarget
 from reachability.ports import PortSet, text_of
 from reachability.topology import Topology
+from reachability.uncontrolled import by_outcome
 from reachability.vocabulary import Result
 
 _WORST = (Result.FAIL, Result.INCONCLUSIVE, Result.STALE, Result.NOT_RUN, Result.WAIVED, Result.PASS)
@@ -90,7 +91,9 @@ def verify(
 def _reused(cells: Iterable[Cell], run: str, max_age_s: float) -> runs.Reused:
     """How many cells were not probed again, and since when the oldest of them stands."""
     held = [
-        (cell.count, cell.judged.observed_at) for cell in cells if cell.judged is not None and cell.judged.run != run
+        (cell.count, cell.judged.observed_at)
+        for cell in cells
+        if cell.judged is not None and cell.judged.round and cell.judged.run != run
     ]
     oldest = min((at for _, at in held), default=None)
     return runs.Reused(max_age_s=max_age_s, cells=sum(count for count, _ in held), oldest=iso(oldest))
@@ -173,6 +176,16 @@ def concluded(
         failing=failing(topology, cells, mine, REST),
         environments={name: found_at.mark.line for name, found_at in topology.environments.items()},
         decided=decisions(topology, plan, cells, mine),
+        uncontrolled=tuple(
+            runs.Uncontrolled(
+                environment=one.environment,
+                protocols=tuple(protocol.value for protocol in one.protocols),
+                cells=one.cells,
+                share=round(one.share, 6),
+                settle=one.settle,
+            )
+            for one in by_outcome(cells)
+        ),
     )
 
 
@@ -224,7 +237,7 @@ def _line(cells: Sequence[Cell]) -> str:
     if first.judged is not None:
         verdict = first.judged.verdict
         proof = f"{verdict.proof}, row {verdict.row}" if verdict.reachability.value != "unknown" else verdict.reason
-        said = f"{verdict.reachability} ({proof}), round {first.judged.round}"
+        said = f"{verdict.reachability} ({proof})" + (f", round {first.judged.round}" if first.judged.round else "")
     advice = advise(first)
     more = f"; {advice.means}; to settle it: {advice.settle}" if advice else ""
     where = f"{first.key.agent} {first.key.source_address or '-'} -> {first.key.address} {_ports(cells)}"

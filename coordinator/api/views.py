@@ -19,6 +19,7 @@ from reachability.compare import Cell
 from reachability.coverage import Coverage, coverage, total
 from reachability.finding import Event, Finding, Kind, Status
 from reachability.impact import Impact, of_missing, of_unexpected
+from reachability.life import RED
 from reachability.plan import PlanTarget
 from reachability.ports import text_of
 from reachability.topology import Topology
@@ -128,6 +129,8 @@ def finding_body(topology: Topology, finding: Finding) -> estate.Finding:
         first_seen=iso(finding.first_seen),
         last_seen=iso(finding.last_seen),
         cells=finding.cells,
+        flapping=finding.flapping,
+        recent=estate.Recent(rounds=len(finding.recent), failing=finding.recent.count(RED), changes=finding.changes),
     )
 
 

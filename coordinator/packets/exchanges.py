@@ -74,7 +74,7 @@ class _Round:
         for report, received in reports:
             if isinstance(report, WitnessReport):
                 witnesses.append((report, received - report.listened_s))
-            elif report.role is Role.SOURCE:
+            elif report.role is Role.SOURCE and report.agent == spec.source:
                 source, began = report, received - report.duration_s
         return cls(spec, source, began, witnesses)
 
@@ -127,6 +127,7 @@ class _Round:
         return [
             packet
             for report, _ in self.witnesses
+            if report.agent == target.witness
             for packet in report.kept
             if (packet.target, packet.port) == (target.id, port)
             and (packet.what is only if only else packet.what is not PacketRole.INSTEAD)

@@ -15,18 +15,18 @@ from dataclasses import replace
 import structlog
 from structlog.contextvars import bind_contextvars
 
-from coordinator.rounds import requests
+from coordinator.rounds import requests, source_controls
+from coordinator.rounds.beside import Beside
 from coordinator.rounds.brake import Brake
 from coordinator.rounds.control_echo import Echo
 from coordinator.rounds.durations import Durations
 from coordinator.rounds.in_flight import Live, Post, round_name, stands
 from coordinator.rounds.resolving import Resolving
 from coordinator.state.estate import Estate
-from coordinator.state.reports import has_part, round_data
-from coordinator.store import Report
-from reachability.followups import FollowUp
+from coordinator.state.reports import has_part
+from coordinator.store import Part, Report
+from reachability.followups import MOST_FOLLOWUPS, FollowUp
 from reachability.life import Event
-from reachability.observation import ControlTarget
 from reachability.round_data import RoundData, RoundSpec
 from reachability.vocabulary import RoundKind, Schedule
 from wire.messages import Arm, Armed, Close, Done, Resolved
@@ -34,9 +34,7 @@ from wire.process.progress import PART_S
 
 ARM_S, REPORT_S, GONE_S, BUSY_S = 5.0, 10.0, 3.0, 10.0
 COLD_S = 15.0  # longer, once, for an agent whose packet child has to start where there is little to start it with: decision 029
-MOST_FOLLOWUPS = 4
 LEAST_TAIL_S, MOST_TAIL_S = 0.2, 30.0
-RECENT_S = 120.0
 
 log = structlog.get_logger("rounds")
 
@@ -59,7 +57,8 @@ class Engine:
         self._controls = controls
         self._events = events
         self._live: dict[str, Live] = {}
-        self._resolving = Resolving(estate, post)
+        self._beside = Beside(estate)
+        self.resolving = Resolving(estate, post)
         self._sources: dict[str, asyncio.Lock] = {}
         self._destinations: dict[str, asyncio.Lock] = {}
         self._unready: set[str] = set()  # who was not ready in time; not waited for again until it is
@@ -95,7 +94,7 @@ class Engine:
     def answer(self, agent: str, message: Armed | Done | Resolved) -> None:
         """What an agent says of a round."""
         if isinstance(message, Resolved):
-            self._resolving.answer(agent, message)
+            self.resolving.answer(agent, message)
             return
         live = self._live.get(message.round)
         if live is not None and has_part(live.spec, agent):
@@ -115,8 +114,8 @@ class Engine:
 
         `step` is told how many cells were sent to, round by round.
         """
-        if not self.stopped:
-            await self._resolving.ask(agent)
+        if not self.stopped and not run:  # which has asked all agents before
+            await self.resolving.ask(agent)
         plan = self._estate.plan
         if schedule is Schedule.SWEEP:  # one that was cut off goes on where it stopped
             plan = tuple(requests.by_need(plan, self._estate.matrix))
@@ -125,7 +124,7 @@ class Engine:
                 if not self._estate.online(agent):
                     return
                 parts = requests.targets_of(
-                    self._estate.topology, plan, agent, destination, schedule, self._estate.agents
+                    self._estate.topology, plan, agent, destination, schedule, self._estate.present()
                 )
                 for targets in parts:
                     # A scheduled round that came after a verify's would take its cells away from that run.
@@ -140,6 +139,8 @@ class Engine:
                         destination=destination,
                         targets=targets,
                         run=run,
+                        beside=self._beside.targets(agent, plan, targets),
+                        spread_s=self._estate.topology.probing.spread_s,
                     )
                     sent = asyncio.Event()
                     tails.create_task(self._round_and_after(spec, sent), name=f"round {spec.round}")
@@ -161,27 +162,33 @@ class Engine:
     async def _round_and_after(self, spec: RoundSpec, sent: asyncio.Event) -> None:
         """A round with its follow-ups; `sent` is set when the main round's packets are out."""
         group: list[RoundData] = []
+        steady = asyncio.get_running_loop().time
         try:
             live = await self._round(spec, spec.round, None, sent)
             spec = live.spec
-            group.append(round_data(spec, live.armed, live.reports))
+            group.append(live.data())
             if not live.has_source() or self.stopped:
                 log.warning("round without a report", round=spec.round, source=spec.source, problems=live.problems)
                 return
+            self._beside.heard(group[0].source)
             at = self._estate.store.began(spec.round)
-            conclusion, events = self._estate.conclude(group, at)
+            main, count = live, 0
+            conclusion, events = self._estate.conclude(group, at, pending=True)
             self._events(events)
-            count = 0
-            while conclusion.followups and count < MOST_FOLLOWUPS and not self.stopped:
+            while conclusion.followups and count < MOST_FOLLOWUPS:
                 for follow in conclusion.followups:
                     count += 1
+                    await self._until(main, main.done_at + follow.wait_s - steady(), lambda: False, watch=spec.source)
+                    if self.stopped:
+                        return
                     narrowed = requests.narrowed(spec, follow, round_name())
                     live = await self._round(narrowed, spec.round, follow, asyncio.Event())
-                    group.append(round_data(live.spec, live.armed, live.reports))
-                    if not live.has_source():
-                        return
+                    group.append(live.data())
+                    if not live.has_source():  # what was only to be tried again stays unproven
+                        count = MOST_FOLLOWUPS
+                        break
                 bind_contextvars(round=spec.round)
-                conclusion, events = self._estate.conclude(group, at)
+                conclusion, events = self._estate.conclude(group, at, pending=count < MOST_FOLLOWUPS)
                 self._events(events)
         finally:
             sent.set()
@@ -194,7 +201,8 @@ class Engine:
         async with AsyncExitStack() as stack:
             stack.callback(sent.set)
             async with asyncio.timeout(patience_s):
-                await stack.enter_async_context(self._sources.setdefault(spec.source, asyncio.Lock()))
+                for turn in requests.turns(spec, follow):
+                    await stack.enter_async_context(self._sources.setdefault(turn, asyncio.Lock()))
                 await stack.enter_async_context(self._destinations.setdefault(spec.destination, asyncio.Lock()))
             if self.stopped:
                 return Live(spec, b"")
@@ -207,20 +215,20 @@ class Engine:
                     self._forget(live)
                     spec = replace(spec, round=round_name())
                     bind_contextvars(round=spec.round)
-                    live, asked = await self._arm(spec, spec.round, follow)
+                    live, asked = await self._arm(spec, main if follow else spec.round, follow)
                 self._unready |= self._missing(live, asked)
-            self._unready -= live.armed.keys()
+            self._unready -= live.parts.keys()
             live.has_gone = True
             armed_ms = round((steady() - started) * 1000)
             if stands(spec, estate.topology) and not self.stopped:
                 await self._send_off(live, follow)
         if live.done is not None:
             await asyncio.sleep(min(max(LEAST_TAIL_S, live.done.tail_s), MOST_TAIL_S))
-            estate.save(lambda: estate.store.set_armed(spec.round, live.armed))
-        else:  # the source may go, or go on, after its witnesses have stopped listening
-            live.armed = dict.fromkeys(live.armed, False)
+        # Where it was not heard to be done it may go, or go on, after its witnesses have stopped listening.
+        live.settle(agent for agent in estate.holders.two() if has_part(spec, agent))
+        estate.save(lambda: estate.store.set_parts(spec.round, live.parts))
         await self._close(live, asked)
-        waited = [agent for agent in asked if agent in live.armed]
+        waited = [agent for agent in asked if agent in live.parts]
         await self._until(
             live,
             REPORT_S,
@@ -246,20 +254,20 @@ class Engine:
         self._echo.know(spec.round, live.key)
         asked = {}
         if stands(spec, estate.topology):
-            asked = requests.arms(estate.topology, spec, live.key, estate.agents, follow)
+            asked = requests.arms(estate.topology, spec, live.key, estate.present(), follow)
         for agent, arm in asked.items():
             if not self.stopped:  # what leaves now leaves before the stop: a channel keeps its order
                 await self._post(agent, arm)
-        await self._until(live, ARM_S, lambda: all(agent in live.armed for agent in asked))
+        await self._until(live, ARM_S, lambda: all(agent in live.parts for agent in asked))
         return live, asked
 
     def _missing(self, live: Live, asked: Collection[str]) -> set[str]:
         """Who is connected and not ready."""
-        return {agent for agent in asked if agent not in live.armed and self._estate.online(agent)}
+        return {agent for agent in asked if agent not in live.parts and self._estate.online(agent)}
 
     async def _close(self, live: Live, asked: Collection[str]) -> None:
         for agent in asked:
-            await self._post(agent, Close(round=live.spec.round))
+            await self._post(agent, Close(round=live.spec.round, again=live.done is not None and agent in live.parts))
 
     def _forget(self, live: Live) -> None:
         self._echo.forget(live.spec.round)
@@ -269,32 +277,23 @@ class Engine:
         """The source goes, and says when it is done."""
         spec, topology = live.spec, self._estate.topology
         networks = topology.environments[spec.source_environment].networks
-        order = requests.go(spec, live.key, networks, self._controls_of(spec, follow), follow)
+        found = source_controls.of_the_round(self._estate, spec, again=follow is not None)
+        found = found if spec.kind is RoundKind.TRACE else (*self._controls().targets(), *found)
+        order = requests.go(spec, live.key, networks, found, follow)
         patience_s = requests.patience_s(order, self._estate.agents[spec.source], topology.probing)
+        live.parts[spec.source] = Part(instance=self._estate.agents[spec.source].instance)
         await self._post(spec.source, order)
         await self._until(live, patience_s, lambda: live.done is not None, watch=spec.source)
-
-    def _controls_of(self, spec: RoundSpec, follow: FollowUp | None) -> tuple[ControlTarget, ...]:
-        """The coordinator, what a declared path of the pair lets through, and what has just answered on it."""
-        if spec.kind is RoundKind.TRACE:
-            return ()
-        estate = self._estate
-        declared = requests.declared_controls(estate.topology, estate.plan, spec, estate.now())
-        answered: tuple[ControlTarget, ...] = ()
-        if follow is not None or spec.schedule is Schedule.SWEEP:
-            answered = requests.answered_controls(estate.plan, estate.matrix, spec, estate.clock() - RECENT_S)
-        return (*self._controls().targets(), *declared, *answered)
 
     async def _until(self, live: Live, within_s: float, ready: Callable[[], bool], watch: str = "") -> None:
         """Wait for something of a round; not for ever, and not for an agent that has gone for some seconds."""
         steady = asyncio.get_running_loop().time
-        until = steady() + within_s
         gone_at = 0.0
-        while not ready() and not self.stopped and (now := steady()) < until:
-            if watch and not self._estate.online(watch):
-                gone_at = gone_at or now
-                if now - gone_at > GONE_S:
-                    return
-            else:
-                gone_at = 0.0
-            await live.wait(min(0.5, until - now))
+
+        def given_up() -> bool:
+            nonlocal gone_at
+            away = bool(watch) and not self._estate.online(watch)
+            gone_at = (gone_at or steady()) if away else 0.0
+            return bool(self.stopped) or (away and steady() - gone_at > GONE_S)
+
+        await live.until(within_s, ready, given_up)

@@ -6,12 +6,15 @@ import asyncio
 import contextlib
 import secrets
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from coordinator.store import Report
+from coordinator.state.reports import round_data
+from coordinator.store import Part, Parts, Report
 from reachability.arrival import WitnessReport
-from reachability.round_data import RoundSpec
+from reachability.inside import ANSWERS
+from reachability.round_data import RoundData, RoundSpec
 from reachability.topology import Topology
 from reachability.vocabulary import Role
 from wire.messages import Arm, Armed, Done, Down
@@ -26,15 +29,16 @@ class Post(Protocol):
 
 @dataclass(slots=True)
 class Live:
-    """A round under way. `armed` is who listened from before its source had gone; `has_gone` is whether that is settled."""
+    """A round under way. `parts`: who was ready before its source had gone, and the source; `has_gone`: whether that is settled."""
 
     spec: RoundSpec
     key: bytes
-    armed: dict[str, bool] = field(default_factory=dict)
+    parts: Parts = field(default_factory=dict)
     has_gone: bool = False
     problems: list[str] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
     done: Done | None = None
+    done_at: float = 0.0  # by the loop's clock
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     passed_at: float = field(default_factory=lambda: asyncio.get_running_loop().time())
 
@@ -47,14 +51,20 @@ class Live:
         self.passed_at = asyncio.get_running_loop().time()
 
     def heard(self, agent: str, message: Armed | Done) -> None:
-        """One who takes part in it is ready, or the source is done."""
+        """One who takes part in it is ready, or the source is done; not so another process that goes by its name."""
+        part = self.parts.get(agent)
+        if part is not None and message.instance not in {"", part.instance} and part.instance:
+            self.parts[agent] = replace(part, two_holders=True)
+            self.problems.append(f"{agent}: another process than the one that was asked answers under its name")
+            return
         if isinstance(message, Armed):
             if self.has_gone:
                 self.problems.append(f"{agent}: ready after the source had gone")
             else:
-                self.armed[agent] = True
+                why = "" if message.ok else "; ".join(message.problems)
+                self.parts[agent] = Part(whole=message.ok, instance=message.instance, why=why)
         elif agent == self.spec.source:
-            self.done = message
+            self.done, self.done_at = message, asyncio.get_running_loop().time()
         else:
             return
         self.problems.extend(f"{agent}: {problem}" for problem in message.problems)
@@ -69,11 +79,33 @@ class Live:
 
     def reported(self, agent: str, arm: Arm) -> bool:
         """Whether all that the agent was asked for is in."""
-        listened = not arm.targets or any(isinstance(r, WitnessReport) and r.agent == agent for r in self.reports)
-        inside = not arm.inside or any(
-            not isinstance(r, WitnessReport) and r.role is Role.INSIDE and r.agent == agent for r in self.reports
+        mine = [r for r in self.reports if r.agent == agent]
+        listened = not arm.targets or any(isinstance(r, WitnessReport) for r in mine)
+        inside = [r for r in mine if not isinstance(r, WitnessReport) and r.role is Role.INSIDE]
+        # A version that does not say which process it is asks once.
+        asks_again = self.done is not None and any(
+            o.state in ANSWERS for r in inside if r.instance for o in r.observations
         )
-        return listened and inside
+        return listened and (not arm.inside or (bool(inside) and (not asks_again or any(r.again for r in inside))))
+
+    def settle(self, two_holders: Iterable[str]) -> None:
+        """Its packets are out, or it is given up. Of one whose source was not heard to be done nobody heard all."""
+        self.parts = {
+            agent: replace(part, whole=part.whole and self.done is not None) for agent, part in self.parts.items()
+        }
+        for agent in two_holders:
+            self.parts[agent] = replace(self.parts.get(agent, Part()), two_holders=True)
+
+    def data(self) -> RoundData:
+        """What is in."""
+        return round_data(self.spec, self.parts, self.reports)
+
+    async def until(self, within_s: float, ready: Callable[[], bool], given_up: Callable[[], bool]) -> None:
+        """Wait for something, but not for ever."""
+        steady = asyncio.get_running_loop().time
+        until = steady() + within_s
+        while not ready() and not given_up() and (now := steady()) < until:
+            await self.wait(min(0.5, until - now))
 
 
 def stands(spec: RoundSpec, topology: Topology) -> bool:

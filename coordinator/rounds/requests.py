@@ -5,19 +5,18 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 
+from coordinator.rounds.beside import to_witness
 from coordinator.state.roster import AgentState
 from reachability.compare import key_of
 from reachability.followups import FollowUp
 from reachability.matrix import Matrix
 from reachability.observation import ControlTarget, Target
 from reachability.plan import PlanTarget
-from reachability.policy import Policy
 from reachability.ports import PortSet
 from reachability.round_data import RoundSpec
 from reachability.topology import Network, Probing, Topology, is_address
-from reachability.vocabulary import ControlKind, Declared, Protocol, RoundKind, Schedule, State
+from reachability.vocabulary import Protocol, RoundKind, Schedule
 from wire.dial import Endpoint
 from wire.messages import Arm, Go
 
@@ -28,10 +27,9 @@ LEAST_ROUND, MOST_ROUND, ROUND_S = (
 )  # cells of a round: this many seconds of packets; larger sweeps are cut
 CELLS_OF_A_FLOW = 2  # what goes through the bound on flows within some minutes
 CANARIES = (49152, 65535)
-DECLARED_CONTROLS = 3
-ANSWERED_CONTROLS = 4
 CELL_PACKETS = 8  # per cell, controls included: what a deadline allows for
 LEAST_S, DEADLINE_FACTOR = 40.0, 4.0
+GROUP_S = 4.0  # a group of a NoPorts round, its pauses alone
 BUSY_PPS = 50_000  # that any host gets done, whatever the rate
 CONNECTS_S = 0.0125  # per cell: all its time-outs, a thousand at once
 FLOW_S = 30.0  # that a flow may count
@@ -137,10 +135,9 @@ def arms(
     topology: Topology, spec: RoundSpec, key: bytes, agents: Mapping[str, AgentState], follow: FollowUp | None
 ) -> dict[str, Arm]:
     """Agent to what it is asked: to listen for its own addresses, to control others from inside."""
-    networks = tuple(str(network) for network in topology.environments[spec.destination].networks)
     listen: dict[str, list[Target]] = {}
     inside: dict[str, list[Target]] = {}
-    for target in spec.targets:
+    for target in (*spec.targets, *to_witness(spec)):
         witness = agents.get(target.witness)  # which may have left the topology meanwhile
         if witness is not None and witness.online:
             listen.setdefault(target.witness, []).append(target)
@@ -149,6 +146,7 @@ def arms(
             ports = target.first if target.witness and target.protocol is not Protocol.ICMP else target.ports
             if ports:
                 inside.setdefault(target.inside, []).append(replace(target, ports=ports))
+    groups = follow.groups if follow else ()
     return {
         agent: Arm(
             round=spec.round,
@@ -158,9 +156,9 @@ def arms(
             source=spec.source,
             targets=tuple(listen.get(agent, ())),
             inside=tuple(inside.get(agent, ())),
-            networks=networks,
-            groups=follow.groups if follow else (),
-            ttl_s=deadline_s(spec.targets, 0, topology.probing.flows) + 120.0,
+            networks=_networks(topology, (*listen.get(agent, ()), *inside.get(agent, ()))),
+            groups=groups,
+            ttl_s=deadline_s(spec.targets, 0, topology.probing.flows) + 120.0 + spec.spread_s + GROUP_S * len(groups),
         )
         for agent in dict.fromkeys((*listen, *inside))
     }
@@ -175,63 +173,38 @@ def go(
         round=spec.round,
         key=key,
         kind=spec.kind,
-        targets=spec.targets,
+        targets=(*spec.targets, *to_witness(spec)),
         networks=tuple(map(str, networks)),
         controls=tuple(controls),
         copies=copies,
         most_copies=max(48, copies),
         groups=follow.groups if follow else (),
         rate_pps=(follow.rate_pps or 0) if follow else 0,
+        # A cycle is tried again by a round of its own, so that the next pair does not wait for this one's silence.
+        spread_s=spec.spread_s if spec.schedule is Schedule.SWEEP and follow is None else 0.0,
     )
 
 
-def declared_controls(
-    topology: Topology, plan: Sequence[PlanTarget], spec: RoundSpec, now: datetime
-) -> tuple[ControlTarget, ...]:
-    """Endpoints of this very pair that a declared path lets through: a control elsewhere does not show a ban here."""
-    found: list[ControlTarget] = []
-    policy = Policy(topology, now)
-    for target in plan:
-        if (target.agent, target.destination) != (spec.source, spec.destination) or not is_address(target.address):
-            continue
-        if target.protocol is not Protocol.TCP:
-            continue
-        for ports, decision in policy.decide(target):
-            named = ports & target.service_ports
-            if decision.declared is not Declared.DENIED and named:
-                found.append(
-                    ControlTarget(
-                        address=target.address, protocol=target.protocol, port=named.first, kind=ControlKind.DECLARED
-                    )
-                )
-    return tuple(found[:DECLARED_CONTROLS])
-
-
-def answered_controls(
-    plan: Iterable[PlanTarget], matrix: Matrix, spec: RoundSpec, since: float
-) -> tuple[ControlTarget, ...]:
-    """Endpoints of this very pair that have answered since: when they do no more, these two were banned from each other."""
-    found: list[ControlTarget] = []
-    for target in plan:
-        if (target.agent, target.destination) != (spec.source, spec.destination):
-            continue
-        for ports, judged in matrix.rows(key_of(target)):
-            if judged.evidence.state is State.OPEN and judged.observed_at >= since:
-                found.append(
-                    ControlTarget(
-                        address=target.address,
-                        protocol=target.protocol,
-                        port=ports.first,
-                        kind=ControlKind.PAIR,
-                        source=target.source_address,
-                    )
-                )
-    return tuple(found[:ANSWERED_CONTROLS])
+def _networks(topology: Topology, targets: Sequence[Target]) -> tuple[str, ...]:
+    """Of the environment that targets of one agent are in."""
+    environment = topology.environments.get(targets[0].environment)  # which may have left meanwhile
+    return tuple(map(str, environment.networks)) if environment else ()
 
 
 def narrowed(spec: RoundSpec, follow: FollowUp, round_id: str) -> RoundSpec:
     """The round that a follow-up asks for."""
     return replace(spec, round=round_id, kind=follow.kind, targets=follow.targets)
+
+
+def turns(spec: RoundSpec, follow: FollowUp | None) -> tuple[str, ...]:
+    """The turns of its source that a round waits for.
+
+    What is tried again goes beside the next pair's round, or a cycle of many would take twice as long; what keeps time alone.
+    """
+    again = f"{spec.source}, again"
+    if follow is None:
+        return (spec.source,)
+    return (again,) if follow.kind is RoundKind.NORMAL else (spec.source, again)
 
 
 def cells_of(targets: Iterable[Target]) -> int:
@@ -242,7 +215,8 @@ def cells_of(targets: Iterable[Target]) -> int:
 def patience_s(order: Go, own: AgentState, probing: Probing) -> float:
     """How long to wait for a source: at the slowest rate and the fewest flows that anyone allows it."""
     rate_pps = min(filter(None, (order.rate_pps, own.rate_pps, probing.rate_pps)), default=0)
-    return deadline_s(order.targets, rate_pps, own.flows or probing.flows, raw=own.raw)
+    waits_s = order.spread_s + GROUP_S * len(order.groups)
+    return waits_s + deadline_s(order.targets, rate_pps, own.flows or probing.flows, raw=own.raw)
 
 
 def deadline_s(targets: Iterable[Target], rate_pps: int, flows: int = 0, *, raw: bool = True) -> float:

@@ -115,7 +115,7 @@ class Scheduler:
         return found
 
     def _may(self, agent: str) -> bool:
-        if self._held() or not self._estate.agents[agent].online:
+        if self._held() or not self._estate.online(agent):
             return False
         now = datetime.fromtimestamp(self._estate.clock(), UTC)
         return active_blackout(self._estate.topology.probing.blackout, now) is None

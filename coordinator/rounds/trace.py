@@ -14,6 +14,7 @@ from coordinator.rounds.in_flight import Live, round_name
 from coordinator.state.estate import Estate
 from coordinator.state.roster import AgentState
 from reachability.arrival import WitnessReport
+from reachability.compare import key_of
 from reachability.matrix import CellKey
 from reachability.observation import Observation, SourceReport, Target
 from reachability.ports import PortSet
@@ -63,6 +64,8 @@ async def trace(estate: Estate, engine: Engine, key: CellKey, ports: PortSet, wi
         witness=witness,
     )
     _ask_whether(agent, target)
+    if any(planned.elsewhere and key_of(planned) == key for planned in estate.plan):
+        raise CannotTraceError(f"{key.address} is in no network of {key.destination}: nothing is sent there")
     if engine.stopped:
         raise CannotTraceError(f"all probing is stopped: {engine.stopped}")
     spec = RoundSpec(

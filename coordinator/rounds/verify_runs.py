@@ -173,10 +173,12 @@ class Runs:
             self._engine.brake.go_on()
         run.state = RunState.RUNNING
         run.started = self._estate.clock()
+        if not self._engine.brake.halt:
+            await self._engine.resolving.ask_all()
         wanted = self._wanted(run)
         jobs: dict[str, dict[Schedule, tuple[str, ...]]] = {}  # agent -> schedule -> destinations
         for agent, state in self._estate.agents.items():
-            if run.ended or not state.online or run.source not in {None, state.environment}:
+            if run.ended or not self._estate.online(agent) or run.source not in {None, state.environment}:
                 continue
             there = [d for d in destinations_for(self._estate, agent) if run.destination in {None, d}]
             jobs[agent] = {
@@ -243,7 +245,10 @@ class Runs:
             missing = [
                 name
                 for name, state in self._estate.agents.items()
-                if not state.online and now < (began + LOST_S if state.last_seen else max(fresh_until, began + LOST_S))
+                if (state.online and not self._estate.online(name))  # it says soon how many there are of it
+                or (
+                    not state.online and now < (began + LOST_S if state.last_seen else max(fresh_until, began + LOST_S))
+                )
             ]
             run.waiting_for = [name for name, state in self._estate.agents.items() if not state.online]
             if not missing or run.ended:

@@ -9,33 +9,36 @@ from datetime import UTC, datetime
 
 import structlog
 
-from coordinator.state.lookups import Lookups, names_for
-from coordinator.state.reports import round_data
-from coordinator.state.roster import AgentState, Heard, Used, is_old_news, said, shifted, unheard
+from coordinator.clock import since_boot
+from coordinator.state.concluding import JudgedRow, judged_of, rounds_of
+from coordinator.state.holders import Holders, unproven
+from coordinator.state.lookups import Lookups, names_of, needed_by, oldest_fresh
+from coordinator.state.roster import AgentState, Heard, Used, is_old_news, refusal, said, shifted, unheard
 from coordinator.store import Gap, Losses, Store, StoreError
 from coordinator.store.retention import CELLS_S, RESOLVED_S
 from coordinator.store.spools import added
 from reachability.compare import Cell, compare, key_of
-from reachability.evidence import Conclusion, conclude
+from reachability.evidence import Conclusion
 from reachability.finding import Event, EventKind, FindingBook
-from reachability.matrix import CellKey, Judged, Matrix
-from reachability.observation import Lookup, SourceReport
+from reachability.matrix import CellKey, Matrix
+from reachability.observation import Lookup
 from reachability.plan import PlanTarget, build_plan
 from reachability.round_data import RoundData
 from reachability.topology import Topology
-from reachability.verdict import judge
-from reachability.vocabulary import Role
 from wire.messages import Status
 from wire.topics import UpTopic
 
+Shown = tuple[Conclusion, tuple[Event, ...]]  # by a round, and what it did to the findings
 log = structlog.get_logger("estate")
 
 
 class Estate:
     """The state of the estate, and the only writer of its store."""
 
-    def __init__(self, topology: Topology, store: Store, clock: Callable[[], float]) -> None:
-        """`clock` gives epoch seconds."""
+    def __init__(
+        self, topology: Topology, store: Store, clock: Callable[[], float], steady: Callable[[], float] = since_boot
+    ) -> None:
+        """`clock` gives epoch seconds, `steady` seconds that never jump."""
         self.topology = topology
         self.store = store
         self.clock = clock
@@ -54,20 +57,20 @@ class Estate:
         self._book_saved = self.book.findings
         self._generations: dict[str, int] = store.get("generations", dict[str, int], {})
         self._used: dict[str, Used] = store.get("certificates", dict[str, Used], {})
-        self._lookups = Lookups(store)
+        self._lookups = Lookups(store, self.started)
+        self.holders = Holders(steady, store.get("two_holders", list[str], []))
         self._addresses: dict[str, tuple[str, ...]] = store.get("addresses", dict[str, tuple[str, ...]], {})
         self.save(lambda: store.undate_rounds(self.started))
-        self.plan: tuple[PlanTarget, ...] = ()
         self.take_topology(topology)
 
     def clock_stepped(self, seconds: float) -> None:
         """The clock was set by this much: ages stay what they are. What is stored follows as it is concluded anew."""
         self.started += seconds
         self.matrix.shift(seconds)
+        self._lookups.shift(seconds)
         # Or a report that was held back would look younger than it is.
         self.save(lambda: self.store.shift_rounds(seconds))
-        for name, agent in self.agents.items():
-            self.agents[name] = shifted(agent, seconds)
+        self.agents = {name: shifted(agent, seconds) for name, agent in self.agents.items()}
 
     # -- what is declared -----------------------------------------------------------------------------------------
 
@@ -82,7 +85,7 @@ class Estate:
         self._plan()
 
     def _plan(self) -> None:
-        self.plan = build_plan(self.topology, self._addresses, self._lookups.addresses())
+        self.plan: tuple[PlanTarget, ...] = build_plan(self.topology, self._addresses, self._lookups.leads_to())
 
     # -- whose certificates are in force --------------------------------------------------------------------------
 
@@ -96,6 +99,7 @@ class Estate:
         new = [name for name, generation in generations.items() if self._generations.get(name, 0) < generation]
         self._generations = dict(generations)
         for name in new:
+            self.holders.forget(name)
             if name in self.agents:
                 self.agents[name] = replace(self.agents[name], revoked=True, online=False)
         if new:
@@ -111,31 +115,41 @@ class Estate:
 
     def take_status(self, topic: UpTopic, status: Status, *, retained: bool) -> Heard:
         """An agent says who it is and what it can do; refused when topic, words and topology do not agree."""
-        declared = self.topology.agents().get(topic.agent)
-        if declared is None:
-            return Heard(problem=f"agent '{topic.agent}' is not in {self.topology.file}")
-        if (status.name, status.environment) != (topic.agent, topic.environment) or declared != topic.environment:
-            return Heard(
-                problem=f"'{topic.agent}' of '{topic.environment}' claims to be '{status.name}' of '{status.environment}'"
-            )
-        if 0 <= status.generation < self._generations.get(topic.agent, 0):
-            return Heard(problem=f"'{topic.agent}' uses a certificate that is revoked")
+        if problem := refusal(topic, status, self.topology, self._generations):
+            return Heard(problem=problem)
+        if not retained:
+            self._count_holders(topic.agent, status)
         known = self.agents[topic.agent]
         if is_old_news(status, known):
             return Heard()
         now = self.clock()
-        self.agents[topic.agent] = said(known, status, now, retained=retained)
+        self.agents[topic.agent] = said(
+            known, status, now, retained=retained, two_holders=topic.agent in self.holders.two()
+        )
         self._remember(topic.agent, status)
         if status.online and status.addresses and self._addresses.get(status.name) != status.addresses:
             self._addresses[status.name] = status.addresses
             self.save(lambda: self.store.put("addresses", self._addresses))
             self._plan()
-        return Heard(changed=known.online != status.online)
+        return Heard(changed=known.online != status.online or (status.online and known.instance != status.instance))
+
+    def _count_holders(self, agent: str, status: Status) -> None:
+        """Where a second process turns out to live under the name, what stands of its cells is proven no more."""
+        if self.holders.heard(agent, status):
+            log.error("two processes live under the name of one agent: nothing of it is proven", name=agent)
+            self._take(unproven(self.matrix, self.plan, agent))
+        if (two := self.holders.two()) != self.holders.stored:
+            self.holders.stored = two
+            self.save(lambda: self.store.put("two_holders", sorted(two)))
 
     def online(self, agent: str) -> bool:
-        """Whether it is in the topology, and connected."""
+        """Whether it is in the topology, connected, and known to be one, or two."""
         state = self.agents.get(agent)
-        return state is not None and state.online
+        return state is not None and state.online and self.holders.is_settled(agent)
+
+    def present(self) -> Mapping[str, AgentState]:
+        """The agents as rounds may ask them: `online` as above."""
+        return {name: replace(state, online=self.online(name)) for name, state in self.agents.items()}
 
     def cannot_take(self, agent: str, why: str) -> bool:
         """What an agent sends cannot be read at all, until it can; whether that is new."""
@@ -150,15 +164,16 @@ class Estate:
             self._used[agent] = used
             self.save(lambda: self.store.put("certificates", self._used))
 
-    def names_for(self, agent: str) -> tuple[str, ...]:
-        """DNS names of other environments that the agent has to look up."""
-        return names_for(self.topology, self.agents[agent].environment)
-
     def take_lookups(self, agent: str, lookups: Sequence[Lookup]) -> None:
         """What names resolved to at an agent; of names that it was not asked for, nothing."""
-        if new := self._lookups.take(agent, self.names_for(agent), lookups):
-            self.save(lambda: self.store.put_lookups(agent, new))
+        now = self.clock()
+        if self._lookups.take(agent, names_of(self.topology), lookups, now):
+            self._plan()  # what is needed of the old depends on whether the new was tried
+        if self._lookups.settle(oldest_fresh(self.topology, now), needed_by(self.plan, self.matrix, self.book)):
             self._plan()
+        self.save(self._lookups.write)
+        for name, words in self._lookups.apart(self.agents).items():
+            self.agents[name] = replace(self.agents[name], names_apart=words)
 
     def lookups(self, agent: str) -> Mapping[str, Lookup]:
         """The newest lookups of an agent."""
@@ -166,42 +181,30 @@ class Estate:
 
     # -- what was observed ----------------------------------------------------------------------------------------
 
-    def conclude(self, rounds: Sequence[RoundData], at: float) -> tuple[Conclusion, tuple[Event, ...]]:
-        """Take what a round and its follow-ups show into the matrix, the store and the findings.
+    def conclude(self, rounds: Sequence[RoundData], at: float, *, pending: bool = False) -> Shown:
+        """Take what a round and its follow-ups show into the matrix, the store and the findings; `pending` as `conclude` has it.
 
         `at` is when the main round began, epoch seconds by this clock: what it shows is no older. A report may have been
         under way for any time, in a broker or before a coordinator that stood still, and its age does not say so.
         """
-        spec = rounds[0].spec
-        try:
-            conclusion = conclude(rounds)
-        except Exception:  # what one report holds must end no daemon; its cells stay as untested as they were
-            log.exception("a round cannot be concluded, please report it", round=spec.round, source=spec.source)
-            conclusion = Conclusion(cells=())
+        spec, two = rounds[0].spec, self.holders.two()
         at = min(at, self.clock())  # it may have been set back since
-        for key, ports, evidence in conclusion.cells:
-            judged = Judged(
-                evidence=evidence, verdict=judge(evidence), round=spec.round, run=spec.run, schedule=spec.schedule,
-                observed_at=at,
-            )  # fmt: skip
-            self.matrix.update(key, ports, judged)
-            self._unsaved[key] = None
+        rounds = [replace(data, two_holders=data.two_holders | two) for data in rounds]
+        conclusion, rows = judged_of(rounds, at, pending=pending)
+        self._take(rows)
         if spec.source in self.agents:
             self.agents[spec.source] = replace(self.agents[spec.source], last_round=self.clock())
         return conclusion, self.review()
 
     def conclude_again(self, round_id: str) -> tuple[Event, ...]:
         """A report came in after its round was concluded: conclude it again with what is held now."""
-        held = self.store.group_of(round_id)
-        if not held:
-            return ()
-        sources = [
-            r for _, _, reports in held for r, _ in reports if isinstance(r, SourceReport) and r.role is Role.SOURCE
-        ]
-        if not any(report.observations for report in sources):  # none: it was stopped, and tried nothing
-            return ()
-        rounds = [round_data(spec, armed, [r for r, _ in reports]) for spec, armed, reports in held]
-        return self.conclude(rounds, self.store.began(round_id))[1]
+        rounds = rounds_of(self.store.group_of(round_id))
+        return self.conclude(rounds, self.store.began(round_id))[1] if rounds else ()
+
+    def _take(self, rows: Iterable[JudgedRow]) -> None:
+        for key, ports, judged in rows:
+            self.matrix.update(key, ports, judged)
+            self._unsaved[key] = None
 
     def review(self) -> tuple[Event, ...]:
         """Bring the findings up to date with the current cells."""
@@ -248,14 +251,10 @@ class Estate:
         self.book.forget(now - RESOLVED_S)
         self.save(self._write)
         self.save(lambda: self.store.forget(now, self.standing()))
-        self._forget_names()
-
-    def _forget_names(self) -> None:
-        for agent, names in self._lookups.forget(self.topology).items():
-            self.save(lambda agent=agent, names=names: self.store.forget_lookups(agent, names))  # type: ignore[misc]
-        agents = self.topology.agents()
-        if self._addresses.keys() - agents.keys():
-            self._addresses = {name: found for name, found in self._addresses.items() if name in agents}
+        self._lookups.forget(self.topology)
+        self.save(self._lookups.write)
+        if gone := self._addresses.keys() - self.topology.agents().keys():
+            self._addresses = {name: found for name, found in self._addresses.items() if name not in gone}
             self.save(lambda: self.store.put("addresses", self._addresses))
 
     def _write(self) -> bool:

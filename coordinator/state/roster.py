@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from reachability.topology import Topology
 from wire.messages import Status
+from wire.topics import UpTopic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +36,9 @@ class AgentState:
     challenge: bytes = b""  # what messages to it have to repeat
     clock_skew_s: float | None = None  # its clock less the coordinator's, when its newest status came in
     certificate: tuple[float, float] = (0.0, 0.0)  # the one that it used last: from when until when; 0: not known
+    names_apart: tuple[str, ...] = ()  # DNS names that lead elsewhere for it than for others, in words
     revoked: bool = False  # its certificates are, and it has come with no newer one yet
+    two_holders: bool = False  # more than one process lives under its name
 
     @property
     def state(self) -> str:
@@ -51,6 +56,18 @@ class Heard:
     problem: str = ""
 
 
+def refusal(topic: UpTopic, status: Status, topology: Topology, generations: Mapping[str, int]) -> str:
+    """Why a status is not taken: topic, words and topology do not agree, or its certificate is revoked; "" when it is."""
+    declared = topology.agents().get(topic.agent)
+    if declared is None:
+        return f"agent '{topic.agent}' is not in {topology.file}"
+    if (status.name, status.environment) != (topic.agent, topic.environment) or declared != topic.environment:
+        return f"'{topic.agent}' of '{topic.environment}' claims to be '{status.name}' of '{status.environment}'"
+    if 0 <= status.generation < generations.get(topic.agent, 0):
+        return f"'{topic.agent}' uses a certificate that is revoked"
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Used:
     """The certificate that an agent said to use."""
@@ -60,7 +77,7 @@ class Used:
     generation: int = 0
 
 
-def said(known: AgentState, status: Status, now: float, *, retained: bool) -> AgentState:
+def said(known: AgentState, status: Status, now: float, *, retained: bool, two_holders: bool) -> AgentState:
     """What is known of an agent after a status that came at `now`, epoch seconds."""
     return replace(
         known,
@@ -86,6 +103,7 @@ def said(known: AgentState, status: Status, now: float, *, retained: bool) -> Ag
         if status.certificate_until
         else known.certificate,
         revoked=known.revoked and not status.online,
+        two_holders=two_holders,
         last_seen=known.last_seen if retained and known.last_seen else now,
     )
 

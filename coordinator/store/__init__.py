@@ -6,8 +6,8 @@ another process, and `reader` reads one moment of it there.
 """
 
 from coordinator.store.file import StoreError
-from coordinator.store.held import HeldRound, Report
+from coordinator.store.held import HeldRound, Part, Parts, Report
 from coordinator.store.spools import Gap, Losses, Taken
 from coordinator.store.store import Store
 
-__all__ = ["Gap", "HeldRound", "Losses", "Report", "Store", "StoreError", "Taken"]
+__all__ = ["Gap", "HeldRound", "Losses", "Part", "Parts", "Report", "Store", "StoreError", "Taken"]

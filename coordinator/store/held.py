@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from coordinator.store.codec import decode
@@ -14,11 +14,28 @@ from reachability.round_data import RoundSpec
 Report = SourceReport | WitnessReport
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """How an agent took part in a round, as it was heard of while it ran.
+
+    `whole`: it listened from before the first packet until after the last, and `why` says in words why not. `instance`: the
+    process, "" where its version does not say. `two_holders`: more than one process was heard of under its name.
+    """
+
+    whole: bool = False
+    instance: str = ""
+    two_holders: bool = False
+    why: str = ""
+
+
+Parts = dict[str, Part]  # by agent
+
+
 class HeldRound(NamedTuple):
-    """A round as it is held: what was asked, who was ready, and the reports, each with when it came (epoch seconds)."""
+    """A round as it is held: what was asked, who took part, and the reports, each with when it came (epoch seconds)."""
 
     spec: RoundSpec
-    armed: dict[str, bool]
+    parts: Parts
     reports: list[tuple[Report, float]]
 
 
@@ -30,10 +47,12 @@ def group_of(db: sqlite3.Connection, round_id: str) -> list[HeldRound]:
     rounds = db.execute(
         "SELECT round, spec, armed FROM rounds WHERE main = ? ORDER BY round != main, started", row
     ).fetchall()
-    return [
-        HeldRound(decode(spec, RoundSpec), decode(armed, dict[str, bool]), _reports_of(db, name))
-        for name, spec, armed in rounds
-    ]
+    return [HeldRound(decode(spec, RoundSpec), _parts(armed), _reports_of(db, name)) for name, spec, armed in rounds]
+
+
+def _parts(armed: bytes) -> Parts:
+    found = decode(armed, dict[str, Part | bool])  # whether it was ready was all that was kept until December 2026
+    return {agent: Part(whole=part) if isinstance(part, bool) else part for agent, part in found.items()}
 
 
 def _reports_of(db: sqlite3.Connection, name: str) -> list[tuple[Report, float]]:

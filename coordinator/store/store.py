@@ -13,7 +13,7 @@ import msgspec
 from coordinator.store import retention
 from coordinator.store.codec import decode, encode, pack
 from coordinator.store.file import File
-from coordinator.store.held import HeldRound, Report, group_of
+from coordinator.store.held import HeldRound, Parts, Report, group_of
 from coordinator.store.retention import Forgotten
 from coordinator.store.spools import Gap, Losses, Spools, Taken
 from reachability.arrival import WitnessReport
@@ -97,10 +97,10 @@ class Store:
                 (spec.round, main, started, pack(spec), encode({})),
             )
 
-    def set_armed(self, round_id: str, armed: dict[str, bool]) -> None:
-        """Remember who said that they are ready."""
+    def set_parts(self, round_id: str, parts: Parts) -> None:
+        """Remember who took part, and how."""
         with self._file.writing():
-            self._db.execute("UPDATE rounds SET armed = ? WHERE round = ?", (encode(armed), round_id))
+            self._db.execute("UPDATE rounds SET armed = ? WHERE round = ?", (encode(parts), round_id))
 
     def shift_rounds(self, seconds: float) -> None:
         """The clock was set by this much: rounds began as long ago as before."""

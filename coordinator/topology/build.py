@@ -20,8 +20,10 @@ from coordinator.topology.scalars import (
     parse_instant,
     parse_network,
     parse_ports,
+    parse_spread,
 )
 from coordinator.topology.schema import mark_of
+from reachability.ranges import owner_of
 from reachability.topology import (
     Blackout,
     DeclaredAgent,
@@ -60,17 +62,24 @@ def build(document: Document, file: str, digest: str) -> Topology:
 
 
 def selector(text: str, environments: Mapping[str, Environment]) -> Selector:
-    """One end of a path; LookupError when it is nowhere, ValueError when it is not an end at all."""
-    end = parse_end(text)
-    if not isinstance(end, tuple):
-        return Selector(str(end), network=end)
-    name, member = end
+    """One end of a path; LookupError when it is nowhere, ValueError when it is not an end at all.
+
+    AmbiguousRangeError, a LookupError, where a range may be that of several environments.
+    """
+    name, member = parse_end(text)
+    if not name:
+        assert not isinstance(member, str)
+        return Selector(str(member), environment=owner_of(member, environments.values()), network=member)
     environment = environments[name]
-    if not member:
-        return Selector(text, environment=name)
-    if member in environment.agents:
-        return Selector(text, environment=name, agent=member)
-    return Selector(text, environment=name, service=environment.services[member].name)
+    match member:
+        case "":
+            return Selector(text, environment=name)
+        case str() if member in environment.agents:
+            return Selector(text, environment=name, agent=member)
+        case str():
+            return Selector(text, environment=name, service=environment.services[member].name)
+        case _:
+            return Selector(f"{name}.{member}", environment=name, network=member)
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
@@ -196,6 +205,7 @@ def _probing(data: Mapping[str, Any]) -> Probing:
         sweep_ports=_ports(sweep.get("ports")) or PortSpec(),
         rate_pps=_whole(data.get("rate_pps"), DEFAULTS.rate_pps),
         flows=_whole(data.get("flows"), DEFAULTS.flows),
+        spread_s=_maybe(data.get("spread"), parse_spread) or DEFAULTS.spread_s,
         blackout=tuple(blackouts),
         confirm=_whole(data.get("confirm"), DEFAULTS.confirm),
     )

@@ -8,8 +8,9 @@ from typing import Any
 
 from coordinator.topology.build import entries, mapping, parsed, selector
 from coordinator.topology.document import Document, Problem, Where, shown
-from coordinator.topology.scalars import parse_address, parse_host, parse_network
+from coordinator.topology.scalars import is_range, parse_address, parse_host, parse_network
 from coordinator.topology.schema import MOST_ERRORS, mark_of, named, nearest
+from reachability.ranges import AmbiguousRangeError
 from reachability.topology import Address, Environment, Network, Topology
 
 MOST_HINTS = 50  # looking for the nearest name takes its time; a file with more dead ends than this is the wrong file
@@ -148,6 +149,9 @@ def _ends(document: Document, topology: Topology) -> Iterator[Problem]:
                     continue
                 try:
                     selector(text, topology.environments)
+                except AmbiguousRangeError as error:
+                    name = named((kind, index), document.data)
+                    yield _at(document, (kind, index, key), f"{name} {verb} {shown(text)}, {_whose(text, error)}")
                 except LookupError:
                     hint = _hint(text, topology) if hints > 0 else ""
                     hints -= 1
@@ -155,6 +159,13 @@ def _ends(document: Document, topology: Topology) -> Iterator[Problem]:
                     yield _at(document, (kind, index, key), f"{name} {verb} {shown(text)}, which does not exist{hint}")
                 except ValueError:
                     continue  # the schema's format check has said so
+
+
+def _whose(text: str, error: AmbiguousRangeError) -> str:
+    some = error.environments[:SOME]
+    owners = " or of ".join(shown(name) for name in some)
+    choice = " or ".join(f"{name}.{text}" for name in some)
+    return f"which may be that of {owners}: they have the same network; write {choice}"
 
 
 def _hint(text: str, topology: Topology) -> str:
@@ -165,7 +176,9 @@ def _hint(text: str, topology: Topology) -> str:
 
 def _candidates(text: str, topology: Topology) -> Iterable[str]:
     """The ends that exist: of the environment that is named, where there is one."""
-    environment, dot, _ = text.partition(".")
+    environment, dot, member = text.partition(".")
+    if is_range(member):
+        return islice((f"{name}.{member}" for name in topology.environments), MOST_CANDIDATES)
     if not dot:
         return islice(topology.environments, MOST_CANDIDATES)
     around = (

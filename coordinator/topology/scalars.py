@@ -17,6 +17,7 @@ from reachability.ports import PortSet
 from reachability.topology import Address, Network, PortSpec, is_address
 
 LONGEST_S = 366 * 86400.0
+LEAST_SPREAD_S, MOST_SPREAD_S = 0.1, 60.0
 LONGEST_NAME = 253
 END_IS = "an environment, environment.agent, environment.service or a network"
 CRON_IS = "write one such as 0 2 * * 0"
@@ -38,6 +39,14 @@ def parse_duration(text: str) -> float:
     seconds = float(found[1]) * _UNITS[found[2]]
     if not 0 < seconds <= LONGEST_S:
         raise ValueError(f"{shown(text)} is out of range; a duration is more than 0 and at most 366d")
+    return seconds
+
+
+def parse_spread(text: str) -> float:
+    """Seconds over which copies leave: `4s`."""
+    seconds = parse_duration(text)
+    if not LEAST_SPREAD_S <= seconds <= MOST_SPREAD_S:
+        raise ValueError(f"{shown(text)} is out of range; copies are spread over 100ms at least and 60s at most")
     return seconds
 
 
@@ -157,18 +166,29 @@ def parse_cron(text: str) -> str:
     return text
 
 
-def parse_end(text: str) -> Network | tuple[str, str]:
-    """A network, or (environment, member); the member is "" for a whole environment."""
-    if "/" in text or ":" in text or re.fullmatch(r"[0-9.]+", text):
-        if "/" not in text:
-            address = parse_address(text)
-            return ip_network(f"{address}/{address.max_prefixlen}")
-        return parse_network(text)
-    environment, _, member = text.partition(".")
+def parse_end(text: str) -> tuple[str, str | Network]:
+    """An environment, "" where none is named, and what of it: a member, a network, or "" for all of it."""
     name = re.compile(r"[a-z][a-z0-9-]*")
+    environment, _, member = text.partition(".")
+    if name.fullmatch(environment) and is_range(member):
+        return environment, _parse_range(member)
+    if is_range(text):
+        return "", _parse_range(text)
     if not name.fullmatch(environment) or ("." in text and not name.fullmatch(member)):
         raise ValueError(f"{shown(text)} is not {END_IS}; write one such as prod, prod.db or 10.30.0.0/24")
     return environment, member
+
+
+def is_range(text: str) -> bool:
+    """Whether a text is meant to be an address or a network, not a name."""
+    return "/" in text or ":" in text or re.fullmatch(r"[0-9.]+", text) is not None
+
+
+def _parse_range(text: str) -> Network:
+    if "/" in text:
+        return parse_network(text)
+    address = parse_address(text)
+    return ip_network(f"{address}/{address.max_prefixlen}")
 
 
 FORMATS: Mapping[str, Callable[[str], Any]] = {
@@ -180,5 +200,6 @@ FORMATS: Mapping[str, Callable[[str], Any]] = {
     "instant": parse_instant,
     "network": parse_network,
     "ports": parse_ports,
+    "spread": parse_spread,
     "timezone": parse_timezone,
 }

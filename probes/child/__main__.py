@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from probes.child.inside import Insides
 from probes.child.protocol import (
     ChildArmed,
     Configure,
@@ -32,6 +33,7 @@ from probes.host import counters, privileges
 from probes.packets.flow_budget import FlowBound
 from probes.packets.parse import Packet
 from probes.packets.raw_socket import Bucket, Flows, Wire
+from probes.source.job import Job
 from probes.witness.liveness import Provoker
 from probes.witness.witness import Witness, WitnessDeps
 from reachability.arrival import WitnessReport
@@ -43,7 +45,6 @@ from wire.process.privileges import Held
 
 if TYPE_CHECKING:
     from probes.source.cycle import Source
-    from probes.source.job import Job
 
 TICK_S = 0.02
 SWITCH_S = 0.0005  # how long the thread that sends waits for the interpreter
@@ -85,7 +86,7 @@ class Child:
         if deps is not None and capture is not None:
             self.station.listeners.append(self._packet)
             capture.readers.append(self.witness.sweep_reader.read)
-        self._inside: dict[str, asyncio.Task[None]] = {}
+        self._insides = Insides(configuration.agent, self._control_inside, self._controlled)
         self._inside_only: set[str] = set()  # rounds in which nothing is listened for
 
     def order(self, order: ToChild, group: asyncio.TaskGroup) -> None:
@@ -96,6 +97,8 @@ class Child:
             case Go():
                 group.create_task(self._guard(order.round, self._go(order)), name=f"go {order.round}")
             case Close():
+                again = self._insides.close(order.round, again=order.again)
+                group.create_task(self._guard(order.round, again), name=f"inside again {order.round}")
                 group.create_task(self._guard(order.round, self._close(order)), name=f"close {order.round}")
             case Stop():
                 raise SystemExit(0)
@@ -112,24 +115,25 @@ class Child:
 
     async def _arm(self, arm: Arm, group: asyncio.TaskGroup) -> None:
         if arm.inside:
-            task = group.create_task(self._guard(arm.round, self._control_inside(arm)), name=f"inside {arm.round}")
-            self._inside[arm.round] = task
+            group.create_task(self._guard(arm.round, self._insides.ask(arm)), name=f"inside {arm.round}")
         self._inside_only.discard(arm.round)
         if not arm.targets:
             self._inside_only.add(arm.round)
         problems = await self.witness.arm(arm) if arm.targets else ()
-        self._write(ChildArmed(round=arm.round, ok=not problems, problems=problems))
+        # What ails one address of several is in its health; not ok is who does not listen at all.
+        listens = not arm.targets or self.witness.listens(arm.round)
+        self._write(ChildArmed(round=arm.round, ok=listens, problems=problems))
 
-    async def _control_inside(self, arm: Arm) -> None:
-        from probes.source.job import Job  # noqa: PLC0415
+    async def _control_inside(self, job: Job) -> SourceReport:
+        report, _ = await self._source(job).run()
+        return report
 
-        report, _ = await self._source(Job.inside(arm)).run()
+    def _controlled(self, report: SourceReport) -> None:
         self._write(SourceDone(report=report, held=self.station.bound.held()))
 
     async def _go(self, go: Go) -> None:
         from probes.source import parts  # noqa: PLC0415 - scapy
         from probes.source.followups import FollowUps  # noqa: PLC0415
-        from probes.source.job import Job  # noqa: PLC0415
         from probes.source.trace import Trace  # noqa: PLC0415
 
         match go.kind:
@@ -156,7 +160,6 @@ class Child:
         if close.round not in self._inside_only:
             self._write(WitnessDone(report=await self.witness.close(close.round)))
         self._inside_only.discard(close.round)
-        self._inside.pop(close.round, None)
 
     async def _guard(self, round_id: str, work: Awaitable[None]) -> None:
         """A probe that crashes is an observation that says so, and ends its own round only."""

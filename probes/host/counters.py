@@ -8,7 +8,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from probes.host import netlink
+from probes.host import deliveries, netlink
+from probes.host.deliveries import Deliveries, pairs
 from probes.host.listening import PROC_NET, Bound, read_bound
 from reachability.ports import PortSet
 from reachability.vocabulary import Protocol
@@ -29,7 +30,8 @@ class HostFacts:
     """One reading. Counters only ever grow: two readings compared say what happened between them."""
 
     bound: Bound = field(default_factory=Bound)
-    noports: Mapping[int, int] = field(default_factory=dict)  # family -> Udp NoPorts
+    deliveries: Mapping[int, Deliveries] = field(default_factory=dict)  # by address family
+    forwards: frozenset[int] = frozenset()  # families in which packets are handed on to others
     drops: int = 0  # ListenOverflows, ListenDrops, reverse-path and MD5 counters together
     lost: Mapping[str, int] = field(default_factory=dict)  # by name: packets that no capture can have seen
 
@@ -63,24 +65,7 @@ def read() -> HostFacts:
     lost = {"softnet dropped": softnet(_text("softnet_stat"))}
     with contextlib.suppress(OSError):
         lost |= _interfaces()
-    return HostFacts(read_bound(), noports(), drops, lost)
-
-
-def noports() -> dict[int, int]:
-    """How many datagrams found no socket, by address family; cheap enough to be read in a pause of 0.25 s."""
-    six = dict(line.split() for line in _text("snmp6").splitlines() if line.startswith("Udp6NoPorts"))
-    return {4: pairs(_text("snmp")).get("Udp.NoPorts", 0), 6: int(six.get("Udp6NoPorts", 0))}
-
-
-def pairs(text: str) -> dict[str, int]:
-    """Lines of names, each with a line of values below it, as /proc/net/snmp and netstat have them."""
-    lines = text.splitlines()
-    values = {}
-    for names, numbers in zip(lines[::2], lines[1::2], strict=False):
-        group, _, rest = names.partition(":")
-        for name, number in zip(rest.split(), numbers.partition(":")[2].split(), strict=False):
-            values[f"{group}.{name}"] = int(number)
-    return values
+    return HostFacts(read_bound(), deliveries.read(), deliveries.forwards(), drops, lost)
 
 
 def softnet(text: str) -> int:

@@ -19,9 +19,11 @@ ETH_P_ARP = 0x0806
 IFF_LOOPBACK, IFF_NOARP = 0x08, 0x80
 RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE, RTM_GETNEIGH = 18, 22, 26, 30
 RTN_UNICAST, RTN_LOCAL = 1, 2
+RTNH_DOWN = 0x01 | 0x10  # dead, or its link has no carrier
 NUD_USABLE = 0x02 | 0x04 | 0x08 | 0x10 | 0x80  # reachable, stale, delay, probe, permanent
 ASK_TIMES, ASK_S = 3, 0.3
 KEEP_S = 20.0  # what was asked for by ourselves
+RTM_F_FIB_MATCH = 0x2000  # answer with the entry of the table itself: all its next hops
 _REQUEST = 1
 _XDP, _XDP_ATTACHED = 43, 2  # IFLA_*
 _DST, _SRC, _OIF, _GATEWAY, _PREFSRC, _MULTIPATH, _VIA = 1, 2, 4, 5, 7, 9, 18  # RTA_*
@@ -51,7 +53,7 @@ class Routes:
         self._links: dict[int, Link] = {}
 
     async def lookup(self, destination: str, source: str = "") -> tuple[Route, ...] | NoRoute:
-        """The ways to a destination: the kernel's, or where it has none (ENETUNREACH) every gateway that it knows.
+        """The ways to a destination: the kernel's, by each of its next hops; or where it has none, every gateway that it knows.
 
         `source` is the address to send from, "" for the kernel's choice; OSError when netlink fails.
         """
@@ -71,6 +73,9 @@ class Routes:
             if kind != RTN_UNICAST:  # a broadcast or multicast address is not an endpoint
                 return NoRoute(Reason.LOCAL_ERROR)
             ways = [(oif, hop, source or preferred)]
+            # Another interface has another address, which is a source of its own unless one is asked for.
+            further = [each for each in _next_hops(destination, source) if each != (oif, hop)]
+            ways += [(index, gateway, source or preferred) for index, gateway in further if source or index == oif]
         routes = []
         for oif, gateway, own in ways:
             link = await self.link(oif, gateway or destination, own) if own else None
@@ -171,17 +176,28 @@ class Routes:
 
 def _route_get(destination: str, source: str) -> tuple[int, int, str, str]:
     """(type of the route, interface index, gateway or "", preferred source or ""); OSError with the kernel's errno."""
-    six = ":" in destination
-    ip, bits = (socket.AF_INET6, 128) if six else (socket.AF_INET, 32)
-    body = struct.pack("=BBB9x", ip, bits, bits if source else 0)
+    answer = _ask_kernel(_question(destination, source))
+    values = dict(netlink.attributes(answer, 12))
+    oif, hop = next(_hops(answer, 12), (0, ""))
+    return netlink.values("=7xB", answer)[0], oif, hop, netlink.address(values.get(_PREFSRC, b""))
+
+
+def _next_hops(destination: str, source: str) -> list[tuple[int, str]]:
+    """(interface index, gateway or "") of all next hops of the route: of several the kernel names one, by the flow's hash."""
+    try:
+        return list(_hops(_ask_kernel(_question(destination, source, RTM_F_FIB_MATCH)), 12))
+    except OSError:  # a kernel before 4.13
+        return []
+
+
+def _question(destination: str, source: str, flags: int = 0) -> bytes:
+    ip, bits = (socket.AF_INET6, 128) if ":" in destination else (socket.AF_INET, 32)
+    body = struct.pack("=BBB5xI", ip, bits, bits if source else 0, flags)
     for kind, address in ((_DST, destination), (_SRC, source)):
         if address:
             raw = socket.inet_pton(ip, address)
             body += struct.pack("=HH", 4 + len(raw), kind) + raw
-    answer = _ask_kernel(body)
-    values = dict(netlink.attributes(answer, 12))
-    oif, hop = next(_hops(answer, 12), (0, ""))
-    return netlink.values("=7xB", answer)[0], oif, hop, netlink.address(values.get(_PREFSRC, b""))
+    return body
 
 
 def _ask_kernel(body: bytes) -> bytes:
@@ -197,14 +213,15 @@ def _ask_kernel(body: bytes) -> bytes:
 
 
 def _hops(answer: bytes, at: int) -> Iterator[tuple[int, str]]:
-    """(interface index, gateway or "") of each next hop of a route message."""
+    """(interface index, gateway or "") of each next hop of a route message; of several, those that are up."""
     values = dict(netlink.attributes(answer, at))
     if _OIF in values:
         yield netlink.values("=i", values[_OIF])[0], _gateway(values)
     several, place = values.get(_MULTIPATH, b""), 0
     while place + 8 <= len(several):
-        length, index = struct.unpack_from("=Hxxi", several, place)
-        yield index, _gateway(dict(netlink.attributes(several[place : place + length], 8)))
+        length, flags, index = struct.unpack_from("=HBxi", several, place)
+        if not flags & RTNH_DOWN:
+            yield index, _gateway(dict(netlink.attributes(several[place : place + length], 8)))
         place += max(8, (length + 3) & ~3)
 
 

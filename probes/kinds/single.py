@@ -87,6 +87,7 @@ async def packets(ask: ProbeRequest, protocol: Protocol) -> ProbeResult:
             role=Role.INSIDE,
             copies=ask.copies,
             most_copies=ask.copies,
+            own_host=True,
         )
         report, _ = await Source(station, job).run()
     finally:

@@ -7,12 +7,17 @@ import struct
 from dataclasses import dataclass
 
 TCP, UDP, ICMP, ICMP6 = 6, 17, 1, 58
+ESP, AH = 50, 51
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 PACKET_HOST, PACKET_OUTGOING = 0, 4
 IPV4, IPV6 = 0x0800, 0x86DD
 ECHO_REQUEST, ECHO_REPLY = (8, 128), (0, 129)
 QUOTING = {ICMP: {3, 11, 12}, ICMP6: {1, 2, 3, 4}}  # ICMP errors: they quote the packet that they are about
 PAYLOAD = 64
+NAT_TRAVERSAL = 4500  # ESP in UDP (RFC 3948); a packet of IKE there begins with four bytes of 0
+_FRAGMENT, _OPTIONS = 44, (0, 43, 60)  # IPv6 extension headers: hop-by-hop options, routing, destination options
+EXTENSIONS = (*_OPTIONS, _FRAGMENT, AH)
+_MOST_EXTENSIONS = 8
 
 
 @dataclass(slots=True)
@@ -44,6 +49,7 @@ class Packet:
     icmp_seq: int = 0
     quote: Packet | None = None
     raw: bytes = b""  # layer 3, as far as it was captured
+    start: int = 0  # where in `raw` the transport header begins, behind extension headers
 
     @property
     def is_syn(self) -> bool:
@@ -54,6 +60,14 @@ class Packet:
     def is_echo_request(self) -> bool:
         """Whether it asks for an echo."""
         return self.icmp_type in ECHO_REQUEST and self.protocol in (ICMP, ICMP6)
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether only who has its key can tell what is in it (IPsec)."""
+        if self.protocol != UDP:
+            return self.protocol == ESP
+        both = self.sport == self.dport == NAT_TRAVERSAL
+        return both and len(self.payload) > 4 and self.payload[:4] != bytes(4)  # noqa: PLR2004
 
     @property
     def is_echo_reply(self) -> bool:
@@ -89,6 +103,7 @@ def _ipv4(data: bytes, packet: Packet, depth: int) -> Packet | None:
     packet.destination = socket.inet_ntop(socket.AF_INET, data[16:20])
     packet.ttl, packet.protocol, packet.dscp = data[8], data[9], data[1] >> 2
     total = struct.unpack_from("!H", data, 2)[0]
+    packet.start = length
     return _transport(data[length : total if length < total <= len(data) else len(data)], packet, depth)
 
 
@@ -100,10 +115,15 @@ def _ipv6(data: bytes, packet: Packet, depth: int) -> Packet | None:
     packet.destination = socket.inet_ntop(socket.AF_INET6, data[24:40])
     packet.protocol, packet.ttl, packet.dscp = data[6], data[7], (data[0] & 15) << 2 | data[1] >> 6
     end = 40 + struct.unpack_from("!H", data, 4)[0]
+    packet.start = 40
     return _transport(data[40 : min(end, len(data))], packet, depth)
 
 
 def _transport(data: bytes, packet: Packet, depth: int) -> Packet | None:
+    inner = _behind_extensions(data, packet)
+    if inner is None:
+        return None
+    data = inner
     if packet.protocol == TCP:
         return _tcp(data, packet, quoted=depth > 0)
     if packet.protocol == UDP:
@@ -112,7 +132,29 @@ def _transport(data: bytes, packet: Packet, depth: int) -> Packet | None:
         return packet
     if packet.protocol in (ICMP, ICMP6):
         return _icmp(data, packet, depth)
-    return None
+    return packet if packet.protocol == ESP else None
+
+
+def _behind_extensions(data: bytes, packet: Packet) -> bytes | None:
+    """What follows the extension headers (RFC 8200 §4, RFC 4302), with its protocol; None for a later fragment or a cut-off one."""
+    at = 0
+    for _ in range(_MOST_EXTENSIONS):
+        if packet.protocol == AH:
+            length = (data[at + 1] + 2) * 4
+        elif packet.family == 4:  # noqa: PLR2004
+            break
+        elif packet.protocol == _FRAGMENT:
+            if struct.unpack_from("!H", data, at + 2)[0] & 0xFFF8:
+                return None
+            length = 8
+        elif packet.protocol in _OPTIONS:
+            length = (data[at + 1] + 1) * 8
+        else:
+            break
+        packet.protocol = data[at]
+        at += length
+    packet.start += at
+    return data[at:] if at <= len(data) else None
 
 
 def _tcp(data: bytes, packet: Packet, *, quoted: bool) -> Packet:

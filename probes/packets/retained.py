@@ -178,8 +178,7 @@ def spread(cells: Sequence[T], most: int) -> Sequence[T]:
 
 def _headers(packet: Packet) -> int:
     """How long the headers are of a packet that is not ours: what its owner says is nobody's business."""
-    data = packet.raw
-    start = (data[0] & 15) * 4 if packet.family == 4 else 40  # noqa: PLR2004
+    data, start = packet.raw, packet.start
     if packet.protocol == TCP and len(data) > start + 12:  # where the length of its header is
         return start + (data[start + 12] >> 4) * 4
     return start + 8

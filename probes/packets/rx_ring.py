@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from probes.packets.parse import IPV4, IPV6, Packet, parse
+from probes.packets.parse import AH, ESP, EXTENSIONS, IPV4, IPV6, Packet, parse
 
 ETH_P_ALL = 3
 SOL_PACKET, PACKET_RX_RING, PACKET_STATISTICS, PACKET_VERSION, TPACKET_V2 = 263, 5, 6, 10, 1
@@ -30,7 +30,8 @@ BATCH = 4096
 TP_STATUS_USER = 1
 JUMP_S = 0.001
 
-# Classic BPF on layer 3: IPv4 and IPv6 with UDP, ICMP, or TCP that opens or resets; bulk traffic never reaches us.
+# Classic BPF on layer 3: IPv4 and IPv6 with UDP, ICMP, IPsec, extension headers, or TCP that opens or resets; bulk traffic
+# never reaches us.
 # (label, operation, operand, label if true, label if false); a label that is "" means the next instruction.
 _LDH, _LDB, _LDX_HEADER, _LDB_X, _JEQ, _JSET, _RET = 0x28, 0x30, 0xB1, 0x50, 0x15, 0x45, 0x06
 _SYN_OR_RST, _FRAGMENT = 0x06, 0x1FFF
@@ -41,6 +42,8 @@ _PROGRAM = (
     ("v4", _LDB, 9, "", ""),
     ("", _JEQ, 17, "accept", ""),
     ("", _JEQ, 1, "accept", ""),
+    ("", _JEQ, ESP, "accept", ""),
+    ("", _JEQ, AH, "accept", ""),
     ("", _JEQ, 6, "", "drop"),
     ("", _LDH, 6, "", ""),
     ("", _JSET, _FRAGMENT, "drop", ""),
@@ -50,6 +53,7 @@ _PROGRAM = (
     ("v6", _LDB, 6, "", ""),
     ("", _JEQ, 17, "accept", ""),
     ("", _JEQ, 58, "accept", ""),
+    *(("", _JEQ, number, "accept", "") for number in (*EXTENSIONS, ESP)),  # of what is behind them, `parse` decides
     ("", _JEQ, 6, "", "drop"),
     ("", _LDB, 53, "", ""),
     ("", _JSET, _SYN_OR_RST, "accept", "drop"),

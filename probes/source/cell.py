@@ -11,9 +11,10 @@ from probes.classify import Outcome
 from probes.packets.parse import RST, SYN, Packet, hops
 from probes.packets.route import Route
 from probes.packets.token import tcp_fields, token
+from probes.protocols import udp_payloads
 from reachability.observation import Observation, Target
 from reachability.ports import PortSet
-from reachability.verdict import is_refusal
+from reachability.verdict import is_policy, is_refusal
 from reachability.vocabulary import KernelAnswer, Protocol, Reason, SentBy, State
 
 ERROR, SILENT, REFUSED, CLOSED, OPEN = range(-1, 4)
@@ -41,9 +42,29 @@ class ControlKey(NamedTuple):
     family: int
 
 
+class Refusals(NamedTuple):
+    """Which copies of a cell ICMP errors refused: a bit each."""
+
+    refused: int = 0
+    prohibited: int = 0  # by a policy's codes alone, and from others than the endpoint
+    prohibited_at_host: int = 0  # the same, from the endpoint itself
+
+    def with_copy(self, bit: int, reason: Reason, *, own: bool) -> Refusals:
+        """One more refusal. A copy that met anything but a policy was not prohibited, whatever else came for it, and when."""
+        known = self.prohibited | self.prohibited_at_host
+        if not is_policy(reason) or self.refused & ~known & bit:
+            return Refusals(self.refused | bit, self.prohibited & ~bit, self.prohibited_at_host & ~bit)
+        if own:
+            return Refusals(self.refused | bit, self.prohibited, self.prohibited_at_host | bit)
+        return Refusals(self.refused | bit, self.prohibited | bit, self.prohibited_at_host)
+
+
+NONE_REFUSED = Refusals()
+
+
 @dataclass(slots=True)
 class Cell:
-    """One endpoint in a round. Bit n of `left` and `refused` is copy n."""
+    """One endpoint in a round. Bit n of `left` and of each of `refusals` is copy n."""
 
     target: Target
     port: int  # 0 for ICMP
@@ -57,7 +78,7 @@ class Cell:
     sent: list[float] = field(default_factory=list)  # when each copy was handed to the kernel
     left: int = 0  # copies that its own capture saw leave
     newest: Departure | None = None  # of the last of them
-    refused: int = 0
+    refusals: Refusals = NONE_REFUSED
     kernel: KernelAnswer = KernelAnswer.NOT_TRIED
     kind: str = ""  # probe kind, where it is not the protocol itself
     said: str = ""
@@ -77,6 +98,12 @@ class Cell:
     def via(self) -> str:
         """The way the packets go; where they go several ways, the first."""
         return self.routes[0].via if self.routes else ""
+
+    @property
+    def request(self) -> bytes:
+        """What its copies carry in place of a token: where no witness looks for one, what a service of its port answers."""
+        asks = self.target.protocol is Protocol.UDP and not self.target.witness
+        return udp_payloads.REQUESTS.get(self.port, b"") if asks else b""
 
     def wants(self, host_hops: int | None) -> bool:
         """Whether a further copy would tell more.
@@ -123,7 +150,7 @@ class Cell:
         if self.target.protocol is Protocol.UDP and reason is Reason.PORT_UNREACH and own:
             state = State.CLOSED
         elif copy is not None:
-            self.refused |= 1 << copy
+            self.refusals = self.refusals.with_copy(1 << copy, reason, own=own)
         # A refusal by the endpoint itself says more than one by a router: row 9 of the table stands on it.
         nearer = self.level == REFUSED and own and self.refused_by != packet.source
         if self.level < (CLOSED if state is State.CLOSED else REFUSED) or nearer:
@@ -195,19 +222,33 @@ def observations(cells: Iterable[Cell], covers: Callable[[Cell, float], bool], *
         raw: whether packets were sent raw at all.
     """
     runs: dict[Observation, list[Cell]] = {}
+    sent: dict[Observation, list[list[float]]] = {}
     for cell in cells:
-        runs.setdefault(_observation(cell, covers, raw=raw), []).append(cell)
+        left = [at for copy, at in enumerate(cell.sent) if cell.left >> copy & 1]
+        covered = [at for at in left if covers(cell, at)]
+        alike = _observation(cell, len(covered), raw=raw)
+        runs.setdefault(alike, []).append(cell)
+        if left:
+            sent.setdefault(alike, []).append(covered or left)
     result = []
     for alike, members in runs.items():
         rtts = [cell.rtt_ms for cell in members if cell.rtt_ms is not None]
         ports = PortSet.of(cell.port for cell in members).compact()
-        result.append(replace(alike, ports=ports, rtt_ms=min(rtts) if rtts else None))
+        times = sent.get(alike)
+        result.append(
+            replace(
+                alike,
+                ports=ports,
+                rtt_ms=min(rtts) if rtts else None,
+                first_at=round(max(map(min, times)), 3) if times else None,
+                last_at=round(min(map(max, times)), 3) if times else None,
+            )
+        )
     return tuple(result)
 
 
-def _observation(cell: Cell, covers: Callable[[Cell, float], bool], *, raw: bool) -> Observation:
+def _observation(cell: Cell, covered: int, *, raw: bool) -> Observation:
     left = cell.left.bit_count()
-    covered = sum(1 for copy, at in enumerate(cell.sent) if cell.left >> copy & 1 and covers(cell, at))
     return Observation(
         target=cell.target.id,
         source_address=cell.source,
@@ -224,7 +265,9 @@ def _observation(cell: Cell, covers: Callable[[Cell, float], bool], *, raw: bool
         sent=left,
         covered=covered,
         flows=left,  # every copy has a source port of its own
-        refused=(cell.refused & cell.left).bit_count(),
+        refused=(cell.refusals.refused & cell.left).bit_count(),
+        prohibited=(cell.refusals.prohibited & cell.left).bit_count(),
+        prohibited_at_host=(cell.refusals.prohibited_at_host & cell.left).bit_count(),
         hops=cell.hops,
         said=cell.said,
         note=cell.note,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_network
 
 from probes.clock import monotonic
 from probes.context import Station
 from probes.host.routes import NoRoute
-from probes.packets.parse import Packet
-from probes.packets.route import ethertype_of
+from probes.packets.parse import Packet, hops
+from probes.packets.route import Route, ethertype_of
 from probes.packets.token import CELL_COPIES, CONTROL_COPIES, echo_reply, echo_request, token
 from probes.packets.tx_ring import Way, way_of
 from probes.protocols import udp_payloads
@@ -18,8 +19,8 @@ from probes.source.cell import verify
 from probes.source.controls import FINAL_TRIES, Controls, Series
 from probes.source.job import Job
 from reachability.observation import ControlTarget, Target
-from reachability.topology import family, is_address
-from reachability.vocabulary import ControlKind, Protocol
+from reachability.topology import family, in_networks, is_address
+from reachability.vocabulary import ControlKind, Protocol, State
 
 ANSWER_S, LOOK_S = 0.12, 0.003
 ECHOES = {ControlKind.COORDINATOR, ControlKind.MEETING}  # kinds of controls that answer over UDP with the round's key
@@ -42,7 +43,9 @@ class Made:
 class ControlSender:
     """The controls of one job on the wire. A `Handler` of the source ports that they leave from."""
 
-    def __init__(self, station: Station, job: Job, controls: Controls) -> None:
+    def __init__(self, station: Station, job: Job, controls: Controls, host_hops: dict[str, int] | None = None) -> None:
+        """`host_hops` is filled: address to the hops of what an open port there answered."""
+        self._hops = {} if host_hops is None else host_hops
         self._station = station
         self._job = job
         self._controls = controls
@@ -50,26 +53,41 @@ class ControlSender:
         self.packets = 0
         self.problems: list[str] = []
 
-    async def lay_out(self) -> None:
-        """Every control of the job, for each source address that it says something of."""
+    async def lay_out(self, several: Iterable[Route] = ()) -> None:
+        """Every control of the job, for each source address that it says something of, by each of its ways.
+
+        One in the agent's own environment shows of no packet that it got out; of the pair it shows a ban all the same.
+        `several`: the ways of copies that leave by more than one: a control by one says nothing of the others.
+        """
+        own = tuple(ip_network(text) for text in self._job.networks)
         for control in self._job.controls:
+            if control.kind != ControlKind.PAIR and in_networks(control.address, own):
+                self.problems.append(f"{control.address} is in the source's own environment: it controls nothing")
+                continue
             concerned = [t for t in self._job.targets if is_address(t.address) and _same_family(t, control)]
             if all(target.protocol is not control.protocol for target in self._job.targets):
                 continue
             for source in sorted({target.source for target in concerned}):
-                if control.source not in {"", source}:
+                if control.source not in {"", source} or not self._is_apart(control, source):
                     continue
                 ways = await self._station.way(control.address, source)
                 if isinstance(ways, NoRoute):
                     continue
-                series = Series(control.address, control.protocol, control.port, control.kind, ways[0])
-                if control.protocol is Protocol.UDP and control.kind not in ECHOES:
-                    series.request = udp_payloads.REQUESTS.get(
-                        control.port, b""
-                    )  # a resolver or a time server answers what it knows
-                if control.kind == ControlKind.PAIR:  # it has answered recently
-                    series.sent, series.answered = [monotonic()], {0: monotonic()}
-                self._controls.add(series)
+                for route in (*ways, *_further(ways, several, control)):
+                    self._controls.add(_series(control, route))
+
+    def _is_apart(self, control: ControlTarget, source: str) -> bool:
+        """Whether a witness cannot take its packets for copies of a cell of another of this agent's addresses.
+
+        The token does not tell source addresses apart; the packet's own does, where the endpoint is probed from it too.
+        """
+        at = (control.address, control.protocol)
+        probed = [
+            target
+            for target in self._job.targets
+            if (target.address, target.protocol) == at and (control.port in target.ports or not control.port)
+        ]
+        return not probed or any(target.source in {"", source} for target in probed)
 
     async def turn(self) -> None:
         """A packet of the control whose turn it is."""
@@ -113,6 +131,8 @@ class ControlSender:
             good = found is not None and found.state is series.expect
         if good:
             series.answered.setdefault(index, packet.at)
+        if good and series.expect is State.OPEN:  # a port that the round itself may not try
+            self._hops.setdefault(series.address, hops(packet.ttl))
 
     async def _make(self, series: Series) -> Made:
         await self._station.bound.take(series.protocol)
@@ -147,6 +167,28 @@ async def until(ready: Callable[[], bool], within_s: float) -> None:
     end = monotonic() + within_s
     while not ready() and monotonic() < end:  # noqa: ASYNC110 - answers come from the capture
         await asyncio.sleep(LOOK_S)
+
+
+def _series(control: ControlTarget, route: Route) -> Series:
+    series = Series(control.address, control.protocol, control.port, control.kind, route)
+    if control.protocol is Protocol.UDP and control.kind not in ECHOES:
+        # A resolver or a time server answers what it knows.
+        series.request = udp_payloads.REQUESTS.get(control.port, b"")
+    if control.kind == ControlKind.PAIR:  # it has answered recently
+        series.sent, series.answered = [monotonic()], {0: monotonic()}
+    return series
+
+
+def _further(ways: Sequence[Route], several: Iterable[Route], control: ControlTarget) -> list[Route]:
+    """Gateways that copies go by, and the kernel would not send the control to."""
+    return [
+        route
+        for route in several
+        if route.next_hop
+        and route not in ways
+        and family(route.source) == family(control.address)
+        and route.source == ways[0].source
+    ]
 
 
 def _same_family(target: Target, control: ControlTarget) -> bool:

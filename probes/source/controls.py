@@ -7,7 +7,7 @@ and again: they show a ban between these two, though not that packets get out (a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from probes.clock import monotonic
 from probes.packets.route import Route
 from probes.source.cell import ControlKey, control_key
-from reachability.loss import upper_bound, worst
+from reachability.loss import Counted, total, upper_bound, worst
 from reachability.observation import ControlResult
 from reachability.vocabulary import ControlKind, Protocol, State
 
@@ -25,6 +25,9 @@ FINAL_TRIES = 20
 SAME_LOSS = 0.001  # so improbable that loss alone explains a row of misses, it must be taken for a ban
 LEAST_ROW, LONG_ROW = 4, 10
 HOPELESS = 24
+LEAST_EACH = (
+    12  # when all are answered, fewer than 0.01 open ports are missed whatever the loss: (1 - p)^12 · p^3 is less
+)
 FLAKY = 3  # misses beside a row that show a control to lose packets all the time
 IN_FLIGHT_S = 0.5
 
@@ -35,13 +38,6 @@ class Key(NamedTuple):
     source_address: str
     via: str
     kind: ControlKey
-
-
-class Counted(NamedTuple):
-    """Packets of a control that tell of loss, and how many of them were answered."""
-
-    sent: int
-    answered: int
 
 
 Spans = Sequence[tuple[float, float]]  # of time, both ends in them
@@ -68,6 +64,11 @@ class Series:
     def key(self) -> Key:
         """What it is good for."""
         return Key(self.route.source, self.route.via, control_key(self.address, self.protocol))
+
+    @property
+    def endpoint(self) -> tuple[str, Protocol, int, str]:
+        """Address, protocol, port, and the address that it is asked from."""
+        return self.address, self.protocol, self.port, self.route.source
 
     @property
     def last_good(self) -> float:
@@ -119,8 +120,7 @@ class Controls:
     """All controls of a round: whose turn it is, and what their answers say. Sends nothing itself."""
 
     def __init__(self, now: Callable[[], float] = monotonic) -> None:
-        self._now = now
-        self._next = 0
+        self._now, self._next = now, 0
         self.series: list[Series] = []
         self.void: list[tuple[float, float]] = []  # what was sent then was lost for its speed: it counts for nothing
 
@@ -141,6 +141,10 @@ class Controls:
         self._next += 1
         return live[self._next % len(live)] if live else None
 
+    def lacking(self, least: int) -> int:
+        """How many packets there still must be, so that there are so many, and enough of each: a host's loss is its own."""
+        return max(least, LEAST_EACH * len(self.live)) - sum(len(series.sent) for series in self.series)
+
     def unsure(self, since: float) -> list[Series]:
         """The controls that have had no answer to anything sent after `since`."""
         return [series for series in self.live if series.last_good <= since]
@@ -153,8 +157,23 @@ class Controls:
         return FINAL_TRIES if loss >= 1 else max(LEAST_ROW, math.ceil(math.log(SAME_LOSS) / math.log(loss)))
 
     def loss(self) -> float | None:
-        """Upper bound of the loss there and back over the controls that are answered at all, as `worst` has it."""
-        return self._pooled(self.row())
+        """Upper bound of the loss there and back over the controls that are answered at all; None: none is.
+
+        Of the protocol and the host of the pair that lose most: what a clean one tells is not to hide it.
+        """
+        row, now = self.row(), self._now()
+        counts = [(s, self._counts(s, row, now)) for s in self.series if s.answered]
+        elsewhere = {protocol: total(c for s, c in counts if _is(s, protocol, "")) for protocol in Protocol}
+        bounds = [
+            worst(
+                [elsewhere[protocol], *(total(c for s, c in counts if _is(s, protocol, host)) for host in hosts)],
+                [counted for other, counted in elsewhere.items() if other is not protocol],
+            )
+            for protocol in Protocol
+            if (hosts := {s.address for s, _ in counts if s.protocol is protocol and s.kind == ControlKind.PAIR})
+            or elsewhere[protocol].sent
+        ]
+        return max((bound for bound in bounds if bound is not None), default=None)
 
     def stopped(self) -> list[Series]:
         """Controls that were good and are not any more."""
@@ -178,7 +197,7 @@ class Controls:
                 source_address=s.route.source,
                 via=s.route.via,
                 sent=counts[s].sent,
-                answered=counts[s].answered,
+                answered=counts[s].sent - counts[s].lost,
                 ended_good=s.last_good >= until,
                 rtt_ms=min(
                     (round((at - s.sent[i]) * 1000, 3) for i, at in s.answered.items() if at > s.sent[i]), default=None
@@ -193,10 +212,7 @@ class Controls:
         for series in self.series:
             if series.answered:
                 groups[series.kind == ControlKind.PAIR].append(self._counts(series, row, now))
-        return worst(
-            (sum(sent for sent, _ in group), sum(sent - answered for sent, answered in group))
-            for group in groups.values()
-        )
+        return worst(map(total, groups.values()))
 
     def _counts(self, series: Series, row: int, now: float) -> Counted:
         """None of a ban, none that is void, none in flight."""
@@ -208,7 +224,7 @@ class Controls:
             and (index in series.answered or now - at >= IN_FLIGHT_S)
             and not is_within(at, self.void)
         ]
-        return Counted(len(counted), sum(counted))
+        return Counted(len(counted), counted.count(False))
 
 
 class Coverage:
@@ -219,7 +235,7 @@ class Coverage:
         self._good: dict[Key, list[tuple[float, list[tuple[float, float]]]]] = {}
         self._pair: dict[tuple[str, int], list[tuple[Series, list[tuple[float, float]]]]] = {}
         for each in series:
-            if not each.answered:
+            if not each.answered or _answers_by_another_way(each, series):
                 continue
             gaps = each.gaps(row, now, self._void)
             if each.kind == ControlKind.PAIR:
@@ -260,6 +276,19 @@ class Coverage:
         return bool(bad) and (
             not good or any(each.protocol is Protocol.TCP or each.key.kind == key.kind for each in (mine or bad))
         )
+
+
+def _is(series: Series, protocol: Protocol, host: str) -> bool:
+    """Whether it is a control of the protocol: of the pair at that host, or ("") elsewhere."""
+    at = series.address if series.kind == ControlKind.PAIR else ""
+    return (series.protocol, at) == (protocol, host)
+
+
+def _answers_by_another_way(one: Series, series: Iterable[Series]) -> bool:
+    """Whether the first answer, which any of several ways may have brought, is all there was by this one, and not by another."""
+    if one.kind != ControlKind.PAIR or one.answered.keys() != {0}:
+        return False
+    return any(len(s.answered) > 1 and s.route != one.route and s.endpoint == one.endpoint for s in series)
 
 
 def _within(at: float, gaps: list[tuple[float, float]]) -> bool:

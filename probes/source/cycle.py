@@ -20,13 +20,13 @@ from probes.packets.route import Route
 from probes.packets.rx_ring import Counts
 from probes.packets.token import CANARY_AFTER, CANARY_BEFORE, CELL_COPIES, token
 from probes.source.canary import Canaries
-from probes.source.cell import Cell, control_key, new_cell, observations
+from probes.source.cell import Cell, new_cell, observations
 from probes.source.cell_table import Cells
 from probes.source.control_sender import ANSWER_S, ControlSender, until
-from probes.source.controls import Controls, Coverage, Key
+from probes.source.controls import Controls, Coverage
 from probes.source.job import Job
 from probes.source.kernel_connect import KernelWay
-from probes.source.pair import of_the_pair
+from probes.source.pair import keys_of, of_the_pair
 from reachability.loss import copies_needed, upper_bound
 from reachability.observation import KeptPacket, Observation, SourceReport, Target
 from reachability.topology import in_networks, is_address
@@ -53,8 +53,8 @@ class Source:
         self._job = job
         self._canaries = Canaries(station, job.key)
         self._controls = Controls()
-        self._control_sender = ControlSender(station, job, self._controls)
         self._host_hops: dict[str, int] = {}
+        self._control_sender = ControlSender(station, job, self._controls, self._host_hops)
         self._problems: list[str] = []
         self._early = {target.id: frozenset(target.first) for target in job.targets}
         self._pacers: list[Cell] = []
@@ -111,19 +111,18 @@ class Source:
     async def _prepare(self) -> None:
         own = tuple(ip_network(text) for text in self._job.networks)
         for target in self._job.targets:
-            found = await self._ways(target.address, target.source)
-            error: Reason | None = None
-            routes: tuple[Route, ...] = ()
-            if isinstance(found, NoRoute):
-                error = found.reason
-            else:
-                routes = found
-                if not routes[0].next_hop and in_networks(target.address, own):
-                    error = Reason.OWN_NETWORK
+            named = not is_address(target.address)
+            found = NoRoute(Reason.RESOLVE_FAILED) if named else await self._station.way(target.address, target.source)
+            routes = () if isinstance(found, NoRoute) else found
+            error = found.reason if isinstance(found, NoRoute) else None
+            if routes and routes[0].interface == "lo" and not self._job.own_host:
+                error = Reason.OWN_HOST
+            elif routes and not routes[0].next_hop and in_networks(target.address, own):
+                error = Reason.OWN_NETWORK
             self._lay(target, routes, error)
             if target.canary and routes and error is None:
                 self._canaries.add(target, routes[0])
-        await self._control_sender.lay_out()
+        await self._control_sender.lay_out(self._several())
 
     def _lay(self, target: Target, routes: tuple[Route, ...], error: Reason | None) -> None:
         """Lay out the cells of a target; with an error none of them is sent to."""
@@ -131,12 +130,13 @@ class Source:
             cell = new_cell(target, port, routes)
             if error is not None:
                 cell.fail(error)
+            elif target.beside:
+                self._go_on_with(cell)
             self._cells.add(cell)
 
-    async def _ways(self, address: str, source: str) -> tuple[Route, ...] | NoRoute:
-        if not is_address(address):
-            return NoRoute(Reason.RESOLVE_FAILED)
-        return await self._station.way(address, source)
+    def _several(self) -> set[Route]:
+        """The ways of cells whose copies leave by more than one."""
+        return {route for cell in self._cells if cell.routes[1:] for route in cell.routes}
 
     async def _passes(self, started: float) -> None:
         done = 0
@@ -144,8 +144,8 @@ class Source:
             await self._pass(max(1, self._job.copies - done), slowly=done == 0 and self._job.is_source)
             done += 1
             await until(lambda: not self._wanting(), ANSWER_S)
-            if done == 1 and self._job.is_source:
-                self._control_the_pair()
+            if self._job.is_source:
+                self._control_the_pair(first=done == 1)
             if done >= min(self._wanted(done), CELL_COPIES, self._job.most_copies):
                 return
             if monotonic() - started > MOST_SECONDS:
@@ -184,7 +184,7 @@ class Source:
         return sum(map(self._wants, self._cells))
 
     def _wants(self, cell: Cell) -> bool:
-        return cell.wants(self._host_hops.get(cell.target.address))
+        return not cell.target.beside and cell.wants(self._host_hops.get(cell.target.address))
 
     async def _pass(self, passes_left: int, *, slowly: bool) -> None:
         todo = [cell for cell in self._cells if self._wants(cell)] + self._pacers
@@ -200,7 +200,7 @@ class Source:
             if self._job.is_source and number % CONTROL_EVERY == CONTROL_EVERY - 1:
                 await self._control_sender.turn()
         if self._job.is_source and todo:
-            lacking = self._least_controls() - sum(len(series.sent) for series in self._controls.series)
+            lacking = self._controls.lacking(self._least_controls())
             for _ in range(max(len(self._controls.live), -(-lacking // passes_left))):
                 await self._control_sender.turn()
 
@@ -221,32 +221,34 @@ class Source:
         for route in cell.routes:
             await self._bucket.take()
             try:
-                await self._station.send(route, target.address, target.protocol, local, cell.port, tok)
+                await self._station.send(
+                    route, target.address, target.protocol, local, cell.port, tok, body=cell.request
+                )
             except OSError as error:
                 cell.fail(Reason.LOCAL_ERROR, f"cannot send: {error.strerror or error}")
                 return
             self._packets += 1
         self._last_sent = monotonic()
 
-    def _control_the_pair(self) -> None:
-        """What answered on the pair is asked again and again, so that a ban between these two shows.
+    def _control_the_pair(self, *, first: bool) -> None:
+        """What answered the first pass is asked again and again, so that a ban between these two shows.
 
-        Where no control of a kind answers, cells that did go on in every pass: a witness that sees the last copies shows
-        that the others got out as well.
+        Where no control of a kind answers, cells that did go on in every pass: a witness of the last copies shows the others.
         """
         going_on, series = of_the_pair(self._settled(), self._controls, self._last_sent)
         for cell in going_on:
             self._go_on_with(cell)
-        for each in series:
+        for each in series if first else ():
             self._controls.add(each)
 
     def _settled(self) -> list[Cell]:
         """Cells that answered, the open ones first."""
-        return sorted(self._cells, key=lambda cell: -cell.level)
+        return sorted((cell for cell in self._cells if not cell.target.beside), key=lambda cell: -cell.level)
 
     def _go_on_with(self, cell: Cell) -> None:
         """Go on with a cell in every pass."""
-        self._pacers.append(cell)
+        if cell not in self._pacers:
+            self._pacers.append(cell)
 
     def _first(self) -> list[Cell]:
         return [cell for cell in self._cells if cell.port and self._is_early(cell)]
@@ -292,7 +294,7 @@ class Source:
 
     def _observations(self, coverage: Coverage) -> tuple[Observation, ...]:
         def covers(cell: Cell, at: float) -> bool:
-            key = Key(cell.source, cell.via, control_key(cell.target.address, cell.target.protocol))
-            return coverage.covers(key, cell.target.address, at)
+            keys = keys_of(cell.routes, cell.target)
+            return all(coverage.covers(key, cell.target.address, at) for key in keys)
 
         return observations(self._cells, covers, raw=self._station.raw)

@@ -25,6 +25,8 @@ class Job:
     copies: int = 4
     most_copies: int = 48
     rate_pps: int = 0  # at most; 0: the agent's own
+    spread_s: float = 0.0  # from the first pass of a sweep to the last, at least
+    own_host: bool = False  # whether this host's own addresses may be probed, which crosses no boundary
 
     @classmethod
     def source(cls, go: Go) -> Job:
@@ -38,6 +40,7 @@ class Job:
             copies=go.copies,
             most_copies=go.most_copies,
             rate_pps=go.rate_pps,
+            spread_s=go.spread_s,
         )
 
     @classmethod

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from probes.packets.route import Route
 from probes.protocols import udp_payloads
 from probes.source.cell import CLOSED, OPEN, Cell, ControlKey, control_key
-from probes.source.controls import Controls, Series
+from probes.source.controls import Controls, Key, Series
+from reachability.observation import Target
 from reachability.vocabulary import ControlKind, Protocol
 
-A_KIND = 2  # controls of a protocol and family
+A_KIND = 2  # controls of a protocol and family, and one for each further host: its loss is its own
 
 
 def of_the_pair(settled: Iterable[Cell], controls: Controls, last_sent: float) -> tuple[list[Cell], list[Series]]:
@@ -21,21 +23,41 @@ def of_the_pair(settled: Iterable[Cell], controls: Controls, last_sent: float) -
     good = {series.key.kind for series in controls.series if series.answered}
     paced: Counter[ControlKey] = Counter()
     taken: Counter[ControlKey] = Counter()
+    hosts: set[tuple[ControlKey, str]] = set()
     going_on, made = [], []
     for cell in settled:
         kind = control_key(cell.target.address, cell.target.protocol)
         if cell.level >= CLOSED and kind not in good and paced[kind] < A_KIND:
             paced[kind] += 1
             going_on.append(cell)
-        if cell.level >= OPEN and cell.routes and taken[kind] < A_KIND:
+        host = kind, cell.target.address
+        if _is_control(cell) and (taken[kind] < A_KIND or host not in hosts):
             taken[kind] += 1
+            hosts.add(host)
             # That it answered once counts: if it never does again, these two were banned from each other.
             first = cell.sent[0] if cell.sent else last_sent
             target = cell.target
-            control = Series(target.address, target.protocol, cell.port, ControlKind.PAIR, cell.routes[0])
-            control.sent, control.answered = [first], {0: first}
-            if target.protocol is Protocol.UDP and cell.hops is None:
-                # No keyed copy was answered, its own request was: asked by token it would look banned.
-                control.request = udp_payloads.REQUESTS.get(cell.port, b"")
-            made.append(control)
+            for route in cell.routes:
+                control = Series(target.address, target.protocol, cell.port, ControlKind.PAIR, route, cell.state)
+                control.sent, control.answered = [first], {0: first}
+                control.request = cell.request
+                if target.protocol is Protocol.UDP and cell.hops is None:
+                    # No keyed copy was answered, its own request was: asked by token it would look banned.
+                    control.request = udp_payloads.REQUESTS.get(cell.port, b"")
+                made.append(control)
     return going_on, made
+
+
+def _is_control(cell: Cell) -> bool:
+    """Whether it would answer again, and that can be told.
+
+    A closed port does over TCP: where nothing listens, a ban that drops TCP alone would not show otherwise. Over UDP its
+    port-unreach is one of a few that a host sends in a second.
+    """
+    return bool(cell.routes) and (cell.level >= OPEN or (cell.level == CLOSED and cell.target.protocol is Protocol.TCP))
+
+
+def keys_of(routes: Iterable[Route], target: Target) -> list[Key]:
+    """What must be shown of a target's copies: each of them leaves by every one of its ways."""
+    kind = control_key(target.address, target.protocol)
+    return [Key(route.source, route.via, kind) for route in routes]

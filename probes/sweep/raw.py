@@ -23,11 +23,12 @@ from probes.packets.raw_socket import BURST_S
 from probes.packets.route import Route, ethertype_of
 from probes.packets.token import CELL_COPIES
 from probes.packets.tx_ring import Frames, Transmitters, way_of
-from probes.source.cell import Cell, control_key
+from probes.source.cell import SILENT, Cell
 from probes.source.control_sender import Made
-from probes.source.controls import Coverage, Key
+from probes.source.controls import Coverage
 from probes.source.cycle import LEAST_CONTROLS, Source
 from probes.source.job import Job
+from probes.source.pair import keys_of
 from probes.sweep.flights import Flights
 from probes.sweep.passes import Passes
 from probes.sweep.target import Block
@@ -79,6 +80,7 @@ class SweepSource(Source):
         self._began = self._kept.began
         self._every, self._since_control, self._turn = CONTROL_EVERY, 0, 0
         self._begun: deque[Begun] = deque()
+        self._ended: list[float] = []  # when each pass was out
 
     @staticmethod
     def fits(job: Job) -> bool:
@@ -102,7 +104,9 @@ class SweepSource(Source):
 
     def _lay(self, target: Target, routes: tuple[Route, ...], error: Reason | None) -> None:
         if error is None:
-            self._blocks.append(Block(target, routes, self._job.key, self._way))
+            block = Block(target, routes, self._job.key, self._way)
+            block.pacers[:] = target.beside
+            self._blocks.append(block)
             return
         self._failed.append(
             Observation(
@@ -123,6 +127,9 @@ class SweepSource(Source):
     def _least_controls(self) -> int:
         return max(LEAST_CONTROLS, min(MOST_CONTROLS, int(self._station.bucket.rate * CONTROLS_S)))
 
+    def _several(self) -> set[Route]:
+        return {route for block in self._blocks if block.routes[1:] for route in block.routes}
+
     def _count(self) -> int:
         return sum(map(len, self._blocks))
 
@@ -131,6 +138,8 @@ class SweepSource(Source):
 
     async def _pass(self, passes_left: int, *, slowly: bool) -> None:
         del slowly  # nothing in a sweep goes first
+        if passes_left == 1:
+            await self._wait_out()
         self._copy += 1
         copy = self._copy
         self._speed.begin(self._packets, self._since_start())
@@ -159,6 +168,7 @@ class SweepSource(Source):
             await self._free_lane()
         self._drain()
         self._speed.end(self._packets)
+        self._ended.append(monotonic())
         if self._job.is_source and self._wanting():
             for _ in self._controls.live:
                 await self._control_sender.turn()
@@ -170,11 +180,18 @@ class SweepSource(Source):
         void = len(self._controls.void)  # passes that count for nothing
         return super()._wanted(done - void) + void
 
+    async def _wait_out(self) -> None:
+        """Before the last pass of a quick sweep: until the spread since the first one that counts is over."""
+        if self._ended and any((block.level == SILENT).any() for block in self._blocks):
+            counted = self._ended[min(len(self._controls.void), len(self._ended) - 1)]
+            await asyncio.sleep(max(0.0, counted + self._job.spread_s - monotonic()))
+
     async def _send_batch(self, block: Block, places: Places, copy: int, local: int) -> None:
         await self._make_room(block, places, copy, local)
         controls = await self._due(len(places))
-        await self._station.bucket.take(len(places) + len(controls))
-        await (self._speed.bucket if copy else self._bucket).take(len(places))
+        packets = len(places) * len(block.routes)
+        await self._station.bucket.take(packets + len(controls))
+        await (self._speed.bucket if copy else self._bucket).take(packets)
         frames = block.frames(places, copy, local)
         lane = await self._free_lane()
         block.sends(places, copy, monotonic() - self._began)
@@ -248,10 +265,12 @@ class SweepSource(Source):
             self._begun.append(Begun(monotonic(), block, places.astype(np.uint16), copy, local))
 
     def _wants_of(self, block: Block) -> Mask:
+        if block.target.beside:  # it goes on in every pass, and asks for none
+            return np.zeros(len(block), bool)
         return block.wants(self._host_hops.get(block.target.address))
 
     def _settled(self) -> list[Cell]:
-        found = [cell for block in self._blocks for cell in block.answered(SETTLED)]
+        found = [cell for block in self._blocks if not block.target.beside for cell in block.answered(SETTLED)]
         return sorted(found, key=lambda cell: -cell.level)
 
     def _go_on_with(self, cell: Cell) -> None:
@@ -269,9 +288,11 @@ class SweepSource(Source):
         return (*self._failed, *(o for block in self._blocks for o in self._of(block, coverage)))
 
     def _of(self, block: Block, coverage: Coverage) -> Iterable[Observation]:
-        address = block.target.address
-        key = Key(block.source, block.routes[0].via, control_key(address, block.target.protocol))
+        def covers(when: NDArray[np.float32]) -> Mask:
+            at = self._began + when.astype(np.float64)
+            shown = np.ones(len(at), bool)
+            for key in keys_of(block.routes, block.target):
+                shown &= coverage.covers_each(key, block.target.address, at)
+            return shown
 
-        return block.observations(
-            lambda when: coverage.covers_each(key, address, self._began + when.astype(np.float64))
-        )
+        return block.observations(covers, self._began)

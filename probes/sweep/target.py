@@ -14,7 +14,7 @@ from probes.packets.port_arrays import Mask, Places, place_of, port_set, window_
 from probes.packets.retained import Sample
 from probes.packets.route import Route
 from probes.packets.token import CELL_COPIES, token, tokens
-from probes.source.cell import CLOSED, ERROR, OPEN, REFUSED, SILENT, THREE_FLOWS, Cell, new_cell
+from probes.source.cell import CLOSED, ERROR, OPEN, REFUSED, SILENT, THREE_FLOWS, Cell, Refusals, new_cell
 from reachability.observation import Observation, Target
 from reachability.vocabulary import Protocol, Reason, SentBy, State
 
@@ -33,6 +33,24 @@ _STATES = {
 Flight = tuple[str, Protocol, int, int]  # source address, protocol, copy, window: what a source port is reserved for
 
 
+class Spans:
+    """When the first and the last copy of each place left."""
+
+    def __init__(self, count: int) -> None:
+        self._first = np.full(count, np.inf, np.float32)
+        self._last = np.full(count, -np.inf, np.float32)
+
+    def add(self, which: Mask, when: NDArray[np.float32]) -> None:
+        """Copies of these places left then."""
+        np.minimum(self._first, when, out=self._first, where=which)
+        np.maximum(self._last, when, out=self._last, where=which)
+
+    def of(self, places: Mask, began: float) -> tuple[float, float]:
+        """The latest of the first copies of these places, and the earliest of the last; `began` is what they count from."""
+        first, last = float(self._first[places].max()), float(self._last[places].min())
+        return round(began + first, 3), round(began + last, 3)
+
+
 class Block:
     """One target. `sent` counts copies, bit n of `left` and `refused` is copy n; `when` has seconds since the round began."""
 
@@ -45,13 +63,13 @@ class Block:
         count = len(self.ports)
         self.numbers, self.place = place_of(self.ports)
         self.left: NDArray[Any]
-        self.refused: NDArray[Any]
+        self.refused: tuple[NDArray[Any], ...]  # in the order of `Refusals`
         self.level = np.full(count, SILENT, np.int8)
         self.reason = np.full(count, REASONS.index(Reason.NO_RESPONSE), np.uint8)
         self.hops = np.full(count, NO_HOPS, np.int16)
         self.by = np.zeros(count, np.uint8)  # who refused: place in `refusers`
         self.sent = np.zeros(count, np.uint8)
-        self.left, self.refused = np.zeros(count, np.uint8), np.zeros(count, np.uint8)
+        self.left, self.refused = np.zeros(count, np.uint8), tuple(np.zeros(count, np.uint8) for _ in Refusals._fields)
         self.when: list[NDArray[np.float32]] = []
         self.window = window_of(self.numbers)
         self.pacers = np.zeros(count, bool)
@@ -87,7 +105,8 @@ class Block:
         self.when[copy][places] = at
         self.sent[places] += 1
         if copy >= FEW_COPIES and self.left.itemsize == 1:
-            self.left, self.refused = self.left.astype(np.uint64), self.refused.astype(np.uint64)
+            self.left = self.left.astype(np.uint64)
+            self.refused = tuple(mask.astype(np.uint64) for mask in self.refused)
 
     def silent(self, places: Places) -> Places:
         """Those of them to which nobody gave an answer of the endpoint's."""
@@ -156,7 +175,9 @@ class Block:
         own = by == self.target.address
         closed = self.target.protocol is Protocol.UDP and reason is Reason.PORT_UNREACH and own
         if not closed:
-            self.refused[place] |= self.refused.dtype.type(1 << copy)
+            before = Refusals(*(int(mask[place]) for mask in self.refused))
+            for mask, now in zip(self.refused, before.with_copy(1 << copy, reason, own=own), strict=True):
+                mask[place] = now
         level = int(self.level[place])
         nearer = level == REFUSED and own and self.refusers[self.by[place]] != by
         if level < (CLOSED if closed else REFUSED) or nearer:
@@ -179,20 +200,31 @@ class Block:
                 cell.state, cell.reason = _STATES[level], REASONS[self.reason[place]]
                 yield cell
 
-    def observations(self, covers: Callable[[NDArray[np.float32]], Mask]) -> Iterator[Observation]:
-        """Runs of ports that look alike. `covers`: whether what was sent then is known to have got out."""
-        left, refused = np.bitwise_count(self.left), np.bitwise_count(self.refused & self.left)
+    def observations(self, covers: Callable[[NDArray[np.float32]], Mask], began: float = 0.0) -> Iterator[Observation]:
+        """Runs of ports that look alike. `covers`: whether what was sent then is known to have got out.
+
+        `began`: what the times count from.
+        """
+        left = np.bitwise_count(self.left)
+        refused = tuple(np.bitwise_count(mask & self.left) for mask in self.refused)
         covered = np.zeros(len(self), np.uint8)
+        spans = Spans(len(self)), Spans(len(self))  # of all copies, and of the covered ones
         for copy, when in enumerate(self.when):
             went = (self.left & self.left.dtype.type(1 << copy)) != 0
-            covered += went & covers(when)
-        parts = (self.level, self.reason, self.by, self.hops - NO_HOPS, left, covered, refused)
-        keys = np.zeros(len(self), np.int64)
-        for part in parts:
-            keys = keys * 512 + part
+            counted = went & covers(when)
+            covered += counted
+            for span, which in zip(spans, (went, counted), strict=True):
+                span.add(which, when)
+        keys = (self.level - ERROR).astype(np.int64)
+        for part, most in ((self.reason, len(REASONS)), (self.by, 256), (self.hops - NO_HOPS, 257)):
+            keys = keys * most + part
+        for part in (left, covered, *refused):
+            keys = keys * (CELL_COPIES + 1) + part  # in all fewer than 55 of the 63 bits
         _, firsts, which = np.unique(keys, return_index=True, return_inverse=True)
         for number, first in enumerate(firsts):
             level = int(self.level[first])
+            mine = which == number
+            first_at, last_at = spans[bool(covered[first])].of(mine, began) if left[first] else (None, None)
             silent = level == SILENT and self.target.protocol is Protocol.UDP
             yield Observation(
                 target=self.target.id,
@@ -201,7 +233,7 @@ class Block:
                 protocol=self.target.protocol,
                 state=State.OPEN_FILTERED if silent else _STATES[level],
                 reason=REASONS[self.reason[first]],
-                ports=port_set(self.numbers[which == number]),
+                ports=port_set(self.numbers[mine]),
                 kind=self.target.protocol.value,
                 name=self.target.name,
                 refused_by=self.refusers[self.by[first]],
@@ -210,7 +242,11 @@ class Block:
                 sent=int(left[first]),
                 covered=int(covered[first]),
                 flows=int(left[first]),  # every copy has a source port of its own
-                refused=int(refused[first]),
+                first_at=first_at,
+                last_at=last_at,
+                refused=int(refused[0][first]),
+                prohibited=int(refused[1][first]),
+                prohibited_at_host=int(refused[2][first]),
                 hops=int(self.hops[first]) if self.hops[first] != NO_HOPS else None,
                 rtt_ms=self.rtt_ms if level >= CLOSED else None,
             )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from probes.host.counters import HostFacts
+from probes.host.deliveries import Deliveries
 from probes.host.listening import Bound
 from probes.witness.arrivals import Arrivals
 from probes.witness.health import OffHost, Window
@@ -55,6 +56,7 @@ class Round:
         of the capture since it began; `unbound`: datagrams to ports without a socket, by family.
         """
         ip = family(address)
+        moved = facts.deliveries.get(ip, Deliveries()).since(self.facts.deliveries.get(ip, Deliveries()))
         why = Window(
             address=address,
             own=own,
@@ -63,6 +65,7 @@ class Round:
             lost_by_capture=drops - self.drops,
             link_down=facts.down_since(self.facts, off_host.interfaces[address]),
             xdp=frozenset(self.xdp),
+            encrypted=self.arrivals.missed_of(address, off_host.encrypted(address, self.arrivals.since)),
         ).why_not()
         return WitnessHealth(
             address=address,
@@ -71,8 +74,11 @@ class Round:
             off_host=off_host.counts[address] - self.off_host[address],
             bound_tcp=self.bound.ports(address, Protocol.TCP),
             bound_udp=self.bound.ports(address, Protocol.UDP),
-            noports=facts.noports.get(ip, 0) - self.facts.noports.get(ip, 0),
+            noports=moved.noports,
             udp_unbound=unbound[ip] - self.unbound[ip],
+            delivered=moved.delivered,
+            forwarded=moved.forwarded,
+            forwards=ip in facts.forwards | self.facts.forwards,
             drops_still=facts.drops == self.facts.drops,
             missed=facts.missed_since(self.facts),
         )

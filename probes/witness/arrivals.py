@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from enum import Enum, auto
 from functools import lru_cache
 from ipaddress import ip_network
@@ -211,6 +211,18 @@ class Arrivals:
         self._flows_of.clear()
         for sweep in self.sweeps.values():
             sweep.settle()
+
+    def missed_of(self, address: str, peers: Collection[str]) -> frozenset[str]:
+        """Those peers that a target at this address is probed from, where not one of its copies came: in the clear, at least."""
+        targets = [target for target in self.arm.targets if target.address == address and not self._came(target)]
+        any_ = {peer for peer in peers if self._is_outside(peer)}
+        return frozenset(
+            peer for target in targets for peer in (any_ if not target.source else {target.source} & set(peers))
+        )
+
+    def _came(self, target: Target) -> bool:
+        sweep = self.sweeps.get(target.id)
+        return bool(sweep.seen.any()) if sweep is not None else any(key[0] == target.id for key in self._seen)
 
     def targets_of(self, cell: CellId) -> list[Target]:
         """The targets that the cell belongs to."""

@@ -7,11 +7,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from probes.clock import monotonic
-from probes.host import counters
+from probes.host import deliveries
 from probes.host.counters import HostFacts
+from probes.host.deliveries import Deliveries
 from probes.packets.parse import Packet
 
 PROVE_EVERY_S = 0.15
+MOST_PEERS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class WitnessDeps:
     drops: Callable[[], int]  # packets that the capture lost since its start
     now: Callable[[], float] = monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    noports: Callable[[], Mapping[int, int]] = counters.noports
+    deliveries: Callable[[], Mapping[int, Deliveries]] = deliveries.read
 
 
 class OffHost:
@@ -36,6 +38,7 @@ class OffHost:
         self.counts: dict[str, int] = {}
         self.interfaces: dict[str, set[str]] = {}  # by which they came in
         self.newest: dict[str, Packet] = {}
+        self._encrypted: dict[tuple[str, str], float] = {}  # (address, peer) -> when IPsec came last
 
     def watch(self, addresses: Iterable[str]) -> dict[str, int]:
         """Count for these addresses from now on; how many there were so far."""
@@ -52,18 +55,36 @@ class OffHost:
             self.interfaces[address].add(packet.interface)
             self.newest[address] = packet
 
+    def count_encrypted(self, packet: Packet) -> None:
+        """Take a packet of which nobody can say what is in it: the kernel hands its content past every capture."""
+        key = packet.destination, packet.source
+        if packet.destination in self.counts and (key in self._encrypted or len(self._encrypted) < MOST_PEERS):
+            self._encrypted[key] = packet.at
+
+    def encrypted(self, address: str, since: float) -> set[str]:
+        """From whom IPsec came to an address since then."""
+        return {peer for (to, peer), at in self._encrypted.items() if to == address and at >= since}
+
     async def prove(self, deps: WitnessDeps, addresses: Iterable[str], within_s: float) -> set[str]:
-        """Provoke packets to each address until each was captured; the ones to which none came in time."""
-        base = self.watch(set(addresses))
-        dark = set(base)
-        until = deps.now() + within_s
+        """Provoke packets to each address until each was captured; the ones to which none came in time.
+
+        One counts that came since: the capture hands out packets in their order, so that all before it was read as well. What
+        waits in the ring of a process that was suspended shows neither that it is whole nor that it was read.
+        """
+        dark = set(self.watch(set(addresses)))
+        began = deps.now()
+        until = began + within_s
         while dark and deps.now() < until:
             async with asyncio.TaskGroup() as group:
                 for address in sorted(dark):
                     group.create_task(_provoke(deps, address), name=f"provoke a packet to {address}")
             await deps.sleep(PROVE_EVERY_S)
-            dark = {address for address in dark if self.counts[address] == base[address]}
+            dark = {address for address in dark if not self._came_since(address, began)}
         return dark
+
+    def _came_since(self, address: str, began: float) -> bool:
+        packet = self.newest.get(address)
+        return packet is not None and packet.at >= began
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +98,7 @@ class Window:
     lost_by_capture: int
     link_down: str  # in words, "" for never
     xdp: frozenset[str]
+    encrypted: frozenset[str]  # sources of the round of which nothing came but IPsec
 
     def why_not(self) -> str:
         """Why a packet could have come in unseen, in words; "" when it could not."""
@@ -92,6 +114,8 @@ class Window:
             return f"a link of this host went down: {self.link_down}"
         if self.xdp:
             return f"an XDP program is in front of {', '.join(sorted(self.xdp))}"
+        if self.encrypted:
+            return f"only IPsec came from {', '.join(sorted(self.encrypted))}, and no capture sees what is in it"
         return ""
 
 

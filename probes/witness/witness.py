@@ -6,8 +6,6 @@ the end of the window, no loss counter moved, no XDP program in front.
 
 from __future__ import annotations
 
-import numpy as np
-
 from probes.host.listening import Bound
 from probes.packets.columns import Columns
 from probes.packets.parse import ACK, ICMP, ICMP6, RST, SYN, TCP, UDP, Packet
@@ -16,9 +14,10 @@ from probes.witness.armed import Round
 from probes.witness.arrivals import Arrivals, Token
 from probes.witness.health import OffHost, WitnessDeps
 from probes.witness.initiator import HOST_SPOKE_FIRST, Talks
-from probes.witness.noports import Groups, Reading
+from probes.witness.noports import AFTER_S, Groups, Reading
 from probes.witness.sweep_arrivals import SweepArrivals
 from probes.witness.sweep_reader import SweepReader
+from probes.witness.unbound import Unbound
 from reachability.arrival import WitnessHealth, WitnessReport
 from reachability.vocabulary import Protocol, RoundKind
 from wire.messages import Arm
@@ -28,7 +27,6 @@ __all__ = ["Witness", "WitnessDeps"]
 PROVE_S, PROVE_AGAIN_S = 4.0, 4.0  # a busy host takes a while to answer; both are far below what the coordinator waits
 KEEP_S, KEEP_ROUNDS = 60.0, 200
 MOST_ARMED = 256
-LATE_S = 5.0
 SOCKETS_EVERY_S = 1.0
 PROTOCOLS = {TCP: Protocol.TCP, UDP: Protocol.UDP, ICMP: Protocol.ICMP, ICMP6: Protocol.ICMP}
 NO_CAPTURE = "no capture: this agent lacks CAP_NET_RAW"
@@ -49,17 +47,14 @@ class Witness:
         self.sweep_reader = SweepReader(self._took)
         self._off_host = OffHost()
         self._local: frozenset[str] = frozenset()
-        self._bound = Bound()
+        self._unbound = Unbound()
         self._bound_at = 0.0
-        self._unbound = {4: 0, 6: 0}  # datagrams to ports without a socket, by family, over all addresses: as NoPorts
         self._talks = Talks()
         self._drops = 0
 
-    @property
-    def busy(self) -> bool:
-        """Whether a round is armed, or was closed so recently that a late copy may still come."""
-        now = self._deps.now() if self._deps else 0.0
-        return bool(self._rounds) or any(now - r.closed_at < LATE_S for r in self._closed.values())
+    def listens(self, round_id: str) -> bool:
+        """Whether the round is armed."""
+        return round_id in self._rounds
 
     async def arm(self, arm: Arm) -> tuple[str, ...]:
         """Listen from now on; returns once the capture has shown itself to work, with what does not (empty: all does)."""
@@ -78,10 +73,10 @@ class Witness:
             arrivals=Arrivals(arm, deps.now(), deps.gateways()),
             facts=facts,
             off_host=self._off_host.watch(addresses),
-            unbound=dict(self._unbound),
+            unbound=dict(self._unbound.counts),
             drops=self._drops,
             xdp=deps.xdp(),
-            groups=Groups(arm.groups, arm.targets, Reading(deps.now(), facts.noports, dict(self._unbound))),
+            groups=Groups(arm.groups, arm.targets, Reading.take(deps.now, deps.deliveries)),
             bound=facts.bound,
         )
         self._rewatch()
@@ -109,7 +104,8 @@ class Witness:
         self._drops = deps.drops()
         self._learn(facts.bound, deps.now())
         round_.xdp |= deps.xdp()
-        round_.groups.read(Reading(deps.now(), facts.noports, dict(self._unbound)))
+        round_.groups.read(Reading.take(deps.now, deps.deliveries))
+        await deps.sleep(AFTER_S)  # what the counters count, the capture is to hand over too
         self._rounds.pop(round_id, None)
         round_.closed_at, round_.arrivals.closed = deps.now(), True
         round_.keep_newest(self._off_host)
@@ -127,7 +123,7 @@ class Witness:
                     own=address in self._local,
                     at_end=address not in dark,
                     drops=self._drops,
-                    unbound=self._unbound,
+                    unbound=self._unbound.counts,
                 )
                 for address in sorted(addresses)
             ),
@@ -147,10 +143,14 @@ class Witness:
         """Take a captured packet."""
         if not self._watch:
             return
+        if packet.is_encrypted and packet.incoming:
+            self._off_host.count_encrypted(packet)
         protocol = PROTOCOLS.get(packet.protocol)
         if protocol is None:
             return
-        if packet.incoming:
+        if packet.interface == "lo" and packet.to_host:
+            self._unbound.take(packet)  # nobody else's packets come that way
+        elif packet.incoming:
             self._incoming(packet, protocol)
         else:
             self._outgoing(packet, protocol)
@@ -162,7 +162,7 @@ class Witness:
         now = self._deps.now()
         grouped = [round_ for round_ in self._rounds.values() if round_.groups]
         if grouped:
-            reading = Reading(now, self._deps.noports(), dict(self._unbound))
+            reading = Reading.take(self._deps.now, self._deps.deliveries)
             for round_ in grouped:
                 round_.groups.read(reading)
         if self._rounds and now - self._bound_at >= SOCKETS_EVERY_S:
@@ -185,15 +185,15 @@ class Witness:
 
     def _incoming(self, packet: Packet, protocol: Protocol) -> None:
         address = packet.destination
-        if not packet.to_host or packet.interface == "lo" or packet.source in self._local or address not in self._local:
+        if not packet.to_host or packet.source in self._local or address not in self._local:
             return
         self._off_host.count(packet)
-        to_ask = True
+        # Not the same packet, shown by a bridge again; a token counts by whatever interface it comes in.
+        is_first = to_ask = True
         if protocol is Protocol.UDP:
             first = self._first_of(packet)
-            if first not in {packet.interface, HOST_SPOKE_FIRST}:
-                return  # the same packet, shown by a bridge again
-            to_ask = first != HOST_SPOKE_FIRST
+            is_first = first in {packet.interface, HOST_SPOKE_FIRST}
+            to_ask = is_first and first != HOST_SPOKE_FIRST
         rounds = self._watch.get(Endpoint(address, protocol))
         if not rounds:
             return
@@ -207,7 +207,7 @@ class Witness:
                 continue
             taken = round_.arrivals.take(cell, packet)
             if taken is Token.SOURCE:
-                self._note(round_, cell, packet.at)
+                self._note(round_, cell, packet.at if is_first else None)
             if taken is not Token.NONE:
                 return
             if not round_.arrivals.closed:
@@ -224,28 +224,24 @@ class Witness:
             self._late.add(arrivals.arm.round)
         if sweep.target.protocol is Protocol.UDP:
             address = sweep.target.address
-            bound = np.array(
-                [self._bound.reaches(address, Protocol.UDP, port) for port in columns.dport.tolist()], bool
-            )
             # A bridge shows a packet again on another interface.
             once = columns.interface == arrivals.came_by.setdefault(address, int(columns.interface[0]))
-            self._unbound[columns.family] += int(np.count_nonzero(once & ~bound))
+            self._unbound.take_columns(address, columns, once)
 
-    def _note(self, round_: Round, cell: CellId, at: float) -> None:
+    def _note(self, round_: Round, cell: CellId, at: float | None) -> None:
+        """A copy has come, `at` a time; None: it is no datagram more of the host's."""
         if round_.arrivals.closed:
             if round_.arrivals.has_late:
                 self._late.add(round_.arrivals.arm.round)
-        elif round_.groups:
+        elif round_.groups and at is not None:
             for target in round_.arrivals.targets_of(cell):
                 round_.groups.take(target.id, cell.port, at)
 
     def _first_of(self, packet: Packet) -> str:
         """As `Talks.first_of`. Counts those without a socket, once each."""
         first = self._talks.first_of(packet)
-        if first in {packet.interface, HOST_SPOKE_FIRST} and not self._bound.reaches(
-            packet.destination, Protocol.UDP, packet.dport
-        ):
-            self._unbound[packet.family] += 1
+        if first in {packet.interface, HOST_SPOKE_FIRST}:
+            self._unbound.take(packet)
         return first
 
     def _outgoing(self, packet: Packet, protocol: Protocol) -> None:
@@ -277,7 +273,7 @@ class Witness:
 
     def _learn(self, bound: Bound, now: float) -> None:
         """Which sockets there are changes while rounds are armed."""
-        self._bound, self._bound_at = bound, now
+        self._unbound.bound, self._bound_at = bound, now
         for round_ in self._rounds.values():
             round_.bound |= bound
 

@@ -18,7 +18,7 @@ from random import Random
 
 import zstandard
 
-from coordinator.store import Gap, Report, Store
+from coordinator.store import Gap, Part, Report, Store
 from coordinator.store.care import check
 from coordinator.store.retention import ROUNDS_S
 from reachability.arrival import WitnessReport
@@ -105,7 +105,7 @@ class Year:
         self.take(witnesses[0], replace(self.inside, round=name, agent=witnesses[0]))
         for witness in witnesses:
             self.take(witness, replace(self.witness, round=name, agent=witness))
-        self.store.set_armed(name, dict.fromkeys(witnesses, True))
+        self.store.set_parts(name, dict.fromkeys(witnesses, Part(whole=True)))
         judged = replace(self.judged, round=name, observed_at=self.now)
         self.store.put_cells((key, rows(key, judged)) for key in keys(agent, environment, other))
         self.newest[agent, other, schedule] = name

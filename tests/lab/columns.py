@@ -59,7 +59,6 @@ def judged(
 
     `undecided`: holes may be. `blind`: agents without a capture, which can witness nothing and prove nothing closed.
     """
-    most = scene.sweep["tcp"][-1]
     by_key: dict[Key, list[dict[str, Any]]] = {}
     for entry in entries:
         if entry["protocol"] != "icmp":
@@ -71,6 +70,7 @@ def judged(
     wrong: list[str] = []
     for key in sorted(wanted):
         agent, source, address, protocol = key
+        most = scene.sweep[protocol][-1]
         opened = matching(scene.rules, source, address, protocol, accepts=True)
         allowed = matching(scene.declared, source, address, protocol, accepts=False)
         witnessed = any(address in bare(host) for name, host in scene.agents.items() if name not in blind)

@@ -14,7 +14,7 @@ from lab.system import System
 from tests.lab.columns import ALL, judged
 from tests.lab.services import serve
 from tests.lab.story import told
-from tests.lab.truth import Rule, Scene
+from tests.lab.truth import BRISK, Rule, Scene
 
 RELAY = Path(__file__).with_name("relay.py")
 DEV, PROD, OTHER = "10.10.0.10", "10.30.0.10", "10.40.0.10"
@@ -32,7 +32,7 @@ environments:
     networks: [10.30.0.0/24]
     agents: {{prod-1: {{addresses: [10.30.0.10]}}}}
     services: {{app: {{hosts: [10.30.0.10], ports: [tcp/8000, udp/9000]}}}}
-probing: {{every: 365d, sweep: {{every: 365d, ports: [tcp/1-{most}, udp/1-{most}]}}, rate_pps: {rate}, flows: {flows}, confirm: 1}}
+probing: {{{brisk}, every: 365d, sweep: {{every: 365d, ports: [tcp/1-{most}, udp/1-{most}]}}, rate_pps: {rate}, flows: {flows}, confirm: 1}}
 """
 
 
@@ -63,7 +63,7 @@ def scene(
     return Scene(
         plan=Plan(tuple(segments), tuple(rule.nft() for rule in rules)),
         rules=tuple(rules),
-        topology=TOPOLOGY.format(most=most, rate=rate_pps, flows=flows),
+        topology=TOPOLOGY.format(most=most, rate=rate_pps, flows=flows, brisk=BRISK),
         agents=AGENTS,
         environments={"dev": (AGENTS["dev-1"],), "prod": (AGENTS["prod-1"],)},
         services=SERVICES,

@@ -17,8 +17,8 @@ from lab.sealed import Process
 def serve(estate: Estate, host: str, ports: Iterable[tuple[str, int]], *, against: str = "") -> Process:
     """Listen on (protocol, port) pairs of a host, over IPv4 and IPv6; returns once all are bound.
 
-    Protocols: tcp (a banner), reset (accepts, then resets), udp (echoes), sink (UDP that never answers), noise-tcp and
-    noise-udp (sends to `against` at the port, until it is ended).
+    Protocols: tcp (a banner), reset (accepts, then resets), udp (echoes), own (echoes to 10.30.0.0/24 alone), sink (UDP that
+    never answers), noise-tcp and noise-udp (sends to `against` at the port, until it is ended).
     """
     wanted = [f"{protocol}/{port}" for protocol, port in ports]
     process = estate.spawn(host, [sys.executable, __file__, *wanted, *([against] if against else [])])
@@ -44,6 +44,14 @@ class _Echo(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         self.transport.sendto(b"echo " + data, addr)  # type: ignore[attr-defined]
+
+
+class _OwnNetwork(_Echo):
+    """A service with an access list of its own: it gets what strangers send, and keeps silent."""
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        if addr[0].removeprefix("::ffff:").startswith("10.30.0."):
+            super().datagram_received(data, addr)
 
 
 async def _talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -90,6 +98,8 @@ async def _main(arguments: list[str]) -> None:
                     await asyncio.start_server(_reset, None, int(port))
                 case "udp":
                     await loop.create_datagram_endpoint(_Echo, local_addr=("::", int(port)))  # IPv4 too
+                case "own":
+                    await loop.create_datagram_endpoint(_OwnNetwork, local_addr=("::", int(port)))
                 case "sink":
                     await loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=("::", int(port)))
                 case "noise-tcp" | "noise-udp":

@@ -14,7 +14,7 @@ from lab.estate import CORE_SEGMENT, Estate, Host, Plan, Segment
 from lab.system import System
 from tests.lab.services import serve
 from tests.lab.story import screen, told, why
-from tests.lab.truth import CATALOGUE_TCP, CATALOGUE_UDP, CellId, unfold
+from tests.lab.truth import BRISK, CATALOGUE_TCP, CATALOGUE_UDP, CellId, unfold
 
 DEV, DEV6 = "10.10.0.10", "fd00:10::10"
 STAGE, STAGE6 = "10.20.0.10", "fd00:20::10"
@@ -65,7 +65,7 @@ environments:
       registry: {{hosts: [10.30.0.21, "fd00:30::21"], ports: [tcp/5000], kind: mlflow, holds: [models]}}
 {services}
 {paths}
-probing: {{every: {every}, confirm: 1, rate_pps: 3000}}
+probing: {{{brisk}, every: {every}, confirm: 1, rate_pps: 3000}}
 """
 
 
@@ -83,7 +83,7 @@ def plan(rules: Sequence[str] = (), names: Mapping[str, str] | None = None) -> P
 
 def topology(*, services: str = "", paths: str = "", every: str = NEVER) -> str:
     """The file's text; `services` are further lines of prod's services, `paths` the paths block."""
-    return TOPOLOGY.format(services=services, paths=paths, every=every)
+    return TOPOLOGY.format(services=services, paths=paths, every=every, brisk=BRISK)
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from lab.system import System
 from reachability.observation import SourceReport
 from reachability.vocabulary import Protocol
 from tests.lab.columns import spans
+from tests.lab.truth import BRISK
 
 HOSTS = 16
 MOST_OF_ALL = 65_000  # ports: all but the cycle's
@@ -22,7 +23,7 @@ environments:
   prod:
     networks: [10.30.0.0/24]
     agents: {{prod-1: {{addresses: [{", ".join(PROD)}]}}}}
-probing: {{every: 365d, sweep: {{every: 365d, ports: [tcp/1-65535]}}, rate_pps: 250000, flows: 1000000000}}
+probing: {{{BRISK}, every: 365d, sweep: {{every: 365d, ports: [tcp/1-65535]}}, rate_pps: 250000, flows: 1000000000}}
 """
 
 

@@ -18,9 +18,9 @@ SOAK = range(2, 21)
 RATE_PPS = 300_000
 
 
-def one(seed: int) -> str:
+def one(seed: int, udp: int = ALL) -> str:
     """Build it, sweep it, judge it; a line for the record."""
-    scene = draw(seed, tcp=ALL, udp=ALL, rate_pps=RATE_PPS)
+    scene = draw(seed, tcp=ALL, udp=udp, rate_pps=RATE_PPS)
     with Estate(scene.plan) as estate:
         for host in {name for name, _, _ in scene.services}:
             serve(estate, host, [(proto, port) for name, proto, port in scene.services if name == host])
@@ -41,7 +41,8 @@ def one(seed: int) -> str:
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.long
 def test_every_port_of_a_random_firewall(seed: int) -> None:
-    print(one(seed))
+    """Of UDP a quarter, which goes the same way: two processors are shared with the tests beside."""
+    print(one(seed, 16_000))
 
 
 @pytest.mark.lab

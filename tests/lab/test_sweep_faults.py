@@ -47,9 +47,9 @@ FULL = """table ip full { set talks { type ipv4_addr; flags dynamic; }
 
 @pytest.mark.parametrize(
     ("per_mille", "least"),
-    [pytest.param(10, 0.98, id="1%"), pytest.param(100, 0.9, id="10%", marks=pytest.mark.soak)],
+    [pytest.param(10, 0.98, id="1%"), pytest.param(100, 0.9, id="10%")],
 )
-@pytest.mark.long
+@pytest.mark.soak
 def test_loss(per_mille: int, least: float) -> None:
     assert sweep(scene(1), faults=lossy(per_mille)) >= least
 

@@ -105,8 +105,11 @@ def test_the_targets_host_firewall_stops_it(does: str, row: int, result: tuple[s
         cells = at("dev-1", PROD, "tcp", 22, 8000)
         passes = result[0] == "pass"
         assert_honest(outcome, lambda _: False, opened=(lambda _: False) if passes else cells.__contains__)
-        assert outcome.says("dev-1", PROD, "tcp", 8000)[:4] == (*result, row)
-        assert outcome.says("dev-1", PROD, "tcp", 22)[:4] == (*result, 11 if row == 13 else row)
+        # A host sends a peer few ICMP errors: where it was silent to some of the copies, its silence is what counts.
+        for port, silent in (8000, 13), (22, 11):
+            said = outcome.says("dev-1", PROD, "tcp", port)
+            assert said[:3] == result
+            assert said[3] in ({9, silent} if row == 9 else {silent if row == 13 else row}), said
 
 
 def test_the_targets_host_firewall_drops_udp() -> None:

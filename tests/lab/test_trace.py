@@ -15,6 +15,7 @@ import pytest
 from lab.estate import CORE_SEGMENT, Estate, Host, Plan, Segment
 from lab.system import System
 from tests.lab.services import serve
+from tests.lab.truth import BRISK
 
 pytestmark = pytest.mark.lab
 
@@ -57,8 +58,8 @@ environments:
     services:
       app: {hosts: [10.50.0.10, "fd00:50::10"], ports: [tcp/8000, tcp/8080, udp/9000]}
       registry: {hosts: [10.50.0.21], ports: [tcp/8000]}
-probing: {every: 365d, confirm: 1, rate_pps: 3000}
-"""
+probing: {BRISK, every: 365d, confirm: 1, rate_pps: 3000}
+""".replace("BRISK", BRISK)
 
 
 def estate() -> Estate:

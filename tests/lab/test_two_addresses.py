@@ -8,7 +8,7 @@ from lab.estate import CORE_SEGMENT, Estate, Host, Plan, Segment
 from lab.system import System
 from tests.lab.cells import judged
 from tests.lab.services import serve
-from tests.lab.truth import Rule, Scene, unfold
+from tests.lab.truth import BRISK, Rule, Scene, unfold
 
 pytestmark = pytest.mark.lab
 
@@ -28,8 +28,8 @@ environments:
     networks: [10.30.0.0/24]
     agents: {prod-1: {addresses: [10.30.0.10, 10.30.0.12]}}
     services: {app: {hosts: [10.30.0.12], ports: [tcp/1000]}}
-probing: {every: 365d, confirm: 1, rate_pps: 20000, sweep: {every: 365d, ports: [tcp/1-2000, udp/1-300]}}
-"""
+probing: {BRISK, every: 365d, confirm: 1, rate_pps: 20000, sweep: {every: 365d, ports: [tcp/1-2000, udp/1-300]}}
+""".replace("BRISK", BRISK)
 
 
 def test_each_address_is_judged_by_itself() -> None:

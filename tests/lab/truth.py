@@ -21,6 +21,9 @@ CATALOGUE_TCP = frozenset(
 )  # fmt: skip
 CATALOGUE_UDP = frozenset((53, 69, 123, 137, 161, 500, 514, 1900, 4789, 5353, 11211))
 
+# The lab's networks have no outages of their own: but for test_outages nothing here waits for the spread of 4 s.
+BRISK = "spread: 100ms"
+
 GREEN = {"blocked", "blocked-at-host", "no-session"}
 RED = {"reachable", "one-way"}
 
@@ -216,6 +219,7 @@ def _topology(scene: Scene, rate_pps: int) -> str:
     lines += [
         "probing:",
         "  every: 365d",
+        f"  {BRISK}",
         f"  sweep: {{every: 365d, ports: [{sweep}]}}",
         f"  rate_pps: {rate_pps}",
         "  flows: 1000000000",

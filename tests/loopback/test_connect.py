@@ -70,7 +70,7 @@ def echo() -> Iterator[tuple[int, list[bytes]]]:
 
 def job(protocol: Protocol, key: bytes = b"", ports: str = PORTS) -> Job:
     target = Target(id=1, environment="prod", address=THERE, protocol=protocol, ports=PortSet.parse(ports), source=HERE)
-    return Job(round="r", key=key or secrets.token_bytes(16), targets=(target,), copies=2, most_copies=6)
+    return Job(round="r", key=key or secrets.token_bytes(16), targets=(target,), copies=2, most_copies=6, own_host=True)
 
 
 def swept(job: Job) -> SourceReport:

@@ -20,7 +20,7 @@ from cli.trial.destination import Destination
 from cli.trial.meeting import MOST_CALLERS, Caller, Meeting, Pasted, dial
 from cli.trial.source import Source, outside
 from probes.child.protocol import Configure, FromChild, Ready, SourceDone, Unframer, frame
-from reachability.arrival import ArrivalRow, NoPortsGroup, WitnessHealth, WitnessReport
+from reachability.arrival import ArrivalRow, CounterSlot, NoPortsGroup, WitnessHealth, WitnessReport
 from reachability.observation import ControlResult, Observation, SourceReport, Target
 from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, Reason, RoundKind, State
@@ -81,8 +81,13 @@ class Played(TrialChild):
             ArrivalRow(target=t.id, address=HOST, protocol=t.protocol, copies=8, ports=t.ports, last_copy=7)
             for t in udp
         )
-        groups = tuple(NoPortsGroup(target=number, ports=ports, arrived=4, moved=0) for number, ports in arm.groups)
-        return WitnessReport(round=round_id, agent="destination", arrivals=arrivals, health=(health,), groups=groups)
+        slots = tuple(CounterSlot(seconds=0.2, arrived=arrived) for arrived in (1, 0, 1, 0, 1))
+        groups = tuple(
+            NoPortsGroup(target=number, ports=ports, arrived=3, moved=0, slots=slots) for number, ports in arm.groups
+        )
+        return WitnessReport(
+            round=round_id, agent="destination", arrivals=arrivals, health=(health,), groups=groups, listened_s=3.0
+        )
 
 
 def _silence(target: Target) -> Observation:

@@ -33,8 +33,20 @@ MUTANTS = (
     Mutant(
         "the verdict's table: row 15 asks for no source control",
         "reachability/verdict.py",
-        "if not e.control or not e.covered:",
-        "if e.arrival is not Arrival.NOT_SEEN and (not e.control or not e.covered):",
+        "if not _controlled(e):\n        return _unknown(Unproven.NO_SOURCE_CONTROL)\n    if e.arrival",
+        "if e.arrival is not Arrival.NOT_SEEN and not _controlled(e):\n        return _unknown(Unproven.NO_SOURCE_CONTROL)\n    if e.arrival",
+    ),
+    Mutant(
+        "the verdict's table: whatever refused every copy is a policy",
+        "reachability/verdict.py",
+        "e.prohibited >= e.sent >= THREE_FLOWS",
+        "e.refused >= e.sent >= THREE_FLOWS",
+    ),
+    Mutant(
+        "the verdict's table: a RST from as far as the host is the path's",
+        "reachability/distance.py",
+        "if hops < host_hops",
+        "if hops <= host_hops",
     ),
     Mutant(
         "the verdict's table: a RST that crossed is no breach",
@@ -51,14 +63,56 @@ MUTANTS = (
     Mutant(
         "the loss rule: the number of cells does not count",
         "reachability/loss.py",
-        "math.log(MOST_MISSED / cells)",
-        "math.log(MOST_MISSED)",
+        "math.log(MOST_MISSED / (cells + MOST_MISSED))",
+        "math.log(MOST_MISSED / (1 + MOST_MISSED))",
     ),
     Mutant(
         "the loss rule: a group that loses more is diluted by the rest",
         "reachability/loss.py",
         "if rest is not None and lower_bound(mine, gone) > rest:",
         "if rest is not None and lower_bound(mine, gone) > 2 * rest + 1:",
+    ),
+    Mutant(
+        "the spread: silence of a moment is proof",
+        "reachability/spread.py",
+        "if not silent or (e.span_s or 0.0) >= SLACK * spread_s or",
+        "if not silent or e.span_s or",
+    ),
+    Mutant(
+        "the spread: copies that count for nothing make it longer",
+        "reachability/spread.py",
+        "counted = [o for o in observations if o.covered] or observations",
+        "counted = observations",
+    ),
+    Mutant(
+        "several next hops: a control by one of them is enough",
+        "probes/source/cycle.py",
+        "return all(coverage.covers(key",
+        "return any(coverage.covers(key",
+    ),
+    Mutant(
+        "the loss rule: ports that came at their last try count as if all were known",
+        "reachability/loss.py",
+        "Counted(sent if sent < most else 0, lost)",
+        "Counted(sent, lost)",
+    ),
+    Mutant(
+        "the loss rule: a host is judged by controls elsewhere",
+        "reachability/measured.py",
+        "bound = worst([own, *mine], others)",
+        "bound = worst([own], others)",
+    ),
+    Mutant(
+        "a challenge: what was not seen to leave is missed",
+        "reachability/challenge.py",
+        "HIDDEN * on <= sum(shown(slots, sent))",
+        "HIDDEN * on <= on",
+    ),
+    Mutant(
+        "a challenge: what it lost itself counts for nothing",
+        "reachability/challenged.py",
+        "else max(loss, lost)",
+        "else loss",
     ),
     Mutant(
         "the fold: waived cells fold with failing ones",
@@ -107,6 +161,48 @@ MUTANTS = (
         "agent/allow.py",
         "if not any(parsed in network for network in self.allow):",
         "if not self.allow:",
+    ),
+    Mutant(
+        "findings: an answer of what is denied waits for a second round",
+        "reachability/steps.py",
+        "judged.verdict.row in POSITIVE",
+        "judged.verdict.row in frozenset[int]()",
+    ),
+    Mutant(
+        "the declaration: a waiver covers a required path that is down",
+        "reachability/policy.py",
+        "if waiver is None or required else",
+        "if waiver is None else",
+    ),
+    Mutant(
+        "the declaration: a range means every environment that has it",
+        "coordinator/topology/build.py",
+        "environment=owner_of(member, environments.values()), network=member",
+        "network=member",
+    ),
+    Mutant(
+        "names: what DNS alone places in an environment is probed",
+        "reachability/plan.py",
+        "if self.elsewhere:",
+        "if False:",
+    ),
+    Mutant(
+        "whose word: a witness speaks for hosts that are not its own",
+        "reachability/whose_word.py",
+        "health = tuple(h for h in report.health if h.address in addresses)",
+        "health = report.health",
+    ),
+    Mutant(
+        "the inside control: an answer from before the source's packets is enough",
+        "reachability/inside.py",
+        "once |= tried - _before_and_after(data, target)",
+        "once |= tried - tried",
+    ),
+    Mutant(
+        "one identity, one process: an old one that is heard of again is a restart",
+        "coordinator/state/holders.py",
+        "if before is None or had_ended:",
+        "if before is None or had_ended or name.last:",
     ),
 )
 

@@ -32,7 +32,7 @@ class Child:
 class Desk:
     """The rounds of `dev-1`, which may touch 10.30.0.0/24, and all that they did."""
 
-    def __init__(self, not_now: str = "", *, deny: Sequence[str] = ()) -> None:
+    def __init__(self, not_now: str = "", *, deny: Sequence[str] = (), instance: str = "") -> None:
         self.child = Child()
         self.spooled: list[SourceReport | WitnessReport] = []
         self.answers: list[Up] = []
@@ -50,6 +50,7 @@ class Desk:
             refused=self.refused.append,
             clock=lambda: self.now,
             broker=lambda: self.broker,
+            instance=instance,
         )
 
     def _spool(self, report: SourceReport | WitnessReport) -> int:

@@ -14,6 +14,7 @@ from reachability.vocabulary import Declared, Protocol, Reachability, Result, St
 from tests.support.sample import NOW
 
 LEAK = Verdict(reachability=Reachability.REACHABLE, row=1)
+ONE_WAY = Verdict(reachability=Reachability.ONE_WAY, row=14)  # red, but no answer shows it
 SHUT = Verdict(reachability=Reachability.BLOCKED, row=15)
 PATH = Path("p", Selector("dev"), Selector("prod"))
 WAIVER = Waiver("W-1", Selector("dev"), Selector("prod"), None, "o", "j", NOW)
@@ -24,7 +25,7 @@ def cell(ports: str | None, result: Result, name: str = "r1", **more: Any) -> Ce
     fields |= {field: more.pop(field) for field in list(more) if field in fields}
     protocol = Protocol.TCP if ports is not None else Protocol.ICMP
     protocol = more.pop("protocol", protocol)
-    verdict = SHUT if result is Result.PASS else LEAK
+    verdict = more.pop("verdict", SHUT if result is Result.PASS else LEAK)
     run = more.pop("run", "")
     seen = result is not Result.NOT_RUN
     evidence = Evidence(protocol=protocol, state=more.pop("state", State.OPEN))

@@ -9,7 +9,7 @@ from reachability.observation import ControlResult, Observation, SourceReport, T
 from reachability.ports import PortSet
 from reachability.round_data import RoundData, RoundSpec
 from reachability.verdict import Evidence, Verdict, judge
-from reachability.vocabulary import Protocol, Reason, RoundKind, Schedule, State
+from reachability.vocabulary import Protocol, Reason, Role, RoundKind, Schedule, State
 
 PROD = "10.30.0.10"
 DEV = "10.10.0.10"
@@ -22,7 +22,7 @@ CONTROL = ControlResult(
     address="10.0.0.1", protocol=Protocol.TCP, kind="coordinator", port=8883, source_address=DEV, via=VIA,
     sent=100, answered=100, ended_good=True,
 )  # fmt: skip
-HEALTHY = WitnessHealth(address=PROD, healthy=True, off_host=9)
+HEALTHY = WitnessHealth(address=PROD, healthy=True, off_host=9, forwards=False)
 
 
 def silence(target: Target = TCP, ports: str | None = None, **changes: Any) -> Observation:
@@ -49,7 +49,14 @@ def source(*observations: Observation, **changes: Any) -> SourceReport:
 
 
 def witness(*arrivals: ArrivalRow, health: WitnessHealth | None = HEALTHY, **changes: Any) -> WitnessReport:
-    return WitnessReport(round="R1", agent="prod-1", arrivals=arrivals, health=(health,) if health else (), **changes)
+    fields: dict[str, Any] = {"health": (health,) if health else (), "listened_s": 3600.0}
+    return WitnessReport(round="R1", agent="prod-1", arrivals=arrivals, **(fields | changes))
+
+
+def insides(*observations: Observation, agent: str = "prod-2") -> tuple[SourceReport, SourceReport]:
+    """What the inside control got before the source's copies, and again after them."""
+    before = SourceReport(round="R1", agent=agent, role=Role.INSIDE, observations=observations)
+    return before, replace(before, again=True)
 
 
 def data(*targets: Target, src: SourceReport, wit: tuple[WitnessReport, ...] = (), **changes: Any) -> RoundData:

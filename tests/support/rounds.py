@@ -55,6 +55,7 @@ class World:
         self.untokened: tuple[Untokened, ...] = ()
         self.controls: tuple[ControlResult, ...] = ()
         self.tail_s = 0.0
+        self.span_s = 10.0  # from the first copy of a cell to its last
         self.on_go: Callable[[], None] = lambda: None
         self.on_message: Callable[[Down], None] = lambda _: None
         self._targets: dict[tuple[str, str], tuple[Target, ...]] = {}
@@ -84,26 +85,29 @@ class World:
     def _answer(self, agent: str, message: Down) -> None:
         if isinstance(message, Arm):
             self._targets[message.round, agent] = message.targets
-            self.engine.answer(agent, Armed(round=message.round, agent=agent, ok=True))
+            self._say(agent, Armed(round=message.round, agent=agent, ok=True))
         elif isinstance(message, Go):
             self.on_go()
-            seen = tuple(map(_silent, message.targets))
+            seen = tuple(_silent(target, now(), self.span_s) for target in message.targets)
             self.reports.append(
                 SourceReport(round=message.round, agent=agent, observations=seen, controls=self.controls)
             )
             self._report(self.reports[-1])
-            self.engine.answer(agent, Done(round=message.round, agent=agent, sequence=1, tail_s=self.tail_s))
+            self._say(agent, Done(round=message.round, agent=agent, sequence=1, tail_s=self.tail_s))
         elif isinstance(message, Close):
             health = tuple(WitnessHealth(address=t.address, healthy=True) for t in self._targets[message.round, agent])
             heard = WitnessReport(round=message.round, agent=agent, health=health, untokened=self.untokened)
             self._report(heard)
+
+    def _say(self, agent: str, message: Armed | Done) -> None:
+        self.engine.answer(agent, message)
 
     def _report(self, report: Report) -> None:
         self.everything.append(report)
         self.engine.report(report)
 
 
-def _silent(target: Target) -> Observation:
+def _silent(target: Target, at: float, span_s: float) -> Observation:
     return Observation(
         target=target.id,
         source_address="10.10.0.10",
@@ -116,4 +120,6 @@ def _silent(target: Target) -> Observation:
         via="eth0",
         sent=3,
         covered=3,
+        first_at=at,
+        last_at=at + span_s,
     )

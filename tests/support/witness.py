@@ -21,7 +21,7 @@ KEY, OTHER_KEY = bytes(range(16)), bytes(range(16, 32))
 PORT = 5000
 ECHO_REPLY = Packet(
     at=1.5, incoming=True, to_host=True, interface="eth0", family=4, source=GATEWAY, destination=HERE, ttl=64,
-    protocol=1, icmp_type=0, icmp_code=0, raw=b"\x45" + bytes(19) + b"whatever else is in it",
+    protocol=1, icmp_type=0, icmp_code=0, raw=b"\x45" + bytes(19) + b"whatever else is in it", start=20,
 )  # fmt: skip
 
 

@@ -90,10 +90,19 @@ class FindingDestination(msgspec.Struct, frozen=True, kw_only=True):
     addresses: tuple[str, ...]
 
 
+class Recent(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest rounds that proved something of a finding: how many, in how many it failed, how often that changed."""
+
+    rounds: int = 0
+    failing: int = 0
+    changes: int = 0
+
+
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One cause that a person must look at. `ports` is null for ICMP, `identified` (what answered there) where nothing said so.
 
     `cells` counts those of it that fail or are waived; `cwe` and `impact` come from the declaration and may be empty.
+    `flapping`: it comes and goes, as `recent` counts.
     """
 
     id: str
@@ -115,6 +124,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     first_seen: Time | None
     last_seen: Time | None
     cells: int
+    flapping: bool = False
+    recent: Recent = Recent()
 
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True):

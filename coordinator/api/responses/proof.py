@@ -58,13 +58,14 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True):
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """All that bears on a cell in one round. Null: not known. Empty text: none, or nothing to say.
 
-    `sent` to `said` is what the source saw: copies sent, those before its last good control (`covered`), flows that they took,
-    copies refused, hops and milliseconds of the answer, its first bytes (`said`, in hex) and what it is (`note`). `arrival` to
-    `drops_still` is what the witness saw: copies, from where, after how many hops, with which DSCP and MSS (0: not read), what
-    was rewritten on the way (sequence, timestamp), whether the host answered, whether a socket is bound; whether the host's
-    counters stood still. The rest are controls: what an agent inside got (null: nobody asked), the canary, the hops to the
-    host, whether the source's packets got out at all; `loss` is the upper bound of the pair's loss, 0..1; `problem` why
-    silence proves nothing here.
+    `sent` to `said` is what the source saw: copies sent, those before its last good control (`covered`), flows that they
+    took, seconds from the first of them to the last (`span_s`), copies refused, hops and milliseconds of the answer, its
+    first bytes (`said`, in hex) and what it is (`note`). `arrival` to `drops_still` is what the witness saw: copies, from
+    where, after how many hops, with which DSCP and MSS (0: not read), what was rewritten on the way (sequence, timestamp),
+    whether the host answered, whether a socket is bound; whether the host's counters stood still. The rest are controls:
+    what an agent inside got (null: nobody asked), whether that was before the source's packets alone and not shown after
+    them (`inside_once`), the canary, the hops to the host, whether the source's packets got out at all; `loss` is the upper
+    bound of the pair's loss, 0..1; `problem` why silence proves nothing here.
     """
 
     protocol: ProtocolWord
@@ -78,7 +79,10 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     sent: int
     covered: int
     flows: int
+    span_s: float | None
     refused: int
+    prohibited: int
+    prohibited_at_host: int
     hops: int | None
     rtt_ms: float | None
     said: str
@@ -94,9 +98,13 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     answered: bool
     bound: bool
     noports_still: bool | None
+    undelivered: bool | None
+    handed_on: bool | None
     drops_still: bool | None
     inside: StateWord | None
     inside_by: str
+    inside_heard: bool
+    inside_once: bool
     inside_same: bool
     canary: CanaryWord
     host_hops: int | None
@@ -120,6 +128,18 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     number: int
     text: str
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a green cell holds over: flows, seconds from the first copy to the last, the bound of loss. Null: not known.
+
+    `share`: the largest part of flows that may get through so that none of these did, 0..1, at a chance of one in twenty.
+    """
+
+    flows: int
+    seconds: float | None
+    loss: float | None
+    share: float
 
 
 class Acknowledged(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,7 +167,7 @@ class Explained(msgspec.Struct, Generic[F], frozen=True, kw_only=True):
     `finding` is null for a cell that was asked for, and `first_seen`, `rounds` (that saw it) and `acknowledged` (null: by
     nobody) are left out. All about the cell is null for a finding that has left the plan; `round`, `evidence` and `row` until
     it was observed; `grade` unless it is green by what a witness (no packet) or controls (no session) showed; `means` where it
-    is proven; `inside` where no agent could ask inside.
+    is proven; `inside` where no agent could ask inside; `limits` unless it is green.
     """
 
     finding: F
@@ -166,6 +186,7 @@ class Explained(msgspec.Struct, Generic[F], frozen=True, kw_only=True):
     round: RoundOf | None
     evidence: Evidence | None
     row: Row | None
+    limits: Limits | None = None
 
 
 class Explanation(Explained[Finding | None], frozen=True, kw_only=True):

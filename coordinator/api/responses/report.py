@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from coordinator.api.responses.estate import Counts, Coverage, Finding, Matrix
-from coordinator.api.responses.proof import Explained
+from coordinator.api.responses.proof import Explained, Limits
 from coordinator.api.responses.runs import Unproven, Untested
 from coordinator.api.responses.status import Agent, Event, TopologyFile
 from coordinator.api.responses.words import (
@@ -73,13 +73,14 @@ class BlackoutTime(msgspec.Struct, frozen=True, kw_only=True):
 class ProbingPlan(msgspec.Struct, frozen=True, kw_only=True):
     """When and how hard agents probe. `rate_pps`: packets a second of each; `flows`: entries in connection tables at a time.
 
-    `confirm`: so many rounds in a row open or resolve a finding.
+    `spread_s`: what is silent was tried over so long a time; `confirm`: so many rounds in a row open or resolve a finding.
     """
 
     every_s: float
     sweep: Sweep
     rate_pps: int
     flows: int
+    spread_s: float
     confirm: int
     blackout: tuple[BlackoutTime, ...]
 
@@ -154,7 +155,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """`made` at one moment by this `version`. `result` is pass, fail or inconclusive; `suspected` counts suspicions.
 
     Every figure is of that moment. `period` is null unless one was asked for; `findings` then has those that stand, and
-    those that stood in it.
+    those that stood in it. `limits` hold for every green cell; null: there is none.
     """
 
     made: Time | None
@@ -176,3 +177,4 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     unproven: tuple[Unproven, ...]
     untested: tuple[Untested, ...]
     period: Period | None = None
+    limits: Limits | None = None

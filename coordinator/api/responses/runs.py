@@ -103,6 +103,19 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[str, ...]
 
 
+class Uncontrolled(msgspec.Struct, frozen=True, kw_only=True):
+    """An environment of which nothing showed that packets of these protocols get out, and the rule or path that would.
+
+    `cells` must be proven and are not for it; `share` is their part of all that must be, 0..1.
+    """
+
+    environment: str
+    protocols: tuple[str, ...]
+    cells: int
+    share: float
+    settle: str
+
+
 class Unproven(msgspec.Struct, frozen=True, kw_only=True):
     """Cells of one host that one reason leaves unproven: what that means, and what would settle it.
 
@@ -168,7 +181,10 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FinishedRun(Run, frozen=True, kw_only=True):
-    """A run with its result. `environments` has the line of each, `decided` an entry for each finding that a line decides."""
+    """A run with its result. `environments` has the line of each, `decided` an entry for each finding that a line decides.
+
+    `uncontrolled` has an entry per environment that lacks a source control.
+    """
 
     result: Verified
     checks: tuple[Check, ...]
@@ -177,3 +193,4 @@ class FinishedRun(Run, frozen=True, kw_only=True):
     failing: tuple[FailingCells, ...]
     environments: dict[str, int]
     decided: dict[str, Decision]
+    uncontrolled: tuple[Uncontrolled, ...] = ()

@@ -56,8 +56,10 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     """An agent as the coordinator knows it. `state` is connected, lost, missing (never heard of) or revoked.
 
     `raw`: it may send raw packets; `lacks` says why not. `spooled` are batches that wait at it. `refused` has the newest of
-    what it did not obey, `refusals` how many there were; `problem` says why what comes from it is not taken. `clock_skew_s`
-    is its clock less the coordinator's; `age_s` how long ago its last round ended. Null: none, or not known.
+    what it did not obey, `refusals` how many there were; `problem` says why what comes from it is not taken. `two_holders`:
+    more than one process lives under its name, so that nothing of it is proven. `clock_skew_s` is its clock less the
+    coordinator's; `age_s` how long ago its last round ended. Null: none, or not known. `names_apart`: DNS names that lead
+    elsewhere for it than for others, in words that say who saw what.
     """
 
     name: str
@@ -77,6 +79,8 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     clock_skew_s: float | None
     age_s: float | None
     certificate: Certificate | None
+    names_apart: tuple[str, ...] = ()
+    two_holders: bool = False
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):

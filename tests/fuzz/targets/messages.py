@@ -274,7 +274,7 @@ TARGETS = (
             Fault("agent.challenges:Challenges.take", "        if not age_s <= lifetime_s + SLACK_S:", "        if False:"),
             Fault("agent.challenges:Challenges.take", "        if place <= taken:", "        if place < taken:"),
             Fault("agent.challenges:Challenges.take", "self._asked.get(order.echo)", "self._asked.get(order.echo, self._asked[self._last])"),
-            Fault("agent.rounds:_kept", "if target.id not in gone", "if True"),
+            Fault("agent.refused:kept_of", "if target.id not in gone", "if True"),
             Fault("wire.signing:_checked", "    except ValueError as error:", "    except KeyError as error:"),
         ),
         Shape.MSGPACK,

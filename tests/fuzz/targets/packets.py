@@ -11,7 +11,7 @@ from coordinator.packets.headers import headers
 from coordinator.packets.pcapng import pcapng
 from probes.packets.build import Template
 from probes.packets.columns import split
-from probes.packets.parse import ICMP, ICMP6, IPV4, IPV6, PAYLOAD, TCP, UDP, Packet, parse
+from probes.packets.parse import AH, ESP, EXTENSIONS, ICMP, ICMP6, IPV4, IPV6, PAYLOAD, TCP, UDP, Packet, parse
 from probes.packets.rx_ring import SNAP, Batch
 from probes.packets.token import token
 from probes.source.cell import quotes, verify
@@ -39,10 +39,11 @@ def _assert_packet(found: Packet, depth: int) -> None:
     assert -1 <= found.ts_val < 2**32
     assert 0 <= found.mss <= 65535
     assert 0 <= found.dscp < 64
-    assert found.protocol in (TCP, UDP, ICMP, ICMP6)
+    assert found.protocol in (TCP, UDP, ICMP, ICMP6, ESP)
+    assert depth or 0 < found.start <= len(found.raw)
     if found.family == 4 and not depth:
         assert not struct.unpack_from("!H", found.raw, 6)[0] & 0x1FFF, "a later fragment has no ports"
-    found.is_syn, found.is_echo_request, found.is_echo_reply  # noqa: B018 - they must not raise
+    found.is_syn, found.is_echo_request, found.is_echo_reply, found.is_encrypted  # noqa: B018 - they must not raise
     for protocol in Protocol:
         verify(KEY, THERE, protocol, 22, 0, found)
         quotes(KEY, THERE, protocol, 22, 0, found)
@@ -66,7 +67,12 @@ def _frames() -> list[bytes]:
             quoted.append(frame[:6] + b"\x3a" + frame[7:40] + b"\x01\x01\0\0\0\0\0\0" + frame[:48])
     answer = bytearray(made[0])
     answer[33] = 0x14
-    return [*made, *quoted, bytes(answer), SYN]
+    six = next(frame for frame in made if frame[0] >> 4 == 6)  # noqa: PLR2004
+    behind = [
+        six[:6] + bytes([number]) + six[7:40] + six[6:7] + bytes(23 if number == AH else 7) + six[40:]
+        for number in EXTENSIONS
+    ]
+    return [*made, *quoted, bytes(answer), SYN, *behind, SYN[:9] + bytes([ESP]) + SYN[10:]]
 
 
 def _captured() -> list[bytes]:

@@ -23,7 +23,7 @@ from coordinator.packets.pcapng import pcapng
 from coordinator.state.estate import Estate
 from coordinator.state.reports import round_data
 from coordinator.state.roster import AgentState
-from coordinator.store import HeldRound, Report, Store
+from coordinator.store import HeldRound, Part, Report, Store
 from reachability import trace
 from reachability.evidence import conclude
 from reachability.matrix import CellKey
@@ -57,7 +57,7 @@ def conclusion(data: bytes) -> None:
     for kind, name in rows.NAMES.items():
         mine = [report for report in reports if report.round == name]
         if mine or not rounds:
-            rounds.append(round_data(rows.spec(kind), {"prod-1": True}, mine))
+            rounds.append(round_data(rows.spec(kind), {"prod-1": Part(whole=True)}, mine))
     covered: dict[CellKey, PortSet] = {}
     for key, ports, evidence in conclude(rounds).cells:
         json.dumps(evidence.note, allow_nan=False)
@@ -227,7 +227,7 @@ TARGETS = (
             Fault("reachability.challenge:ours", "    if any(pattern.is_beyond(times) for times in by_address.values()):", "    if False:"),
             Fault("wire.bounds:_text", '(name == "address" and kind in _HAVE_ADDRESS)', "False"),
             Fault("wire.bounds:_checked", "if not -most_time <= value <= most_time:", "if False:"),
-            Fault("reachability.facts:_ports_of", "PortSet.of([row.port])", "PortSet.parse(str(row.port))"),
+            Fault("reachability.host_facts:_ports_of", "PortSet.of([row.port])", "PortSet.parse(str(row.port))"),
             Fault("reachability.overlay:overlay", "rest ^= both", "rest ^= 0"),
         ),
         Shape.MSGPACK,
@@ -246,7 +246,7 @@ TARGETS = (
             Fault("coordinator.store.spools:Spools.take", "        key = _Key(agent, spool)", "        key = _Key('prod-1', spool)"),
             Fault("coordinator.store.spools:Spools.take", "        new = any(self._missing(key, acknowledged, sequence, sequence))", "        new = True"),
             Fault("wire.bounds:_checked", "if not (-most if name in _SIGNED else 0) <= value <= most:", "if False:"),
-            Fault("coordinator.state.estate:Estate.take_status", "if (status.name, status.environment) != (topic.agent, topic.environment) or declared != topic.environment:", "if False:"),
+            Fault("coordinator.state.roster:refusal", "if (status.name, status.environment) != (topic.agent, topic.environment) or declared != topic.environment:", "if False:"),
         ),
         Shape.MSGPACK,
         share=2,

@@ -80,3 +80,20 @@ async def test_what_follows_the_stop_is_for_the_next_child_and_in_its_order() ->
         assert [order for order in written if not isinstance(order, Configure)] == [GO, GO, Close(round="r")]
 
     assert await lived(test) == 2
+
+
+@pytest.mark.asyncio
+async def test_an_order_in_the_moments_that_a_stop_leaves_its_child_is_for_the_next_one() -> None:
+    async def test(child: Dying) -> None:
+        written: list[tuple[int, object]] = []
+        child._write = lambda _, order: written.append((child.lives, order))  # type: ignore[method-assign,assignment]
+        child.tell(GO)
+        await until(lambda: (1, GO) in written)
+        child.tell(Stop(reason="maintenance"))
+        child.stop_within(0.2)
+        await until(lambda: written[-1] == (1, Stop(reason="maintenance")))
+        child.tell(Close(round="r"))
+        child.set_busy(busy=True)
+        await until(lambda: written[-1] == (2, Close(round="r")))
+
+    assert await lived(test) == 2

@@ -130,3 +130,57 @@ def test_rounds_that_nobody_closes_are_forgotten() -> None:
     desk.now += SOURCE_S - 1
     desk.rounds.expire()
     assert len(desk.rounds) == 1
+
+
+def test_an_inside_control_is_asked_again_only_when_the_source_is_done_and_needs_the_child_until_then() -> None:
+    desk = Desk()
+    for again in (False, True):
+        desk.rounds.obey(arm(inside=[target(1)]))
+        desk.rounds.obey(Close(round="r", again=again))
+        assert desk.child.told[-1] == Close(round="r", again=again)
+        assert desk.child.busy is again
+    desk.rounds.heard(SourceDone(report=SourceReport(round="r", agent="dev-1", role=Role.INSIDE)))
+    assert desk.child.busy, "that was what it got first"
+    desk.rounds.heard(SourceDone(report=SourceReport(round="r", agent="dev-1", role=Role.INSIDE, again=True)))
+    assert not desk.child.busy
+
+
+def test_asking_again_is_not_waited_for_for_ever_and_ends_with_the_child() -> None:
+    def time_passes(desk: Desk) -> None:
+        desk.now = 301.0
+
+    def dies(desk: Desk) -> None:
+        desk.rounds.child_died("killed")
+
+    def stops(desk: Desk) -> None:
+        desk.rounds.obey(Stop())
+
+    for ends in (time_passes, dies, stops):
+        desk = Desk()
+        desk.rounds.obey(arm(inside=[target(1)]))
+        desk.rounds.obey(Close(round="r", again=True))
+        assert len(desk.rounds) == 1
+        ends(desk)
+        desk.rounds.expire()
+        assert len(desk.rounds) == 0
+        assert not desk.child.busy
+
+
+def test_a_witness_alone_asks_nobody_again() -> None:
+    desk = Desk()
+    desk.rounds.obey(arm([target(1)]))
+    desk.rounds.obey(Close(round="r", again=True))
+    assert len(desk.rounds) == 0
+
+
+def test_all_that_it_says_tells_by_which_process() -> None:
+    desk = Desk(instance="0a1b")
+    desk.rounds.obey(arm([target(1)], inside=[target(2, "10.66.0.1")]))
+    desk.rounds.heard(ChildArmed(round="r", ok=True))
+    desk.rounds.obey(Close(round="r"))
+    desk.rounds.heard(WitnessDone(report=WitnessReport(round="r", agent="dev-1")))
+    desk.rounds.obey(go(target(1)))
+    desk.rounds.heard(SourceDone(report=REPORT))
+    desk.rounds.obey(go(target(2, "10.66.0.1")))
+    assert [answer.instance for answer in desk.answers if isinstance(answer, Armed | Done)] == ["0a1b"] * 3
+    assert [report.instance for report in desk.spooled] == ["0a1b"] * 4

@@ -45,6 +45,15 @@ def test_an_inside_control_that_is_forbidden_now_ends() -> None:
     assert isinstance(desk.child.told[-1], Stop)
 
 
+def test_an_inside_control_that_is_asked_again_is_under_way_too() -> None:
+    desk = Desk()
+    desk.rounds.obey(arm([target(1)], [target(2, "10.30.0.22")]))
+    desk.rounds.obey(Close(round="r", again=True))
+    desk.allow = AllowList.of(["10.30.0.0/24"], ["10.30.0.22"])
+    desk.rounds.recheck()
+    assert isinstance(desk.child.told[-1], Stop)
+
+
 def test_a_round_that_touches_nothing_of_it_goes_on() -> None:
     desk = Desk()
     elsewhere = ControlTarget(address="10.99.0.2", protocol=Protocol.TCP, port=8883)

@@ -104,6 +104,17 @@ def test_a_run_counts_alone() -> None:
     assert results(compare(declared, plan, matrix, NOW, run="run-2")) == {Result.NOT_RUN}
 
 
+def test_what_a_name_leads_to_outside_the_networks_is_unknown_whatever_was_observed_there() -> None:
+    declared = topology()
+    plan = tuple(replace(target, elsewhere=target.address == "10.30.0.21") for target in build_plan(declared, {}, {}))
+    later = NOW + timedelta(days=1)
+    for run, at in ((None, NOW), (None, later), ("run-1", later), ("run-2", later)):
+        found = [c for c in compare(declared, plan, observe(plan), at, run=run) if c.key.address == "10.30.0.21"]
+        assert {(c.result, c.judged.verdict.reason) for c in found if c.judged} == {(OPEN_END, "resolved-elsewhere")}
+        assert all(cell.judged is not None and cell.judged.verdict.row == 18 for cell in found)
+        assert sum(cell.count for cell in found if cell.required) > 0
+
+
 def test_three_periods_make_it_stale_but_not_within_its_run() -> None:
     declared = topology()
     plan = build_plan(declared, {}, {})

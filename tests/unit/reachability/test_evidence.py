@@ -2,20 +2,19 @@
 
 from dataclasses import replace
 
-from reachability.arrival import ArrivalRow, NoPortsGroup, WitnessReport
+from reachability.arrival import ArrivalRow, WitnessReport
 from reachability.evidence import conclude
 from reachability.observation import CanaryResult, SourceReport
 from reachability.ports import ICMP_CELL, PortSet
 from reachability.round_data import RoundData
 from reachability.verdict import judge
-from reachability.vocabulary import Protocol, Reachability, Reason, Role, RoundKind, State
+from reachability.vocabulary import Protocol, Reachability, Reason, Role, State
 from tests.support.round_data import (
     CONTROL,
     DEV,
     HEALTHY,
     PROD,
     TCP,
-    UDP,
     data,
     silence,
     source,
@@ -83,32 +82,6 @@ def test_a_copy_that_a_witness_saw_is_a_source_control_for_the_passes_before_it(
     early = replace(row, last_copy=0)  # arrivals stopped after the first pass: a ban, or a full table
     found = verdicts(conclude([data(TCP, src=src, wit=(witness(early),))]))
     assert found["41-100"][0].reachability is Reachability.UNKNOWN
-
-
-def test_noports_of_the_whole_round_or_of_groups() -> None:
-    row = ArrivalRow(target=2, address=PROD, protocol=Protocol.UDP, ports=PortSet.parse("1-100"), copies=4, last_copy=3)
-
-    def round_with(noports: int) -> RoundData:
-        return data(
-            UDP,
-            src=source(silence(UDP)),
-            wit=(witness(row, health=replace(HEALTHY, noports=noports, udp_unbound=400)),),
-        )
-
-    assert verdicts(conclude([round_with(0)]))["1-100"][0].row == 12
-    assert verdicts(conclude([round_with(400)]))["1-100"][0].reachability is Reachability.ONE_WAY
-    mixed = conclude([round_with(200)])
-    (ask,) = mixed.followups
-    assert ask.kind is RoundKind.NOPORTS
-    assert len(PortSet.union(ports for _, ports in ask.groups)) == 100
-    groups = (
-        NoPortsGroup(target=2, ports=PortSet.parse("1-50"), arrived=150, moved=150),
-        NoPortsGroup(target=2, ports=PortSet.parse("51-100"), arrived=150, moved=0),
-    )
-    follow = data(UDP, src=source(), wit=(witness(groups=groups),), kind=RoundKind.NOPORTS)
-    found = verdicts(conclude([round_with(200), follow]))
-    assert found["1-50"][0].reachability is Reachability.ONE_WAY
-    assert found["51-100"][0].row == 12
 
 
 def test_an_open_port_without_witness_needs_a_clear_canary() -> None:

@@ -4,11 +4,10 @@ from dataclasses import replace
 
 from reachability.arrival import ArrivalRow
 from reachability.evidence import conclude
-from reachability.observation import SourceReport
 from reachability.ports import PortSet
 from reachability.verdict import Verdict, judge
-from reachability.vocabulary import Protocol, Reachability, Reason, Role, RoundKind, State
-from tests.support.round_data import CONTROL, HEALTHY, PROD, TCP, data, silence, source, verdicts, witness
+from reachability.vocabulary import Protocol, Reachability, Reason, RoundKind, State
+from tests.support.round_data import CONTROL, HEALTHY, PROD, TCP, data, insides, silence, source, verdicts, witness
 
 
 def test_what_the_host_lost_before_the_capture_asks_for_more_copies_and_blinds_nobody() -> None:
@@ -47,11 +46,10 @@ def test_what_the_sources_own_capture_lost_is_loss() -> None:
     """An answer may have been among it: without a witness silence then needs more copies."""
     alone = replace(TCP, witness="", inside="prod-2")
     answers = (silence(alone, source_address=PROD, state=State.CLOSED, reason=Reason.RESET),)
-    inside = SourceReport(round="R1", agent="prod-2", role=Role.INSIDE, observations=answers)
 
     def judged(lost: int) -> Verdict:
         src = source(silence(alone), captured=1000, uncaptured=lost)
-        ((_, _, evidence),) = conclude([data(alone, src=src, insides=(inside,))]).cells
+        ((_, _, evidence),) = conclude([data(alone, src=src, insides=insides(*answers))]).cells
         return judge(evidence)
 
     assert judged(0).reachability is Reachability.NO_SESSION
@@ -97,3 +95,23 @@ def test_controls_that_go_elsewhere_do_not_hide_the_loss_of_the_pair() -> None:
     fast = replace(silence(), sent=5, covered=2)
     found = verdicts(conclude([data(TCP, src=source(fast, controls=(many,)), wit=(witness(row),))]))
     assert found["51-100"][0].reachability is Reachability.BLOCKED
+
+
+def test_where_a_witness_alone_shows_that_copies_got_out_a_further_one_is_asked_for() -> None:
+    """The last that came shows of those before it: as many as are needed never count at once."""
+    udp_control = replace(CONTROL, protocol=Protocol.UDP, answered=60)
+    arrived = ArrivalRow(
+        target=1, address=PROD, protocol=Protocol.TCP, ports=PortSet.parse("443"), copies=4, last_copy=3, answered=True
+    )
+    opened = silence(TCP, "443", state=State.OPEN, reason=Reason.SYN_ACK, sent=4, covered=0)
+    quiet = silence(TCP, "1-442", sent=4, covered=0)
+    target = replace(TCP, ports=PortSet.parse("1-443"))
+    main = data(target, src=source(opened, quiet, controls=(udp_control,)), wit=(witness(arrived),))
+    result = conclude([main])
+    assert verdicts(result)["1-442"][0].reason == "loss"
+    [more] = result.followups
+    assert (more.kind, str(more.targets[0].ports)) == (RoundKind.NORMAL, "1-442")
+    nothing = data(target, src=source(quiet, controls=(udp_control,)), wit=(witness(),))
+    result = conclude([nothing])
+    assert verdicts(result)["1-442"][0].reason == "no-source-control"
+    assert result.followups == ()

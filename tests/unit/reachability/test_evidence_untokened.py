@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from reachability.arrival import Crowded, Untokened
+from reachability.arrival import ArrivalRow, Crowded, Untokened
 from reachability.evidence import conclude
 from reachability.observation import ControlResult, KernelFlow
 from reachability.ports import PortSet
@@ -89,7 +89,7 @@ def test_a_challenge_decides_whose_packets_they_are() -> None:
     flow = Untokened(address=PROD, protocol=Protocol.TCP, port=22, came_from="10.20.0.9", source_port=40001, count=16)
     main = data(TCP, src=source(silence()), wit=(witness(untokened=(replace(flow, count=1),)),))
     small = replace(TCP, ports=PortSet.parse("22"))
-    asked = source(slots=slots, slot_ms=200.0)
+    asked = source(slots=slots, slot_ms=200.0, slots_sent=tuple(2 * on for on in slots))
 
     def challenged(times: tuple[int, ...], *controls: ControlResult) -> Verdict:
         wit = witness(untokened=(replace(flow, times_ms=times, count=len(times)),) if times else ())
@@ -127,3 +127,19 @@ def test_a_challenge_that_was_crowded_itself_decides_nothing() -> None:
     asked = source(silence(small), slots=(1, 0, 0, 1, 1, 0), slot_ms=200.0)
     second = data(small, src=asked, wit=(witness(crowded=crowded),), kind=RoundKind.CHALLENGE)
     assert verdicts(conclude([main, second]))["22"][0].reason == "undecided"
+
+
+def test_a_host_that_answered_the_kernels_packet_is_not_silent_to_those_with_a_token() -> None:
+    """Both came: that one of them was answered shows that the host lets them in, whatever became of the answer."""
+    copies = ArrivalRow(
+        target=1, address=PROD, protocol=Protocol.TCP, ports=PortSet.parse("22"), copies=4, last_copy=3, came_from=DEV
+    )
+    flow = Untokened(
+        address=PROD, protocol=Protocol.TCP, port=22, came_from=DEV, source_port=40001, count=1, answered=True
+    )
+    sent = KernelFlow(address=PROD, protocol=Protocol.TCP, port=22, source_address=DEV, source_port=40001)
+    heard = witness(copies, untokened=(flow,))
+    result = conclude([data(TCP, src=source(silence(), kernel_flows=(sent,)), wit=(heard,))])
+    verdict, evidence = verdicts(result)["22"]
+    assert evidence.answered
+    assert (verdict.reachability, verdict.row) == (Reachability.ONE_WAY, 10)

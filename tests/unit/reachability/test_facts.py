@@ -8,7 +8,6 @@ from reachability import overlay as overlays
 from reachability.arrival import ArrivalRow, Untokened, WitnessReport
 from reachability.challenge import MOST_GROUPS, Challenged, ours
 from reachability.evidence import conclude
-from reachability.loss import partial
 from reachability.observation import Observation, SourceReport, Target
 from reachability.overlay import overlay
 from reachability.ports import ALL_PORTS, PortSet
@@ -104,16 +103,3 @@ def test_port_by_port_is_the_same(many: int, monkeypatch: pytest.MonkeyPatch) ->
         ("11-19", (None, "x")),
         ("31-65535", (None, None)),
     ]
-
-
-def test_copies_that_came_are_counted_as_before() -> None:
-    source = SourceReport(
-        round="r", agent="dev-1", observations=(observed("1-10"), observed("11-20", covered=0, sent=3))
-    )
-    rows = (
-        ArrivalRow(target=1, address=THERE, protocol=TCP, copies=2, ports=PortSet.parse("1-5")),
-        ArrivalRow(target=1, address=THERE, protocol=TCP, copies=9, ports=PortSet.parse("6-12")),
-    )
-    assert partial(
-        [RoundData(spec=spec(), source=source, witnesses=(WitnessReport(round="r", agent="prod-1", arrivals=rows),))]
-    ) == (10 * 4 + 2 * 3, 5 * 2 + 5 * 4 + 2 * 3)

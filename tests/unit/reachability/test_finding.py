@@ -4,16 +4,22 @@ from dataclasses import replace
 
 import pytest
 
+from reachability.compare import Cell
 from reachability.finding import REOPEN_S, Finding, FindingBook, Kind, Status
-from reachability.life import CAME_TO, MOST_SHOWN, TRANSITIONS, Happening
+from reachability.life import CAME_TO, TRANSITIONS, Happening
+from reachability.steps import MOST_SHOWN
 from reachability.vocabulary import Declared, Result
-from tests.support.finding_cells import PATH, WAIVER, apply, cell
+from tests.support.finding_cells import ONE_WAY, PATH, WAIVER, apply, cell
 from tests.support.sample import NOW
 
 
 def only(book: FindingBook) -> Finding:
     [finding] = [finding for finding in book.findings if finding.listed]
     return finding
+
+
+def red(ports: str, name: str) -> Cell:
+    return cell(ports, Result.FAIL, name, verdict=ONE_WAY)
 
 
 def test_a_life() -> None:
@@ -42,13 +48,13 @@ def test_every_transition_of_the_table_leads_somewhere_else() -> None:
 
 def test_confirm_asks_for_distinct_rounds_in_a_row() -> None:
     book = FindingBook()
-    assert apply(book, cell("22", Result.FAIL, "r1"), confirm=2) == []
-    assert apply(book, cell("22", Result.FAIL, "r1"), confirm=2) == []
+    assert apply(book, red("22", "r1"), confirm=2) == []
+    assert apply(book, red("22", "r1"), confirm=2) == []
     assert not [finding for finding in book.findings if finding.listed]
-    assert apply(book, cell("22", Result.FAIL, "r2"), confirm=2) == ["opened"]
+    assert apply(book, red("22", "r2"), confirm=2) == ["opened"]
     assert apply(book, cell("22", Result.PASS, "r3"), confirm=2) == []
     assert apply(book, cell("22", Result.PASS, "r3"), confirm=2) == []
-    assert apply(book, cell("22", Result.FAIL, "r4"), confirm=2) == ["confirmed"]
+    assert apply(book, red("22", "r4"), confirm=2) == ["confirmed"]
     assert apply(book, cell("22", Result.PASS, "r5"), confirm=2) == []
     assert apply(book, cell("22", Result.PASS, "r6"), confirm=2) == ["resolved"]
 
@@ -65,13 +71,6 @@ def test_it_stands_on_the_rounds_that_showed_it_last() -> None:
     apply(book, *many, after_s=10)
     newest = next(finding for finding in book.findings if finding.live)
     assert newest.shown == tuple(f"s{port}" for port in range(200 - MOST_SHOWN, 200))
-
-
-def test_a_suspicion_that_was_not_so_leaves_nothing() -> None:
-    book = FindingBook()
-    apply(book, cell("22", Result.FAIL, "r1"), confirm=2)
-    assert apply(book, cell("22", Result.PASS, "r2"), confirm=2) == []
-    assert book.findings == ()
 
 
 def test_a_verify_run_is_enough_by_itself() -> None:
@@ -126,10 +125,10 @@ def test_where_two_merge_the_older_id_stays() -> None:
 def test_suspicions_that_merge_are_nobodys_news() -> None:
     """What was never told to anybody has no end to tell; the one that took it over counts on."""
     book = FindingBook()
-    assert apply(book, cell("22,24", Result.FAIL, "r1"), cell("23", Result.PASS, "r1"), confirm=3) == []
-    assert apply(book, cell("22-24", Result.FAIL, "r2"), after_s=60, confirm=3) == []
+    assert apply(book, red("22,24", "r1"), cell("23", Result.PASS, "r1"), confirm=3) == []
+    assert apply(book, red("22-24", "r2"), after_s=60, confirm=3) == []
     assert sorted(bool(finding.merged_into) for finding in book.findings) == [False, True]
-    assert apply(book, cell("22-24", Result.FAIL, "r3"), after_s=120, confirm=3) == ["opened"]
+    assert apply(book, red("22-24", "r3"), after_s=120, confirm=3) == ["opened"]
     assert str(only(book).ports) == "22-24"
 
 
@@ -191,14 +190,6 @@ def test_a_waiver_and_its_end() -> None:
     assert only(book).waiver == "W-1"
     assert apply(book, cell("22", Result.FAIL, "r3")) == ["reopened"]
     assert only(book).id == name
-
-
-def test_what_a_new_topology_dropped_is_over_but_a_lost_address_is_not() -> None:
-    book = FindingBook()
-    apply(book, cell("22", Result.FAIL, "r1"))
-    elsewhere = cell("22", Result.PASS, "r2", address="10.30.0.99")
-    assert apply(book, elsewhere) == []
-    assert apply(book, cell("22", Result.PASS, "r2", destination="test")) == ["resolved"]
 
 
 def test_one_that_comes_back_long_after_is_a_new_one() -> None:

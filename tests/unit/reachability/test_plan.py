@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ def from_dev(
     declared: Topology, lookups: dict[str, tuple[str, ...]] | None = None, protocol: Protocol = Protocol.TCP
 ) -> dict[str, PlanTarget]:
     """What dev-1 tries in prod with one protocol, by address."""
-    plan = build_plan(declared, {}, {"dev-1": lookups or {}})
+    plan = build_plan(declared, {}, lookups or {})
     found = [t for t in plan if (t.agent, t.destination, t.protocol) == ("dev-1", "prod", protocol)]
     assert len({target.address for target in found}) == len(found), "an address is in one target"
     return {target.address: target for target in found}
@@ -50,11 +51,48 @@ def test_no_agent_probes_its_own_environment_and_each_probes_all_others() -> Non
     assert pairs == {(source, other) for source in names for other in names if source != other}
 
 
-def test_a_name_is_probed_at_every_address_that_it_led_to_at_that_agent() -> None:
+def test_a_name_is_probed_at_every_address_that_it_led_to_by_every_agent() -> None:
     found = from_dev(prod_with(NAME), {NAME: (REGISTRY, "10.30.0.22")})
     assert set(found) == {FEATURES, REGISTRY, "10.30.0.22"}
     assert [found[address].names for address in (REGISTRY, "10.30.0.22")] == [(NAME,), (NAME,)]
     assert [name for name, _ in found["10.30.0.22"].services] == ["model-registry"]
+    agents = {t.agent for t in build_plan(prod_with(NAME), {}, {NAME: ("10.30.0.22",)}) if t.address == "10.30.0.22"}
+    assert agents == {"dev-1", "test-1", "staging-1"}
+
+
+def test_an_address_outside_the_networks_has_its_cells_but_is_never_probed() -> None:
+    """What DNS says may be somebody else's host, or a mistake: it is missing from no report for that."""
+    found = from_dev(prod_with(NAME), {NAME: (REGISTRY, "192.0.2.7")})
+    assert [(address, target.elsewhere) for address, target in found.items() if target.names] == [
+        (REGISTRY, False),
+        ("192.0.2.7", True),
+    ]
+    target = found["192.0.2.7"]
+    assert (target.required, str(target.service_ports)) == (target.ports, "5000")
+    assert [target.ports_in(schedule) for schedule in Schedule] == [PortSet()] * len(Schedule)
+
+
+@pytest.mark.parametrize("hosts", [(NAME, "192.0.2.7"), ("192.0.2.7", NAME)])
+def test_an_address_that_is_declared_as_it_stands_is_probed_whatever_leads_to_it(hosts: tuple[str, ...]) -> None:
+    assert not from_dev(prod_with(*hosts), {NAME: ("192.0.2.7",)})["192.0.2.7"].elsewhere
+
+
+@pytest.mark.parametrize("own", ["127.0.1.1", "::1", "fe80::1", "169.254.0.7", "0.0.0.0", "224.0.0.1"])
+def test_what_a_name_is_to_its_own_host_alone_is_nobodys_cell(own: str) -> None:
+    """Debian writes 127.0.1.1 for its own name into /etc/hosts: an agent on the service's host says so."""
+    assert set(from_dev(prod_with(NAME), {NAME: (own, REGISTRY)})) == {FEATURES, REGISTRY}
+    assert set(from_dev(prod_with(NAME), {NAME: (own,)})) == {FEATURES, NAME}, "then it is not resolved"
+
+
+def test_a_network_of_such_addresses_may_be_declared() -> None:
+    declared = prod_with(NAME)
+    prod = replace(declared.environments["prod"], networks=(ip_network("127.0.0.0/8"),))
+    declared = replace(declared, environments={**declared.environments, "prod": prod})
+    assert "127.0.1.1" in from_dev(declared, {NAME: ("127.0.1.1",)})
+
+
+def test_a_name_that_does_not_resolve_is_not_elsewhere() -> None:
+    assert not from_dev(prod_with(NAME))[NAME].elsewhere
 
 
 @pytest.mark.parametrize("lookups", [{}, {NAME: ()}, {ALIAS: (REGISTRY,)}])

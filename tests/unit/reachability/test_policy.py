@@ -53,7 +53,8 @@ def ends(*environments: str) -> st.SearchStrategy[Selector]:
         )
     ]
     networks = ("10.0.0.0/8", "10.30.0.0/24", "10.30.0.20/30", "10.10.0.10/32", "10.20.0.0/16")
-    return st.sampled_from([*named, *(Selector(text, network=ip_network(text)) for text in networks)])
+    ranges = [Selector(text, environment=name, network=ip_network(text)) for text in networks for name in ("", "prod")]
+    return st.sampled_from([*named, *ranges])
 
 
 PATHS = st.lists(
@@ -70,7 +71,7 @@ def speaks(declared: Topology, end: Selector, target: PlanTarget, *, source: boo
     environment = target.source_environment if source else target.destination
     address = target.source_address if source else target.address
     if end.network is not None:
-        return ip_address(address) in end.network
+        return end.environment in {"", environment} and ip_address(address) in end.network
     if end.service:
         hosts = declared.environments[end.environment].services[end.service].hosts
         return end.environment == environment and address in hosts
@@ -129,8 +130,9 @@ def test_each_port_is_judged_by_its_line(
         for port in range(1, MOST + 1):
             cell, seen = by_port[port], newest.get(port)
             path = first(declared.paths, declared, target, port)
-            waiver = next((w for w in declared.waivers if w.expires > NOW and names(declared, w, target, port)), None)
             said = path.expect if path else Declared.DENIED
+            in_force = [] if said is Declared.REQUIRED else [w for w in declared.waivers if w.expires > NOW]
+            waiver = next((w for w in in_force if names(declared, w, target, port)), None)
             assert (cell.path, cell.waiver, cell.declared, cell.judged) == (path, waiver, said, seen)
             assert (cell.required, cell.schedule) == (port >= 5, Schedule.CYCLE if port <= 20 else Schedule.SWEEP)
             if seen is None:
@@ -173,6 +175,8 @@ REGISTRY = TARGETS[1]
         (Selector("prod.feature-store", environment="prod", service="feature-store"), False, False),
         (Selector("10.10.0.0/24", network=ip_network("10.10.0.0/24")), True, False),
         (Selector("10.30.0.20/30", network=ip_network("10.30.0.20/30")), False, True),
+        (replace(EVERYTHING, environment="prod"), False, True),
+        (replace(EVERYTHING, environment="dev"), True, False),
         (EVERYTHING, True, True),
     ],
 )
@@ -203,6 +207,26 @@ def test_a_service_is_found_by_the_name_that_led_to_its_address() -> None:
     assert not matches(declared, EVERYTHING, end, REGISTRY)
 
 
+def test_a_waiver_never_covers_a_required_path_that_is_down() -> None:
+    """It says that a hole is borne for a while; what the business needs is not a hole."""
+    everything = Selector("staging", environment="staging"), Selector("prod", environment="prod"), None
+    declared = replace(BASE, waivers=(Waiver("W-1", *everything, "o", "j", NOW + timedelta(days=1)),))
+    down = Judged(
+        evidence=Evidence(protocol=Protocol.TCP),
+        verdict=Verdict(reachability=Reachability.BLOCKED),
+        round="r1",
+        observed_at=NOW.timestamp(),
+    )
+    target = replace(TARGETS[3], services=(("model-registry", PortSet.of([5000])),), cycle=PortSet.of([5000, 5001]))
+    matrix = Matrix()
+    matrix.update(key_of(target), PortSet.of([5000]), down)
+    leak = replace(down, verdict=Verdict(reachability=Reachability.REACHABLE))
+    matrix.update(key_of(target), PortSet.of([5001]), leak)
+    found = {cell.ports.first: cell for cell in compare(declared, [target], matrix, NOW)}
+    assert (found[5000].declared, found[5000].result, found[5000].waiver) == (Declared.REQUIRED, Result.FAIL, None)
+    assert found[5001].result is Result.WAIVED
+
+
 def test_the_nearest_paths_lead_to_the_same_place_from_elsewhere() -> None:
     [promotes] = BASE.paths
     to_web = Path("p", EVERYTHING, Selector("staging.web", environment="staging", service="web"))
@@ -217,7 +241,7 @@ def test_of_several_names_for_one_address_each_leads_to_its_service() -> None:
     hosts = {"model-registry": ("b.prod.internal",), "feature-store": ("a.prod.internal",)}
     services = {name: replace(prod.services[name], hosts=hosts[name]) for name in ("feature-store", "model-registry")}
     declared = replace(BASE, environments={**BASE.environments, "prod": replace(prod, services=services)})
-    lookups = {"staging-1": {"a.prod.internal": ("10.30.0.21",), "b.prod.internal": ("10.30.0.21",)}}
+    lookups = {"a.prod.internal": ("10.30.0.21",), "b.prod.internal": ("10.30.0.21",)}
     plan = build_plan(declared, {}, lookups)
     [target] = [t for t in plan if (t.agent, t.address, t.protocol) == ("staging-1", "10.30.0.21", Protocol.TCP)]
     assert target.names == ("a.prod.internal", "b.prod.internal")

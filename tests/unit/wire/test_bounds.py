@@ -2,13 +2,14 @@
 
 import math
 import tracemalloc
+from dataclasses import replace
 from typing import Any, cast
 
 import msgspec
 import pytest
 from nacl.signing import SigningKey
 
-from reachability.arrival import ArrivalRow, WitnessHealth, WitnessReport
+from reachability.arrival import ArrivalRow, CounterSlot, NoPortsGroup, WitnessHealth, WitnessReport
 from reachability.observation import ControlResult, Observation, SourceReport, Target
 from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, Reason, RoundKind, State
@@ -22,6 +23,8 @@ KEY, NOW = SigningKey(b"\1" * 32), 1_800_000_000.0
 HEAD = {"type": "batch", "spool": "s", "sequence": 1, "age_s": 0.0}
 FLOW = {"address": ["::1"], "protocol": ["tcp"], "port": [22], "came_from": ["::1"], "source_port": [9], "count": [1]}
 SEEN: dict[str, list[Any]] = {"target": [1], "address": ["::1"], "protocol": ["tcp"], "copies": [1], "ports": ["22"]}
+
+GROUP: dict[str, Any] = {"target": [1], "ports": ["53"], "arrived": [4], "moved": [0]}
 
 
 def witnessed(**tables: Any) -> dict[str, Any]:
@@ -50,6 +53,15 @@ def status(**fields: Any) -> dict[str, Any]:
         ),
         (witnessed(arrivals={**SEEN, "ports": ["0-70000"]}), "port range 0-70000 is not within"),
         (witnessed(arrivals={**SEEN, "ports": ["9" * 300_000]}), "ports are a text of 300000 characters"),
+        (
+            witnessed(groups={**GROUP, "slots": [[{"seconds": 0.2, "delivered": -1}]]}),
+            "delivered of CounterSlot is -1, out of range",
+        ),
+        (
+            witnessed(groups={**GROUP, "slots": [[{"seconds": math.nan}]]}),
+            "seconds of CounterSlot is nan, out of range",
+        ),
+        (witnessed(groups={**GROUP, "slots": [[{"seconds": 0.2}] * 1025]}), "slots of NoPortsGroup has 1025 entries"),
         (witnessed(arrivals={**SEEN, "copies": [10**6]}), "copies of ArrivalRow is 1000000, out of range"),
         (
             witnessed(arrivals={name: cell * 5 for name, cell in SEEN.items()}),
@@ -146,8 +158,11 @@ def test_a_word_that_a_newer_agent_adds_does_not_cost_its_report() -> None:
 
 
 def test_rows_and_what_stands_beside_them_come_through() -> None:
+    health = WitnessHealth(address="::1", healthy=True, noports=-1, delivered=0, forwarded=7, forwards=True)
+    slots = (CounterSlot(seconds=0.2, arrived=4, delivered=1), CounterSlot(seconds=0.25))
+    group = NoPortsGroup(target=1, ports=PortSet.parse("53"), arrived=4, moved=0, slots=slots)
     report = WitnessReport(
-        round="r", agent="a", health=(WitnessHealth(address="::1", healthy=True, noports=-1),), problems=("a", "b")
+        round="r", agent="a", health=(health,), groups=(group, replace(group, target=2, slots=())), problems=("a", "b")
     )
     batch = Batch(
         spool="s",

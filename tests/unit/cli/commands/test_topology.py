@@ -33,3 +33,24 @@ def test_what_is_good_is_said_beside_what_is_not(tmp_path: Path) -> None:
     assert both.exit_code == 2
     assert f"✓ {GOOD}: 4 environments" in both.stdout
     assert both.stderr.startswith(f"{bad}:1:")
+
+
+def test_what_hangs_on_the_coordinator_alone_is_said_once_and_is_no_warning(tmp_path: Path) -> None:
+    file = tmp_path / "topology.yaml"
+    file.write_text(
+        "version: 1\nenvironments:\n"
+        "  dev: {networks: [10.10.0.0/24], agents: {dev-1: {addresses: [10.10.0.10]}}}\n"
+        "  prod: {networks: [10.30.0.0/24], agents: {prod-1: {addresses: [10.30.0.10]}}}\n"
+        "paths:\n  - {name: p, from: dev, to: prod, expect: allowed, owner: me, justification: needed}\n"
+    )
+    said = json.loads(CliRunner().invoke(cli, ["topology", "check", str(file), "-o", "json"]).stdout)
+    assert said["warnings"] == []
+    [note] = said["notes"]
+    assert note.startswith("no path shows that UDP and ICMP packets get out of prod (")
+    shown = CliRunner().invoke(cli, ["topology", "check", str(file)]).stdout
+    assert "\n· no path shows that UDP and ICMP packets get out of prod (" in shown
+    planned = CliRunner().invoke(cli, ["plan", "-f", str(file)]).stdout
+    assert "\n· no path shows that UDP and ICMP packets get out of prod (" in planned
+    assert "no path shows" not in CliRunner().invoke(cli, ["plan", "-f", str(file), "--agent", "dev-1"]).stdout
+    [one] = json.loads(CliRunner().invoke(cli, ["plan", "-f", str(file), "-o", "json"]).stdout)["uncontrolled"]
+    assert (one["environment"], one["protocols"]) == ("prod", ["udp", "icmp"])

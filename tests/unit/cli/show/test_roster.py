@@ -31,10 +31,14 @@ def test_what_is_said() -> None:
     assert said(refusals=1, refused=("\x1b[2Jb",)) == ["refused 1 message, last: ·[2Jb"], (
         "no word of an attacker's acts"
     )
+    assert said(names_apart=("db is 10.0.0.1 (b: 10.0.0.2)",)) == ["sees names otherwise: db is 10.0.0.1 (b: 10.0.0.2)"]
     assert said(problem="the message has schema version 2", lacks="raw") == [
         "not understood: the message has schema version 2",
         "lacks: raw",
     ]
+    (two,) = said(two_holders=True)
+    assert "two processes" in two
+    assert "`segwatch pki revoke dev-1`" in two
 
 
 @pytest.mark.parametrize(

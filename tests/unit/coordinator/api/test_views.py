@@ -27,7 +27,7 @@ CELL = (
 )
 FINDING = (
     "id kind status severity result source destination protocol ports declared reachability proof reason identified cwe "
-    "impact first_seen last_seen cells"
+    "impact first_seen last_seen cells flapping recent"
 )
 
 
@@ -172,6 +172,15 @@ def test_a_suspicion_is_listed_by_a_run_alone() -> None:
     suspected = replace(finding, status=Status.SUSPECTED)
     assert json_of(views.findings(estate.topology, [suspected])) == []
     assert json_of(views.finding_body(estate.topology, suspected))["status"] == "open"
+
+
+def test_what_flaps_says_so_with_its_figures() -> None:
+    estate = Estate()
+    [finding] = estate.book.findings
+    body = json_of(views.finding_body(estate.topology, finding))
+    assert (body["flapping"], body["recent"]) == (False, {"rounds": 1, "failing": 1, "changes": 0})
+    body = json_of(views.finding_body(estate.topology, replace(finding, recent="x.x.xx")))
+    assert (body["flapping"], body["recent"]) == (True, {"rounds": 6, "failing": 4, "changes": 4})
 
 
 def test_an_environment_that_is_gone_does_not_break_its_findings() -> None:

@@ -34,7 +34,7 @@ def test_the_witness_is_armed_before_the_source_goes_and_closed_after(store: Sto
     assert world.kinds() == ["Arm", "Go", "Arm", "Go", "Close", "Close"], "the second goes in the tail of the first"
 
 
-def test_strange_packets_at_a_probed_port_are_challenged_once(store: Store) -> None:
+def test_strange_packets_are_challenged_again_where_the_source_kept_no_time_and_not_for_ever(store: Store) -> None:
     world = World(store)
     world.untokened = (
         Untokened(
@@ -43,7 +43,7 @@ def test_strange_packets_at_a_probed_port_are_challenged_once(store: Store) -> N
     )
     run(world.engine.cycle("dev-1", ("prod",), Schedule.CYCLE))
     gone = [m for _, m in world.sent if isinstance(m, Go)]
-    assert [m.kind for m in gone] == [RoundKind.NORMAL, RoundKind.CHALLENGE]
+    assert [m.kind for m in gone] == [RoundKind.NORMAL, *3 * [RoundKind.CHALLENGE]]
     assert [(t.address, str(t.ports)) for t in gone[1].targets] == [("10.30.0.10", "22")]
 
 
@@ -255,12 +255,12 @@ def seen_at(world: World) -> set[float]:
 def test_a_round_that_cannot_be_concluded_ends_nothing_and_proves_nothing(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(rounds: Sequence[RoundData]) -> Conclusion:
+    def broken(rounds: Sequence[RoundData], *, pending: bool) -> Conclusion:
         if rounds[0].spec.destination == "test":
             raise ZeroDivisionError
-        return conclude(rounds)
+        return conclude(rounds, pending=pending)
 
-    monkeypatch.setattr("coordinator.state.estate.conclude", broken)
+    monkeypatch.setattr("coordinator.state.concluding.conclude", broken)
     world = World(store)
     run(world.engine.cycle("dev-1", ("test", "prod"), Schedule.CYCLE))
     tried = {cell.key.destination for cell in world.estate.cells() if cell.judged is not None}

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import math
 
+import msgspec
 import pytest
 
 from coordinator.rounds import requests
 from coordinator.store import Store
+from probes.source.followups import GROUP_PAUSE_S, GROUP_SLOTS
 from reachability.observation import SourceReport
-from reachability.vocabulary import Result, Schedule
+from reachability.ports import PortSet
+from reachability.vocabulary import Result, RoundKind, Schedule
 from tests.support.rounds import World
 from tests.support.slow_agents import NEVER, TWO_WITNESSES, Slow, about, at
 from tests.support.virtual import now, run
@@ -61,6 +64,15 @@ def test_a_source_that_is_never_done_ends_at_the_coordinators_deadline(world: Sl
     assert 40.0 <= deadline_s < 120.0
     assert world.at(Close) == [about(deadline_s)]
     assert world.results() == {Result.INCONCLUSIVE}
+
+
+def test_a_round_of_groups_may_take_as_long_as_its_pauses(world: Slow) -> None:
+    groups = tuple((1, PortSet.of([port])) for port in range(1, 33))
+    go = Go(round="R1", key=bytes(16), kind=RoundKind.NOPORTS, targets=())
+    own, probing = world.estate.agents["dev-1"], world.estate.topology.probing
+    longer_s = requests.patience_s(msgspec.structs.replace(go, groups=groups), own, probing)
+    pauses_s = len(groups) * GROUP_SLOTS * GROUP_PAUSE_S
+    assert longer_s - requests.patience_s(go, own, probing) > pauses_s
 
 
 def reports_and_goes_on(world: Slow) -> None:

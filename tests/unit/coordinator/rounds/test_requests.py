@@ -1,12 +1,20 @@
-"""Who is asked to control a host from inside."""
+"""Who is asked for what: inside controls, targets, and where nothing is sent."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from coordinator.rounds.requests import inside_agent, targets_of
+from coordinator.rounds.source_controls import answered_controls, declared_controls
 from coordinator.state.roster import AgentState
 from coordinator.topology.load import parse_topology
+from reachability.compare import key_of
+from reachability.matrix import Matrix
 from reachability.plan import PlanTarget, build_plan
-from reachability.vocabulary import Schedule
+from reachability.round_data import RoundSpec
+from reachability.topology import Path, Selector
+from reachability.vocabulary import Protocol, RoundKind, Schedule, State
+from tests.support.sample import NOW, evidence, judged
 
 TOPOLOGY = parse_topology(
     b"""version: 1
@@ -56,3 +64,27 @@ def test_the_plan_names_the_one_that_is_asked_when_everybody_is_there() -> None:
     (asked,) = targets_of(TOPOLOGY, PLAN, "dev-1", "prod", Schedule.CYCLE, there)
     planned = {(t.address, t.protocol): t.inside for t in PLAN if t.agent == "dev-1"}
     assert {(t.address, t.protocol): t.inside for t in asked} == planned
+
+
+def test_nothing_is_sent_to_an_address_that_dns_alone_places_in_the_environment() -> None:
+    """Neither as a target nor as a control, whatever was declared of its service or was observed there before."""
+    everything = Selector("dev", environment="dev"), Selector("prod", environment="prod"), None
+    declared = replace(TOPOLOGY, paths=(Path("p", *everything),))
+    plan = [t for t in PLAN if (t.agent, t.destination) == ("dev-1", "prod") and t.service_ports]
+    matrix = Matrix()
+    for one in plan:
+        matrix.update(key_of(one), one.service_ports, judged(evidence(one, State.OPEN), "R", run="", at=1.0))
+    there = {"dev-1": AgentState(name="dev-1", environment="dev", online=True, raw=True)}
+    spec = RoundSpec(
+        round="R", kind=RoundKind.NORMAL, schedule=Schedule.SWEEP, source="dev-1", source_environment="dev",
+        destination="prod", targets=(),
+    )  # fmt: skip
+    for astray in (False, True):
+        found = [replace(one, elsewhere=astray) for one in plan]
+        sent = (
+            targets_of(declared, found, "dev-1", "prod", Schedule.CYCLE, there),
+            declared_controls(declared, found, spec, NOW),
+            answered_controls(found, matrix, spec, 0.0),
+        )
+        assert [bool(each) for each in sent] == [not astray] * 3
+    assert Protocol.TCP in {one.protocol for one in plan}

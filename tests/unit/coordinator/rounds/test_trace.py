@@ -193,3 +193,8 @@ def test_an_agent_that_has_left_the_roster_has_nothing_to_trace(world: Traced) -
 def test_a_finding_without_cells_is_about_none(world: Traced) -> None:
     gone: Any = SimpleNamespace(regions=())
     assert explain.of_finding(world.estate.plan, world.estate.cells(), gone) is None
+
+
+def test_no_packet_is_traced_to_an_address_that_dns_alone_places_in_the_environment(world: Traced) -> None:
+    world.estate.plan = tuple(replace(target, elsewhere=target.destination == "prod") for target in world.estate.plan)
+    assert refused(world) == "10.30.0.10 is in no network of prod: nothing is sent there"

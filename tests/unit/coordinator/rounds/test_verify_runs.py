@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from msgspec import structs
 
 from coordinator.api.verify import body_of, known
 from coordinator.rounds.engine import Engine
@@ -41,11 +42,13 @@ class Probing:
         self.proves = True
         self.gate: asyncio.Event | None = None
         self.halt = None
+        self.resolved = False
         self.estate: Estate
 
     async def cycle(
         self, agent: str, destinations: tuple[str, ...], schedule: str, run: str, step: Callable[[int], None]
     ) -> None:
+        assert self.resolved, "what names lead to changes what has to be probed"
         if self.gate is not None:
             await self.gate.wait()
         self.asked += [(agent, destination, schedule) for destination in destinations]
@@ -60,6 +63,13 @@ class Probing:
                 name, at = f"R{len(self.asked)}{agent}", self.estate.clock()
                 self.estate.matrix.update(key_of(target), ports, judged(found, name, run, at, schedule=schedule))
         step(1)
+
+    @property
+    def resolving(self) -> Probing:
+        return self
+
+    async def ask_all(self) -> None:
+        self.resolved = True
 
     @property
     def brake(self) -> Probing:
@@ -212,3 +222,23 @@ async def test_runs_are_remembered_the_newest_first(world: World) -> None:
     first, last = json_of(known(world.runs.all()))
     assert (first["run"], first["state"], last["state"]) == (newest, "waiting", "finished")
     assert first["started"] > last["started"]
+
+
+@pytest.mark.asyncio
+async def test_it_waits_until_it_is_known_how_many_live_under_a_name(world: World) -> None:
+    """A process that was not heard to end may be there still; the next status, or none for a while, tells."""
+    before = Status(name="dev-1", environment="dev", online=True, raw=True, instance="a", number=1)
+    after, ended = structs.replace(before, instance="b"), structs.replace(before, online=False)
+    topic = UpTopic("dev", "dev-1", UpChannel.STATUS)
+    for status in (before, after):
+        world.estate.take_status(topic, status, retained=False)
+    run = world.runs.ask(sweep=False, source=None, destination=None)
+    async with asyncio.TaskGroup() as group:
+        serving = group.create_task(world.runs.serve(), name="runs")
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        assert not world.engine.asked
+        world.estate.take_status(topic, ended, retained=False)
+        await until(lambda: world.body(run)["state"] == "finished")
+        serving.cancel()
+    assert world.probed() == PAIRS

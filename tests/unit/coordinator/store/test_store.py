@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.store import Gap, Losses, Store, StoreError, Taken
+from coordinator.store import Gap, Losses, Part, Store, StoreError, Taken
 from coordinator.store.retention import PACKETS_S, ROUNDS_S
 from coordinator.store.spools import TooManyHolesError
 from reachability.arrival import WitnessReport
@@ -171,9 +171,11 @@ def test_a_follow_up_belongs_to_its_round(store: Store) -> None:
     follow = RoundSpec(**{**{f: getattr(SPEC, f) for f in SPEC.__dataclass_fields__}, "round": "R0"})
     store.start_round(follow, "R1", 2.0)
     store.take("prod-1", "s", 1, 1, [WitnessReport(round="R0", agent="prod-1", late=True)], 3.0)
-    store.set_armed("R1", {"prod-1": True})
+    store.set_parts("R1", {"prod-1": Part(whole=True)})
     first, second = store.group_of("R0")
-    assert (first[0].round, first[1], second[0].round) == ("R1", {"prod-1": True}, "R0"), "the main round comes first"
+    assert (first[0].round, first[1], second[0].round) == ("R1", {"prod-1": Part(whole=True)}, "R0"), (
+        "the main round comes first"
+    )
     assert second[2][0][0] == WitnessReport(round="R0", agent="prod-1", late=True)
     assert store.group_of("unknown") == []
 

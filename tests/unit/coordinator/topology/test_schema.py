@@ -110,7 +110,7 @@ def test_what_the_schema_refuses_the_loader_refuses(path: Path) -> None:
     except yaml.YAMLError:
         return
     beyond_a_schema = (
-        "-twice", "-shared", "-outside-networks", "-nowhere", "-to-no-environment", "agent-and-service", "-line-end",
+        "-twice", "-shared", "-outside-networks", "-nowhere", "-of-two", "-to-no-environment", "agent-and-service", "-line-end",
         "duplicate-key", "duplicate-key-inner", "merge-key", "yaml-control-character",
     )  # fmt: skip
     refused = not plain_validator().is_valid(data)

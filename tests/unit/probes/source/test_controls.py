@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from probes.packets.route import Route
 from probes.source.cell import ControlKey
-from probes.source.controls import IN_FLIGHT_S, Controls, Key, Series
+from probes.source.controls import IN_FLIGHT_S, LEAST_EACH, Controls, Key, Series
+from reachability.loss import upper_bound
 from reachability.vocabulary import ControlKind, Protocol
 
 ROUTE = Route("eth0", "10.10.0.1", "10.10.0.10", b"")
@@ -43,6 +44,27 @@ def test_loss_is_an_upper_bound() -> None:
     assert many is not None
     assert lossy is not None
     assert 0.001 <= many < few < 0.5 < lossy
+
+
+def test_what_a_clean_host_or_protocol_tells_does_not_hide_the_loss_of_another() -> None:
+    """Its own share is a tenth of all packets, in which it would be lost."""
+    good, clean = series("+" * 500), series("+" * 300, ControlKind.PAIR, "10.30.0.10")
+    lossy = series("+--+-" * 16, ControlKind.PAIR, "10.30.0.11")
+    assert controls(good, clean, lossy).loss() == upper_bound(80, 48)
+    echoes = series("+" * 500)
+    echoes.protocol = Protocol.ICMP
+    assert controls(echoes, lossy).loss() == upper_bound(80, 48)
+    udp = series("+" * 20)
+    udp.protocol = Protocol.UDP
+    assert controls(good, udp).loss() == upper_bound(520, 0), "nothing tells them apart"
+
+
+def test_every_control_is_asked_often_enough_to_tell_of_its_own_host() -> None:
+    few = controls(series("+" * 10), series("+", ControlKind.PAIR, "10.30.0.10"))
+    assert few.lacking(48) == 37
+    many = controls(*(series("+", ControlKind.PAIR, f"10.30.0.{n}") for n in range(1, 21)))
+    assert many.lacking(48) == 20 * LEAST_EACH - 20
+    assert controls(series("-" * 100), series("+")).lacking(48) < 0
 
 
 def test_a_ban_is_no_loss_and_covers_nothing_after_it() -> None:
@@ -176,3 +198,14 @@ def test_a_row_that_ends_in_a_time_that_counts_for_nothing_ends_with_the_next_go
     assert made.stopped() == []
     assert not made.coverage().covers(KEY, "10.30.0.21", 25.0)
     assert made.coverage().covers(KEY, "10.30.0.21", 45.0)
+
+
+def test_an_endpoint_that_answers_by_one_of_several_ways_is_not_banned_on_the_others() -> None:
+    """All of them got the copy that was answered first; whichever it was goes on answering."""
+    other = Route("eth0", "10.10.0.2", "10.10.0.10", b"")
+    good = series("+" * 100)
+    here, there = (series("+" + marks, ControlKind.PAIR, "10.30.0.21", start=10.0) for marks in ("-" * 40, "+" * 40))
+    there.route = other
+    assert controls(good, here, there).coverage().covers(KEY, "10.30.0.21", 30.0)
+    there.answered = {0: 10.001}
+    assert not controls(good, here, there).coverage().covers(KEY, "10.30.0.21", 30.0), "by none of them: that is a ban"

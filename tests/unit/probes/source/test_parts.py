@@ -12,6 +12,7 @@ from probes.source.parts import MOST_CELLS, cut, merged
 from reachability.observation import Observation, SourceReport, Target
 from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, Reason, State
+from tests.support import virtual
 
 
 def target(number: int, ports: str = "1-65535", protocol: Protocol = Protocol.TCP) -> Target:
@@ -99,6 +100,24 @@ def test_a_part_that_fails_fails_the_job() -> None:
 
     with pytest.raises(ValueError, match="no such thing"):
         asyncio.run(main())
+
+
+def test_parts_that_overlap_take_as_long_as_they_take_together() -> None:
+    """A witness that listened for so long listened for all of it."""
+
+    class Slow(Source):
+        async def run(self) -> tuple[SourceReport, float]:
+            await asyncio.sleep(1.0)
+            self.sent.set()
+            await asyncio.sleep(9.0)
+            return SourceReport(round="r", agent="a", duration_s=10.0), 2.0
+
+    async def main() -> SourceReport:
+        whole = job(*(target(n) for n in range(1, 10)))
+        report, _ = await parts.run(whole, lambda part: Slow(part, [], asyncio.Event()))  # type: ignore[arg-type,return-value]
+        return report
+
+    assert virtual.run(main()).duration_s == pytest.approx(12.0, abs=0.01)
 
 
 def test_one_report_stays_as_it_is() -> None:

@@ -71,6 +71,24 @@ class TestBlock:
         assert one.refusers[one.by[0]] == ENDS[4][1]
         assert (one.level[0], one.level[1], one.level[2]) == (REFUSED, CLOSED, SILENT)
 
+    def test_what_each_copy_was_refused_by_is_counted(self) -> None:
+        one, places = block(), np.array([3, 4], np.int32)
+        router, host = "10.10.0.1", ENDS[4][1]
+        for copy in range(10):  # more copies than a byte has bits
+            one.sends(places, copy, 0.0)
+            one.saw_leave(places, copy, np.zeros(2))
+            one.refuse(3, copy, Reason.ADMIN_PROHIBITED, router, 0)
+        for copy, (reason, by) in enumerate(
+            [(Reason.PORT_UNREACH, host), (Reason.HOST_UNREACH, router), (Reason.PORT_UNREACH, router)]
+        ):
+            one.refuse(4, copy, reason, by, 0)
+        one.refuse(4, 12, Reason.PORT_UNREACH, host, 1)  # of a copy that nobody saw leave
+        said = {str(o.ports): (o.sent, o.refused, o.prohibited, o.prohibited_at_host) for o in one.observations(
+            lambda when: when < 2
+        )}  # fmt: skip
+        assert said["4"] == (10, 10, 10, 0)
+        assert said["5"] == (10, 3, 1, 1)
+
     def test_what_left_behind_a_control_does_not_seem_to_have_left_before_it(self) -> None:
         one, place, at = block(), np.array([5], np.int32), 123.4567891
         one.sends(place, 0, 0.0)

@@ -35,6 +35,19 @@ def test_two_rounds_at_one_endpoint_do_not_take_each_others_packets_for_strange_
     assert [flow.came_from for flow in second.untokened] == [OTHER]
 
 
+def test_a_copy_counts_by_whatever_interface_its_flow_comes_in_now() -> None:
+    """A source port comes round again, and a route changes meanwhile: that is no bridge that shows a packet twice."""
+
+    def feed(witness: Witness) -> None:
+        for copy, interface in ((0, "eth0"), (1, "eth1")):
+            came = packet(SOURCE, 40_000, Protocol.UDP, token(KEY, HERE, Protocol.UDP, PORT, copy))
+            witness.packet(replace(came, interface=interface))
+
+    (report,) = witness_of(feed, arm("R1", KEY, "dev-1", Protocol.UDP))
+    assert [(row.copies, row.last_copy) for row in report.arrivals] == [(2, 1)]
+    assert report.untokened == ()
+
+
 def test_of_two_rounds_that_a_port_fits_the_newer_one_sends() -> None:
     mine = kernel_ports(KEY, HERE, Protocol.TCP, PORT)
     others = (n.to_bytes(16) for n in range(1 << 20))
@@ -205,3 +218,18 @@ def test_the_lowest_and_the_highest_copy_that_came_are_reported() -> None:
 
     (report,) = witness_of(feed, arm("r", KEY, "dev-1"))
     assert [(row.copies, row.first_copy, row.last_copy) for row in report.arrivals] == [(3, 7, 40)]
+
+
+def test_it_listens_to_a_round_from_arming_to_closing_and_not_at_all_without_a_capture() -> None:
+    """A dark address of several is in its health; this is what the coordinator takes for no witness at all."""
+
+    async def play() -> list[bool]:
+        witness, blind = new_witness(), Witness("prod-1", None)
+        said = [witness.listens("R1")]
+        await witness.arm(arm("R1", KEY, "dev-1"))
+        await blind.arm(arm("R1", KEY, "dev-1"))
+        said += [witness.listens("R1"), blind.listens("R1")]
+        await witness.close("R1")
+        return [*said, witness.listens("R1")]
+
+    assert asyncio.run(play()) == [False, True, False, False]
