@@ -47,6 +47,7 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True, tag="arm"):
     networks: tuple[str, ...] = ()  # the witness's environment: arrivals from there are not the source's
     groups: tuple[tuple[int, PortSet], ...] = ()  # NoPorts rounds: (target id, ports), in the order they are sent
     ttl_s: float = 600.0  # disarm without being told after this long
+    connects: bool = True  # the source may sweep by connect: nothing of that carries a token
 
 
 class Go(msgspec.Struct, frozen=True, kw_only=True, tag="go"):

@@ -135,6 +135,7 @@ def arms(
     topology: Topology, spec: RoundSpec, key: bytes, agents: Mapping[str, AgentState], follow: FollowUp | None
 ) -> dict[str, Arm]:
     """Agent to what it is asked: to listen for its own addresses, to control others from inside."""
+    source = agents.get(spec.source)
     listen: dict[str, list[Target]] = {}
     inside: dict[str, list[Target]] = {}
     for target in (*spec.targets, *to_witness(spec)):
@@ -158,6 +159,7 @@ def arms(
             inside=tuple(inside.get(agent, ())),
             networks=_networks(topology, (*listen.get(agent, ()), *inside.get(agent, ()))),
             groups=groups,
+            connects=not (source is not None and source.raw),
             ttl_s=deadline_s(spec.targets, 0, topology.probing.flows) + 120.0 + spec.spread_s + GROUP_S * len(groups),
         )
         for agent in dict.fromkeys((*listen, *inside))

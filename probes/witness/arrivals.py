@@ -85,7 +85,7 @@ class Arrivals:
         self._networks: tuple[Network, ...] = tuple(ip_network(text, strict=False) for text in arm.networks)
         self._outside: dict[str, bool] = {}
         self.sweeps = {
-            target.id: SweepArrivals(target, arm.key, self.kept, _rivals(target, arm.targets))
+            target.id: SweepArrivals(target, arm.key, self.kept, _rivals(target, arm.targets), connects=arm.connects)
             for target in arm.targets
             if arm.kind is RoundKind.NORMAL and len(target.ports) >= LEAST_PORTS
         }

@@ -33,8 +33,10 @@ class Connector:
 class Connectors:
     """Those of one target. Any program may use such a source port, so nothing counts unless the source reports it as its own."""
 
-    def __init__(self, target: Target, key: bytes, keep: Callable[[Columns, Places], None]) -> None:
-        """`keep`: told of the packets that are taken and the places they go to."""
+    def __init__(
+        self, target: Target, key: bytes, keep: Callable[[Columns, Places], None], *, expected: bool = True
+    ) -> None:
+        """`keep`: told of the packets that are taken and the places they go to. Not `expected`: none is."""
         self._target = target
         self._keep = keep
         self._numbers, self._place = place_of(target.ports)
@@ -43,6 +45,7 @@ class Connectors:
         self._ports = [
             np.array([port for copy in range(CONNECT_COPIES) for port in connect_ports(key, copy, window)], np.uint16)
             for window in WINDOWS
+            if expected
         ]
         self._found: dict[tuple[bytes, int], Connector] = {}
 

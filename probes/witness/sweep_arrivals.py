@@ -27,8 +27,13 @@ SAMPLES = 8  # packets that may be of a copy whose tokens are not yet made
 class SweepArrivals:
     """One target. Bit n of `seen` is copy n; once the round is reported, of late copies alone."""
 
-    def __init__(self, target: Target, key: bytes, kept: Kept, rivals: Iterable[str] = ()) -> None:
-        """`rivals`: source addresses that the round sends to the same endpoints from, for other targets."""
+    def __init__(
+        self, target: Target, key: bytes, kept: Kept, rivals: Iterable[str] = (), *, connects: bool = True
+    ) -> None:
+        """`rivals`: source addresses that the round sends to the same endpoints from, for other targets.
+
+        `connects`: its source may sweep by connect.
+        """
         self.target = target
         self._kept = kept
         self._rivals = [packed(source) for source in rivals if source and family(source) == family(target.address)]
@@ -42,7 +47,9 @@ class SweepArrivals:
         self._key = key
         self._packed = packed(target.address)
         self._tokens: dict[int, NDArray[np.uint8]] = {}
-        self.connectors = Connectors(target, key, lambda columns, at: self._keep(columns, at, PacketRole.STRANGE, None))
+        self.connectors = Connectors(
+            target, key, lambda columns, at: self._keep(columns, at, PacketRole.STRANGE, None), expected=connects
+        )
 
     def fits(self, columns: Columns) -> bool:
         """Whether these may be packets of the target."""

@@ -54,12 +54,17 @@ class SweepReader:
                 continue
             came = columns.take(columns.to_host & columns.opens & (columns.interface != self._loopback))
             went = columns.take(columns.outgoing)
-            for arrivals, sweeps, alone in groups:
+            # What a token tells comes first: another round's packets may well leave from the ports that this one connects from.
+            for arrivals, sweeps, _ in groups:
                 taken = _any([sweep.take(came) for sweep in sweeps])
                 if taken.any():
                     used[came.rows[taken]] = True
                     self._took(arrivals, sweeps[0], came.take(taken))
                     came = came.take(~taken)
+                answers = _any([sweep.answers(went) for sweep in sweeps])
+                used[went.rows[answers]] = True
+                went = went.take(~answers)
+            for arrivals, sweeps, alone in groups:
                 if not arrivals.closed:
                     connects = sweeps[0].connectors.take(came)
                     used[came.rows[connects]] = True
@@ -69,10 +74,9 @@ class SweepReader:
                     strange = sweeps[0].concerns(came) & arrivals.crowded[endpoint][came.dport]
                     used[came.rows[strange]] = True
                     came = came.take(~strange)
-                answers = _any([*(sweep.answers(went) for sweep in sweeps), sweeps[0].connectors.answers(went)])
-                if answers.any():
-                    used[went.rows[answers]] = True
-                    went = went.take(~answers)
+                answers = sweeps[0].connectors.answers(went)
+                used[went.rows[answers]] = True
+                went = went.take(~answers)
         return used
 
 

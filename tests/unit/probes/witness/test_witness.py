@@ -11,7 +11,8 @@ import pytest
 
 from probes.packets.build import Template
 from probes.packets.parse import Packet
-from probes.packets.token import kernel_ports, token
+from probes.packets.port_arrays import WINDOWS
+from probes.packets.token import connect_ports, kernel_ports, token
 from probes.witness.arrivals import MOST_OF_CELL
 from probes.witness.witness import Witness
 from reachability.arrival import Crowded, WitnessReport
@@ -184,6 +185,39 @@ def test_the_small_flows_of_a_challenge_are_one_row() -> None:
     assert set(rows) == {0, 999}
     assert (rows[0].flows, rows[0].largest, rows[0].count, len(rows[0].times_ms)) == (300, 1, 300, 300)
     assert (rows[999].flows, rows[999].largest, rows[999].count) == (1, 8, 8)
+
+
+def test_a_sweep_whose_source_port_another_one_connects_from_is_seen_all_the_same() -> None:
+    """A round in its tail knows the ports that its source would connect from: by chance they are those of the next one's copies."""
+    wide = Target(
+        id=1, environment="prod", address=HERE, protocol=Protocol.TCP, ports=PortSet.parse("1-1000"), witness="prod-1"
+    )
+    older = msgspec.structs.replace(arm("R1", KEY, "dev-1"), targets=(wide,))
+    newer = msgspec.structs.replace(arm("R2", OTHER_KEY, "stage-1"), targets=(wide,))
+    shared = connect_ports(KEY, 0, WINDOWS[0])[0]
+
+    def feed(witness: Witness) -> None:
+        copies = [
+            Template(SOURCE, HERE, Protocol.TCP).build(shared, port, token(OTHER_KEY, HERE, Protocol.TCP, port, 0))
+            for port in range(596, 617)
+        ]
+        strange = Template(OTHER, HERE, Protocol.TCP).build(shared, 700, bytes(8))
+        assert witness.sweep_reader.read(batch(4, [*copies, strange])).all()
+
+    first, second = witness_of(feed, older, newer)
+    assert [(str(row.ports), row.copies) for row in second.arrivals] == [("596-616", 1)]
+    assert first.arrivals == ()
+    assert [(row.came_from, str(row.ports)) for row in first.untokened] == [(OTHER, "700")]
+
+
+def test_where_the_source_sends_raw_nobody_is_expected_to_connect() -> None:
+    wide = Target(id=1, environment="prod", address=HERE, protocol=Protocol.TCP, ports=PortSet.parse("1-1000"))
+    frame = Template(OTHER, HERE, Protocol.TCP).build(connect_ports(KEY, 0, WINDOWS[0])[0], 700, bytes(8))
+    for connects in (True, False):
+        order = msgspec.structs.replace(arm("R1", KEY, "dev-1"), targets=(wide,), connects=connects)
+        used: list[bool] = []
+        witness_of(lambda witness, used=used: used.append(bool(witness.sweep_reader.read(batch(4, [frame]))[0])), order)  # type: ignore[misc]
+        assert used == [connects]
 
 
 def test_a_swept_endpoint_probed_from_two_addresses_of_one_agent_is_two_targets() -> None:
