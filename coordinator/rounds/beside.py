@@ -121,7 +121,10 @@ def to_witness(spec: RoundSpec) -> tuple[Target, ...]:
 
 
 def controls_of(targets: Iterable[Target]) -> tuple[ControlTarget, ...]:
-    """The same endpoints as controls that may answer."""
+    """Those without a witness, as controls that may answer.
+
+    To a witness a service's own request carries no token: another round's would take it for a packet from elsewhere.
+    """
     return tuple(
         ControlTarget(
             address=target.address,
@@ -131,6 +134,7 @@ def controls_of(targets: Iterable[Target]) -> tuple[ControlTarget, ...]:
             source=target.source,
         )
         for target in targets
+        if not target.witness
     )
 
 

@@ -126,12 +126,16 @@ def test_nothing_is_sent_beside_for_what_the_coordinator_has_answered() -> None:
     assert set(places(round_of("dev-1", "prod", without).beside)) == {("tcp", V4), ("udp", V6)}
 
 
-def test_they_are_asked_as_controls_too() -> None:
+def test_those_without_a_witness_are_asked_as_controls_and_no_others() -> None:
+    """A service's own request carries no token: a witness that listens for another's round would be unsettled by it."""
     controls = controls_of(round_of("prod-1", "dev").beside)
     assert {c.kind for c in controls} == {ControlKind.DECLARED}
+    assert {c.address for c in controls} == {"10.20.0.21"}
     assert {c.port for c in controls if c.protocol is Protocol.ICMP} == {0}
     assert all(c.port for c in controls if c.protocol is not Protocol.ICMP)
     assert {c.source for c in controls} == {"10.30.0.10"}, "no path leads from prod over IPv6"
+    away = controls_of(round_of("prod-1", "dev", stage_1=False).beside)
+    assert "10.20.0.10" in {c.address for c in away}
 
 
 def test_their_witnesses_take_part_and_hear_of_their_own_networks() -> None:
