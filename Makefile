@@ -24,7 +24,7 @@ PIP     := $(PY) -m pip install --quiet --disable-pip-version-check
 SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 DEMO_APT := nftables iproute2 redis-server nginx-light
 TEST_APT := $(DEMO_APT) nmap tcpdump tshark dnsmasq-base libcap2-bin procps openssl linux-libc-dev mosquitto rabbitmq-server systemd \
-  docker.io docker-compose mmdebstrap iptables
+  docker.io docker-compose mmdebstrap iptables faketime
 BINARY_APT := gcc libc6-dev binutils liblzma-dev
 SYSTEMD_APT := systemd-container dpkg-dev
 # More at a time than there are cores: a part of each is waiting, in the lab for what a network does not do.

@@ -35,8 +35,11 @@ class System:
         broker: str = "",
         life: str = "",
         advertise: Sequence[str] = (),
+        env: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         """`topology` is the file's text; `agents` maps agent to host; `drop_caps` agent to capabilities it must not have.
+
+        `env` maps agents and "coordinator" to what their environment has besides.
 
         `broker` is the URL of one that is not the coordinator's; `life` is how long certificates of agents last; `advertise`
         is where agents are told that they find the coordinator.
@@ -49,6 +52,7 @@ class System:
         self.processes: dict[str, Process] = {}
         self.socket = self.directory / "state" / "coordinator.sock"
         self._drop_caps = dict(drop_caps or {})
+        self._env = dict(env or {})
         self._web = web
         self._broker = broker
         self._life = life
@@ -172,5 +176,6 @@ class System:
     def _start(self, name: str, host: str, arguments: Sequence[str], drop_caps: Sequence[str] = ()) -> None:
         with (self.directory / f"{name}.log").open("ab") as log:
             self.processes[name] = self.estate.spawn(
-                host, [str(SEGWATCH), *arguments], stdout=log, stderr=log, cwd=self.directory, drop_caps=drop_caps
-            )
+                host, [str(SEGWATCH), *arguments], stdout=log, stderr=log, cwd=self.directory, drop_caps=drop_caps,
+                env=self._env.get(name, {}),
+            )  # fmt: skip

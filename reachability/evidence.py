@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
+from reachability.another_holder import with_another_holder
 from reachability.arrival import ArrivalRow
 from reachability.challenge import Challenged
 from reachability.challenged import challenged
@@ -22,9 +23,10 @@ from reachability.matrix import CellKey
 from reachability.observation import Observation, Target
 from reachability.overlay import overlay
 from reachability.ports import PortSet
+from reachability.refusal import is_refusal
 from reachability.round_data import RoundData
 from reachability.spread import span_s, with_spread
-from reachability.verdict import Evidence, is_refusal, judge
+from reachability.verdict import Evidence, judge
 from reachability.vocabulary import Arrival, KernelAnswer, Reason, RoundKind, SentBy, State, Unproven
 from reachability.whose_word import of_those_asked, without_two_holders
 
@@ -53,7 +55,7 @@ def conclude(rounds: Sequence[RoundData], *, pending: bool = False) -> Conclusio
         open_ends.append(left)
     if why := unchallenged(rounds, open_ends):
         cells = [(k, t, ports, replace(e, no_witness_why=why) if _is_undecided(e) else e) for k, t, ports, e in cells]
-    cells, copies = with_loss(cells, pair)
+    cells, copies = with_loss(with_another_holder(cells), pair)
     cells = [(key, target, ports, with_spread(e, main.spec.spread_s)) for key, target, ports, e in cells]
     followups = follow_ups(rounds, open_ends, cells, copies, pair.slower_pps)
     waiting = pending and bool(followups)

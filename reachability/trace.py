@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from reachability.arrival import WitnessReport
 from reachability.observation import Hop, Target
-from reachability.verdict import is_refusal
+from reachability.refusal import is_refusal
 from reachability.vocabulary import Reason, State
 
 MOST_TTL, TRIES = 16, 3

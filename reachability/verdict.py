@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from reachability.distance import Closer, closer
+from reachability.refusal import is_policy
 from reachability.vocabulary import Arrival, Canary, Proof, Protocol, Reachability, Reason, State, Unanswered, Unproven
 
 
@@ -83,10 +84,6 @@ class Verdict:
         return self.reachability in {Reachability.BLOCKED, Reachability.BLOCKED_AT_HOST, Reachability.NO_SESSION}
 
 
-_REFUSALS = {
-    Reason.HOST_UNREACH, Reason.NET_UNREACH, Reason.PROTO_UNREACH, Reason.PORT_UNREACH, Reason.ADMIN_PROHIBITED,
-    Reason.TTL_EXCEEDED,
-}  # fmt: skip
 THREE_FLOWS = 3
 ROW_REFUSED, ROW_ONE_WAY = 9, 14
 
@@ -112,14 +109,21 @@ def _open(e: Evidence) -> Verdict:
         return Verdict(reachability=Reachability.REACHABLE, proof=Proof.REPLIED, row=1, reason=e.reason.value)
     if e.arrival is Arrival.NOT_SEEN:
         return Verdict(reachability=Reachability.UNKNOWN, row=4, reason=Unproven.ANSWERED_ELSEWHERE)
-    if e.inside_same or (e.canary is Canary.CLEAR and e.inside is not State.CLOSED):
+    if e.inside_same or (e.canary is Canary.CLEAR and not _unserved_inside(e)):
         return Verdict(reachability=Reachability.REACHABLE, proof=Proof.REPLIED, row=2, reason=e.reason.value)
     if e.canary is Canary.OPEN:
         return Verdict(reachability=Reachability.UNKNOWN, row=3, reason=Unproven.ANSWERS_FOR_ALL)
-    if e.inside is State.CLOSED:
-        # The host itself has nothing there: what answers outside alone is before it, a proxy of this one port.
+    if _unserved_inside(e):
         return _unknown(e.problem or Unproven.ANSWERED_ELSEWHERE)
     return _unknown(e.problem or Unproven.NO_CANARY)
+
+
+def _unserved_inside(e: Evidence) -> bool:
+    """Whether the host itself has nothing there: what answers outside alone is before it, a proxy of this one port.
+
+    A closed UDP port may be silent inside: hosts send few ICMP errors.
+    """
+    return e.inside is State.CLOSED or (e.protocol is Protocol.UDP and e.inside is State.OPEN_FILTERED)
 
 
 def _closed(e: Evidence) -> Verdict:
@@ -281,19 +285,6 @@ def _not_silent_inside(e: Evidence) -> bool:
     if e.protocol is Protocol.UDP and e.inside is State.OPEN_FILTERED:
         return e.inside_heard
     return e.inside in {None, State.OPEN, State.CLOSED}
-
-
-def is_policy(reason: Reason) -> bool:
-    """Whether an ICMP refusal tells of a rule: prohibited, or a firewall's REJECT in its usual form.
-
-    A closed UDP port's own port-unreach is no refusal. The other codes tell of a dead host, a missing route, a loop.
-    """
-    return reason in {Reason.ADMIN_PROHIBITED, Reason.PORT_UNREACH}
-
-
-def is_refusal(state: State, reason: Reason) -> bool:
-    """Whether an answer is an ICMP refusal, rather than silence."""
-    return state is State.FILTERED and reason in _REFUSALS
 
 
 def _unknown(reason: str) -> Verdict:

@@ -33,6 +33,7 @@ DISCONNECT_S = 0.5  # which need not be answered
 INFLIGHT = 20
 PUBLISH_S = 15.0
 FIRST_DELAY_S, MOST_DELAY_S = 0.25, 10.0
+STEADY_S = 10.0  # what ends sooner may be taken from us by another process of our name, and again at once
 REFUSED_SUBACK = 0x80
 LET_IN = "before it let us in: does it take this certificate, and does it speak MQTT 3.1.1?"
 T = TypeVar("T")
@@ -85,6 +86,7 @@ class Link:
         self.problem = "not connected yet"
         self.refused = False
         self.connections = 0
+        self._up_since = 0.0
         self._broker = broker
         self._subscriptions = tuple(subscriptions)
         self._will = will
@@ -157,7 +159,7 @@ class Link:
             self._client._client.disconnect()  # noqa: SLF001 - aiomqtt does it at the end of its context only
 
     async def _keep_connected(self) -> None:
-        delay = FIRST_DELAY_S
+        delay, clock = FIRST_DELAY_S, asyncio.get_running_loop().time
         while True:
             before = self.connections
             try:
@@ -171,7 +173,7 @@ class Link:
                 if problem != self.problem:
                     self._log(problem)
                 self.problem = problem
-            delay = FIRST_DELAY_S if self.connections > before else min(delay * 2, MOST_DELAY_S)
+            delay = next_delay(delay, clock() - self._up_since if self.connections > before else 0.0)
             await self._sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - spreads reconnects, no secret
 
     def _new_id(self) -> str:
@@ -241,12 +243,18 @@ class Link:
         async with self._changed:
             self._client, self._ended = client, ended
             self.connections += 1
+            self._up_since = asyncio.get_running_loop().time()
             self.problem = ""
             self._changed.notify_all()
 
     def _down(self) -> None:
         self._client = None
         self.problem = "the connection to the broker ended"
+
+
+def next_delay(delay_s: float, lasted_s: float) -> float:
+    """Seconds before the next try, after `delay_s` before the last and a connection that lasted so long (0: none came)."""
+    return FIRST_DELAY_S if lasted_s >= STEADY_S else min(2 * delay_s, MOST_DELAY_S)
 
 
 async def _until_ended(ended: asyncio.Future[str], asked: Coroutine[Any, Any, T], when: str) -> T:

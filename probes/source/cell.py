@@ -14,7 +14,7 @@ from probes.packets.token import tcp_fields, token
 from probes.protocols import udp_payloads
 from reachability.observation import Observation, Target
 from reachability.ports import PortSet
-from reachability.verdict import is_policy, is_refusal
+from reachability.refusal import is_policy, is_refusal
 from reachability.vocabulary import KernelAnswer, Protocol, Reason, SentBy, State
 
 ERROR, SILENT, REFUSED, CLOSED, OPEN = range(-1, 4)

@@ -125,13 +125,16 @@ def running(
     names: Mapping[str, str] | None = None,
     services: Mapping[str, Sequence[tuple[str, int]]] = SERVICES,
     web: str = "",
+    env: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Iterator[System]:
     """The estate with its services and the whole system in it, deployed by hand."""
     with Estate(plan(rules, names)) as estate:
         for host, ports in services.items():
             if ports:
                 serve(estate, host, ports)
-        system = System(estate, text or topology(), {agent: agent for agent in AGENTS}, drop_caps=drop_caps, web=web)
+        system = System(
+            estate, text or topology(), {agent: agent for agent in AGENTS}, drop_caps=drop_caps, web=web, env=env
+        )
         deploy(system)
         with told(system):
             system.wait_for(lambda: system.connected() >= set(AGENTS), "the agents")

@@ -152,6 +152,7 @@ UNKNOWN = [
     ("maybe-delivered", replace(UDP, bound=True, inside=State.OPEN, drops_still=True, **SEEN)),
     ("maybe-delivered", replace(UDP, bound=True, inside=State.OPEN, drops_still=False, **SEEN)),
     ("answered-elsewhere", replace(OPEN, canary=Canary.CLEAR, inside=State.CLOSED)),
+    ("answered-elsewhere", replace(OPEN, protocol=Protocol.UDP, canary=Canary.CLEAR, inside=State.OPEN_FILTERED)),
     ("who-closed-it", replace(CLOSED, hops=1, **NOT_SEEN)),
     ("who-closed-it", replace(CLOSED, **NOT_SEEN)),
     ("who-closed-it", replace(CLOSED, hops=0, via="eth0 direct", **NOT_SEEN)),

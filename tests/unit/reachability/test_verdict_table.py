@@ -33,7 +33,10 @@ WORDS: Mapping[str, Callable[[Evidence], object]] = {
     "two holders": lambda e: e.problem == "two-holders",
     "no inside control": lambda e: not WORDS["inside control"](e),
     "closed inside": lambda e: e.inside is State.CLOSED,
-    "not closed inside": lambda e: e.inside is not State.CLOSED,
+    "unserved inside": lambda e: (
+        e.inside is State.CLOSED or (e.protocol is Protocol.UDP and e.inside is State.OPEN_FILTERED)
+    ),
+    "not unserved inside": lambda e: not WORDS["unserved inside"](e),
     "not silent inside": lambda e: (
         e.inside is None
         or e.inside in REPLIES
@@ -101,7 +104,7 @@ def _silent(words: str) -> tuple[str, ...]:
 TABLE = (
     Row(1, "open", (SEEN,), RED, Proof.REPLIED),
     Row(2, "open, the same inside", (NO_WITNESS,), RED, Proof.REPLIED),
-    Row(2, "open, canary clear, not closed inside", (NO_WITNESS,), RED, Proof.REPLIED),
+    Row(2, "open, canary clear, not unserved inside", (NO_WITNESS,), RED, Proof.REPLIED),
     Row(3, "open, canary open", (NO_WITNESS,), UNKNOWN),
     Row(4, "open", (NOT_SEEN,), UNKNOWN),
     Row(4, "closed, raw, nothing hides it, as many hops or more", (NOT_SEEN,), UNKNOWN),

@@ -9,7 +9,7 @@ import pytest
 from tests.support.waiting import HANG_S
 from wire import mqtt
 from wire.dial import Broker, parse_url
-from wire.mqtt import FIRST_DELAY_S, MOST_DELAY_S, Link
+from wire.mqtt import FIRST_DELAY_S, MOST_DELAY_S, STEADY_S, Link, next_delay
 
 NOWHERE = Broker("192.0.2.1", 8883, Path("ca"), Path("certificate"), Path("key"))
 
@@ -40,6 +40,16 @@ async def test_it_tries_again_with_growing_pauses_that_two_agents_do_not_share(m
     for seen in (mine, others):
         assert all(most / 2 <= pause <= most for pause, most in zip(seen, longest, strict=True))
     assert mine != others, "a thousand agents must not come back in one moment"
+
+
+def test_a_connection_that_is_taken_over_as_soon_as_it_stands_is_none_to_begin_anew_with() -> None:
+    """Two processes of one name end each other's connection: each would be back within a moment, for ever."""
+    delay, taken = FIRST_DELAY_S, []
+    for _ in range(8):
+        delay = next_delay(delay, lasted_s=0.1)
+        taken.append(delay)
+    assert taken == [0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 10.0]
+    assert next_delay(delay, lasted_s=STEADY_S) == FIRST_DELAY_S
 
 
 @pytest.mark.parametrize(
