@@ -56,6 +56,12 @@ def test_an_answer_to_ours_that_did_not_come_back_is_one_way_and_silence_is_not(
     assert (answered.reachability, answered.row) == (Reachability.ONE_WAY, 10)
 
 
+def test_what_comes_to_another_port_protocol_or_host_is_not_this_ports() -> None:
+    mine = replace(FLOW, count=len(OURS), times_ms=OURS)
+    others = replace(mine, port=80), replace(mine, protocol=Protocol.UDP), replace(mine, address="10.30.0.11")
+    assert of_port_22(*others).reachability is Reachability.BLOCKED
+
+
 def test_an_answer_to_somebody_else_is_none_to_ours() -> None:
     mine = replace(FLOW, count=len(OURS), times_ms=OURS)
     other = replace(FLOW, came_from="10.20.0.7", times_ms=(700, 2900), count=2, answered=True)

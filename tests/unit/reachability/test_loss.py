@@ -10,7 +10,7 @@ import pytest
 
 from reachability.arrival import ArrivalRow, WitnessReport
 from reachability.evidence import Conclusion, conclude
-from reachability.loss import MOST_MISSED, Counted, Endpoint, copies_needed, partial, upper_bound, worst
+from reachability.loss import MOST_MISSED, Counted, Endpoint, copies_needed, partial, total, upper_bound, worst
 from reachability.observation import ControlResult, Observation, SourceReport, Target
 from reachability.ports import PortSet
 from reachability.verdict import judge
@@ -176,6 +176,7 @@ def test_what_another_protocol_loses_is_not_held_against_this_one() -> None:
 
 
 def test_others_count_with_the_rest_alone() -> None:
+    assert total([Counted(10, 1), Counted(5, 2)]) == Counted(15, 3)
     assert worst([(10, 0)], [(90, 9)]) == upper_bound(100, 9)
     assert worst([Counted(20, 0)], [Counted(100, 50)]) == upper_bound(120, 50)
     assert worst([], [Counted(0, 0)]) is None

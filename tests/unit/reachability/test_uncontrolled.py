@@ -47,6 +47,14 @@ def test_a_path_to_a_service_or_to_a_host_with_a_witness_shows_what_goes_over_it
     assert by_declared(waived) == {"dev": both, "prod": both}, "what is waived is not let through"
 
 
+def test_a_protocol_of_which_nothing_must_be_proven_is_not_named() -> None:
+    """UDP at hosts without an agent, of which no service is declared, is beyond proof."""
+    text = TEXT.replace("    agents: {prod-1: {addresses: [10.30.0.10]}}\n", "").replace("udp/53", "tcp/53")
+    topology = parse_topology(text.encode())
+    found = by_declaration(topology, build_plan(topology, {}, {}), NOW)
+    assert [(one.environment, one.protocols) for one in found] == [("dev", (Protocol.ICMP,))]
+
+
 def test_what_it_is_worth_and_what_would_show_it() -> None:
     topology = parse_topology(TEXT.encode())
     plan = build_plan(topology, {}, {})
