@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
+from lab.sealed import Process
+from tests.chaos import plan
 from tests.chaos.world import BROKER, PATH, World
 from tests.lab.small import AGENTS
 
@@ -49,6 +51,12 @@ def inflict(world: World, kind: str, target: str) -> Done:
         case "lose 30% of all packets":
             world.drop("loss", "numgen random mod 100 < 30 drop")
             return Done(lambda: world.drop("loss"), works(target))
+        case "set an agent's clock by an hour" | "set the coordinator's clock by an hour":
+            world.set_clock(target, world.an_hour())
+            return Done(lambda: world.set_clock(target, 0), works(target))
+        case plan.FLOOD:
+            flooding = world.flood(target)
+            return Done(lambda: _ended(flooding), works(target))
         case "fill an agent's disk":
             world.fill(f"state-{target}")
             return Done(lambda: world.free(f"state-{target}"), works(target))
@@ -95,11 +103,14 @@ def _edited(world: World, more: Over = lambda _status, _since: True) -> Done:
 
 
 def works(target: str) -> Over:
-    """A round of the agent, or of anyone where the target is no agent, was concluded since."""
+    """A round of the agent, or of anyone where the target is no agent, was concluded since.
+
+    By the age of what it said last: the coordinator's clock may stand wherever it likes.
+    """
 
     def over(status: Status, since: float) -> bool:
         return any(
-            agent["state"] == "connected" and agent["age_s"] is not None and now_of(status) - agent["age_s"] > since
+            agent["state"] == "connected" and agent["age_s"] is not None and time.time() - agent["age_s"] > since
             for agent in status["agents"]
             if target not in AGENTS or agent["name"] == target
         )
@@ -107,9 +118,8 @@ def works(target: str) -> Over:
     return over
 
 
-def now_of(status: Status) -> float:
-    """The coordinator's clock, epoch seconds."""
-    return datetime.fromisoformat(status["now"]).timestamp()
+def _ended(process: Process) -> None:
+    process.kill()
 
 
 def _nothing() -> None:

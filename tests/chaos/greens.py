@@ -37,8 +37,8 @@ class Verdicts:
     to_explain: list[Mapping[str, Any]] = field(default_factory=list)  # green and false, just now
     longest_s: float = 0.0  # a green that stood on older evidence after the truth had opened
 
-    def look(self, cells: Sequence[Mapping[str, Any]], asked: float, answered: float) -> None:
-        """Judge what `matrix --cells` showed; asked and answered in epoch seconds.
+    def look(self, cells: Sequence[Mapping[str, Any]], asked: float, answered: float, ahead_s: float = 0.0) -> None:
+        """Judge what `matrix --cells` showed; asked and answered in epoch seconds, the coordinator's clock so far ahead.
 
         A green is false when its evidence is from after the hole was opened. What is older stands until it is stale: the
         time is measured. All that a round saw, it saw between its `observed_at` and the answer.
@@ -47,7 +47,7 @@ class Verdicts:
         for cell in cells:
             if cell["observed_at"] is None or cell["declared"] != "denied":
                 continue
-            at = _epoch(cell["observed_at"])
+            at = _epoch(cell["observed_at"]) - ahead_s
             touched = [hole for hole in self.holes if meets(hole.rule, cell)]
             if cell["result"] == "pass":
                 for hole in touched:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.lab.small import AGENTS, DEV, DEV6, PROD, PROD6, REG, REG6, STAGE, STAGE_B
 from tests.lab.truth import Rule
 
 REST_S = 4.0  # what was touched is left alone for so long
+FLOOD = "a flood by one agent"  # it is cut off for a minute
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,9 @@ KINDS: tuple[Kind, ...] = (
     Kind("break the topology file", 1, (3, 12), ("topology",)),
     Kind("take an agent out of the topology", 1, (4, 15), tuple(AGENTS), ("process {}", "process topology")),
     Kind("renew a bundle by hand", 1, (0, 0), tuple(AGENTS)),
+    Kind("set an agent's clock by an hour", 1, (3, 30), tuple(AGENTS), ("clock {}",)),
+    Kind("set the coordinator's clock by an hour", 1, (3, 30), ("coordinator",), ("clock {}",)),
+    Kind(FLOOD, 1, (3, 10), tuple(AGENTS), ("process {}", "wire {}")),
 )
 
 # What the firewall lets through for a while, in both families and every protocol, with and without a witness.
@@ -79,7 +83,9 @@ class Opening:
     until_s: float
 
 
-def faults(rng: random.Random, count: int, *, gap_s: float, most_s: float) -> list[Planned]:
+def faults(
+    rng: random.Random, count: int, *, gap_s: float, most_s: float, without: Collection[str] = ()
+) -> list[Planned]:
     """So many faults in random order, each kind in its share and at least once as far as they go; they overlap.
 
     Args:
@@ -87,11 +93,12 @@ def faults(rng: random.Random, count: int, *, gap_s: float, most_s: float) -> li
         count: of faults.
         gap_s: from one to the next, on average.
         most_s: no fault lasts longer.
+        without: kinds that are left out.
     """
     free: dict[str, float] = {}
     planned: list[Planned] = []
     clock = 0.0
-    for kind in _bag(rng, count):
+    for kind in _bag(rng, count, without):
         target = min(rng.sample(kind.targets, len(kind.targets)), key=lambda t: _free(free, kind, t) > clock)
         at = max(clock, _free(free, kind, target))
         least, most = kind.lasts_s
@@ -118,10 +125,11 @@ def openings(rng: random.Random, until_s: float, *, lasts_s: tuple[float, float]
     return found
 
 
-def _bag(rng: random.Random, count: int) -> Sequence[Kind]:
+def _bag(rng: random.Random, count: int, without: Collection[str]) -> Sequence[Kind]:
     """Every kind once, then by share, in random order."""
-    most = [kind for kind in KINDS for _ in range(kind.share)]
-    first = rng.sample(KINDS, min(count, len(KINDS)))
+    kinds = [kind for kind in KINDS if kind.name not in without]
+    most = [kind for kind in kinds for _ in range(kind.share)]
+    first = rng.sample(kinds, min(count, len(kinds)))
     rest = [rng.choice(most) for _ in range(count - len(first))]
     bag = [*first, *rest]
     rng.shuffle(bag)

@@ -13,13 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lab.estate import Estate
-from lab.sealed import LabError
+from lab.sealed import LabError, Process
 from lab.system import System
 from tests.chaos import ledger
 from tests.chaos.greens import Hole
 from tests.chaos.plan import HOLES
 from tests.lab.services import serve
 from tests.lab.small import AGENTS, SERVICES, plan, topology
+from tests.support.clock import Clock
+from tests.support.paths import ROOT
 
 PERIOD_S = 6.0
 SWEPT = (120, 30)  # TCP and UDP ports, from 1
@@ -38,12 +40,16 @@ class World:
         self.estate = estate
         self._sweep = SWEEP if sweep else ""
         self.text = self.declaring()
-        self.system = System(estate, self.text, {agent: agent for agent in AGENTS}, life=life)
+        self.clocks = {name: Clock(estate.directory / f"clock-{name}") for name in (COORDINATOR, *AGENTS)}
+        self.ahead_s, self.set_at = 0, 0.0  # the coordinator's clock, and when it was set last, epoch seconds
+        env = {name: clock.env for name, clock in self.clocks.items()}
+        self.system = System(estate, self.text, {agent: agent for agent in AGENTS}, life=life, env=env)
         self.exits: list[tuple[float, str, int]] = []
         self.open: dict[int, Hole] = {}
         self.holes: list[Hole] = []
         self.broken = False  # the topology file, just now
         self.digest = ""  # of the topology that is in force when nothing is wrong
+        self._hour = -3600
         self._wanted: set[str] = set()
         self._lock = threading.RLock()
         self._over = threading.Event()
@@ -146,6 +152,27 @@ class World:
     def _brokers(self) -> list[int]:
         said = self.estate.run("", ["ps", "-eo", "pid=,args="]).stdout
         return [int(line.split()[0]) for line in said.splitlines() if "nats-server" in line]
+
+    def an_hour(self) -> int:
+        """Ahead, and back the next time: seconds."""
+        self._hour = -self._hour
+        return self._hour
+
+    def set_clock(self, name: str, ahead_s: int) -> None:
+        """The wall clock of a process, and of what it starts."""
+        if name == COORDINATOR:
+            self.set_at = time.time()
+        self.clocks[name].set(ahead_s)
+        if name == COORDINATOR:
+            self.ahead_s, self.set_at = ahead_s, time.time()
+
+    def flood(self, agent: str) -> Process:
+        """Who has the agent's credentials publishes as much as goes."""
+        command = [sys.executable, "-P", "-m", "tests.chaos.flooding", f"state-{agent}"]
+        with (self.system.directory / f"flood-{agent}.log").open("ab") as log:
+            return self.estate.spawn(
+                agent, command, stdout=log, stderr=log, cwd=self.system.directory, env={"PYTHONPATH": str(ROOT)}
+            )
 
     # -- network --------------------------------------------------------------------------------------------------
 
