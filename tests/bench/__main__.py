@@ -58,6 +58,14 @@ def open_host() -> None:
 
 def whole() -> None:
     """`verify --sweep` of one boundary: both protocols and families, every port, verdicts in the store."""
+    rows = [
+        _whole("segwatch verify --sweep", "4s"),
+        _whole("the same, all copies at once: probing.spread 100ms", "100ms"),
+    ]
+    table("One boundary, every port, both protocols, both families, verdicts in the store", rows)
+
+
+def _whole(name: str, spread: str) -> Row:
     text = f"""version: 1
 environments:
   dev:
@@ -66,14 +74,14 @@ environments:
   prod:
     networks: [10.30.0.0/24, "fd00:30::/64"]
     agents: {{prod-1: {{addresses: [{TARGET}, "fd00:30::10"]}}}}
-probing: {{every: 1h, confirm: 1, rate_pps: {UNLIMITED}, flows: 1000000000, sweep: {{every: 24h, ports: [tcp/1-65535, udp/1-65535]}}}}
+probing: {{spread: {spread}, every: 1h, confirm: 1, rate_pps: {UNLIMITED}, flows: 1000000000, sweep: {{every: 24h, ports: [tcp/1-65535, udp/1-65535]}}}}
 """
     with Estate(plan()) as estate:
         system = System(estate, text, {"dev-1": "dev-1", "prod-1": "prod-1"})
         system.deploy()
         system.wait_for(lambda: len(system.connected()) == 2, "the agents")  # noqa: PLR2004
         system.verify()
-        row = Row("segwatch verify --sweep", [], [])
+        row = Row(name, [], [])
         for _ in range(RUNS):
             began = time.monotonic()
             _, body = system.verify("--sweep", "--from", "dev", "--to", "prod")
@@ -81,7 +89,7 @@ probing: {{every: 1h, confirm: 1, rate_pps: {UNLIMITED}, flows: 1000000000, swee
             summary = body["summary"]
             row.wrong.append(sum(number for result, number in summary.items() if result != "pass"))
             row.note = f"{summary['pass']:,} cells proven closed"
-        table("One boundary, every port, both protocols, both families, verdicts in the store", [row])
+    return row
 
 
 PARTS: dict[str, Callable[[], None]] = {

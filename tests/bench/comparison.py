@@ -72,7 +72,8 @@ WITH sources AS (
 """
 COUNTED = """
 SELECT k.source, k.destination,
-    CASE WHEN j.result = 'fail' AND c.waived = 1 THEN 'waived' ELSE j.result END AS result, SUM(c.cells)
+    CASE WHEN j.result = 'fail' AND c.waived = 1 AND COALESCE(p.expect, 'denied') <> 'required' THEN 'waived'
+        ELSE j.result END AS result, SUM(c.cells)
 FROM (SELECT d.key, d.place, d.waived, c.judged, COUNT(*) AS cells FROM {join} GROUP BY 1, 2, 3, 4) c
 JOIN keys k ON k.id = c.key LEFT JOIN entries p ON p.waiver = 0 AND p.place = c.place
 JOIN judgements j ON j.judged = c.judged AND j.require = k.require AND j.declared = COALESCE(p.expect, 'denied')
