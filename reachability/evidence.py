@@ -213,6 +213,7 @@ def _evidence(o: Observation, pair: PairFacts, host: HostFacts, target: Target) 
         inside_heard=host.heard_inside,
         canary=host.canary,
         host_hops=host.hops,
+        least_hops=host.least_hops,
         control=control.good,
         control_by=control.by,
         problem=problem or "",

@@ -172,6 +172,7 @@ class SourceReport:
     canaries: tuple[CanaryResult, ...] = ()
     kernel_flows: tuple[KernelFlow, ...] = ()
     host_hops: dict[str, int] = field(default_factory=dict)  # address -> hops of the host's own replies
+    least_hops: dict[str, int] = field(default_factory=dict)  # the same, at the least that a way back may have
     slots: tuple[int, ...] = ()  # challenge: 1 for an on-slot, 0 for an off-slot
     slot_ms: float = 0.0
     slots_sent: tuple[

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
+from functools import partial
 from ipaddress import ip_network
 
 from probes.clock import monotonic
@@ -26,7 +27,8 @@ from probes.source.control_sender import ANSWER_S, ControlSender, until
 from probes.source.controls import Controls, Coverage
 from probes.source.job import Job
 from probes.source.kernel_connect import KernelWay
-from probes.source.pair import keys_of, of_the_pair
+from probes.source.pair import covers, of_the_pair
+from reachability.distance import Distances
 from reachability.loss import copies_needed, upper_bound
 from reachability.observation import KeptPacket, Observation, SourceReport, Target
 from reachability.topology import in_networks, is_address
@@ -53,8 +55,8 @@ class Source:
         self._job = job
         self._canaries = Canaries(station, job.key)
         self._controls = Controls()
-        self._host_hops: dict[str, int] = {}
-        self._control_sender = ControlSender(station, job, self._controls, self._host_hops)
+        self._distances = Distances()
+        self._control_sender = ControlSender(station, job, self._controls, self._distances)
         self._problems: list[str] = []
         self._early = {target.id: frozenset(target.first) for target in job.targets}
         self._pacers: list[Cell] = []
@@ -62,7 +64,7 @@ class Source:
         self._packets = 0
         self._counts = self._captured()
         self._kept = Kept(monotonic())
-        self._cells = Cells(station, job.key, self._kept, self._host_hops)
+        self._cells = Cells(station, job.key, self._kept, self._distances)
         self._bucket = Bucket(job.rate_pps or MOST_PPS)
         self.sent = asyncio.Event()  # all, but for what tells whether the last of it got out
 
@@ -184,7 +186,7 @@ class Source:
         return sum(map(self._wants, self._cells))
 
     def _wants(self, cell: Cell) -> bool:
-        return not cell.target.beside and cell.wants(self._host_hops.get(cell.target.address))
+        return not cell.target.beside and cell.wants(self._distances.host.get(cell.target.address))
 
     async def _pass(self, passes_left: int, *, slowly: bool) -> None:
         todo = [cell for cell in self._cells if self._wants(cell)] + self._pacers
@@ -279,7 +281,8 @@ class Source:
             controls=self._controls.results(self._last_sent),
             canaries=self._canaries.results(),
             kernel_flows=tuple(kernel.flows) if self._job.is_source else (),
-            host_hops=self._host_hops,
+            host_hops=self._distances.host,
+            least_hops=self._distances.least,
             packets=self._packets + self._canaries.packets + self._control_sender.packets + kernel.packets,
             captured=captured,
             uncaptured=uncaptured,
@@ -293,8 +296,4 @@ class Source:
         return self._kept.take(self._kept.choose(*self._cells.by_kind()))
 
     def _observations(self, coverage: Coverage) -> tuple[Observation, ...]:
-        def covers(cell: Cell, at: float) -> bool:
-            keys = keys_of(cell.routes, cell.target)
-            return all(coverage.covers(key, cell.target.address, at) for key in keys)
-
-        return observations(self._cells, covers, raw=self._station.raw)
+        return observations(self._cells, partial(covers, coverage), raw=self._station.raw)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from probes.packets.route import Route
 from probes.protocols import udp_payloads
 from probes.source.cell import CLOSED, OPEN, Cell, ControlKey, control_key
-from probes.source.controls import Controls, Key, Series
+from probes.source.controls import Controls, Coverage, Key, Series
 from reachability.observation import Target
 from reachability.vocabulary import ControlKind, Protocol
 
@@ -61,3 +61,8 @@ def keys_of(routes: Iterable[Route], target: Target) -> list[Key]:
     """What must be shown of a target's copies: each of them leaves by every one of its ways."""
     kind = control_key(target.address, target.protocol)
     return [Key(route.source, route.via, kind) for route in routes]
+
+
+def covers(coverage: Coverage, cell: Cell, at: float) -> bool:
+    """Whether a source control shows that what was sent for a cell at a time got out, by every one of its ways."""
+    return all(coverage.covers(key, cell.target.address, at) for key in keys_of(cell.routes, cell.target))

@@ -41,8 +41,13 @@ class Net:
         resets: Callable[[Packet], bool] = lambda _: False,
         ways: Callable[[str, str], tuple[Route, ...] | NoRoute] = lambda *_: (ROUTE,),
         by_way: Callable[[Route, str], float | None] | None = None,
+        hops: Callable[[Packet], int] = lambda _: 2,
     ) -> None:
-        """`resets`: what is answered by RST; `ways` to a destination from a source; `by_way`: as `delay_s`, of a route and a destination."""
+        """`resets`: what is answered by RST; `ways` to a destination from a source; `by_way`: as `delay_s`, of a route and a destination.
+
+        `hops`: how many routers the answer to a packet crosses.
+        """
+        self.hops = hops
         self.delay_s, self.resets, self.ways, self.by_way = delay_s, resets, ways, by_way
         self.sent: list[tuple[float, Packet]] = []  # seconds since the scene began
         self.by: list[Route] = []  # of each of them
@@ -91,7 +96,7 @@ class Net:
             4,
             packet.destination,
             packet.source,
-            62,
+            64 - self.hops(packet),
             packet.protocol,
             packet.dport,
             packet.sport,
@@ -131,12 +136,13 @@ def play(
     resets: Callable[[Packet], bool] = lambda _: False,
     ways: Callable[[str, str], tuple[Route, ...] | NoRoute] = lambda *_: (ROUTE,),
     by_way: Callable[[Route, str], float | None] | None = None,
+    hops: Callable[[Packet], int] = lambda _: 2,
     **more: Any,
 ) -> Ran:
     """A source's job from its beginning to its end."""
 
     async def scene() -> Ran:
-        net: Any = Net(delay_s, resets, ways, by_way)
+        net: Any = Net(delay_s, resets, ways, by_way, hops)
         station = Station(Bucket(agent_pps), Flows(), net, "dev-1", FlowBound(flows), net, net, _spare=[net, net])
         net.station = station
         asked: dict[str, Any] = {
