@@ -64,6 +64,7 @@ def merged(reports: Sequence[SourceReport]) -> SourceReport:
         kernel_flows=_all(report.kernel_flows for report in reports),
         host_hops=hops,
         least_hops=least,
+        legs={address: legs for report in reports for address, legs in report.legs.items()},
         packets=sum(report.packets for report in reports),
         captured=sum(report.captured for report in reports),
         uncaptured=sum(report.uncaptured for report in reports),
