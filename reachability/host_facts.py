@@ -120,7 +120,10 @@ def _crowded(rounds: Sequence[RoundData], target: Target) -> PortSet:
 
 
 def _canary(rounds: Sequence[RoundData], target: Target) -> Canary:
-    results = [c for data in rounds if data.source for c in data.source.canaries if c.address == target.address]
+    every = [c for data in rounds if data.source for c in data.source.canaries if c.address == target.address]
+    # An echo has none, and an older agent or one without raw sockets asks over TCP alone.
+    own = [c for c in every if c.protocol is target.protocol]
+    results = own or [c for c in every if c.protocol is Protocol.TCP]
     if not results:
         return Canary.NOT_SENT
     states = {state for c in results for state in (c.before, c.after)}

@@ -120,6 +120,7 @@ class CanaryResult:
     port: int
     before: State
     after: State
+    protocol: Protocol = Protocol.TCP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

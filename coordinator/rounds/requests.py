@@ -120,7 +120,7 @@ def _target(
         name=target.name,
         witness=target.witness,
         inside=inside,
-        canary=_canary(topology) if not target.witness and target.protocol is Protocol.TCP else 0,
+        canary=_canary(topology, target.protocol) if not target.witness and target.protocol is not Protocol.ICMP else 0,
     )
 
 
@@ -235,11 +235,11 @@ def deadline_s(targets: Iterable[Target], rate_pps: int, flows: int = 0, *, raw:
     return LEAST_S + DEADLINE_FACTOR * packets / max(1, min(rate_pps or 500, BUSY_PPS)) + waits + connects
 
 
-def _canary(topology: Topology) -> int:
+def _canary(topology: Topology, protocol: Protocol) -> int:
     declared = PortSet()
     for environment in topology.environments.values():
         for service in environment.services.values():
-            declared |= service.ports.tcp
+            declared |= service.ports.of(protocol)
     while (port := random.randint(*CANARIES)) in declared:  # noqa: S311 - new each round, not secret
         pass
     return port
