@@ -15,7 +15,10 @@ from reachability.vocabulary import Arrival, Protocol, RoundKind, Schedule, Unpr
 
 MISSED = 0.01  # the chance that no flow of a cell takes the one leg that leaks
 MOST_FLOWS = 48  # of a cell
-MOST_PACKETS = 20_000  # of a round, for that alone: of many cells each has fewer flows
+MOST_PACKETS, MOST_OF_A_RUN = (
+    5000,
+    20_000,
+)  # of a round, for that alone: of many cells each has fewer flows; a verify run may take longer
 SPARE = 2  # the last copies may leave behind the last good control
 
 Cells = Sequence[tuple[CellKey, Target, PortSet, Evidence]]
@@ -41,7 +44,7 @@ def with_legs(cells: Cells, rounds: Sequence[RoundData]) -> tuple[list[tuple[Cel
     if not lacking or again:
         return list(cells), 0
     ports = sum(len(cells[n][2]) for n in lacking)
-    more = min(max(lacking.values()) + SPARE, MOST_PACKETS // ports)
+    more = min(max(lacking.values()) + SPARE, (MOST_OF_A_RUN if main.spec.run else MOST_PACKETS) // ports)
     marked = [
         (key, target, ports, replace(e, problem=e.problem or Unproven.LEGS) if n in lacking else e)
         for n, (key, target, ports, e) in enumerate(cells)
