@@ -24,7 +24,8 @@ def main(arguments: list[str]) -> int:
     left = [argument for argument in arguments if argument != "--verbose"]
     options = dict(zip(left[::2], left[1::2], strict=False))
     form = options.get("--log") or ("console" if sys.stderr.isatty() else "json")
-    known = options.keys() <= {"--state-dir", "--log", "--user"} and form in {"json", "console"}
+    twice = len(options) < len(left) // 2
+    known = not twice and options.keys() <= {"--state-dir", "--log", "--user"} and form in {"json", "console"}
     if len(left) % 2 or not known or "--state-dir" not in options:
         sys.stderr.write("usage: python -m agent --state-dir DIR [--log json|console] [--user NAME] [--verbose]\n")
         return USAGE

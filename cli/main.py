@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from cli import variables
+from cli import repeated, variables
 from cli.errors import USAGE, Problem
 
 _STDERR = 2
@@ -92,6 +92,8 @@ class Verbs(click.Group):
         if name is not None and command is not None and not ctx.resilient_parsing:
             for line in variables.strangers(name, command):
                 click.echo(line, err=True)
+            if not {"-h", "--help"} & set(rest):
+                repeated.refuse(command, rest, click.Context(command, parent=ctx, info_name=name))
         return name, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

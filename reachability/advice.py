@@ -68,6 +68,10 @@ ADVICE: Mapping[str, Advice] = {
         "its copies left within less than probing.spread: a short outage may have taken them all",
         "the next round: what is silent is tried again after that time",
     ),
+    Unproven.LEGS: Advice(
+        "several legs lead there, and its copies were of too few flows to have tried each of them",
+        "the next round: what is silent is tried again over more flows",
+    ),
     Unproven.UNDECIDED: Advice(
         "packets without our mark arrived at that port: rewritten by a firewall, or somebody else's",
         "the keyed challenge of the next round; less foreign traffic to the port while it runs",

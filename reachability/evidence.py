@@ -18,6 +18,7 @@ from reachability.facts import PairFacts, gather
 from reachability.followups import FollowUp, OpenEnds, follow_ups, unchallenged
 from reachability.host_facts import HostFacts
 from reachability.inside import inside_controls
+from reachability.legs import with_legs
 from reachability.lost import with_loss
 from reachability.matrix import CellKey
 from reachability.observation import Observation, Target
@@ -57,10 +58,11 @@ def conclude(rounds: Sequence[RoundData], *, pending: bool = False) -> Conclusio
         cells = [(k, t, ports, replace(e, no_witness_why=why) if _is_undecided(e) else e) for k, t, ports, e in cells]
     cells, copies = with_loss(with_another_holder(cells), pair)
     cells = [(key, target, ports, with_spread(e, main.spec.spread_s)) for key, target, ports, e in cells]
-    followups = follow_ups(rounds, open_ends, cells, copies, pair.slower_pps)
-    waiting = pending and bool(followups)
+    cells, flows = with_legs(cells, rounds)
+    followups = follow_ups(rounds, open_ends, cells, copies, flows, pair.slower_pps)
+    waiting = {Unproven.SPREAD, Unproven.LEGS} if pending and followups else ()
     return Conclusion(
-        cells=tuple((key, ports, e) for key, _, ports, e in cells if not (waiting and e.problem == Unproven.SPREAD)),
+        cells=tuple((key, ports, e) for key, _, ports, e in cells if e.problem not in waiting),
         followups=followups,
     )
 
@@ -215,6 +217,7 @@ def _evidence(o: Observation, pair: PairFacts, host: HostFacts, target: Target) 
         inside_heard=host.heard_inside,
         canary=host.canary,
         host_hops=host.hops,
+        least_hops=host.least_hops,
         control=control.good,
         control_by=control.by,
         problem=problem or "",

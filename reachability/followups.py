@@ -52,18 +52,19 @@ def follow_ups(
     open_ends: Sequence[OpenEnds],
     cells: Sequence[tuple[CellKey, Target, PortSet, Evidence]],
     copies: int,
+    flows: int,
     rate_pps: int | None,
 ) -> tuple[FollowUp, ...]:
     """What would settle what a round left open: a keyed challenge, more copies, groups for the NoPorts counter.
 
-    `rate_pps`: what the copies may go at, None for any.
+    `copies`: that loss asks for; `flows`: that the legs of a path do. `rate_pps`: what the former may go at, None for any.
     """
     followups = []
     challenge = _challenge(rounds, open_ends)
     if challenge:
         slowly = slower_pps(rounds) if any(map(fell_behind, rounds)) else None
         followups.append(FollowUp(kind=RoundKind.CHALLENGE, targets=challenge, rate_pps=slowly))
-    again = _again(rounds, cells, copies, rate_pps)
+    again = _again(rounds, cells, copies, flows, rate_pps)
     if again is not None and sum(data.spec.kind is RoundKind.NORMAL for data in rounds) <= MOST_REPEATS:
         followups.append(again)
     connects = _connects(rounds, cells)
@@ -83,14 +84,15 @@ def _again(
     rounds: Sequence[RoundData],
     cells: Sequence[tuple[CellKey, Target, PortSet, Evidence]],
     copies: int,
+    flows: int,
     rate_pps: int | None,
 ) -> FollowUp | None:
-    """Further copies of what lacks some for the loss, and of what was silent for less than the spread."""
+    """Further copies of what lacks some for the loss or for the legs, and of what was silent for less than the spread."""
     spread_s, wait_s = rounds[0].spec.spread_s, 0.0
     lacking: dict[int, PortSet] = {}
     for _, target, ports, e in cells:
         short = e.problem == Unproven.SPREAD
-        if short or (copies > 0 and e.problem == Unproven.LOSS):
+        if short or e.problem == Unproven.LEGS or (copies > 0 and e.problem == Unproven.LOSS):
             lacking[target.id] = lacking.get(target.id, PortSet()) | ports
         if short:
             wait_s = max(wait_s, spread_s - (e.span_s or 0.0))
@@ -99,7 +101,7 @@ def _again(
     return FollowUp(
         kind=RoundKind.NORMAL,
         targets=tuple(_narrow(t, lacking[t.id]) for t in rounds[0].spec.targets if t.id in lacking),
-        copies=max(copies, AGAIN_COPIES),
+        copies=max(copies, flows, AGAIN_COPIES),
         rate_pps=rate_pps if copies > 0 else None,
         wait_s=wait_s,
     )

@@ -27,6 +27,7 @@ class HostFacts:
     kernel_answered: PortSet = PortSet()  # those of them at which the host answered it
     canary: Canary = Canary.NOT_SENT
     hops: int | None = None
+    least_hops: int | None = None
     heard_inside: bool = False  # an inside control had an answer from it, by whatever port or protocol
 
 
@@ -56,7 +57,8 @@ def host_facts(rounds: Sequence[RoundData], target: Target) -> HostFacts:
         kernel_seen=kernel,
         kernel_answered=answered,
         canary=_canary(rounds, target),
-        hops=_hops(rounds, target),
+        hops=next(iter(_of_source(rounds, target, "host_hops")), None),
+        least_hops=min(_of_source(rounds, target, "least_hops"), default=None),
         heard_inside=any(
             o.address == target.address and o.state in {State.OPEN, State.CLOSED}
             for data in rounds
@@ -118,7 +120,10 @@ def _crowded(rounds: Sequence[RoundData], target: Target) -> PortSet:
 
 
 def _canary(rounds: Sequence[RoundData], target: Target) -> Canary:
-    results = [c for data in rounds if data.source for c in data.source.canaries if c.address == target.address]
+    every = [c for data in rounds if data.source for c in data.source.canaries if c.address == target.address]
+    # An echo has none, and an older agent or one without raw sockets asks over TCP alone.
+    own = [c for c in every if c.protocol is target.protocol]
+    results = own or [c for c in every if c.protocol is Protocol.TCP]
     if not results:
         return Canary.NOT_SENT
     states = {state for c in results for state in (c.before, c.after)}
@@ -127,12 +132,7 @@ def _canary(rounds: Sequence[RoundData], target: Target) -> Canary:
     return Canary.UNKNOWN if State.ERROR in states else Canary.CLEAR
 
 
-def _hops(rounds: Sequence[RoundData], target: Target) -> int | None:
-    return next(
-        (
-            data.source.host_hops[target.address]
-            for data in rounds
-            if data.source and target.address in data.source.host_hops
-        ),
-        None,
-    )
+def _of_source(rounds: Sequence[RoundData], target: Target, field: str) -> list[int]:
+    """What the source's reports have of the target's address in a table of theirs."""
+    tables = [getattr(data.source, field) for data in rounds if data.source]
+    return [table[target.address] for table in tables if target.address in table]

@@ -120,6 +120,7 @@ class CanaryResult:
     port: int
     before: State
     after: State
+    protocol: Protocol = Protocol.TCP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +173,8 @@ class SourceReport:
     canaries: tuple[CanaryResult, ...] = ()
     kernel_flows: tuple[KernelFlow, ...] = ()
     host_hops: dict[str, int] = field(default_factory=dict)  # address -> hops of the host's own replies
+    least_hops: dict[str, int] = field(default_factory=dict)  # the same, at the least that a way back may have
+    legs: dict[str, int] = field(default_factory=dict)  # address -> most routers seen at one distance: flows part there
     slots: tuple[int, ...] = ()  # challenge: 1 for an on-slot, 0 for an off-slot
     slot_ms: float = 0.0
     slots_sent: tuple[

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from reachability.distance import Closer, closer
+from reachability.distance import Closer, closer, nearer
 from reachability.refusal import is_policy
 from reachability.vocabulary import Arrival, Canary, Proof, Protocol, Reachability, Reason, State, Unanswered, Unproven
 
@@ -60,6 +60,7 @@ class Evidence:
     inside_same: bool = False  # the endpoint said the same eight bytes or more inside and outside
     canary: Canary = Canary.NOT_SENT
     host_hops: int | None = None
+    least_hops: int | None = None  # what the host's own may have come by another way back; None: none is known
     control: bool = False  # a source control of this protocol, family, address and next hop was good
     control_by: str = ""
     loss: float | None = None  # upper bound of the loss of the pair, 0..1
@@ -138,7 +139,7 @@ def _closed(e: Evidence) -> Verdict:
         return _closed_elsewhere(e)
     if e.hops is None or e.host_hops is None:
         return _unknown(Unproven.WHO_CLOSED_IT)
-    if e.hops < e.host_hops and inside_answered(e):
+    if nearer(e.hops, e.host_hops, e.least_hops) and inside_answered(e):
         if not _controlled(e):
             return _unknown(Unproven.NO_SOURCE_CONTROL)
         return Verdict(reachability=Reachability.NO_SESSION, proof=Proof.CONTROLLED, row=7, reason=e.reason.value)
@@ -193,9 +194,8 @@ def _refused_by_the_path(e: Evidence) -> bool:
 
     A policy of such another host stops it as well. Any other refusal comes from who would forward it, if only it could.
     """
-    if e.arrival is not Arrival.NOT_SEEN:
-        return False
-    return is_policy(e.reason) or closer(e.hops, e.host_hops, e.via) is Closer.PATH
+    by_path = is_policy(e.reason) or closer(e.hops, e.host_hops, e.via) is Closer.PATH
+    return by_path and e.arrival is Arrival.NOT_SEEN
 
 
 def _seen(e: Evidence) -> Verdict:

@@ -101,6 +101,7 @@ class Unproven(StrEnum):
     MAY_BE_HANDED_ON = "may-be-handed-on"
     LOSS = "loss"
     SPREAD = "spread"
+    LEGS = "legs"
     UNDECIDED = "undecided"
     ANSWERS_FOR_ALL = "answers-for-all"
     ANSWERED_ELSEWHERE = "answered-elsewhere"

@@ -38,7 +38,7 @@ _OF_CELLS = {ArrivalRow, Observation}
 _SIGNED = {"generation", "noports", "moved", "udp_unbound", "times_ms"}  # differences
 _INSTANTS = {"issued", "expires", "sent_at", "certificate_from", "certificate_until"}
 _ADDRESS = {"came_from", "refused_by", "source_address"}  # or ""
-_ADDRESSES = {"addresses", "host_hops"}
+_ADDRESSES = {"addresses", "host_hops", "least_hops", "legs"}
 # Elsewhere a name stands in `address` where it did not resolve.
 _HAVE_ADDRESS = {ArrivalRow, ControlResult, ControlTarget, Crowded, KernelFlow, Untokened, WitnessHealth}
 

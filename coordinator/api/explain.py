@@ -263,6 +263,7 @@ def _evidence(e: Evidence) -> proof.Evidence:
         inside_same=e.inside_same,
         canary=e.canary,
         host_hops=e.host_hops,
+        least_hops=e.least_hops,
         control=e.control,
         control_by=e.control_by,
         loss=e.loss,

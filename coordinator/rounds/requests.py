@@ -120,7 +120,7 @@ def _target(
         name=target.name,
         witness=target.witness,
         inside=inside,
-        canary=_canary(topology) if not target.witness and target.protocol is Protocol.TCP else 0,
+        canary=_canary(topology, target.protocol) if not target.witness and target.protocol is not Protocol.ICMP else 0,
     )
 
 
@@ -148,6 +148,7 @@ def arms(
             if ports:
                 inside.setdefault(target.inside, []).append(replace(target, ports=ports))
     groups = follow.groups if follow else ()
+    latest_s = deadline_s(spec.targets, 0, topology.probing.flows, copies=follow.copies if follow else 0)
     return {
         agent: Arm(
             round=spec.round,
@@ -160,7 +161,7 @@ def arms(
             networks=_networks(topology, (*listen.get(agent, ()), *inside.get(agent, ()))),
             groups=groups,
             connects=not (source is not None and source.raw),
-            ttl_s=deadline_s(spec.targets, 0, topology.probing.flows) + 120.0 + spec.spread_s + GROUP_S * len(groups),
+            ttl_s=latest_s + 120.0 + spec.spread_s + GROUP_S * len(groups),
         )
         for agent in dict.fromkeys((*listen, *inside))
     }
@@ -218,26 +219,27 @@ def patience_s(order: Go, own: AgentState, probing: Probing) -> float:
     """How long to wait for a source: at the slowest rate and the fewest flows that anyone allows it."""
     rate_pps = min(filter(None, (order.rate_pps, own.rate_pps, probing.rate_pps)), default=0)
     waits_s = order.spread_s + GROUP_S * len(order.groups)
-    return waits_s + deadline_s(order.targets, rate_pps, own.flows or probing.flows, raw=own.raw)
+    flows = own.flows or probing.flows
+    return waits_s + deadline_s(order.targets, rate_pps, flows, raw=own.raw, copies=order.copies)
 
 
-def deadline_s(targets: Iterable[Target], rate_pps: int, flows: int = 0, *, raw: bool = True) -> float:
+def deadline_s(targets: Iterable[Target], rate_pps: int, flows: int = 0, *, raw: bool = True, copies: int = 0) -> float:
     """How long a source may take, generously; `rate_pps` 0 stands for a slow one, `flows` 0 for a low bound.
 
-    Not `raw`: it connects, and waits for every silent cell.
+    Not `raw`: it connects, and waits for every silent cell. `copies`: that a cell has at least.
     """
     cells = cells_of(targets)
-    packets = cells * CELL_PACKETS
+    packets = cells * max(CELL_PACKETS, copies + CELL_PACKETS // 2)
     waits = packets * FLOW_S / (flows or 1000) if packets > (flows or 1000) else 0.0
     connects = 0.0 if raw else cells * CONNECTS_S
     return LEAST_S + DEADLINE_FACTOR * packets / max(1, min(rate_pps or 500, BUSY_PPS)) + waits + connects
 
 
-def _canary(topology: Topology) -> int:
+def _canary(topology: Topology, protocol: Protocol) -> int:
     declared = PortSet()
     for environment in topology.environments.values():
         for service in environment.services.values():
-            declared |= service.ports.tcp
+            declared |= service.ports.of(protocol)
     while (port := random.randint(*CANARIES)) in declared:  # noqa: S311 - new each round, not secret
         pass
     return port

@@ -1,4 +1,8 @@
-"""Canaries: a port of each host that nobody serves, asked before and after: a host that is open there is open everywhere."""
+"""Canaries: a port of each host that nobody serves, asked before and after: a host that is open there is open everywhere.
+
+TCP and UDP have one each: a SYN proxy says nothing of datagrams. An echo has no port; of a host that answers for all over TCP its
+echo is believed no more than its ports.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from dataclasses import dataclass, field
 
 from probes.context import Station
 from probes.packets.parse import Packet
+from probes.packets.raw_socket import NUMBER
 from probes.packets.route import Route
 from probes.packets.token import CANARY_AFTER, CANARY_BEFORE, CANARY_COPIES, token
 from probes.source.cell import verify
@@ -24,7 +29,7 @@ class Canary:
 
     def answer(self, key: bytes, copy: int, packet: Packet) -> None:
         """Take what came from the port."""
-        found = verify(key, self.target.address, Protocol.TCP, self.target.canary, copy, packet)
+        found = verify(key, self.target.address, self.target.protocol, self.target.canary, copy, packet)
         if found is not None:
             self.found[copy] = found.state
 
@@ -36,6 +41,7 @@ class Canary:
             port=self.target.canary,
             before=self._state(CANARY_BEFORE),
             after=self._state(CANARY_AFTER),
+            protocol=self.target.protocol,
         )
 
     def _state(self, first: int) -> State:
@@ -49,30 +55,32 @@ class Canaries:
     def __init__(self, station: Station, key: bytes) -> None:
         self._station = station
         self._key = key
-        self._all: dict[tuple[str, int], Canary] = {}
-        self._ports: dict[tuple[str, int], int] = {}  # source address, copy
+        self._all: dict[tuple[str, int, int], Canary] = {}  # by address, number of the protocol, port
+        self._ports: dict[tuple[str, Protocol, int], int] = {}  # source address, protocol, copy
         self.packets = 0
         self.problems: list[str] = []
 
     def add(self, target: Target, route: Route) -> None:
         """Ask a target's canary port, by this way."""
-        self._all[target.address, target.canary] = Canary(target, route)
+        self._all[target.address, NUMBER[target.protocol], target.canary] = Canary(target, route)
 
     async def ask(self, first: int) -> None:
         """Send the copies from `first` on."""
         for copy in range(first, first + CANARY_COPIES):
-            for (address, port), canary in self._all.items():
-                tok = token(self._key, address, Protocol.TCP, port, copy)
-                local = self._port(canary.route.source, copy)
+            for (address, _, port), canary in self._all.items():
+                protocol = canary.target.protocol
+                tok = token(self._key, address, protocol, port, copy)
+                local = self._port(canary.route.source, protocol, copy)
                 try:
-                    await self._station.send(canary.route, address, Protocol.TCP, local, port, tok)
+                    await self._station.send(canary.route, address, protocol, local, port, tok)
                     self.packets += 1
                 except OSError as error:
                     self.problems.append(f"cannot send a canary: {error.strerror or error}")
 
     async def connect(self, connects: Callable[[str, int, str], Awaitable[State]], copy: int) -> None:
-        """The same without raw sockets, by `connects(address, port, source)`."""
-        for (address, port), canary in self._all.items():
+        """The same without raw sockets, by `connects(address, port, source)`: over TCP alone."""
+        self._all = {key: canary for key, canary in self._all.items() if canary.target.protocol is Protocol.TCP}
+        for (address, _, port), canary in self._all.items():
             canary.found[copy] = await connects(address, port, canary.route.source)
 
     def results(self) -> tuple[CanaryResult, ...]:
@@ -84,14 +92,15 @@ class Canaries:
 
     def answered(self, copy: int, packet: Packet) -> None:
         """Something came in to one of their ports."""
-        canary = self._all.get((packet.source, packet.sport))
+        canary = self._all.get((packet.source, packet.protocol, packet.sport))
         if canary is not None:
             canary.answer(self._key, copy, packet)
 
     def refused(self, copy: int, packet: Packet, quote: Packet) -> None:
         """Nothing to do: as good as silence."""
 
-    def _port(self, source: str, copy: int) -> int:
-        if (source, copy) not in self._ports:
-            self._ports[source, copy] = self._station.flows.reserve(self, Protocol.TCP, copy)
-        return self._ports[source, copy]
+    def _port(self, source: str, protocol: Protocol, copy: int) -> int:
+        key = source, protocol, copy
+        if key not in self._ports:
+            self._ports[key] = self._station.flows.reserve(self, protocol, copy)
+        return self._ports[key]

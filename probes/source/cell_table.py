@@ -10,6 +10,7 @@ from probes.packets.port_arrays import sources_for
 from probes.packets.retained import CellAt, Kept
 from probes.packets.token import CELL_COPIES
 from probes.source.cell import CLOSED, OPEN, SILENT, Cell
+from reachability.distance import Distances
 from reachability.vocabulary import PacketRole, Protocol
 
 _PROTOCOLS = {TCP: Protocol.TCP, UDP: Protocol.UDP, ICMP: Protocol.ICMP, ICMP6: Protocol.ICMP}
@@ -18,9 +19,9 @@ _PROTOCOLS = {TCP: Protocol.TCP, UDP: Protocol.UDP, ICMP: Protocol.ICMP, ICMP6: 
 class Cells:
     """The handler of the job's source ports. Iterating yields the cells."""
 
-    def __init__(self, station: Station, key: bytes, kept: Kept, host_hops: dict[str, int]) -> None:
-        """`host_hops` is filled: address to the hops of the host's own replies."""
-        self._station, self._key, self._kept, self._hops = station, key, kept, host_hops
+    def __init__(self, station: Station, key: bytes, kept: Kept, distances: Distances) -> None:
+        """`distances` is filled."""
+        self._station, self._key, self._kept, self._distances = station, key, kept, distances
         self._cells: dict[tuple[str, str, Protocol, int], Cell] = {}  # source address, address, protocol, port
         self._ports: dict[tuple[str, Protocol, int, tuple[int, int]], int] = {}
 
@@ -70,11 +71,12 @@ class Cells:
         if packet.protocol == TCP and before < CLOSED <= cell.level:
             self._station.bound.closed(1)
         self._kept.note(cell.target.id, cell.port, PacketRole.CAME_BACK, packet, copy)
-        if cell.level != OPEN:
-            return
-        # An echo reply is the host's own; an open port may be a proxy's, so it counts where there is nothing better.
-        if packet.is_echo_reply or packet.source not in self._hops:
-            self._hops[packet.source] = hops(packet.ttl)
+        if cell.level == OPEN:
+            self._distances.replied(
+                packet.source, hops(packet.ttl), echo=packet.is_echo_reply, tcp=packet.protocol == TCP
+            )
+        elif packet.protocol == TCP:
+            self._distances.reset(packet.source, packet.sport, hops(packet.ttl))
 
     def refused(self, copy: int, packet: Packet, quote: Packet) -> None:
         """An ICMP error quotes a copy of ours."""

@@ -18,6 +18,7 @@ from probes.protocols import udp_payloads
 from probes.source.cell import verify
 from probes.source.controls import FINAL_TRIES, Controls, Series
 from probes.source.job import Job
+from reachability.distance import Distances
 from reachability.observation import ControlTarget, Target
 from reachability.topology import family, in_networks, is_address
 from reachability.vocabulary import ControlKind, Protocol, State
@@ -43,9 +44,9 @@ class Made:
 class ControlSender:
     """The controls of one job on the wire. A `Handler` of the source ports that they leave from."""
 
-    def __init__(self, station: Station, job: Job, controls: Controls, host_hops: dict[str, int] | None = None) -> None:
-        """`host_hops` is filled: address to the hops of what an open port there answered."""
-        self._hops = {} if host_hops is None else host_hops
+    def __init__(self, station: Station, job: Job, controls: Controls, distances: Distances | None = None) -> None:
+        """`distances` is filled: each control is asked over many flows."""
+        self._distances = distances or Distances()
         self._station = station
         self._job = job
         self._controls = controls
@@ -132,7 +133,9 @@ class ControlSender:
         if good:
             series.answered.setdefault(index, packet.at)
         if good and series.expect is State.OPEN:  # a port that the round itself may not try
-            self._hops.setdefault(series.address, hops(packet.ttl))
+            self._distances.replied(series.address, hops(packet.ttl), tcp=series.protocol is Protocol.TCP)
+        elif good and series.protocol is Protocol.TCP:
+            self._distances.reset(series.address, series.port, hops(packet.ttl))
 
     async def _make(self, series: Series) -> Made:
         await self._station.bound.take(series.protocol)

@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
+from functools import partial
 from ipaddress import ip_network
 
 from probes.clock import monotonic
 from probes.context import Station
-from probes.host.routes import NoRoute
 from probes.packets.raw_socket import Bucket
 from probes.packets.retained import Kept
 from probes.packets.route import Route
 from probes.packets.rx_ring import Counts
 from probes.packets.token import CANARY_AFTER, CANARY_BEFORE, CELL_COPIES, token
+from probes.path.legs import Legs
+from probes.path.ways import ways_to
 from probes.source.canary import Canaries
 from probes.source.cell import Cell, new_cell, observations
 from probes.source.cell_table import Cells
@@ -26,10 +28,9 @@ from probes.source.control_sender import ANSWER_S, ControlSender, until
 from probes.source.controls import Controls, Coverage
 from probes.source.job import Job
 from probes.source.kernel_connect import KernelWay
-from probes.source.pair import keys_of, of_the_pair
-from reachability.loss import copies_needed, upper_bound
+from probes.source.pair import copies_wanted, covers, of_the_pair
+from reachability.distance import Distances
 from reachability.observation import KeptPacket, Observation, SourceReport, Target
-from reachability.topology import in_networks, is_address
 from reachability.vocabulary import Protocol, Reason
 
 SLOWLY_PPS = 600
@@ -42,7 +43,6 @@ TAIL_S = 2.0
 MOST_PPS = 1_000_000_000  # no bound of the round's own
 MOST_BATCHES = 16  # two rings full
 MOST_SECONDS = 900.0
-UNCONTROLLED_PASSES = 6  # where no control answers, a witness may still show that copies got out
 
 
 class Source:
@@ -53,8 +53,8 @@ class Source:
         self._job = job
         self._canaries = Canaries(station, job.key)
         self._controls = Controls()
-        self._host_hops: dict[str, int] = {}
-        self._control_sender = ControlSender(station, job, self._controls, self._host_hops)
+        self._distances = Distances()
+        self._control_sender = ControlSender(station, job, self._controls, self._distances)
         self._problems: list[str] = []
         self._early = {target.id: frozenset(target.first) for target in job.targets}
         self._pacers: list[Cell] = []
@@ -62,8 +62,9 @@ class Source:
         self._packets = 0
         self._counts = self._captured()
         self._kept = Kept(monotonic())
-        self._cells = Cells(station, job.key, self._kept, self._host_hops)
+        self._cells = Cells(station, job.key, self._kept, self._distances)
         self._bucket = Bucket(job.rate_pps or MOST_PPS)
+        self._legs = Legs(station, job.key, self._bucket)
         self.sent = asyncio.Event()  # all, but for what tells whether the last of it got out
 
     async def run(self) -> tuple[SourceReport, float]:
@@ -79,9 +80,7 @@ class Source:
                     await self._passes(started)
                 self.sent.set()
                 await self._canaries.ask(CANARY_AFTER)
-                if self._job.is_source:
-                    await self._control_sender.finish(self._last_sent)
-                await asyncio.sleep(self._answer_wait())
+                await self._last_answers()
             else:
                 await self._canaries.connect(kernel.connects, CANARY_BEFORE)
                 await self._through_kernel(kernel)
@@ -94,6 +93,15 @@ class Source:
             self._end()
             for handler in (self._cells, self._canaries, self._control_sender):
                 self._station.flows.release(handler)
+
+    async def _last_answers(self) -> None:
+        """Wait for them; meanwhile ask the controls a last time, and count the legs of paths on which there is silence."""
+        silent = [(cell.target, cell.routes) for cell in self._cells if self._wants(cell)]
+        if self._job.is_source:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._legs.count(silent, LAST_ANSWER_S), name=f"legs of {self._job.round}")
+                await self._control_sender.finish(self._last_sent)
+        await asyncio.sleep(self._answer_wait())
 
     async def _through_kernel(self, kernel: KernelWay) -> None:
         """Try everything without raw sockets."""
@@ -111,16 +119,9 @@ class Source:
     async def _prepare(self) -> None:
         own = tuple(ip_network(text) for text in self._job.networks)
         for target in self._job.targets:
-            named = not is_address(target.address)
-            found = NoRoute(Reason.RESOLVE_FAILED) if named else await self._station.way(target.address, target.source)
-            routes = () if isinstance(found, NoRoute) else found
-            error = found.reason if isinstance(found, NoRoute) else None
-            if routes and routes[0].interface == "lo" and not self._job.own_host:
-                error = Reason.OWN_HOST
-            elif routes and not routes[0].next_hop and in_networks(target.address, own):
-                error = Reason.OWN_NETWORK
+            routes, error = await ways_to(self._station, target, own, own_host=self._job.own_host)
             self._lay(target, routes, error)
-            if target.canary and routes and error is None:
+            if target.canary and error is None:
                 self._canaries.add(target, routes[0])
         await self._control_sender.lay_out(self._several())
 
@@ -158,15 +159,7 @@ class Source:
             return done
         if not self._job.is_source:
             return self._job.copies
-        loss = self._controls.loss()
-        if loss is None:
-            return max(self._job.copies, UNCONTROLLED_PASSES)
-        good = [series for series in self._controls.series if series.answered]
-        if len(self._controls.stopped()) == len(good):
-            return done  # banned, or the table is full: more copies prove nothing
-        seen, lost = self._since_start()
-        loss = max(loss, upper_bound(seen + lost, lost) or 0.0) if lost else loss
-        return max(self._job.copies, copies_needed(self._count(), loss) or self._job.most_copies)
+        return copies_wanted(self._controls, self._since_start(), self._count(), self._job)
 
     def _count(self) -> int:
         """All cells of the job: loss hides one of those that answer, however few are silent in the end."""
@@ -184,7 +177,7 @@ class Source:
         return sum(map(self._wants, self._cells))
 
     def _wants(self, cell: Cell) -> bool:
-        return not cell.target.beside and cell.wants(self._host_hops.get(cell.target.address))
+        return not cell.target.beside and cell.wants(self._distances.host.get(cell.target.address))
 
     async def _pass(self, passes_left: int, *, slowly: bool) -> None:
         todo = [cell for cell in self._cells if self._wants(cell)] + self._pacers
@@ -279,8 +272,11 @@ class Source:
             controls=self._controls.results(self._last_sent),
             canaries=self._canaries.results(),
             kernel_flows=tuple(kernel.flows) if self._job.is_source else (),
-            host_hops=self._host_hops,
-            packets=self._packets + self._canaries.packets + self._control_sender.packets + kernel.packets,
+            host_hops=self._distances.host,
+            least_hops=self._distances.least,
+            legs=self._legs.found,
+            packets=self._packets
+            + sum(part.packets for part in (self._canaries, self._control_sender, self._legs, kernel)),
             captured=captured,
             uncaptured=uncaptured,
             duration_s=round(monotonic() - started, 3),
@@ -293,8 +289,4 @@ class Source:
         return self._kept.take(self._kept.choose(*self._cells.by_kind()))
 
     def _observations(self, coverage: Coverage) -> tuple[Observation, ...]:
-        def covers(cell: Cell, at: float) -> bool:
-            keys = keys_of(cell.routes, cell.target)
-            return all(coverage.covers(key, cell.target.address, at) for key in keys)
-
-        return observations(self._cells, covers, raw=self._station.raw)
+        return observations(self._cells, partial(covers, coverage), raw=self._station.raw)

@@ -6,12 +6,16 @@ from collections import Counter
 from collections.abc import Iterable
 
 from probes.packets.route import Route
+from probes.packets.rx_ring import Counts
 from probes.protocols import udp_payloads
 from probes.source.cell import CLOSED, OPEN, Cell, ControlKey, control_key
-from probes.source.controls import Controls, Key, Series
+from probes.source.controls import Controls, Coverage, Key, Series
+from probes.source.job import Job
+from reachability.loss import copies_needed, upper_bound
 from reachability.observation import Target
 from reachability.vocabulary import ControlKind, Protocol
 
+UNCONTROLLED_PASSES = 6  # where no control answers, a witness may still show that copies got out
 A_KIND = 2  # controls of a protocol and family, and one for each further host: its loss is its own
 
 
@@ -61,3 +65,21 @@ def keys_of(routes: Iterable[Route], target: Target) -> list[Key]:
     """What must be shown of a target's copies: each of them leaves by every one of its ways."""
     kind = control_key(target.address, target.protocol)
     return [Key(route.source, route.via, kind) for route in routes]
+
+
+def copies_wanted(controls: Controls, captured: Counts, cells: int, job: Job) -> int:
+    """How many copies cells that are not settled must have, by what controls and its own capture (`captured`) lost; 0: no more."""
+    loss = controls.loss()
+    if loss is None:
+        return max(job.copies, UNCONTROLLED_PASSES)
+    good = [series for series in controls.series if series.answered]
+    if len(controls.stopped()) == len(good):
+        return 0  # banned, or the table is full: more copies prove nothing
+    seen, lost = captured
+    loss = max(loss, upper_bound(seen + lost, lost) or 0.0) if lost else loss
+    return max(job.copies, copies_needed(cells, loss) or job.most_copies)
+
+
+def covers(coverage: Coverage, cell: Cell, at: float) -> bool:
+    """Whether a source control shows that what was sent for a cell at a time got out, by every one of its ways."""
+    return all(coverage.covers(key, cell.target.address, at) for key in keys_of(cell.routes, cell.target))

@@ -52,8 +52,10 @@ def merged(reports: Sequence[SourceReport]) -> SourceReport:
     if len(reports) == 1:
         return reports[0]
     hops: dict[str, int] = {}
+    least: dict[str, int] = {}
     for report in reports:
         hops |= report.host_hops
+        least |= {address: min(near, least.get(address, near)) for address, near in report.least_hops.items()}
     return replace(
         reports[0],
         observations=_all(report.observations for report in reports),
@@ -61,6 +63,8 @@ def merged(reports: Sequence[SourceReport]) -> SourceReport:
         canaries=_all(report.canaries for report in reports),
         kernel_flows=_all(report.kernel_flows for report in reports),
         host_hops=hops,
+        least_hops=least,
+        legs={address: legs for report in reports for address, legs in report.legs.items()},
         packets=sum(report.packets for report in reports),
         captured=sum(report.captured for report in reports),
         uncaptured=sum(report.uncaptured for report in reports),

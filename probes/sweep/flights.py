@@ -16,9 +16,10 @@ from probes.packets.raw_socket import NUMBER
 from probes.packets.retained import Kept
 from probes.packets.rx_ring import Batch
 from probes.packets.token import CELL_COPIES
-from probes.source.cell import quotes, verify
+from probes.source.cell import CLOSED, quotes, verify
 from probes.sweep.retained import KeptSweep
 from probes.sweep.target import Block, Flight
+from reachability.distance import Distances
 from reachability.topology import family
 from reachability.vocabulary import Protocol, Reason, State
 
@@ -26,11 +27,9 @@ from reachability.vocabulary import Protocol, Reason, State
 class Flights:
     """A reader of the capture, and the handler of the sweep's source ports; what it learns goes into the blocks."""
 
-    def __init__(
-        self, station: Station, key: bytes, blocks: Sequence[Block], kept: Kept, host_hops: dict[str, int]
-    ) -> None:
-        """`blocks` may grow; `host_hops` is filled: address to the hops of the host's own replies."""
-        self._station, self._key, self._blocks, self._hops = station, key, blocks, host_hops
+    def __init__(self, station: Station, key: bytes, blocks: Sequence[Block], kept: Kept, distances: Distances) -> None:
+        """`blocks` may grow; `distances` is filled."""
+        self._station, self._key, self._blocks, self._distances = station, key, blocks, distances
         self._began = kept.began
         self._flights: list[tuple[str, int]] = []  # (source address, copy) by the number that `_by_port` has
         self._by_port = {p: np.full(65536, -1, np.int16) for p in (Protocol.TCP, Protocol.UDP)}
@@ -148,14 +147,24 @@ class Flights:
                 self._took(block, places[which], state, distance[which])
 
     def _took(self, block: Block, places: Places, state: State, distance: NDArray[np.int16]) -> None:
-        if state is State.OPEN:
-            self._hops.setdefault(block.target.address, int(distance[0]))
         tcp = block.target.protocol is Protocol.TCP
+        if state is State.OPEN:
+            for hops_ in distance[0], distance.min():  # the first, and the nearest
+                self._distances.replied(block.target.address, int(hops_), tcp=tcp)
+        elif tcp:
+            self._distances_differ(block, places, distance)
         if tcp:
             self._station.bound.closed(len(block.silent(places)))
         opened = Reason.SYN_ACK if tcp else Reason.UDP_RESPONSE
         closed = Reason.RESET if tcp else Reason.PORT_UNREACH
         block.took(places, state, opened if state is State.OPEN else closed, distance)
+
+    def _distances_differ(self, block: Block, places: Places, distance: NDArray[np.int16]) -> None:
+        """RSTs of ports that had one before, which crossed more routers or fewer."""
+        before = block.hops[places]
+        differ = (block.level[places] == CLOSED) & (before != distance)
+        if differ.any():
+            self._distances.differ(block.target.address, int(before[differ].min()), int(distance[differ].min()))
 
     def _place(self, address: str, number: int, port: int, source: str) -> tuple[Block, int] | None:
         for block in self._blocks:

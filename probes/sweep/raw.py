@@ -73,7 +73,7 @@ class SweepSource(Source):
         super().__init__(station, job)
         self._blocks: list[Block] = []
         self._failed: list[Observation] = []
-        self._flights = Flights(station, job.key, self._blocks, self._kept, self._host_hops)
+        self._flights = Flights(station, job.key, self._blocks, self._kept, self._distances)
         self._lanes = tuple(Lane(station.take_transmitters()) for _ in range(LANES))
         self._speed = Passes(self._controls, min(station.bucket.rate, RETRANSMIT_PPS, self._bucket.rate))
         self._copy = -1
@@ -267,7 +267,7 @@ class SweepSource(Source):
     def _wants_of(self, block: Block) -> Mask:
         if block.target.beside:  # it goes on in every pass, and asks for none
             return np.zeros(len(block), bool)
-        return block.wants(self._host_hops.get(block.target.address))
+        return block.wants(self._distances.host.get(block.target.address))
 
     def _settled(self) -> list[Cell]:
         found = [cell for block in self._blocks if not block.target.beside for cell in block.answered(SETTLED)]

@@ -1,12 +1,14 @@
 """A real nats-server on 127.0.0.1."""
 
 import gc
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.loopback import sealed
 from tests.loopback.estate import Running, Site
 
 
@@ -31,3 +33,13 @@ def _own_garbage() -> Iterator[None]:
     """What a test drops without closing it is named as that test's, not as a later one's."""
     yield
     gc.collect()
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[str]:
+    """An address to send to: nothing leaves for one of the host's own, and none but root can have a network of their own here."""
+    if os.geteuid() != 0:
+        yield "127.0.0.1"
+        return
+    with sealed.network() as address:
+        yield address

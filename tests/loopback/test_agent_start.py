@@ -20,3 +20,8 @@ def test_without_netlink_it_does_not_start(
     said = capsys.readouterr().err
     assert said.startswith("segwatch agent: this process may not open netlink sockets (AF_NETLINK). To allow them: ")
     assert "RestrictAddressFamilies=" in said
+
+
+def test_an_option_given_twice_is_not_half_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--state-dir", "one", "--state-dir", "two"]) == 2
+    assert capsys.readouterr().err.startswith("usage: ")

@@ -26,7 +26,7 @@ from reachability.vocabulary import Protocol, RoundKind
 from tests.loopback import open_to_all
 from tests.loopback.agents import configure
 from tests.loopback.estate import Site
-from tests.loopback.middle import Middle, arm
+from tests.loopback.middle import Middle, arm, of
 from tests.support.processes import command_line
 from wire.messages import Armed, Batch, Close, Done, Go, Status
 from wire.process.privileges import Capability, Held, mask
@@ -80,17 +80,14 @@ def one_that_did_not_say_no_is_looked_into() -> bool:
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("user", ["", pytest.param("nobody", marks=AS_ROOT)])
-async def test_only_the_packet_child_may_send_raw_and_neither_offers_anything(open_path: Path, user: str) -> None:
+async def test_only_the_packet_child_may_send_raw_and_neither_offers_anything(
+    elsewhere: str, open_path: Path, user: str
+) -> None:
     site = Site(open_path)
     await site.broker.start()
     middle, directory = Middle(site), open_path / "agent"
     configure(site, directory)
-    silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    silent.bind(("127.0.0.1", 0))
-    targets = (
-        probed(1, Protocol.UDP, silent.getsockname()[1]),
-        probed(2, Protocol.TCP, site.port),
-    )
+    targets = (probed(1, elsewhere, Protocol.UDP, 53), probed(2, elsewhere, Protocol.TCP, 22))
     try:
         async with middle.link:
             with start(directory, *(("--user", user) if user else ())) as running:
@@ -107,6 +104,11 @@ async def test_only_the_packet_child_may_send_raw_and_neither_offers_anything(op
                     offered = await offers((running.pid, child.pid), done)
                 assert done.result().ok
                 assert offered == []
+                sent = await middle.hear(Batch, of("r2"))
+                if os.geteuid() == 0:
+                    assert {o.sent > 0 for o in sent.sources[0].observations} == {True}, (
+                        "nothing was sent: it shows nothing"
+                    )
                 await middle.tell(Close(round="r1"))
                 report = await middle.hear(Batch, lambda batch: bool(batch.witnesses))
                 assert report.witnesses[0].problems == ()
@@ -123,7 +125,6 @@ async def test_only_the_packet_child_may_send_raw_and_neither_offers_anything(op
                 if not user and os.geteuid() == 0:
                     assert "it stays" in said
     finally:
-        silent.close()
         await site.broker.stop()
 
 
@@ -139,12 +140,12 @@ def holds(daemon: Held, child: Held, user: int) -> None:
         assert (daemon.bounding, child.bounding) == (RAW, RAW)
 
 
-def probed(number: int, protocol: Protocol, port: int) -> Target:
+def probed(number: int, address: str, protocol: Protocol, port: int) -> Target:
     ports = str(port)
     return Target(
         id=number,
         environment="prod",
-        address="127.0.0.1",
+        address=address,
         protocol=protocol,
         ports=PortSet.parse(ports),
         first=PortSet.parse(ports),

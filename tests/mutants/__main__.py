@@ -49,6 +49,12 @@ MUTANTS = (
         "if hops <= host_hops",
     ),
     Mutant(
+        "the verdict's table: a host's RST by a shorter way back is the path's",
+        "reachability/distance.py",
+        "return hops < min(",
+        "return hops < max(",
+    ),
+    Mutant(
         "the verdict's table: a RST that crossed is no breach",
         "reachability/verdict.py",
         "    if e.arrival is Arrival.SEEN:\n        return Verdict(reachability=Reachability.REACHABLE, proof=Proof.REPLIED, row=5,",
@@ -86,7 +92,7 @@ MUTANTS = (
     ),
     Mutant(
         "several next hops: a control by one of them is enough",
-        "probes/source/cycle.py",
+        "probes/source/pair.py",
         "return all(coverage.covers(key",
         "return any(coverage.covers(key",
     ),

@@ -64,6 +64,7 @@ ELSE: Mapping[str, Sequence[Any]] = {
     "refused": (0, 4),
     "hops": (None, 0, 1),
     "host_hops": (None, 1),
+    "least_hops": (None, 0, 1),
     "arrived": (0, 4),
     "answered": (False, True),
     "bound": (False, True),
@@ -99,7 +100,7 @@ def closed() -> Iterator[Evidence]:
     yield from _all(
         {"state": State.CLOSED},
         _each("arrival", ANY), reasons, DISTANCES, CONTROLS, _each("inside", INSIDE), _each("protocol", PROTOCOLS),
-        _each("problem", PROBLEMS),
+        _each("problem", PROBLEMS), _each("least_hops", (None, 0)),
     )  # fmt: skip
 
 

@@ -41,8 +41,15 @@ class Net:
         resets: Callable[[Packet], bool] = lambda _: False,
         ways: Callable[[str, str], tuple[Route, ...] | NoRoute] = lambda *_: (ROUTE,),
         by_way: Callable[[Route, str], float | None] | None = None,
+        hops: Callable[[Packet], int] = lambda _: 2,
+        routers: Callable[[Packet], str] = lambda _: "",
     ) -> None:
-        """`resets`: what is answered by RST; `ways` to a destination from a source; `by_way`: as `delay_s`, of a route and a destination."""
+        """`resets`: what is answered by RST; `ways` to a destination from a source; `by_way`: as `delay_s`, of a route and a destination.
+
+        `hops`: how many routers the answer to a packet crosses; `routers`: who says that its TTL ended there, "" for nobody.
+        """
+        self.routers = routers
+        self.hops = hops
         self.delay_s, self.resets, self.ways, self.by_way = delay_s, resets, ways, by_way
         self.sent: list[tuple[float, Packet]] = []  # seconds since the scene began
         self.by: list[Route] = []  # of each of them
@@ -77,6 +84,13 @@ class Net:
         self.sent.append((now(), packet))
         self.by.append(route)
         self.station.flows.dispatch(packet)
+        if router := self.routers(packet):
+            error = Packet(
+                loop.time(), True, True, "eth0", 4, router, packet.source, 63, ICMP, icmp_type=11, icmp_code=0
+            )
+            error.quote = packet
+            loop.call_later(0.001, self.station.flows.dispatch, error)
+            return
         delay_s = self.delay_s(packet) if self.by_way is None else self.by_way(route, packet.destination)
         if delay_s is not None:
             loop.call_later(delay_s, self._answer, packet)
@@ -91,7 +105,7 @@ class Net:
             4,
             packet.destination,
             packet.source,
-            62,
+            64 - self.hops(packet),
             packet.protocol,
             packet.dport,
             packet.sport,
@@ -131,12 +145,14 @@ def play(
     resets: Callable[[Packet], bool] = lambda _: False,
     ways: Callable[[str, str], tuple[Route, ...] | NoRoute] = lambda *_: (ROUTE,),
     by_way: Callable[[Route, str], float | None] | None = None,
+    hops: Callable[[Packet], int] = lambda _: 2,
+    routers: Callable[[Packet], str] = lambda _: "",
     **more: Any,
 ) -> Ran:
     """A source's job from its beginning to its end."""
 
     async def scene() -> Ran:
-        net: Any = Net(delay_s, resets, ways, by_way)
+        net: Any = Net(delay_s, resets, ways, by_way, hops, routers)
         station = Station(Bucket(agent_pps), Flows(), net, "dev-1", FlowBound(flows), net, net, _spare=[net, net])
         net.station = station
         asked: dict[str, Any] = {

@@ -64,8 +64,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     where, after how many hops, with which DSCP and MSS (0: not read), what was rewritten on the way (sequence, timestamp),
     whether the host answered, whether a socket is bound; whether the host's counters stood still. The rest are controls:
     what an agent inside got (null: nobody asked), whether that was before the source's packets alone and not shown after
-    them (`inside_once`), the canary, the hops to the host, whether the source's packets got out at all; `loss` is the upper
-    bound of the pair's loss, 0..1; `problem` why silence proves nothing here.
+    them (`inside_once`), the canary, the hops to the host (`least_hops`: by its shortest way back), whether the source's
+    packets got out at all; `loss` is the upper bound of the pair's loss, 0..1; `problem` why silence proves nothing here.
     """
 
     protocol: ProtocolWord
@@ -108,6 +108,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     inside_same: bool
     canary: CanaryWord
     host_hops: int | None
+    least_hops: int | None = None
     control: bool
     control_by: str
     loss: float | None

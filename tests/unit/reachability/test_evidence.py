@@ -4,17 +4,18 @@ from dataclasses import replace
 
 from reachability.arrival import ArrivalRow, WitnessReport
 from reachability.evidence import conclude
-from reachability.observation import CanaryResult, SourceReport
+from reachability.observation import CanaryResult, Observation, SourceReport, Target
 from reachability.ports import ICMP_CELL, PortSet
 from reachability.round_data import RoundData
 from reachability.verdict import judge
-from reachability.vocabulary import Protocol, Reachability, Reason, Role, State
+from reachability.vocabulary import Canary, Protocol, Reachability, Reason, Role, State
 from tests.support.round_data import (
     CONTROL,
     DEV,
     HEALTHY,
     PROD,
     TCP,
+    UDP,
     data,
     silence,
     source,
@@ -98,6 +99,27 @@ def test_an_open_port_without_witness_needs_a_clear_canary() -> None:
     round_ = data(target, src=source(seen, canaries=(canary,)), insides=(inside,))
     (_, _, evidence), *_ = conclude([round_]).cells
     assert (judge(evidence).reachability, judge(evidence).row) == (Reachability.REACHABLE, 2)
+
+
+def test_each_protocol_has_a_canary_of_its_own() -> None:
+    """A SYN proxy says nothing of datagrams, and what answers every datagram nothing of TCP."""
+    tcp = CanaryResult(target=1, address=PROD, port=50917, before=State.OPEN, after=State.OPEN)
+    udp = CanaryResult(
+        target=2, address=PROD, port=50918, before=State.FILTERED, after=State.FILTERED, protocol=Protocol.UDP
+    )
+    for target, reason in ((TCP, Reason.SYN_ACK), (UDP, Reason.UDP_RESPONSE)):
+        alone = replace(target, witness="")
+        seen = silence(alone, state=State.OPEN, reason=reason, ports="53")
+
+        def of(*canaries: CanaryResult, alone: Target = alone, seen: Observation = seen) -> Canary:
+            return conclude([data(alone, src=source(seen, canaries=canaries))]).cells[0][2].canary
+
+        other = replace(udp, before=State.OPEN)
+        assert (of(tcp, udp), of(replace(tcp, before=State.CLOSED, after=State.CLOSED), other)) == (
+            (Canary.OPEN, Canary.CLEAR) if target is TCP else (Canary.CLEAR, Canary.OPEN)
+        )
+        assert of(tcp) is Canary.OPEN, "an older agent asks over TCP alone, which speaks for all then"
+        assert of(udp) is (Canary.NOT_SENT if target is TCP else Canary.CLEAR)
 
 
 def test_the_own_filter_of_the_source_leaves_the_cell_unproven() -> None:

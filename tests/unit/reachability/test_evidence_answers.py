@@ -93,6 +93,9 @@ def test_a_nearer_reset_without_a_witness_leans_on_controls_and_loss() -> None:
     assert alone(RESET, closed, controls=(), **near).reason == "no-source-control"
     assert alone(replace(RESET, sent=1, covered=1), closed, **near).reason == "loss"
     assert alone(RESET, closed).reason == "who-closed-it"
+    assert alone(RESET, closed, **near, least_hops={PROD: 0}).reason == "who-closed-it", (
+        "the host's own, by a shorter way"
+    )
     far = replace(RESET, hops=1, sent=1, covered=1)
     assert alone(far, closed, **near).row == 8, "what is as far as the host is its own: nothing that loss could hide"
 

@@ -46,6 +46,7 @@ WORDS: Mapping[str, Callable[[Evidence], object]] = {
     "canary clear": lambda e: e.canary is Canary.CLEAR,
     "canary open": lambda e: e.canary is Canary.OPEN,
     "fewer hops than the host": lambda e: None not in (e.hops, e.host_hops) and e.hops < e.host_hops,  # type: ignore[operator]
+    "nor is it the host's by a shorter way": lambda e: e.least_hops is None or e.hops < e.least_hops,  # type: ignore[operator]
     "as many hops as the host": lambda e: e.hops is not None and e.hops == e.host_hops,
     "as many hops or more": lambda e: None not in (e.hops, e.host_hops) and e.hops >= e.host_hops,  # type: ignore[operator]
     "by the router beside the source": lambda e: e.host_hops is None and e.hops == 0 and e.via == ROUTED,
@@ -114,7 +115,7 @@ TABLE = (
         for who in ("fewer hops than the host", "by the router beside the source")
     ),
     Row(
-        7, "closed, raw, nothing hides it, source control, inside control, fewer hops than the host",
+        7, "closed, raw, nothing hides it, source control, inside control, fewer hops than the host, nor is it the host's by a shorter way",
         (NO_WITNESS,), NO_SESSION, Proof.CONTROLLED,
     ),
     Row(8, "closed, raw, nothing hides it, closed inside, as many hops as the host", (NO_WITNESS,), RED, Proof.INFERRED),

@@ -207,7 +207,8 @@ def test_a_dry_run_says_it_and_does_nothing(tmp_path: Path, made: Path) -> None:
     ],
 )
 def test_what_is_wrong_is_said_and_nothing_done(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
-    done = run("install", arguments[0], "--root", tmp_path / "root", "--program", PROGRAM, *arguments[1:])
+    program = () if "--program" in arguments else ("--program", PROGRAM)
+    done = run("install", arguments[0], "--root", tmp_path / "root", *program, *arguments[1:])
     assert done.exit_code == 2
     assert words in done.output
     assert not (tmp_path / "root").exists()

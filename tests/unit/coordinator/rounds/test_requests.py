@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from coordinator.rounds.requests import inside_agent, targets_of
 from coordinator.rounds.source_controls import answered_controls, declared_controls
 from coordinator.state.roster import AgentState
@@ -11,8 +13,9 @@ from coordinator.topology.load import parse_topology
 from reachability.compare import key_of
 from reachability.matrix import Matrix
 from reachability.plan import PlanTarget, build_plan
+from reachability.ports import PortSet
 from reachability.round_data import RoundSpec
-from reachability.topology import Path, Selector
+from reachability.topology import Path, PortSpec, Selector
 from reachability.vocabulary import Protocol, RoundKind, Schedule, State
 from tests.support.sample import NOW, evidence, judged
 
@@ -88,3 +91,22 @@ def test_nothing_is_sent_to_an_address_that_dns_alone_places_in_the_environment(
         )
         assert [bool(each) for each in sent] == [not astray] * 3
     assert Protocol.TCP in {one.protocol for one in plan}
+
+
+def test_what_no_agent_witnesses_has_a_canary_for_each_protocol_with_ports_that_nobody_declares(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    there = {"dev-1": AgentState(name="dev-1", environment="dev", online=True, raw=True)}
+    service = TOPOLOGY.environments["prod"].services["registry"]
+    busy = replace(service, ports=PortSpec(tcp=PortSet.of([50_000]), udp=PortSet.of([50_001])))
+    prod = replace(TOPOLOGY.environments["prod"], services={"registry": busy})
+    declared = replace(TOPOLOGY, environments={**TOPOLOGY.environments, "prod": prod})
+    drawn = iter([50_000, 50_001] * 1000)
+    monkeypatch.setattr("coordinator.rounds.requests.random.randint", lambda *_: next(drawn))
+    (asked,) = targets_of(declared, build_plan(declared, {}, {}), "dev-1", "prod", Schedule.CYCLE, there)
+    assert {(t.protocol, t.canary) for t in asked if t.address == "10.30.0.21"} == {
+        (Protocol.TCP, 50_001),
+        (Protocol.UDP, 50_000),
+        (Protocol.ICMP, 0),
+    }
+    assert {t.canary for t in asked if t.witness} == {0}

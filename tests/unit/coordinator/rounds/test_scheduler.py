@@ -271,4 +271,7 @@ def test_a_round_may_take_as_long_as_its_source_needs() -> None:
     assert deadline_s([target], 1_000_000_000, 1_000_000_000) > 2 * busy_s
     assert deadline_s([target], 1000, 1_000_000_000) > 65_535 * copies / 1000
     all_time_outs_s = (0.5 + 1 + 2 + 3 + 3 + 3) * 65_535 / 1000
+    assert deadline_s([target], 100, 1_000_000_000, copies=48) > 65_535 * 50 / 100, (
+        "as many as the legs of a path ask for"
+    )
     assert deadline_s([target], 0, 1_000_000_000, raw=False) > deadline_s([target], 10**9, 10**9) + all_time_outs_s - 1

@@ -9,15 +9,18 @@ import pytest
 
 from probes.context import Station
 from probes.packets.flow_budget import FlowBound
+from probes.packets.parse import Packet
 from probes.packets.raw_socket import Bucket, Flows
 from probes.packets.route import Route
 from probes.source.control_sender import ControlSender
 from probes.source.controls import Controls
+from probes.source.cycle import Source
 from probes.source.job import Job
+from probes.sweep.raw import SweepSource
 from reachability.observation import ControlTarget, Target
 from reachability.ports import PortSet
 from reachability.vocabulary import ControlKind, Protocol
-from tests.support.network import END, OWN, ROUTE, play, target
+from tests.support.network import END, OPEN_PORT, OWN, ROUTE, play, target
 from tests.support.virtual import run
 
 SECOND = "10.10.0.12"
@@ -46,6 +49,25 @@ def test_an_open_port_that_the_round_does_not_try_tells_how_far_its_host_is() ->
     assert ran.report.host_hops == {END: 2}
     ran = play(lambda _: 0.001, targets=(target("22"),), resets=lambda p: p.dport == 22)
     assert ran.report.host_hops == {}
+
+
+@pytest.mark.parametrize("kind", [Source, SweepSource])
+def test_ways_back_of_unequal_length_are_seen_by_the_resets_of_one_port(kind: type[Source]) -> None:
+    """A copy has a source port of its own, and with it a way back: told over controls and cells, in a cycle and in a sweep."""
+
+    def uneven(packet: Packet) -> int:
+        return 2 + (packet.sport + packet.dport) % 2
+
+    def even(packet: Packet) -> int:
+        return 2 + packet.dport % 2
+
+    rows = (target("22-330"),)
+    ran = play(lambda _: 0.001, kind=kind, targets=rows, resets=lambda _: True, hops=uneven)
+    assert (ran.report.host_hops, ran.report.least_hops) == ({}, {END: 2})
+    ran = play(lambda _: 0.001, kind=kind, targets=rows, resets=lambda _: True, hops=even)
+    assert ran.report.least_hops == {}
+    ran = play(lambda _: 0.001, kind=kind, targets=rows, resets=lambda p: p.dport != OPEN_PORT, hops=uneven)
+    assert ran.report.least_hops == {END: 2}, "an open port's answers are told apart as well"
 
 
 def _from_both(_: str, source: str) -> tuple[Route, ...]:

@@ -10,6 +10,7 @@ import pytest
 
 from probes import clock
 from probes.packets.parse import Packet
+from probes.path.legs import MOST_TTL
 from probes.protocols import udp_payloads
 from probes.source.cycle import Source
 from probes.sweep.raw import SweepSource
@@ -52,7 +53,7 @@ def test_the_last_copy_has_its_time_to_be_answered(role: Role, delay_s: float, s
     seen: list[Packet] = []
 
     def answers(packet: Packet) -> float | None:
-        seen.append(packet)
+        seen.extend([packet] if packet.dport == 22 else ())
         return delay_s if len(seen) == last else None
 
     ran = play(answers, targets=(target("22"),), role=role, copies=3)
@@ -87,7 +88,7 @@ def test_a_source_gives_up_after_a_quarter_of_an_hour() -> None:
 def test_a_rate_holds_from_the_first_packet_to_the_last(agent_pps: int, round_pps: int) -> None:
     ran = play(targets=(target("1-100"),), agent_pps=agent_pps, round_pps=round_pps)
     times = [at for at, _ in ran.sent]
-    assert len(times) == 600
+    assert sum(packet.ttl > MOST_TTL for _, packet in ran.sent) == 600
     for index in range(len(times) - 50):
         assert times[index + 50] - times[index] >= 0.97, "fifty a second"
 

@@ -123,3 +123,10 @@ def test_parts_that_overlap_take_as_long_as_they_take_together() -> None:
 def test_one_report_stays_as_it_is() -> None:
     report = SourceReport(round="r", agent="a")
     assert merged([report]) is report
+
+
+def test_of_what_hosts_are_away_the_least_of_all_parts_is_reported() -> None:
+    """A part that saw a shorter way back speaks for all of them."""
+    hops = [{"10.30.0.1": 3}, {"10.30.0.1": 2, "10.30.0.2": 1}, {"10.30.0.1": 4}]
+    made = merged([SourceReport(round="r", agent="a", host_hops=each, least_hops=each) for each in hops])
+    assert made.least_hops == {"10.30.0.1": 2, "10.30.0.2": 1}

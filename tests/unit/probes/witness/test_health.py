@@ -7,8 +7,11 @@ from dataclasses import replace
 
 from probes.host.counters import HostFacts
 from probes.packets.parse import Packet
+from probes.packets.token import inside_key, token
 from probes.witness.health import OffHost, WitnessDeps
-from tests.support.witness import ECHO_REPLY, GATEWAY, HERE
+from reachability.arrival import WitnessReport
+from reachability.vocabulary import Protocol
+from tests.support.witness import ECHO_REPLY, GATEWAY, HERE, KEY, PORT, arm, new_witness, packet
 
 
 def dark_after(*came_at: float) -> set[str]:
@@ -40,3 +43,25 @@ def test_what_waited_in_the_ring_of_a_suspended_process_shows_nothing() -> None:
 def test_what_came_since_does() -> None:
     assert dark_after(10.1) == set()
     assert dark_after(8.0, 9.9, 10.3) == set(), "all before it was read"
+
+
+def test_an_inside_controls_packet_shows_that_the_capture_works_where_no_gateway_answers() -> None:
+    """It comes in when the round is armed, and again when it is over: the packet of another host to the very address."""
+
+    async def play(*, inside: bool) -> WitnessReport:
+        witness = new_witness()
+
+        async def silence(_: str) -> None:
+            if inside:
+                tok = token(inside_key(KEY), HERE, Protocol.TCP, PORT, 0)
+                witness.packet(replace(packet("10.30.0.11", 999, tok=tok), at=1e6))
+
+        assert witness._deps is not None
+        witness._deps = replace(witness._deps, provoke=silence)
+        await witness.arm(arm("R1", KEY, "dev-1"))
+        return await witness.close("R1")
+
+    report = asyncio.run(play(inside=True))
+    assert [(health.healthy, health.off_host > 0) for health in report.health] == [(True, True)]
+    assert report.arrivals == (), "and no copy of the source's"
+    assert [health.healthy for health in asyncio.run(play(inside=False)).health] == [False]
