@@ -147,6 +147,7 @@ class Blackout:
     cron: str
     for_s: float
     timezone: str = "UTC"
+    mark: Mark = field(default=Mark(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
