@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from itertools import combinations
 
 from coordinator.tasks import Limit, costs
+from coordinator.topology.idle import idle_paths
 from reachability.blackout import never_opens, open_until
 from reachability.plan import PlanTarget, build_plan
-from reachability.policy import matches
 from reachability.topology import Environment, Mark, Selector, Topology, family, is_address
 from reachability.vocabulary import Require, Schedule
 
@@ -135,9 +135,7 @@ def _expired(topology: Topology, now: datetime) -> Iterator[Warned]:
 
 
 def _idle_paths(topology: Topology, plan: tuple[PlanTarget, ...]) -> Iterator[Warned]:
-    for path in topology.paths:
-        if any(matches(topology, path.source, path.destination, target) for target in plan):
-            continue
+    for path in idle_paths(topology, plan):
         # Addresses that only the agents know are not in this plan.
         if _may_match(topology, path.source) or _may_match(topology, path.destination):
             continue
