@@ -95,9 +95,13 @@ class Cost:
 def costs(topology: Topology, plan: Iterable[PlanTarget]) -> list[Cost]:
     """The cost of every agent's cycle and sweep."""
     found: dict[tuple[str, Schedule], list[tuple[PlanTarget, int]]] = {}
+    swept: dict[tuple[PortSet, PortSet], int] = {}  # a plan has many targets, and few sets of ports
     for target in plan:
         found.setdefault((target.agent, Schedule.CYCLE), []).append((target, len(target.cycle)))
-        sweep = len(target.sweep - target.cycle)
+        ports = (target.sweep, target.cycle)
+        if ports not in swept:
+            swept[ports] = len(target.sweep - target.cycle)
+        sweep = swept[ports]
         if sweep:
             found.setdefault((target.agent, Schedule.SWEEP), []).append((target, sweep))
     rate = max(1, topology.probing.rate_pps)

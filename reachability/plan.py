@@ -93,15 +93,23 @@ def build_plan(
         for environment in topology.environments.values()
         for agent in environment.agents
     }
+    # Of every host once, not once for each agent that probes it.
+    probed = {
+        environment.name: [
+            one
+            for host in _hosts(environment, owned, leads_to)
+            for one in _probed(
+                environment, host, _insides(environment, host, owned), (cycle, _sweep_ports(topology, host))
+            )
+        ]
+        for environment in topology.environments.values()
+    }
     targets: list[PlanTarget] = []
     for source in topology.environments.values():
         for agent in source.agents:
-            for destination in topology.environments.values():
-                if destination.name == source.name:
-                    continue
-                for host in _hosts(destination, owned, leads_to):
-                    sweep = _sweep_ports(topology, host)
-                    targets.extend(_targets((source.name, agent), destination, host, owned, (cycle, sweep)))
+            for name, there in probed.items():
+                if name != source.name:
+                    targets.extend(_targets(source.name, agent, owned[agent], there))
     return tuple(targets)
 
 
@@ -163,18 +171,26 @@ def _of_family(addresses: Iterable[str], like: str) -> list[str]:
     return [address for address in addresses if family(address) == family(like)]
 
 
-def _targets(
-    source: tuple[str, str],
-    destination: Environment,
-    host: _Host,
-    owned: Mapping[str, tuple[str, ...]],
-    spread: tuple[PortSpec, PortSpec],
-) -> Iterator[PlanTarget]:
-    """The targets of one host for one (environment, agent); `spread` is what cycle and sweep try on it."""
-    environment, agent = source
-    known = bool(owned[agent]) and is_address(host.address)
-    sources = _of_family(owned[agent], host.address) if known else [""]
-    insides = _insides(destination, host, owned)
+@dataclass(frozen=True, slots=True)
+class _Probed:
+    """What is probed on a host with one protocol, whoever probes it."""
+
+    host: _Host
+    destination: str
+    protocol: Protocol
+    cycle: PortSet
+    sweep: PortSet
+    required: PortSet
+    insides: tuple[str, ...]
+    service_ports: PortSet
+    services: tuple[tuple[str, PortSet], ...]
+    names: tuple[str, ...]
+
+
+def _probed(
+    environment: Environment, host: _Host, insides: tuple[str, ...], spread: tuple[PortSpec, PortSpec]
+) -> Iterator[_Probed]:
+    """What cycle and sweep (`spread`) try on a host."""
     for protocol in Protocol:
         icmp = protocol is Protocol.ICMP  # of the host, not of a service; every cycle tries it
         services = () if icmp else tuple((service.name, service.ports.of(protocol)) for service in host.services)
@@ -182,22 +198,31 @@ def _targets(
         cycle, sweep = (ICMP_CELL, PortSet()) if icmp else (spec.of(protocol) for spec in spread)
         # What a UDP service leaves unanswered nobody but an agent on its host can tell from what was dropped.
         required = mine if protocol is Protocol.UDP and not host.owner else cycle | sweep
-        for address in sources:
+        named = tuple((name, ports) for name, ports in services if ports)
+        yield _Probed(host, environment.name, protocol, cycle, sweep, required, insides, mine, named, tuple(host.names))
+
+
+def _targets(environment: str, agent: str, owned: tuple[str, ...], probed: Iterable[_Probed]) -> Iterator[PlanTarget]:
+    """The targets of one agent, which has the addresses `owned`."""
+    for one in probed:
+        host = one.host
+        known = bool(owned) and is_address(host.address)
+        for address in _of_family(owned, host.address) if known else [""]:
             yield PlanTarget(
                 agent=agent,
                 source_environment=environment,
                 source_address=address,
-                destination=destination.name,
+                destination=one.destination,
                 address=host.address,
                 name=host.names[0] if host.names else "",
-                protocol=protocol,
-                cycle=cycle,
-                sweep=sweep,
-                required=required,
+                protocol=one.protocol,
+                cycle=one.cycle,
+                sweep=one.sweep,
+                required=one.required,
                 witness=host.owner,
-                insides=insides,
-                service_ports=mine,
-                services=tuple((name, ports) for name, ports in services if ports),
-                names=tuple(host.names),
+                insides=one.insides,
+                service_ports=one.service_ports,
+                services=one.services,
+                names=one.names,
                 elsewhere=host.elsewhere,
             )

@@ -71,21 +71,21 @@ class Policy:
         source = (target.source_environment, target.agent, target.source_address)
         if source not in self._sources:
             self._sources[source] = {
-                number for number, entry in enumerate(self._entries) if _is_source(self.topology, entry.source, target)
+                number for number, entry in enumerate(self._entries) if is_source(self.topology, entry.source, target)
             }
         destination = (target.destination, target.address, target.names, target.witness)
         if destination not in self._destinations:
             self._destinations[destination] = {
                 number
                 for number, entry in enumerate(self._entries)
-                if _is_destination(self.topology, entry.destination, target)
+                if is_destination(self.topology, entry.destination, target)
             }
         return self._sources[source] & self._destinations[destination]
 
 
 def matches(topology: Topology, source: Selector, destination: Selector, target: PlanTarget) -> bool:
     """Whether a path or waiver between these ends can speak of the target."""
-    return _is_source(topology, source, target) and _is_destination(topology, destination, target)
+    return is_source(topology, source, target) and is_destination(topology, destination, target)
 
 
 def ports_of(topology: Topology, entry: Path | Waiver, target: PlanTarget) -> PortSet:
@@ -100,10 +100,11 @@ def ports_of(topology: Topology, entry: Path | Waiver, target: PlanTarget) -> Po
 
 def nearest_paths(topology: Topology, target: PlanTarget) -> tuple[Path, ...]:
     """Paths to the same destination from elsewhere: what somebody may have meant."""
-    return tuple(path for path in topology.paths if _is_destination(topology, path.destination, target))
+    return tuple(path for path in topology.paths if is_destination(topology, path.destination, target))
 
 
-def _is_source(topology: Topology, end: Selector, target: PlanTarget) -> bool:
+def is_source(topology: Topology, end: Selector, target: PlanTarget) -> bool:
+    """Whether the target's source is at this end."""
     if end.network is not None:
         mine = end.environment in {"", target.source_environment}
         return mine and bool(target.source_address) and in_networks(target.source_address, (end.network,))
@@ -116,7 +117,8 @@ def _is_source(topology: Topology, end: Selector, target: PlanTarget) -> bool:
     return True
 
 
-def _is_destination(topology: Topology, end: Selector, target: PlanTarget) -> bool:
+def is_destination(topology: Topology, end: Selector, target: PlanTarget) -> bool:
+    """Whether the target's destination is at this end."""
     if end.network is not None:
         return end.environment in {"", target.destination} and in_networks(target.address, (end.network,))
     if end.environment != target.destination:

@@ -147,6 +147,7 @@ class Blackout:
     cron: str
     for_s: float
     timezone: str = "UTC"
+    mark: Mark = field(default=Mark(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +195,10 @@ def is_anothers(address: str) -> bool:
 
 def family(address: str) -> int:
     """4 or 6; ValueError for a name."""
-    return ip_address(address).version
+    found = _parsed(address)
+    if found is None:
+        raise ValueError(f"'{address}' is not an IP address")
+    return found.version
 
 
 def in_networks(address: str, networks: tuple[Network, ...]) -> bool:
@@ -203,7 +207,7 @@ def in_networks(address: str, networks: tuple[Network, ...]) -> bool:
     return parsed is not None and any(parsed in network for network in networks)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16_384)  # more than the hosts of a large estate: plans go round them in order
 def _parsed(text: str) -> Address | None:
     try:
         return ip_address(text)

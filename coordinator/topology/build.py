@@ -55,7 +55,7 @@ def build(document: Document, file: str, digest: str) -> Topology:
         environments=environments,
         paths=tuple(path for path in paths if path is not None),
         waivers=tuple(waiver for waiver in waivers if waiver is not None),
-        probing=_probing(mapping(data.get("probing"))),
+        probing=_probing(document, mapping(data.get("probing"))),
         file=file,
         digest=digest,
     )
@@ -193,11 +193,16 @@ def _waiver(
     )
 
 
-def _probing(data: Mapping[str, Any]) -> Probing:
+def _probing(document: Document, data: Mapping[str, Any]) -> Probing:
     sweep = mapping(data.get("sweep"))
     blackouts = (
-        Blackout(_text(entry.get("cron")), _maybe(entry.get("for"), parse_duration) or 0.0, _zone(entry))
-        for _, entry in entries(data.get("blackout"))
+        Blackout(
+            _text(entry.get("cron")),
+            _maybe(entry.get("for"), parse_duration) or 0.0,
+            _zone(entry),
+            mark_of(document, ("probing", "blackout", index)),
+        )
+        for index, entry in entries(data.get("blackout"))
     )
     return Probing(
         every_s=_maybe(data.get("every"), parse_duration) or DEFAULTS.every_s,

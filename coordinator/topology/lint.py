@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import combinations
 
 from coordinator.tasks import Limit, costs
+from coordinator.topology.idle import idle_paths
+from reachability.blackout import never_opens, open_until
 from reachability.plan import PlanTarget, build_plan
-from reachability.policy import matches
 from reachability.topology import Environment, Mark, Selector, Topology, family, is_address
 from reachability.vocabulary import Require, Schedule
+
+LONG_BLACKOUT = timedelta(days=7)
+_NUMERIC = re.compile(r"[0-9][0-9_-]*|0[bo][0-9a-f_]+")
+_OWN_NAME = re.compile(r"(?:.+\.)?localhost(?:\.localdomain)?")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -36,6 +42,8 @@ def lint(topology: Topology, now: datetime) -> list[Warned]:
         *_unwitnessed(topology),
         *_untested(topology, plan),
         *_astray(topology),
+        *_misread(topology),
+        *_blackouts(topology, now),
         *_too_much(topology, plan),
     ]
     return sorted(set(found))
@@ -127,9 +135,7 @@ def _expired(topology: Topology, now: datetime) -> Iterator[Warned]:
 
 
 def _idle_paths(topology: Topology, plan: tuple[PlanTarget, ...]) -> Iterator[Warned]:
-    for path in topology.paths:
-        if any(matches(topology, path.source, path.destination, target) for target in plan):
-            continue
+    for path in idle_paths(topology, plan):
         # Addresses that only the agents know are not in this plan.
         if _may_match(topology, path.source) or _may_match(topology, path.destination):
             continue
@@ -197,6 +203,37 @@ def _astray(topology: Topology) -> Iterator[Warned]:
                         service.mark,
                         f"host {host} of '{service.name}' is in no network of '{environment.name}': does it belong there?",
                     )
+
+
+def _misread(topology: Topology) -> Iterator[Warned]:
+    """Names in form only."""
+    for service in (s for e in topology.environments.values() for s in e.services.values()):
+        for host in service.hosts:
+            if _NUMERIC.fullmatch(host):
+                yield _at(
+                    service.mark,
+                    f"host '{host}' of '{service.name}' is taken for a DNS name, and reads like a number or a date: if a host "
+                    f"has that name, write it in full, such as {host}.example.com",
+                )
+            if _OWN_NAME.fullmatch(host):
+                yield _at(
+                    service.mark,
+                    f"host '{host}' of '{service.name}' is each host's own: an agent would probe itself there; write the "
+                    "address or the name by which others reach it",
+                )
+
+
+def _blackouts(topology: Topology, now: datetime) -> Iterator[Warned]:
+    windows = topology.probing.blackout
+    for window in windows:
+        if never_opens(window, now):
+            yield _at(window.mark, f"blackout '{window.cron}' never opens: no year has that date")
+    until = open_until(windows, now)
+    if until is not None and until - now > LONG_BLACKOUT:
+        yield _at(
+            windows[0].mark,
+            f"probing.blackout is open without a gap from now until {until:%Y-%m-%d} at least: nothing is probed until then",
+        )
 
 
 def _too_much(topology: Topology, plan: tuple[PlanTarget, ...]) -> Iterator[Warned]:

@@ -27,6 +27,13 @@ _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)")
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _PORT = re.compile(r"[0-9]{1,5}")
 _MEANT = re.compile(r"(?:tcp|udp)/[1-9][0-9]{0,3}")
+_MEANT_PORT = re.compile(r"(?:tcp|udp)[/:][1-9][0-9]{0,4}|icmp(?:v?6|v4)?", re.IGNORECASE)
+_NOT_TESTED = frozenset({"sctp", "dccp", "udplite", "gre", "esp", "ah", "ipip", "igmp", "ospf", "vrrp"})  # IANA's names
+_RANGE = re.compile(
+    r"(?:[0-9]+\.){2,}[0-9.]*[x*,\[{-][0-9.x*,\[\]{}-]*|(?=.*:.*:)[0-9a-f:]*:[0-9a-f:]*[x*,-][0-9a-f:x*,-]*",
+    re.IGNORECASE,
+)
+_HEXADECIMAL = re.compile(r"(?:.*\.)?0x[0-9a-f]*")  # what inet_aton(3) reads as an address
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*")
 _DATE_ONLY = 10  # 2027-01-31
 
@@ -55,7 +62,17 @@ def parse_ports(text: str) -> PortSpec:
     if text == "icmp":
         return PortSpec(icmp=True)
     protocol, slash, ports = text.partition("/")
+    if protocol.lower() in _NOT_TESTED:
+        raise ValueError(
+            f"segwatch does not test {protocol.lower()} ({shown(text)}), only TCP, UDP and ICMP; leave it out, and check such "
+            "rules where they are configured"
+        )
     if protocol not in {"tcp", "udp"} or not slash:
+        if _MEANT_PORT.fullmatch(text):
+            near = text.lower().replace(":", "/")
+            raise ValueError(
+                f"{shown(text)} is not a protocol with ports; did you mean {'icmp' if near.startswith('icmp') else near}?"
+            )
         meant = f"tcp/{text}" if _PORT.fullmatch(text) else "/".join(reversed(text.split("/")))
         hint = f"; did you mean {meant}?" if _MEANT.fullmatch(meant) else f"; {PORTS_ARE}"
         raise ValueError(f"{shown(text)} is not a protocol with ports{hint}")
@@ -119,10 +136,18 @@ def parse_host(text: str) -> str:
     """An address, compressed, or a DNS name in lower case without its last dot."""
     if re.fullmatch(r"[0-9.]+", text) or (":" in text and is_address(text)):
         return str(parse_address(text))
+    if text[:1] == "[" and text[-1:] == "]" and is_address(text[1:-1]):
+        raise ValueError(f"{shown(text)} is not a host; write {text[1:-1]}, in quotes and without brackets")
+    if _RANGE.fullmatch(text):
+        raise ValueError(f"{shown(text)} is a range of addresses; write each address, or each host's name, by itself")
     if "/" in text or ":" in text:
         raise ValueError(f"{shown(text)} is not a host; write one address or DNS name and nothing else")
     name = text.lower().removesuffix(".")
     labels = name.split(".")
+    if _HEXADECIMAL.fullmatch(name):
+        raise ValueError(
+            f"{shown(text)} is a number, which some programs take for an address; write one such as 10.30.0.21"
+        )
     if len(name) > LONGEST_NAME or not all(_LABEL.fullmatch(label) for label in labels) or labels[-1].isdigit():
         raise ValueError(
             f"{shown(text)} is not an address or a DNS name; write one such as 10.30.0.21 or db.prod.internal"

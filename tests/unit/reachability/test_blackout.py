@@ -1,8 +1,9 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 
 import pytest
 
-from reachability.blackout import Cron, active_blackout
+from reachability import blackout
+from reachability.blackout import Cron, active_blackout, never_opens, open_until
 from reachability.topology import Blackout
 
 
@@ -103,3 +104,74 @@ def test_an_unknown_zone_is_said() -> None:
 def test_utc_needs_no_zone_data_and_none_is_open_without_windows() -> None:
     assert active_blackout([Blackout("* * * * *", 60.0)], at("2026-01-01T00:00"))
     assert active_blackout([], at("2026-01-01T00:00")) is None
+
+
+@pytest.mark.parametrize(
+    ("cron", "never"),
+    [("0 0 31 2 *", True), ("0 0 31 4,6 *", True), ("0 0 29 2 *", False), ("0 0 29 2 1", False), ("0 0 31 2 1", False)],
+)
+def test_a_date_that_no_year_has_never_opens(cron: str, never: bool) -> None:
+    assert never_opens(Blackout(cron, 3600.0), at("2026-11-30T00:00")) is never
+
+
+@pytest.mark.parametrize(
+    ("windows", "days"),
+    [
+        ([("*/5 * * * *", 600.0)], 10),
+        ([("0 0 * * *", 86400.0)], 365),
+        ([("0 0 * * *", 43200.0), ("0 12 * * *", 43200.0)], 365),  # each alone leaves half of the day
+        ([("0 0 1 1 *", 366 * 86400.0)], 365),
+    ],
+)
+def test_windows_without_a_gap(windows: list[tuple[str, float]], days: int) -> None:
+    now = at("2026-11-30T10:00")
+    until = open_until([Blackout(*window) for window in windows], now)
+    assert until is not None
+    assert until - now > timedelta(days=days)
+
+
+def test_when_windows_leave_a_gap() -> None:
+    now = at("2026-11-22T01:30:00")
+    assert open_until([SUNDAY_NIGHT], now) == at("2026-11-22T03:00:00")
+    assert open_until([SUNDAY_NIGHT, Blackout("0 3 * * *", 3600.0)], now) == at("2026-11-22T04:00:00")
+    assert open_until([SUNDAY_NIGHT], at("2026-11-23T01:30:00")) is None
+
+
+def test_the_work_for_a_window_of_a_year_is_that_of_its_days(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[datetime] = []
+    fires = Cron.fires
+
+    def counted(cron: Cron, local: datetime) -> bool:
+        looked.append(local)
+        return fires(cron, local)
+
+    monkeypatch.setattr(blackout.Cron, "fires", counted)
+    window = Blackout("30 2 1 1 *", 365 * 86400.0, "Europe/Berlin")
+    assert active_blackout([window], at("2026-12-31T12:00:00")) is window
+    assert len(looked) < 4000, "365 days have 525,600 minutes"
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Australia/Lord_Howe", "America/St_Johns", "Asia/Kolkata"])
+@pytest.mark.parametrize("cron", ["30 2 * * 0", "59 23 1 * *", "0 0 * 3,10 *", "15 1,2 25-31 * *"])
+def test_leaps_find_what_a_walk_by_minutes_finds(cron: str, zone: str) -> None:
+    """Every beginning of a window around the changes of the clock, against a walk that leaps over nothing."""
+    parsed, known = Cron.parse(cron), blackout.zone(zone)
+    window = Blackout(cron, 3 * 86400.0, zone)
+    for change in ("2026-03-29T04:00", "2026-04-05T04:00", "2026-10-04T04:00", "2026-10-25T04:00", "2026-11-01T08:00"):
+        for hours in (0, 5, 30, 71):
+            now = at(change) + timedelta(hours=hours, minutes=7)
+            assert is_open_by_minutes(parsed, known, window, now) is (active_blackout([window], now) is window)
+
+
+def is_open_by_minutes(parsed: Cron, known: tzinfo, window: Blackout, now: datetime) -> bool:
+    minute = now.replace(second=0)
+    while (now - minute).total_seconds() < window.for_s:
+        local = minute.astimezone(known).replace(tzinfo=None)
+        before = (minute - timedelta(minutes=1)).astimezone(known).replace(tzinfo=None)
+        skipped = [local]
+        while skipped[-1] - timedelta(minutes=1) > before:
+            skipped.append(skipped[-1] - timedelta(minutes=1))
+        if any(parsed.fires(one) for one in skipped):
+            return True
+        minute -= timedelta(minutes=1)
+    return False

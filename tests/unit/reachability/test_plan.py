@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from coordinator.topology.load import parse_topology
 from reachability import catalogue
 from reachability.plan import PlanTarget, build_plan, cycle_ports, owned_addresses
 from reachability.ports import ALL_PORTS, ICMP_CELL, PortSet
@@ -188,3 +189,15 @@ def test_every_port_is_in_one_schedule() -> None:
         "trace": "",
         "try": "",
     }
+
+
+def test_what_a_host_is_probed_for_is_worked_out_once_for_all_agents() -> None:
+    agents = "".join(f"      d{number}: {{addresses: [10.10.0.{number}]}}\n" for number in range(1, 9))
+    text = (
+        f"version: 1\nenvironments:\n  dev:\n    networks: [10.10.0.0/24]\n    agents:\n{agents}"
+        "  prod:\n    networks: [10.30.0.0/24]\n    services: {db: {hosts: [10.30.0.21], ports: [tcp/5432, udp/53]}}\n"
+    )
+    plan = build_plan(parse_topology(text.encode()), {}, {})
+    assert len(plan) == 8 * 3
+    assert len({id(target.required) for target in plan}) == 3
+    assert len({id(target.services) for target in plan if target.services}) == 2

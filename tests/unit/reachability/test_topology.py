@@ -7,7 +7,7 @@ from ipaddress import ip_network
 import pytest
 
 from reachability.ports import ICMP_CELL, PortSet
-from reachability.topology import Environment, PortSpec, is_address
+from reachability.topology import Environment, PortSpec, family, is_address
 from reachability.vocabulary import Protocol
 from tests.support.sample import topology
 
@@ -50,3 +50,8 @@ def test_an_address_is_not_a_name() -> None:
 
 def test_every_agent_is_of_one_environment() -> None:
     assert topology().agents() == {"dev-1": "dev", "test-1": "test", "staging-1": "staging", "prod-1": "prod"}
+
+
+def test_a_name_is_of_no_family() -> None:
+    with pytest.raises(ValueError, match="'db.example' is not an IP address"):
+        family("db.example")

@@ -167,3 +167,38 @@ def test_doubts_come_in_the_order_of_the_file_and_once() -> None:
     found = warned(QUIET.replace(DEV_AGENTS, "").replace("10.30.0.0/24", "10.0.0.0/8") + path("dev", "dev"))
     assert found == sorted(set(found))
     assert {warning.line for warning in found} == {3, 5, 12}
+
+
+@pytest.mark.parametrize("windows", ['{cron: "*/5 * * * *", for: 10m}', '{cron: "0 0 * * *", for: 24h, timezone: UTC}'])
+def test_a_blackout_that_is_always_open(windows: str) -> None:
+    [warning] = warned(f"{QUIET}probing:\n  blackout: [{windows}]\n")
+    assert warning.line == QUIET.count("\n") + 2
+    assert "open without a gap" in warning.message
+    assert "nothing is probed" in warning.message
+
+
+def test_a_blackout_that_never_opens() -> None:
+    [warning] = warned(
+        f'{QUIET}probing:\n  blackout:\n    - {{cron: "0 2 * * 0", for: 2h}}\n    - {{cron: "0 0 31 2 *", for: 1h}}\n'
+    )
+    assert warning.line == QUIET.count("\n") + 4
+    assert warning.message == "blackout '0 0 31 2 *' never opens: no year has that date"
+
+
+@pytest.mark.parametrize("name", ["2026-01-01", "1_000", "0o17", "0b11"])
+def test_a_name_that_reads_like_a_number(name: str) -> None:
+    [warning] = warned(QUIET.replace("10.30.0.21", f'"{name}"'))
+    assert warning.message.startswith(
+        f"host '{name}' of 'db' is taken for a DNS name, and reads like a number or a date"
+    )
+
+
+@pytest.mark.parametrize("name", ["localhost", "db.localhost", "localhost.localdomain"])
+def test_a_name_of_each_host_for_itself(name: str) -> None:
+    [warning] = warned(QUIET.replace("10.30.0.21", name))
+    assert warning.message.startswith(f"host '{name}' of 'db' is each host's own: an agent would probe itself there")
+
+
+@pytest.mark.parametrize("name", ["db", "db-2", "1und1.de", "2026.example", "3com", "1-2.example", "0x7f.example"])
+def test_names_of_hosts_are_no_numbers(name: str) -> None:
+    assert warned(QUIET.replace("10.30.0.21", name)) == []
