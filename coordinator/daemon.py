@@ -266,8 +266,7 @@ class Daemon:
                     self.estate.agents[name] = replace(state, online=False)
                     log.warning("agent is silent", name=name, seconds=round(now - state.last_seen))
             self._tell(self.estate.review())
-            if self.engine.brake.halt:  # a broker that was away has lost it
-                await self.engine.brake.remind()
+            await self.engine.brake.look()
             await self._care_for_broker()
             self._warn_of_ends(now)
             if time.monotonic() - forgot_at > FORGET_S:

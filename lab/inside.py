@@ -21,8 +21,10 @@ def main() -> None:
     # The parent decides. What is ignored would be ignored by all that is started here; a handler ends with exec.
     signal.signal(signal.SIGINT, lambda *_: None)
     control = socket.socket(fileno=3)
-    # `ip netns` keeps its names under /run, which is not ours to write to.
-    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
+    # `ip netns` keeps its names under /run, which is not ours to write to; names in shared memory hold numbers of
+    # processes, of which every lab has the same.
+    for place in "/run", "/dev/shm":  # noqa: S108 - mounted over
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", place], check=True)
     control.send(json.dumps({"ready": True}).encode())
     children: dict[int, subprocess.Popen[bytes]] = {}
     while True:

@@ -150,6 +150,7 @@ class EventKind(StrEnum):
     LET_IN = "let in"
     STOPPED = "stopped"
     RESUMED = "resumed"
+    IN_BLACKOUT = "probed in a blackout"
 
 
 # What it is called that a finding came to a status. None goes back to being suspected.

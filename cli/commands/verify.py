@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -85,7 +86,15 @@ RELOAD_WAIT_S = 10.0  # a file that was changed just now is picked up within sec
     metavar="TIME",
     help="With --write-baseline: when its entries end; this long from now, or 2027-01-31T00:00:00Z.",
 )
-@click.option("--reason", default="", metavar="TEXT", help="With --write-baseline: why it is left as it is.")
+@click.option(
+    "--in-blackout", is_flag=True, help="Probe although a blackout is open, with --reason, which is recorded."
+)
+@click.option(
+    "--reason",
+    default="",
+    metavar="TEXT",
+    help="With --write-baseline: why it is left as it is. With --in-blackout: why.",
+)
 @options.topology(required=False)
 @options.coordinator
 @options.common
@@ -106,6 +115,7 @@ def command(
     write_baseline: Path | None,
     owner: str | None,
     until: str,
+    in_blackout: bool,
     reason: str,
     topology: Path | None,
 ) -> int:
@@ -117,6 +127,8 @@ def command(
     -f FILE names the declared topology as your checkout has it: reports point into it, and it must be the one that the
     coordinator has in force.
     """
+    if in_blackout and not reason:
+        raise Problem("--in-blackout needs --reason TEXT: it is recorded who probed in a blackout, and why")
     formats.check(to_write)
     held = _baseline(baseline, write_baseline, owner)
     end = _end(until) if write_baseline is not None else None
@@ -130,6 +142,8 @@ def command(
 
     def ask() -> str:
         asked = {"sweep": sweep, "from": source, "to": destination, "max_age_s": max_age}
+        if in_blackout:
+            asked |= {"in_blackout": reason, "by": getpass.getuser()}
         return client.post("verify", Asked, **asked).run
 
     body = follow(client, ask, progress, timeout_s=timeout, with_cells=cells)

@@ -249,9 +249,11 @@ class Api:
         if max_age_s is not None and (isinstance(max_age_s, bool) or not isinstance(max_age_s, int | float)):
             raise ApiError(400, "`max_age_s` is a number of seconds")
         try:
+            reason, by = (str(body.get(name) or "")[:MOST_WORDS] for name in ("in_blackout", "by"))
             run = self._served.runs.ask(
-                sweep=bool(body.get("sweep")), source=source, destination=destination, max_age_s=max_age_s
-            )
+                sweep=bool(body.get("sweep")), source=source, destination=destination, max_age_s=max_age_s,
+                in_blackout=reason, by=by,
+            )  # fmt: skip
         except ValueError as error:
             raise ApiError(400, str(error)) from error
         except AllStopped as stopped:

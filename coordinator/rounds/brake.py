@@ -1,17 +1,20 @@
-"""Whether all probing is at rest, and who said so. What a person stopped stays stopped across restarts, until it is resumed."""
+"""Whether all probing is at rest, and who said so: a person, whose stop lasts across restarts, or a blackout of the topology."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import structlog
 
 from coordinator.state.estate import Estate
 from coordinator.store import StoreError
+from reachability.blackout import active_blackout
 from reachability.life import EventKind
+from reachability.topology import Blackout
 from wire.messages import Stop
 
 log = structlog.get_logger("brake")
@@ -27,12 +30,38 @@ class Halt:
 
 
 class Brake:
-    """`stopped` is why nothing may be probed now, "" when it may."""
+    """`stopped` is why nothing may be probed now, "" when it may.
+
+    `in_blackout` is why a person has what is under way probe in blackouts too, "" where nobody does.
+    """
 
     def __init__(self, estate: Estate, post: Callable[[str, Stop], Coroutine[Any, Any, None]]) -> None:
         self._estate, self._post = estate, post
         self.halt: Halt | None = estate.store.get("halt", Halt | None, None)  # type: ignore[arg-type]
-        self.stopped = self.halt.reason if self.halt else ""
+        self.in_blackout = ""
+        self._interrupted = ""
+        self._quiet = ""  # the blackout that was open when it was looked last, in words
+
+    @property
+    def stopped(self) -> str:
+        """Looked at anew each time: a window may open while nobody does anything."""
+        if self.halt:
+            return self.halt.reason
+        return self._interrupted or ("" if self.in_blackout else self.blackout())
+
+    def blackout(self) -> str:
+        """The window of the topology that is open now, in words; "" when none is."""
+        open_now = active_blackout(self._estate.topology.probing.blackout, self._estate.now())
+        return in_words(open_now) if open_now else ""
+
+    async def look(self) -> None:
+        """End what is under way when a window has opened since the last time; repeat a stop, which a broker may have lost."""
+        before, self._quiet = self._quiet, "" if self.in_blackout else self.blackout()
+        began = self._quiet and not before
+        if began:
+            log.info("a blackout has begun", window=self._quiet)
+        if began or self.halt:
+            await self.remind()
 
     async def stop(self, reason: str, by: str) -> None:
         """Until `resume`, whatever happens meanwhile; StoreError when it is stopped and a restart would not know."""
@@ -52,16 +81,16 @@ class Brake:
             self.halt = None
             log.warning("probing is resumed", by=by)
             self._estate.note(EventKind.RESUMED, "", by)
-        self.stopped = ""
+        self._interrupted = ""
 
     async def interrupt(self, reason: str) -> None:
         """For a moment, until `go_on`."""
-        self.stopped = reason
+        self._interrupted = reason
         await self.remind()
 
     def go_on(self) -> None:
         """After an interruption; a person's stop stays."""
-        self.stopped = self.halt.reason if self.halt else ""
+        self._interrupted = ""
 
     async def remind(self) -> None:
         """Tell every agent, all at once: one whose broker is slow holds up no other. It may be told often."""
@@ -70,3 +99,8 @@ class Brake:
                 for agent, state in self._estate.agents.items():
                     if state.last_seen:  # what repeats no challenge is refused: an agent that comes is told then
                         group.create_task(self._post(agent, Stop(reason=self.stopped)), name=f"stop {agent}")
+
+
+def in_words(window: Blackout) -> str:
+    """As a topology has it."""
+    return f"a blackout is open: '{window.cron}' for {timedelta(seconds=window.for_s)}, {window.timezone}"

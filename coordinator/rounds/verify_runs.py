@@ -21,6 +21,7 @@ from coordinator.store import Losses, StoreError
 from reachability.compare import Cell, in_scope
 from reachability.coverage import PROVEN
 from reachability.finding import Finding
+from reachability.life import EventKind
 from reachability.plan import PlanTarget
 from reachability.topology import Topology
 from reachability.vocabulary import Result, Schedule
@@ -37,6 +38,15 @@ class Stopped(Exception):  # noqa: N818 - reads as what it is
 
     def __init__(self, reason: str, since: str) -> None:
         super().__init__(f"all probing is stopped since {since}: {reason}. To go on: segwatch stop --resume")
+
+
+class InBlackout(Stopped):
+    """Nothing may be probed now, unless a person says why it has to be."""
+
+    def __init__(self, window: str) -> None:
+        Exception.__init__(
+            self, f"{window}. To probe all the same: segwatch verify --in-blackout --reason TEXT, which is recorded"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +77,7 @@ class Run:
     sweep: bool
     source: str | None
     destination: str | None
+    in_blackout: str = ""  # why it probes in blackouts, too; "": it does not
     max_age_s: float | None = None  # what is not older, and proven, is not probed again
     since: float = math.inf  # epoch seconds: what was observed from then on counts too
     state: RunState = RunState.WAITING
@@ -105,8 +116,20 @@ class Runs:
         """Whether a run is waiting or under way: the schedule holds back meanwhile."""
         return any(run.state is not RunState.FINISHED for run in self._runs.values())
 
-    def ask(self, *, sweep: bool, source: str | None, destination: str | None, max_age_s: float | None = None) -> str:
-        """Ask for a run; its id. ValueError for an environment that is not declared, `Stopped` while all probing is."""
+    def ask(
+        self,
+        *,
+        sweep: bool,
+        source: str | None,
+        destination: str | None,
+        max_age_s: float | None = None,
+        in_blackout: str = "",
+        by: str = "",
+    ) -> str:
+        """Ask for a run; its id. `in_blackout`: why it probes in blackouts too, said by `by`.
+
+        ValueError for an environment that is not declared, `Stopped` while all probing is, `InBlackout` in one.
+        """
         if halt := self._engine.brake.halt:
             raise Stopped(halt.reason, iso(halt.at) or "")
         known = self._estate.topology.environments
@@ -114,7 +137,11 @@ class Runs:
             if name is not None and name not in known:
                 raise ValueError(f"there is no environment '{name}'; there are: {', '.join(known)}")
         now = self._estate.clock()
-        run = Run(secrets.token_hex(6), sweep, source, destination, max_age_s, started=now)
+        if (window := self._engine.brake.blackout()) and not in_blackout:
+            raise InBlackout(window)
+        run = Run(secrets.token_hex(6), sweep, source, destination, in_blackout, max_age_s, started=now)
+        if in_blackout:
+            self._estate.note(EventKind.IN_BLACKOUT, in_blackout, by)
         if max_age_s is not None:
             run.since = now - max_age_s
         self._runs[run.id] = run
@@ -150,6 +177,7 @@ class Runs:
             if run.state is RunState.FINISHED:
                 continue
             self._current = run
+            self._engine.brake.in_blackout = run.in_blackout
             try:
                 await self._carry_out(run)
             except* StoreError as group:  # no probe without a record of it
@@ -158,7 +186,7 @@ class Runs:
                 log.exception("a verify run failed", run=run.id)
                 run.error = f"the run failed: {group.exceptions[0]}"
             finally:
-                self._engine.exclusive = ""
+                self._engine.exclusive = self._engine.brake.in_blackout = ""
                 self._current = None
                 if run.ended:
                     self._engine.brake.go_on()
@@ -173,7 +201,7 @@ class Runs:
             self._engine.brake.go_on()
         run.state = RunState.RUNNING
         run.started = self._estate.clock()
-        if not self._engine.brake.halt:
+        if not self._engine.stopped:
             await self._engine.resolving.ask_all()
         wanted = self._wanted(run)
         jobs: dict[str, dict[Schedule, tuple[str, ...]]] = {}  # agent -> schedule -> destinations
@@ -199,7 +227,8 @@ class Runs:
     def _conclude(self, run: Run) -> None:
         """Judge what the run has shown. What names led to has changed the plan meanwhile."""
         run.finished = self._estate.clock()
-        run.stopped = self._engine.brake.halt.reason if self._engine.brake.halt else ""
+        brake = self._engine.brake
+        run.stopped = brake.halt.reason if brake.halt else "" if run.in_blackout else brake.blackout()
         estate = self._estate
         run.held = Held(
             topology=estate.topology,

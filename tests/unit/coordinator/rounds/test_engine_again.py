@@ -151,7 +151,7 @@ def leaves(world: World) -> None:
 
 
 def stops(world: World) -> None:
-    world.engine.brake.stopped = "maintenance"
+    world.engine.brake._interrupted = "maintenance"
 
 
 @pytest.mark.parametrize(("does", "left"), [(leaves, Result.INCONCLUSIVE), (stops, Result.NOT_RUN)])

@@ -127,7 +127,7 @@ def test_an_agent_that_cannot_is_not_asked(world: Traced, state: dict[str, Any],
 
 
 def test_nothing_is_traced_while_probing_is_stopped(world: Traced) -> None:
-    world.engine.brake.stopped = "maintenance"
+    world.engine.brake._interrupted = "maintenance"
     assert refused(world) == "all probing is stopped: maintenance"
 
 

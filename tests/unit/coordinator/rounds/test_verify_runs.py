@@ -42,6 +42,7 @@ class Probing:
         self.proves = True
         self.gate: asyncio.Event | None = None
         self.halt = None
+        self.stopped = self.in_blackout = ""
         self.resolved = False
         self.estate: Estate
 
@@ -67,6 +68,9 @@ class Probing:
     @property
     def resolving(self) -> Probing:
         return self
+
+    def blackout(self) -> str:
+        return ""
 
     async def ask_all(self) -> None:
         self.resolved = True
