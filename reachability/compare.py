@@ -29,6 +29,7 @@ from reachability.vocabulary import (
 )
 
 STALE_PERIODS = 3
+FIRST = 1.0  # epoch seconds; what was observed before, at 0, was at no known time, whatever the clock says
 UNSCHEDULED_S = 86400.0  # sweeps that no schedule repeats are taken to be wanted once a day
 
 
@@ -146,8 +147,8 @@ def compare(
     oldest: dict[Schedule, float] = {}
     if run is None:
         probing, at = topology.probing, now.timestamp()
-        oldest[Schedule.CYCLE] = at - STALE_PERIODS * probing.every_s
-        oldest[Schedule.SWEEP] = at - STALE_PERIODS * (probing.sweep_every_s or UNSCHEDULED_S)
+        oldest[Schedule.CYCLE] = max(FIRST, at - STALE_PERIODS * probing.every_s)
+        oldest[Schedule.SWEEP] = max(FIRST, at - STALE_PERIODS * (probing.sweep_every_s or UNSCHEDULED_S))
     return tuple(cell for target in plan for cell in _cells(policy, target, _rows(matrix, target, run, since), oldest))
 
 

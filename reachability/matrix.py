@@ -77,9 +77,12 @@ class Matrix:
         self._rows[key] = tuple(kept)
 
     def shift(self, seconds: float) -> None:
-        """The clock was set: everything was observed this much later than it says."""
+        """The clock was set: everything was observed this much later than it says; what is of no known time, 0, stays so."""
         self._rows = {
-            key: tuple((ports, replace(judged, observed_at=judged.observed_at + seconds)) for ports, judged in rows)
+            key: tuple(
+                (ports, replace(judged, observed_at=judged.observed_at and judged.observed_at + seconds))
+                for ports, judged in rows
+            )
             for key, rows in self._rows.items()
         }
 

@@ -65,6 +65,13 @@ def exposition(
             roster,
             lambda a: known.get(a.name, Losses()).reports,
         ),
+        _by_agent(
+            GaugeMetricFamily,
+            "agent_clock_skew_seconds",
+            "The agent's clock less the coordinator's, when it last said something of itself.",
+            [agent for agent in roster if agent.clock_skew_s is not None],
+            lambda a: a.clock_skew_s or 0.0,
+        ),
         *_floods(floods, roster),
         _certificates(roster, certificates or {}),
         _durations(durations),

@@ -15,7 +15,7 @@ from coordinator.state.holders import Holders, unproven
 from coordinator.state.lookups import Lookups, names_of, needed_by, oldest_fresh
 from coordinator.state.roster import AgentState, Heard, Used, is_old_news, refusal, said, shifted, unheard
 from coordinator.store import Gap, Losses, Store, StoreError
-from coordinator.store.retention import CELLS_S, RESOLVED_S
+from coordinator.store.retention import RESOLVED_S, unwanted
 from coordinator.store.spools import added
 from reachability.compare import Cell, compare, key_of
 from reachability.evidence import Conclusion
@@ -243,11 +243,9 @@ class Estate:
     def forget(self) -> None:
         """Let go of what is old, in memory and in the store, by the rule of `coordinator.store.retention`."""
         now = self.clock()
-        planned = {key_of(target) for target in self.plan}
-        for key in [key for key in self.matrix if key not in planned]:
-            if max((judged.observed_at for _, judged in self.matrix.rows(key)), default=0.0) < now - CELLS_S:
-                self.matrix.drop(key)
-                self._unsaved[key] = None
+        for key in unwanted(self.matrix, {key_of(target) for target in self.plan}, now):
+            self.matrix.drop(key)
+            self._unsaved[key] = None
         self.book.forget(now - RESOLVED_S)
         self.save(self._write)
         self.save(lambda: self.store.forget(now, self.standing()))

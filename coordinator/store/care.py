@@ -9,7 +9,7 @@ import contextlib
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -115,7 +115,10 @@ def backup(state_dir: Path, target: Path) -> Checked:
 
 
 def restore(target: Path, state_dir: Path, now: datetime) -> tuple[Checked, Path | None]:
-    """Make a backup the store of a state directory that no coordinator runs on; what it becomes, and where the old one is."""
+    """Make a backup the store of a state directory that no coordinator runs on; what it becomes, and where the old one is.
+
+    Whatever cuts it off, there is a store: a coordinator that finds none would begin an empty one without a word.
+    """
     found = check(target)
     if not found.ok:
         raise StoreError(f"{target} is not a sound backup: {found.problems[0]}")
@@ -123,8 +126,11 @@ def restore(target: Path, state_dir: Path, now: datetime) -> tuple[Checked, Path
     held = lock(state_dir)
     try:
         path = state_dir / STORE
-        aside = _set_aside(path, now) if path.exists() else None
-        with _new_file(path) as partial:
+        aside = path.with_name(f"{path.name}.before-{now:%Y%m%dT%H%M%SZ}") if path.exists() else None
+        owner = owner_of(state_dir) if os.geteuid() == 0 else None  # root restores for the coordinator's user
+        if owner:
+            os.fchown(held, *owner)
+        with _new_file(path, owner=owner, replacing=lambda: _set_aside(path, aside)) as partial:
             shutil.copyfile(target, partial)
         return check(path), aside
     except OSError as error:
@@ -133,14 +139,22 @@ def restore(target: Path, state_dir: Path, now: datetime) -> tuple[Checked, Path
         os.close(held)
 
 
-def _set_aside(path: Path, now: datetime) -> Path:
-    aside = path.with_name(f"{path.name}.before-{now:%Y%m%dT%H%M%SZ}")
+def owner_of(directory: Path) -> tuple[int, int]:
+    """User and group that a directory is of."""
+    found = directory.stat()
+    return found.st_uid, found.st_gid
+
+
+def _set_aside(path: Path, aside: Path | None) -> None:
+    """Give the store that is there a second name, and only that one to the files beside it."""
+    if aside is None:
+        return
     with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # a damaged one goes with the files beside it
-    for end in ("-wal", "-shm", ""):
+    aside.hardlink_to(path)
+    for end in ("-wal", "-shm"):
         if (part := path.with_name(path.name + end)).exists():
             part.rename(aside.with_name(aside.name + end))
-    return aside
 
 
 def _size(path: Path) -> int:
@@ -154,23 +168,39 @@ def _size(path: Path) -> int:
 
 
 @contextlib.contextmanager
-def _new_file(path: Path) -> Iterator[Path]:
-    """A file of mode 0600 under another name, which gets its own when it is whole on disk; never in place of another."""
+def _new_file(
+    path: Path, *, owner: tuple[int, int] | None = None, replacing: Callable[[], None] | None = None
+) -> Iterator[Path]:
+    """A file of mode 0600 under another name, which gets its own when it is whole on disk.
+
+    Never in place of another, but where `replacing` has seen to that one just before.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        fd = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        if owner:
+            os.fchown(fd, *owner)
+        os.close(fd)
         yield partial
-        for name in (partial, path.parent):
-            fd = os.open(name, os.O_RDONLY)
-            os.fsync(fd)
-            os.close(fd)
-        path.hardlink_to(partial)
+        _sync(partial)
+        if replacing is None:
+            path.hardlink_to(partial)
+        else:
+            replacing()
+            partial.replace(path)
+        _sync(path.parent)
     except FileExistsError as error:
         raise StoreError(f"{error.filename2 or error.filename} exists already") from error
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    os.fsync(fd)
+    os.close(fd)
 
 
 def _unreadable(db: sqlite3.Connection, table: str) -> Iterator[str]:

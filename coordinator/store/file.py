@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from coordinator.store.schema import INCREMENTAL, SCHEMA, migrate, version_of
 STORE, LOCK = "store.sqlite", "lock"
 MOST_LEFT_IN_WAL = 16 * 1024 * 1024  # bytes that the write-ahead log keeps after a long transaction
 FREE_PAGES, PAGES_A_TIME = 512, 2048  # 2 MiB are left for new rows, 8 MiB go back at a time
+LEAST_ROOM = 256 * 1024  # bytes; with less than that a failing write or a log's index is the disk's fault
 BUSY_S = 30.0  # a check or backup holds a lock for moments
 
 
@@ -69,7 +71,7 @@ class File:
                     self.db.execute("ROLLBACK")
                 raise
         except sqlite3.Error as error:
-            raise StoreError(f"the store cannot be written: {error}{advice(error)}") from error
+            raise StoreError(unwritable(self.path, error)) from error
 
     def shrink(self) -> None:
         """Give free pages back to the disk, some at a time: the coordinator does nothing else meanwhile."""
@@ -79,7 +81,7 @@ class File:
                 # A script, as the pragma frees a page a step and has no rows to be fetched.
                 self.db.executescript(f"PRAGMA incremental_vacuum({min(PAGES_A_TIME, free - FREE_PAGES)});")
         except sqlite3.Error as error:
-            raise StoreError(f"the store cannot be written: {error}{advice(error)}") from error
+            raise StoreError(unwritable(self.path, error)) from error
 
     def _prepare(self) -> None:
         db, version = self.db, version_of(self.db)
@@ -124,14 +126,18 @@ def lock(state_dir: Path) -> int:
     return fd
 
 
-def is_full(error: sqlite3.Error) -> bool:
-    """Whether the disk is what is wrong."""
-    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL or "full" in str(error)
+def is_full(path: Path, error: sqlite3.Error) -> bool:
+    """Whether the disk is what is wrong: SQLite calls it an I/O error where the index of its log finds no room."""
+    code = getattr(error, "sqlite_errorcode", None) or 0
+    if code == sqlite3.SQLITE_FULL or "full" in str(error):
+        return True
+    return code & 0xFF == sqlite3.SQLITE_IOERR and shutil.disk_usage(path.parent).free < LEAST_ROOM
 
 
-def advice(error: sqlite3.Error) -> str:
-    """What to do about an error while writing."""
-    return ". Free space there; agents keep what they have meanwhile" if is_full(error) else ""
+def unwritable(path: Path, error: sqlite3.Error) -> str:
+    """What to say of a file that takes nothing."""
+    what = ". Free space there; agents keep what they have meanwhile" if is_full(path, error) else ""
+    return f"the store cannot be written: {_named(path, error)}{what}"
 
 
 def refuse_newer(path: Path, version: int) -> None:
@@ -145,5 +151,9 @@ def refuse_newer(path: Path, version: int) -> None:
 
 def unreadable(path: Path, error: sqlite3.Error) -> str:
     """What to say of a file that does not open."""
-    what = "Free space there." if is_full(error) else "Move it away to begin anew, or restore a backup."
-    return f"{path} cannot be read: {error}. {what}"
+    what = "Free space there." if is_full(path, error) else "Move it away to begin anew, or restore a backup."
+    return f"{path} cannot be read: {_named(path, error)}. {what}"
+
+
+def _named(path: Path, error: sqlite3.Error) -> str:
+    return f"{error}: the disk is full" if is_full(path, error) and "full" not in str(error) else str(error)

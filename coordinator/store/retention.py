@@ -4,7 +4,7 @@
 |---|---|
 | rounds and reports | 6 hours, and those that a current cell or a finding that is not long over stands on |
 | their packets | 5 minutes, and the same |
-| cells | while they are planned; 7 days more |
+| cells | while they are planned; 7 days more, of an agent the newest 10,000 keys |
 | findings | 90 days after they were resolved (`coordinator.state.estate`) |
 | events | a year, at most the newest 100,000 |
 | lookups, addresses | while the topology has the agent and the name |
@@ -15,15 +15,20 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from itertools import groupby
 
 from coordinator.store.codec import decode
 from coordinator.store.spools import Spools
 from reachability.life import Event
+from reachability.matrix import CellKey, Matrix
 
 ROUNDS_S = 6 * 3600.0  # what a late report may still correct; the cells that they led to stay
 PACKETS_S = 300.0
 CELLS_S = 7 * 86400.0
+MOST_UNPLANNED = 10_000  # keys of an agent, each with its round: it names the address that it sent from
 RESOLVED_S = 90 * 86400.0
 EVENTS_S, MOST_EVENTS = 366 * 86400.0, 100_000
 SPOOLS_S = 400 * 86400.0
@@ -39,6 +44,20 @@ class Forgotten:
     reports: int
     packets: int
     events: int
+
+
+def unwanted(matrix: Matrix, planned: AbstractSet[CellKey], now: float) -> Iterator[CellKey]:
+    """The keys that no plan knows and that are old, or too many of one agent."""
+    seen = {
+        key: max((judged.observed_at for _, judged in matrix.rows(key)), default=0.0)
+        for key in matrix
+        if key not in planned
+    }
+    by_agent = sorted(seen, key=lambda key: (key.agent, -seen[key]))
+    for _, keys in groupby(by_agent, key=lambda key: key.agent):
+        for number, key in enumerate(keys):
+            if number >= MOST_UNPLANNED or seen[key] < now - CELLS_S:
+                yield key
 
 
 def forget(db: sqlite3.Connection, spools: Spools, now: float, standing: str) -> Forgotten:

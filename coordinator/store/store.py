@@ -36,6 +36,7 @@ class Store:
         self._file = File(state_dir)
         self._db = self._file.db
         self._spools = Spools(self._db)
+        self._unshifted = 0.0  # by how much the clock was set that a full disk kept from the rounds, seconds
         self._findings = dict(self._db.execute("SELECT id, body FROM findings"))
 
     def close(self) -> None:
@@ -92,10 +93,12 @@ class Store:
     def start_round(self, spec: RoundSpec, main: str, started: float) -> None:
         """Remember what was asked, before it is."""
         with self._file.writing():
+            self._shift()  # of those before it
             self._db.execute(
                 "INSERT OR REPLACE INTO rounds VALUES (?, ?, ?, ?, ?)",
                 (spec.round, main, started, pack(spec), encode({})),
             )
+        self._unshifted = 0.0
 
     def set_parts(self, round_id: str, parts: Parts) -> None:
         """Remember who took part, and how."""
@@ -103,9 +106,15 @@ class Store:
             self._db.execute("UPDATE rounds SET armed = ? WHERE round = ?", (encode(parts), round_id))
 
     def shift_rounds(self, seconds: float) -> None:
-        """The clock was set by this much: rounds began as long ago as before."""
+        """The clock was set by this much: rounds began as long ago as before, also where the disk does not take it yet."""
+        self._unshifted += seconds
         with self._file.writing():
-            self._db.execute("UPDATE rounds SET started = started + ? WHERE started != 0", (seconds,))
+            self._shift()
+        self._unshifted = 0.0
+
+    def _shift(self) -> None:
+        if self._unshifted:
+            self._db.execute("UPDATE rounds SET started = started + ? WHERE started != 0", (self._unshifted,))
 
     def undate_rounds(self, after: float) -> None:
         """Rounds that began later than now did so by a clock that was set back since: when it was is not known any more."""
@@ -121,7 +130,7 @@ class Store:
         row = self._db.execute(
             "SELECT started FROM rounds WHERE round = (SELECT main FROM rounds WHERE round = ?)", (round_id,)
         ).fetchone()
-        return float(row[0]) if row else 0.0
+        return float(row[0]) + self._unshifted if row and row[0] else 0.0
 
     # -- cells, findings, the rest --------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from coordinator.clock import WatchedClock
+from coordinator.rounds.durations import Durations
 from coordinator.rounds.engine import Engine
 from coordinator.rounds.verify_runs import Runs
 from coordinator.state.estate import Estate
@@ -139,6 +140,26 @@ def test_a_clock_that_was_set_back_while_nobody_ran_leaves_nothing_green(store: 
     assert held(again)[0] == "R2"
 
 
+def test_a_clock_that_began_in_1970_and_was_then_set_leaves_nothing_green(store: Store) -> None:
+    """A board without a battery: it starts before there is a time, and is told it later."""
+    time = Time()
+    estate = watched(time, store)
+    observe(estate, "R1")
+    key = key_of(first_target(estate))
+    store.put_cells([(key, estate.matrix.rows(key))])
+    booted = Time()
+    booted.wall, booted.steady = 0.0, 0.0
+    booted.clock = WatchedClock(lambda: booted.wall, lambda: booted.steady)
+    again = watched(booted, store)
+    assert result(again) is Result.STALE
+    booted.passes(10)
+    booted.wall += START + 86400.0
+    again.clock()
+    assert result(again) is Result.STALE, "when it was seen is as little known as before"
+    observe(again, "R2")
+    assert (held(again)[0], result(again)) == ("R2", Result.PASS)
+
+
 def test_waivers_go_by_the_walls_clock(store: Store) -> None:
     time = Time()
     estate = watched(time, store)
@@ -150,7 +171,7 @@ def test_waivers_go_by_the_walls_clock(store: Store) -> None:
 
 
 def test_clocks_ten_minutes_apart_are_shown_and_change_nothing(store: Store) -> None:
-    from coordinator.api import agents
+    from coordinator.api import agents, metrics
 
     time = Time()
     estate = watched(time, store)
@@ -158,6 +179,11 @@ def test_clocks_ten_minutes_apart_are_shown_and_change_nothing(store: Store) -> 
         say(estate, sent_at=time.wall + skew_s)
         (body, _) = json_of(agents.agents_body(estate.agents.values(), estate.clock()))
         assert (body["state"], body["clock_skew_s"]) == ("connected", skew_s)
+        text = metrics.exposition(estate.topology, (), (), estate.agents.values(), Durations())
+        shown = [line for line in text.splitlines() if line.startswith("segwatch_agent_clock_skew_seconds")]
+        assert shown == [f'segwatch_agent_clock_skew_seconds{{agent="dev-1",environment="dev"}} {skew_s}'], (
+            "and nothing of one that was never heard"
+        )
         assert estate.agents["dev-1"].last_seen == time.wall
 
 

@@ -8,13 +8,15 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from coordinator.store.retention import CELLS_S, EVENTS_S, RESOLVED_S, ROUNDS_S
 from coordinator.topology.load import parse_topology
 from reachability.compare import key_of
 from reachability.life import Event, EventKind
 from reachability.observation import Lookup, SourceReport
 from reachability.ports import PortSet
-from reachability.vocabulary import State
+from reachability.vocabulary import Protocol, State
 from tests.support.coordinator import NOW, TOPOLOGY, Coordinator
 from tests.support.sample import evidence, judged
 
@@ -55,6 +57,28 @@ def test_what_is_old_goes_from_memory_and_store_alike(world: Coordinator, tmp_pa
     estate.take_topology(parse_topology(TOPOLOGY.replace("dev-1", "dev-2").encode()))
     estate.forget()
     assert world.store.lookups() == {}
+
+
+def test_addresses_that_an_agent_invents_keep_no_more_than_so_many_cells_and_rounds(
+    world: Coordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its reports name the address that it sent from: a captured agent names a new one in each."""
+    monkeypatch.setattr("coordinator.store.retention.MOST_UNPLANNED", 10)
+    estate = world.estate
+    tcp = [t for t in estate.plan if t.protocol is Protocol.TCP and t.cycle]
+    targets = {t.agent: t for t in tcp if t.address in ("10.30.0.10", "10.10.0.10")}
+    honest, invents = key_of(targets["prod-1"]), key_of(targets["dev-1"])
+    gone = replace(honest, source_address="10.30.0.99")
+    held = [honest, invents, gone, *(replace(invents, source_address=f"198.51.100.{n}") for n in range(30))]
+    for number, key in enumerate(held):
+        closed = judged(evidence(targets[key.agent], State.FILTERED), f"R{number}", run="", at=NOW - 100 + number)
+        estate.matrix.update(key, PortSet.of([22]), closed)
+        estate._unsaved[key] = None
+    estate.review()
+    assert len(world.store.cells()) == 33
+    estate.forget()
+    assert set(estate.matrix) == {key for key, _, _ in world.store.cells()} == {*held[:3], *held[-10:]}
+    assert estate.standing() == {"R0", "R1", "R2", *(f"R{n}" for n in range(23, 33))}
 
 
 def test_a_file_that_shrank_gives_its_room_back_to_the_disk(world: Coordinator, tmp_path: Path) -> None:

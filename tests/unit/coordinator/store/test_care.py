@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import json
+import os
 import sqlite3
 import stat
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -164,6 +167,60 @@ def test_a_backup_goes_to_a_new_file_and_only_a_sound_one_comes_back(tmp_path: P
     assert check(state / "store.sqlite").ok
     with pytest.raises(StoreError, match="No such file or directory"):
         backup(state, tmp_path / "none" / "b")
+
+
+def test_a_restore_that_a_full_disk_cuts_off_leaves_the_store_that_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tmp_path / "state"
+    filled(state).close()
+    backup(state, tmp_path / "b")
+    before = (state / "store.sqlite").read_bytes()
+
+    def full(_source: Path, target: Path) -> None:
+        target.write_bytes(b"half of it")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("coordinator.store.care.shutil.copyfile", full)
+    with pytest.raises(StoreError, match="No space left on device"):
+        restore(tmp_path / "b", state, NOW)
+    assert (state / "store.sqlite").read_bytes() == before
+    assert not list(state.glob("*before*")) + list(state.glob(".*"))
+
+
+def test_at_no_moment_of_a_restore_is_there_no_store(tmp_path: Path) -> None:
+    """A coordinator that finds none begins an empty one without a word."""
+    state = tmp_path / "state"
+    filled(state).close()
+    backup(state, tmp_path / "b")
+    missing: list[str] = []
+
+    def look(event: str, _arguments: object) -> None:
+        if watching and event.startswith("os.") and not (state / "store.sqlite").exists():
+            missing.append(event)
+
+    watching = True
+    sys.addaudithook(look)
+    try:
+        restore(tmp_path / "b", state, NOW)
+    finally:
+        watching = False
+    assert missing == []
+
+
+@pytest.mark.parametrize(("user", "given"), [(0, [(990, 991)] * 2), (1000, [])])
+def test_a_store_that_root_restores_is_the_coordinators(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: int, given: list[tuple[int, int]]
+) -> None:
+    state = tmp_path / "state"
+    filled(state).close()
+    backup(state, tmp_path / "b")
+    owners: list[tuple[int, int]] = []
+    monkeypatch.setattr("coordinator.store.care.os.geteuid", lambda: user)
+    monkeypatch.setattr("coordinator.store.care.owner_of", lambda _: (990, 991))
+    monkeypatch.setattr("coordinator.store.care.os.fchown", lambda _, uid, gid: owners.append((uid, gid)))
+    restore(tmp_path / "b", state, NOW)
+    assert owners == given
 
 
 def test_a_damaged_store_is_set_aside_with_its_log(tmp_path: Path) -> None:

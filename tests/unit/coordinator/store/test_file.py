@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -140,6 +141,27 @@ def test_a_full_disk_takes_a_batch_whole_or_not_at_all(tmp_path: Path) -> None:
     store.close()
     found = check(tmp_path / "store.sqlite")
     assert (found.problems, found.rows["reports"], found.rows["cells"]) == ((), 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("free", "says"), [(4096, "Free space there"), (50 * 2**20, "Move it away to begin anew, or restore a backup")]
+)
+def test_where_sqlite_says_io_error_on_a_full_disk_it_is_called_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, says: str
+) -> None:
+    """SQLite says so where the index of its log, or a quota, has no room; nobody is to move a sound store away for that."""
+
+    def failing(_: object) -> None:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
+        raise error
+
+    monkeypatch.setattr("coordinator.store.file.File._prepare", failing)
+    usage = shutil.disk_usage(tmp_path)._replace(free=free)
+    monkeypatch.setattr("coordinator.store.file.shutil.disk_usage", lambda _: usage)
+    with pytest.raises(StoreError, match=f"disk I/O error.*{says}") as caught:
+        Store(tmp_path)
+    assert ("the disk is full" in str(caught.value)) is (free == 4096)
 
 
 ON_A_SMALL_DISK = """
