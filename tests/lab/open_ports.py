@@ -11,7 +11,7 @@ from lab.system import System
 from tests.lab.columns import spans
 from tests.lab.services import serve
 from tests.lab.story import told
-from tests.lab.truth import GREEN, RED
+from tests.lab.truth import BRISK, GREEN, RED
 
 DEV, LOSSY, CLEAN = "10.10.0.10", "10.30.0.10", "10.30.0.11"
 MOST = 2000
@@ -26,7 +26,7 @@ environments:
     agents:
       prod-1: {{addresses: [{LOSSY}]}}
       prod-2: {{addresses: [{CLEAN}]}}
-probing: {{every: 365d, sweep: {{every: 365d, ports: [tcp/1-{MOST}]}}, rate_pps: 20000, flows: 1000000000, confirm: 1}}
+probing: {{{BRISK}, every: 365d, sweep: {{every: 365d, ports: [tcp/1-{MOST}]}}, rate_pps: 20000, flows: 1000000000, confirm: 1}}
 """
 PLAN = Plan(
     (

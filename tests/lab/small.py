@@ -141,6 +141,18 @@ def running(
             yield system
 
 
+@contextlib.contextmanager
+def changed(system: System, host: str, table: str) -> Iterator[None]:
+    """One nftables table more on a host, for as long as a test of several over one system lasts."""
+    _, family, name, *_ = table.split()
+    system.estate.nft(host, table)
+    try:
+        with told(system):
+            yield
+    finally:
+        system.estate.run(host, ["nft", "delete", "table", family, name]).check()
+
+
 _KEYS: dict[str, bytes] = {}
 
 

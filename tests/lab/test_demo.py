@@ -19,6 +19,7 @@ from cli.commands.demo import Story, cell_of
 from cli.show.render import Paint
 from lab.demo import AGENTS, Demo
 from lab.system import SEGWATCH
+from tests.lab.story import told
 from tests.support.paths import ROOT
 from tests.support.processes import command_line
 
@@ -47,13 +48,19 @@ def test_the_demo_tells_its_story() -> None:
     assert re.search(r"Closing the hole in the firewall … F-\w+ resolved \d", said), said
 
 
-@pytest.mark.long
-def test_each_line_changes_when_its_fault_is_taken_away() -> None:
+@pytest.fixture(scope="module")
+def demo() -> Iterator[Demo]:
+    """All of it, running. A test leaves it as whole as it was; whether the leak is there is each test's own."""
+    with Demo() as built:
+        built.serve()
+        built.system.deploy()
+        built.system.wait_for(lambda: len(built.system.connected()) == len(AGENTS), "the agents")
+        yield built
+
+
+def test_each_line_changes_when_its_fault_is_taken_away(demo: Demo) -> None:
     story = Story(Paint(color=False), quiet=True)
-    with Demo() as demo:
-        demo.serve()
-        demo.system.deploy()
-        demo.system.wait_for(lambda: len(demo.system.connected()) == len(AGENTS), "the agents")
+    with told(demo.system):
 
         def now() -> str:
             _, body = demo.system.verify("--cells", "--from", "dev", "--to", "prod")
@@ -81,10 +88,9 @@ def junit(demo: Demo) -> tuple[int, ET.Element]:
     return done.returncode, ET.fromstring(done.stdout)
 
 
-def test_the_junit_file_has_exactly_one_failure_the_leak() -> None:
-    with Demo() as demo:
-        demo.serve()
-        demo.system.deploy()
+def test_the_junit_file_has_exactly_one_failure_the_leak(demo: Demo) -> None:
+    with told(demo.system):
+        demo.estate.rules(demo.rules)
         code, suite = junit(demo)
         cases = list(suite.iter("testcase"))
         failures = [case for case in cases if case.find("failure") is not None]

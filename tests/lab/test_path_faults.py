@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+from lab.system import System
 from tests.lab.services import serve
 from tests.lab.small import (
     DEV,
@@ -16,6 +19,7 @@ from tests.lab.small import (
     assert_honest,
     assert_others_proven,
     at,
+    changed,
     running,
     topology,
     verify,
@@ -23,6 +27,13 @@ from tests.lab.small import (
 from tests.lab.truth import CellId
 
 pytestmark = pytest.mark.lab
+
+
+@pytest.fixture(scope="module")
+def app() -> Iterator[System]:
+    """What is open is the application's port alone; each test has the router do something else to what crosses."""
+    with running([TO_APP]) as system:
+        yield system
 
 
 def test_sealed_and_whole() -> None:
@@ -61,13 +72,14 @@ def test_only_ipv6_is_open() -> None:
         assert outcome.says("dev-1", REG, "tcp", 5000)[0] == "pass"
 
 
-def test_the_way_back_is_dropped() -> None:
-    with running([TO_APP]) as system:
-        system.estate.nft(
-            "router",
-            f"table inet back {{ chain f {{ type filter hook forward priority -5; ip saddr {PROD} tcp sport 8000 drop\n}}\n}}\n",
-        )
-        outcome = verify(system)
+BACK = (
+    f"table inet back {{ chain f {{ type filter hook forward priority -5; ip saddr {PROD} tcp sport 8000 drop\n}}\n}}\n"
+)
+
+
+def test_the_way_back_is_dropped(app: System) -> None:
+    with changed(app, "router", BACK):
+        outcome = verify(app)
         assert_honest(outcome, lambda _: False, opened=at("dev-1", PROD, "tcp", 8000).__contains__)
         assert outcome.says("dev-1", PROD, "tcp", 8000)[:4] == ("fail", "one-way", "witnessed", 10)
 
@@ -104,41 +116,40 @@ def test_two_of_five_packets_are_lost() -> None:
         }
 
 
-def test_the_source_is_behind_nat() -> None:
-    with running([TO_APP]) as system:
-        system.estate.nft(
-            "router",
-            "table ip nat { chain post { type nat hook postrouting priority 100; ip saddr 10.10.0.0/24 masquerade\n}\n}\n",
-        )
-        outcome = verify(system)
+NAT = "table ip nat { chain post { type nat hook postrouting priority 100; ip saddr 10.10.0.0/24 masquerade\n}\n}\n"
+
+
+def test_the_source_is_behind_nat(app: System) -> None:
+    with changed(app, "router", NAT):
+        outcome = verify(app)
         assert_honest(outcome, lambda _: False, opened=at("dev-1", PROD, "tcp", 8000).__contains__)
         assert outcome.says("dev-1", PROD, "tcp", 8000)[:4] == ("fail", "reachable", "replied", 1)
 
 
 @pytest.mark.parametrize("both", [False, True], ids=["sequence", "sequence-and-timestamp"])
-def test_a_firewall_rewrites_sequence_numbers(both: bool) -> None:
-    with running([TO_APP]) as system:
-        stamp = "tcp option timestamp tsval set 4711 " if both else ""
-        system.estate.nft(
-            "router",
-            "table inet mangle { chain f { type filter hook forward priority -5; "
-            f"ip saddr 10.10.0.0/24 ip daddr 10.30.0.0/24 tcp flags syn / syn,ack,rst tcp sequence set 12345 {stamp}\n}}\n}}\n",
-        )
-        outcome = verify(system)
+def test_a_firewall_rewrites_sequence_numbers(app: System, both: bool) -> None:
+    stamp = "tcp option timestamp tsval set 4711 " if both else ""
+    rewrites = (
+        "table inet mangle { chain f { type filter hook forward priority -5; "
+        f"ip saddr 10.10.0.0/24 ip daddr 10.30.0.0/24 tcp flags syn / syn,ack,rst tcp sequence set 12345 {stamp}\n}}\n}}\n"
+    )
+    with changed(app, "router", rewrites):
+        outcome = verify(app)
         assert_honest(outcome, lambda _: False, opened=at("dev-1", PROD, "tcp", 8000).__contains__)
         result, reachability, _, _, _ = outcome.says("dev-1", PROD, "tcp", 8000)
         assert (result, reachability in {"reachable", "one-way"}) == ("fail", True)
 
 
-def test_what_a_middlebox_changes_shows() -> None:
-    with running([TO_APP]) as system:
-        system.estate.nft(
-            "router",
-            "table inet mangle { chain f { type filter hook forward priority -5; ip saddr 10.10.0.0/24 ip daddr 10.30.0.0/24 "
-            "tcp flags syn / syn,ack,rst tcp sequence set 12345 tcp option maxseg size set 1380 ip dscp set af11\n}\n}\n",
-        )
-        verify(system)
-        body = system.ask("explain", "--from", "dev-1", "--to", PROD, "--port", "tcp/8000")
+CHANGES = (
+    "table inet mangle { chain f { type filter hook forward priority -5; ip saddr 10.10.0.0/24 ip daddr 10.30.0.0/24 "
+    "tcp flags syn / syn,ack,rst tcp sequence set 12345 tcp option maxseg size set 1380 ip dscp set af11\n}\n}\n"
+)
+
+
+def test_what_a_middlebox_changes_shows(app: System) -> None:
+    with changed(app, "router", CHANGES):
+        verify(app)
+        body = app.ask("explain", "--from", "dev-1", "--to", PROD, "--port", "tcp/8000")
         evidence = body["evidence"]
         assert (evidence["arrival"], evidence["altered"], evidence["mss"], evidence["dscp"]) == (
             "seen",
@@ -148,7 +159,7 @@ def test_what_a_middlebox_changes_shows() -> None:
         )
         assert evidence["came_hops"] == 1
         said = " ".join(
-            system.cli(
+            app.cli(
                 "explain", "--from", "dev-1", "--to", PROD, "--port", "tcp/8000", "--state-dir", "state"
             ).stdout.split()
         )

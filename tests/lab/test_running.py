@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,20 @@ import pytest
 
 from lab.system import CORE_HOST, SEGWATCH, System
 from tests.lab.small import AGENTS, REG, running, sent_by, topology, verify
+from tests.lab.story import told
 
 pytestmark = pytest.mark.lab
 
-PERIOD_S = 12.0
+PERIOD_S = 8.0
 SWEPT = 5000  # packets: more than are left of a cycle
 HOLE = f"ip saddr 10.10.0.0/24 ip daddr {REG} tcp dport 5000 accept"
+
+
+@pytest.fixture(scope="module")
+def scheduled() -> Iterator[System]:
+    """All is closed, and the schedule comes round."""
+    with running(text=topology(every=f"{PERIOD_S:.0f}s")) as system:
+        yield system
 
 
 def finding(system: System, *, service: str = "registry") -> dict[str, Any] | None:
@@ -34,9 +43,9 @@ def rounds(system: System) -> int:
     return sum((e["source"], e["to"]) == ("dev-1", "prod") for e in ended)
 
 
-@pytest.mark.long
-def test_a_hole_is_found_within_a_period_and_resolves_when_it_is_closed() -> None:
-    with running(text=topology(every=f"{PERIOD_S:.0f}s")) as system:
+def test_a_hole_is_found_within_a_period_and_resolves_when_it_is_closed(scheduled: System) -> None:
+    system = scheduled
+    with told(system):
         code, _ = system.verify()
         assert code == 0
         first = rounds(system)
@@ -58,20 +67,19 @@ def test_a_hole_is_found_within_a_period_and_resolves_when_it_is_closed() -> Non
         assert said.count("resolved") == 2
 
 
-@pytest.mark.long
-def test_a_silent_agents_cells_go_stale_and_are_never_green() -> None:
-    period_s = 8
-    with running(text=topology(every=f"{period_s}s")) as system:
+def test_a_silent_agents_cells_go_stale_and_are_never_green(scheduled: System) -> None:
+    system = scheduled
+    with told(system):
         system.wait_for(lambda: system.api("status")["coverage"] == 1.0, "full coverage")
         system.kill("dev-1")
         killed = time.monotonic()
 
         def results() -> set[str]:
-            cells = system.ask("matrix", "--cells")["cells"]
+            cells = system.api("matrix?cells=1")["cells"]
             return {cell["result"] for cell in cells if cell["agent"] == "dev-1" and cell["required"]}
 
         system.wait_for(lambda: results() == {"stale"}, "stale cells")
-        print(f"stale after {time.monotonic() - killed:.1f} s, three periods are {3 * period_s} s")
+        print(f"stale after {time.monotonic() - killed:.1f} s, three periods are {3 * PERIOD_S:.0f} s")
         pairs = {(p["source"], p["destination"]): p for p in system.ask("coverage")["pairs"]}
         assert pairs["dev", "prod"]["coverage"] == 0
         system.start_agent("dev-1")

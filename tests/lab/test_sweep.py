@@ -1,4 +1,4 @@
-"""Every port of both protocols and families over a random firewall: the truth as columns, from the rules alone."""
+"""Thousands of ports, and at length every one, over a random firewall: the truth as columns, from the rules alone."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tests.lab.story import told
 from tests.lab.truth import draw
 
 SEEDS = (1,)
-SOAK = range(2, 21)
+SOAK = range(1, 21)
 RATE_PPS = 300_000
 
 
-def one(seed: int, udp: int = ALL) -> str:
+def one(seed: int, tcp: int = ALL, udp: int = ALL) -> str:
     """Build it, sweep it, judge it; a line for the record."""
-    scene = draw(seed, tcp=ALL, udp=udp, rate_pps=RATE_PPS)
+    scene = draw(seed, tcp=tcp, udp=udp, rate_pps=RATE_PPS)
     with Estate(scene.plan) as estate:
         for host in {name for name, _, _ in scene.services}:
             serve(estate, host, [(proto, port) for name, proto, port in scene.services if name == host])
@@ -40,13 +40,13 @@ def one(seed: int, udp: int = ALL) -> str:
 @pytest.mark.lab
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.long
-def test_every_port_of_a_random_firewall(seed: int) -> None:
-    """Of UDP a quarter, which goes the same way: two processors are shared with the tests beside."""
-    print(one(seed, 16_000))
+def test_thousands_of_ports_of_a_random_firewall(seed: int) -> None:
+    """Every port goes the same way (test_sweep_faults has them all between two hosts): two processors are shared here."""
+    print(one(seed, 8000, 4000))
 
 
 @pytest.mark.lab
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", SOAK)
-def test_every_port_of_many_random_firewalls(seed: int) -> None:
+def test_every_port_of_a_random_firewall(seed: int) -> None:
     print(one(seed))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+from lab.system import System
 from tests.lab.small import (
     PROD,
     REG,
@@ -12,6 +15,7 @@ from tests.lab.small import (
     TO_REGISTRY,
     assert_honest,
     at,
+    changed,
     running,
     topology,
     verify,
@@ -88,6 +92,13 @@ HOST_FIREWALL = """table inet own { chain in { type filter hook input priority 0
 }"""
 
 
+@pytest.fixture(scope="module")
+def let_through() -> Iterator[System]:
+    """The firewall lets two ports of prod-1 through: what its own does is each test's."""
+    with running([TO_APP, f"ip saddr 10.10.0.0/24 ip daddr {PROD} tcp dport 22 accept"]) as system:
+        yield system
+
+
 @pytest.mark.parametrize(
     ("does", "row", "result"),
     [
@@ -97,11 +108,12 @@ HOST_FIREWALL = """table inet own { chain in { type filter hook input priority 0
     ],
     ids=["drop", "icmp", "reset"],
 )
-def test_the_targets_host_firewall_stops_it(does: str, row: int, result: tuple[str, str, str]) -> None:
-    rules = [TO_APP, f"ip saddr 10.10.0.0/24 ip daddr {PROD} tcp dport 22 accept"]
-    with running(rules) as system:
-        system.estate.nft("prod-1", HOST_FIREWALL % f"ip saddr 10.10.0.0/24 tcp dport {{ 22, 8000 }} {does}")
-        outcome = verify(system)
+def test_the_targets_host_firewall_stops_it(
+    let_through: System, does: str, row: int, result: tuple[str, str, str]
+) -> None:
+    stops = HOST_FIREWALL % f"ip saddr 10.10.0.0/24 tcp dport {{ 22, 8000 }} {does}"
+    with changed(let_through, "prod-1", stops):
+        outcome = verify(let_through)
         cells = at("dev-1", PROD, "tcp", 22, 8000)
         passes = result[0] == "pass"
         assert_honest(outcome, lambda _: False, opened=(lambda _: False) if passes else cells.__contains__)

@@ -183,7 +183,7 @@ def expected(e: Evidence) -> Row:
     return next(row for row, words in _READ[e.arrival] if all(holds(e) for holds in words))
 
 
-@pytest.mark.parametrize("every", [opened, closed, not_seen, arrived])
+@pytest.mark.parametrize("every", [opened, closed, not_seen, pytest.param(arrived, marks=pytest.mark.long)])
 def test_the_table_says_the_same(every: Callable[[], Iterator[Evidence]]) -> None:
     rows = set()
     for e in every():
