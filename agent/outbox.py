@@ -84,7 +84,10 @@ class Outbox:
 
     def acknowledged(self, ack: Ack) -> int:
         """Forget what the coordinator's store holds; returns how many batches."""
+        before = self._spool.id
         count = self._spool.acknowledge(ack)
+        if self._spool.id != before:  # what waits goes by another name now
+            self.reconnected()
         if ack.spool != self._spool.id:
             return 0
         for sequence in [each for each in self._due if each <= ack.sequence]:

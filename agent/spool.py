@@ -3,7 +3,8 @@
 A batch is deleted when the coordinator's cumulative `Ack` covers it, never because the broker took it. The spool id is
 random, made with the file; the sequence goes on across restarts. Bounded in bytes and in age: what goes beyond folds into
 a gap, which has the sequences of what it stands for and is sent and acknowledged like a batch. What a full disk does
-not take gets sequences, and its gap, once it can be written.
+not take gets sequences, and its gap, once it can be written. An acknowledgement of what was never sent says that the file
+was set back, or is a copy: it is another spool from then on, since its next sequences are known to be others' batches.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from agent.losses import Clock, Drop, Losses, Moment, boot_id, joined
+from agent.losses import Clock, Drop, Losses, Lost, Moment, boot_id, joined
 from agent.spool_schema import SpoolError, migrate
 from reachability.arrival import WitnessReport
 from reachability.observation import SourceReport
@@ -62,6 +63,7 @@ class Spool:
                 self._db.execute("INSERT INTO spool (id) VALUES (?)", row)
             self.id: str = row[0]
             self._losses = Losses(path.with_name(f"{path.name}.lost"), self.id)
+            self._sent = self._highest()  # at most: an acknowledgement that covers more is of another file's batches
         except (sqlite3.Error, OSError) as error:
             what = "Free space there, and start again" if _is_full(error) else "Move it away to start a new one"
             tail = "" if _is_full(error) else "; what it held is lost"
@@ -121,6 +123,7 @@ class Spool:
         (oldest,) = self._db.execute(
             "SELECT MIN(n) FROM (SELECT sequence n FROM batch UNION SELECT first FROM gap)"
         ).fetchone()
+        self._sent = max(self._sent, sequence)
         *moment, sources, witnesses = row or ("", 0.0, 0.0, _NONE, _NONE)
         age = self._clock.age_s(Moment(*moment)) if row else gaps[0].ended_age_s
         left, right = msgspec.Raw(sources), msgspec.Raw(witnesses)
@@ -129,12 +132,27 @@ class Spool:
         )
 
     def acknowledge(self, ack: Ack) -> int:
-        """Delete what the coordinator's store holds; returns how many. An ack for another spool changes nothing."""
+        """Delete what the coordinator's store holds; returns how many. An ack for another spool changes nothing.
+
+        One beyond all that was sent deletes nothing either: `id` is a new one then.
+        """
         if ack.spool != self.id:
+            return 0
+        if ack.sequence > self._sent:
+            self._begin_anew()
             return 0
         with self._writing():
             gaps = self._db.execute("DELETE FROM gap WHERE last <= ?", (ack.sequence,)).rowcount
             return gaps + self._db.execute("DELETE FROM batch WHERE sequence <= ?", (ack.sequence,)).rowcount
+
+    def _begin_anew(self) -> None:
+        """Another id, under which all that waits is sent: twice rather than never, and the store knows a report again."""
+        new = secrets.token_hex(8)
+        with self._writing():
+            self._fold_losses()
+            self._db.execute("UPDATE spool SET id = ?, gap = gap + ?, losses = 0", (new, self._losses.lost.count))
+        self.id = new
+        self._losses.lost = Lost(new)
 
     @property
     def gap(self) -> int:

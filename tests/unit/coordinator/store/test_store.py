@@ -50,6 +50,15 @@ def test_a_batch_counts_once(store: Store) -> None:
     assert (spec, armed, reports) == (SPEC, {}, [(report(), 10.0)])
 
 
+def test_a_report_that_is_stored_comes_again_by_a_spool_of_another_name_and_counts_once(store: Store) -> None:
+    other = SourceReport(round="R1", agent="dev-1", problems=("another",))
+    assert store.take("dev-1", "s", 1, 1, [report()], 10.0) == Taken(True, 1)
+    assert store.take("dev-1", "set back", 1, 1, [report(), other], 10.0) == Taken(True, 1)
+    store.start_round(SPEC, "R1", 9.0)
+    [(_, _, reports)] = store.group_of("R1")
+    assert reports == [(report(), 10.0), (other, 10.0)]
+
+
 def test_the_acknowledgement_is_cumulative_in_any_order(store: Store) -> None:
     assert store.take("dev-1", "s", 3, 1, [], 1.0) == Taken(True, 0)
     assert store.take("dev-1", "s", 1, 1, [], 1.0) == Taken(True, 1)
