@@ -44,10 +44,14 @@ class PairFacts:
     loss_to_witness: Mapping[int, float | None]
     slower_pps: int | None  # at which further copies may do better: witnesses miss more than the controls tell
 
-    def has_answered(self, protocol: Protocol, address: str) -> bool:
-        """Whether a control of the protocol and the address's family was answered at all."""
+    def has_answered(self, protocol: Protocol, address: str, *, outside: bool = False) -> bool:
+        """Whether a control of the protocol and the address's family was answered at all; `outside`: one not of the pair."""
         return is_address(address) and any(
-            c.protocol is protocol and c.answered and family(c.address) == family(address) for c in self.controls
+            c.protocol is protocol
+            and c.answered
+            and family(c.address) == family(address)
+            and not (outside and c.kind == ControlKind.PAIR)
+            for c in self.controls
         )
 
     def control(self, o: Observation, target: Target) -> ControlFacts:

@@ -36,7 +36,7 @@ def with_loss(
         if needed is None or e.covered < needed:
             if now.control and not now.problem:
                 more = max(more, (needed or 0) - e.covered)
-            answered = pair.has_answered(key.protocol, key.address)
+            answered = pair.has_answered(key.protocol, key.address, outside=True)
             # Where a witness alone shows that copies got out, the last of them is never shown to: more are asked for as well.
             if e.covered == e.sent > 0 or (e.control and e.covered and not answered):
                 problem = Unproven.LOSS

@@ -2,8 +2,11 @@
 
 from dataclasses import replace
 
+import pytest
+
 from reachability.arrival import ArrivalRow
 from reachability.evidence import conclude
+from reachability.observation import ControlResult
 from reachability.ports import PortSet
 from reachability.verdict import Verdict, judge
 from reachability.vocabulary import Protocol, Reachability, Reason, RoundKind, State
@@ -97,8 +100,13 @@ def test_controls_that_go_elsewhere_do_not_hide_the_loss_of_the_pair() -> None:
     assert found["51-100"][0].reachability is Reachability.BLOCKED
 
 
-def test_where_a_witness_alone_shows_that_copies_got_out_a_further_one_is_asked_for() -> None:
-    """The last that came shows of those before it: as many as are needed never count at once."""
+@pytest.mark.parametrize(
+    "more_controls", [(), (replace(CONTROL, kind="pair", address=PROD, port=443, sent=60, answered=60),)]
+)
+def test_where_a_witness_alone_shows_that_copies_got_out_a_further_one_is_asked_for(
+    more_controls: tuple[ControlResult, ...],
+) -> None:
+    """The last that came shows of those before it: as many as are needed never count at once, whatever of the pair itself answers."""
     udp_control = replace(CONTROL, protocol=Protocol.UDP, answered=60)
     arrived = ArrivalRow(
         target=1, address=PROD, protocol=Protocol.TCP, ports=PortSet.parse("443"), copies=4, last_copy=3, answered=True
@@ -106,7 +114,7 @@ def test_where_a_witness_alone_shows_that_copies_got_out_a_further_one_is_asked_
     opened = silence(TCP, "443", state=State.OPEN, reason=Reason.SYN_ACK, sent=4, covered=0)
     quiet = silence(TCP, "1-442", sent=4, covered=0)
     target = replace(TCP, ports=PortSet.parse("1-443"))
-    main = data(target, src=source(opened, quiet, controls=(udp_control,)), wit=(witness(arrived),))
+    main = data(target, src=source(opened, quiet, controls=(udp_control, *more_controls)), wit=(witness(arrived),))
     result = conclude([main])
     assert verdicts(result)["1-442"][0].reason == "loss"
     [more] = result.followups
