@@ -6,27 +6,8 @@ from agent.losses import Clock
 from agent.outbox import FIRST_RESEND_S, LOOK_S, MOST_RESEND_S, Outbox
 from agent.spool import MOST_AGE_S, Spool
 from reachability.observation import SourceReport
-from wire.envelope import unpack_up
-from wire.messages import Ack, Batch
-from wire.mqtt import NotConnected
-
-
-class Wire:
-    """A link that notes what is published, and can be cut."""
-
-    def __init__(self) -> None:
-        self.sent: list[int] = []
-        self.cut = False
-
-    async def wait_connected(self, after: int = 0) -> int:
-        return after
-
-    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        if self.cut:
-            raise NotConnected("cut")
-        batch = unpack_up(payload)
-        assert isinstance(batch, Batch)
-        self.sent.append(batch.sequence)
+from tests.support.spools import Wire
+from wire.messages import Ack
 
 
 class Case:

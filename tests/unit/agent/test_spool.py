@@ -14,9 +14,9 @@ from agent.spool_schema import SpoolError
 from reachability.arrival import WitnessReport
 from reachability.observation import SourceReport
 from tests.support.paths import ROOT
+from tests.support.spools import read
 from wire.columns import encode_reports
-from wire.envelope import unpack_up
-from wire.messages import Ack, Batch, Gap
+from wire.messages import Ack, Gap
 
 
 class Time:
@@ -29,14 +29,6 @@ class Time:
 
 def report(name: str = "r", size: int = 0) -> SourceReport:
     return SourceReport(round=name, agent="dev-1", problems=("x" * size,) if size else ())
-
-
-def read(spool: Spool, sequence: int) -> Batch:
-    message = spool.message(sequence)
-    assert message is not None
-    batch = unpack_up(message)
-    assert isinstance(batch, Batch)
-    return batch
 
 
 def test_a_batch_waits_until_it_is_acknowledged(tmp_path: Path) -> None:

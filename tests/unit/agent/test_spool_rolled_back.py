@@ -11,8 +11,7 @@ from agent.losses import Clock, Drop
 from agent.outbox import Outbox
 from agent.spool import Spool
 from reachability.observation import SourceReport
-from tests.unit.agent.test_outbox import Wire
-from tests.unit.agent.test_spool import read
+from tests.support.spools import Wire, read
 from wire.messages import Ack
 
 
