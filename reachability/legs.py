@@ -19,7 +19,10 @@ MOST_PACKETS, MOST_OF_A_RUN = (
     5000,
     20_000,
 )  # of a round, for that alone: of many cells each has fewer flows; a verify run may take longer
-SPARE = 2  # the last copies may leave behind the last good control
+LEAST_SPARE, SPARE = (
+    2,
+    0.25,
+)  # further copies, and their share: those that leave behind the last good control do not count
 
 Cells = Sequence[tuple[CellKey, Target, PortSet, Evidence]]
 
@@ -44,7 +47,8 @@ def with_legs(cells: Cells, rounds: Sequence[RoundData]) -> tuple[list[tuple[Cel
     if not lacking or again:
         return list(cells), 0
     ports = sum(len(cells[n][2]) for n in lacking)
-    more = min(max(lacking.values()) + SPARE, (MOST_OF_A_RUN if main.spec.run else MOST_PACKETS) // ports)
+    most = max(lacking.values())
+    more = min(most + max(LEAST_SPARE, int(most * SPARE)), (MOST_OF_A_RUN if main.spec.run else MOST_PACKETS) // ports)
     marked = [
         (key, target, ports, replace(e, problem=e.problem or Unproven.LEGS) if n in lacking else e)
         for n, (key, target, ports, e) in enumerate(cells)

@@ -41,6 +41,15 @@ def sources_for(port: int) -> tuple[int, int]:
     return WINDOWS[int(window_of(np.array([port], np.uint16))[0])] if port else EPHEMERAL
 
 
+def may_answer(port: int, local: int) -> bool:
+    """Whether copies to a port leave from this source port: what comes from the one to the other else is no answer.
+
+    It may be the far agent's own probe of that source port, and a datagram has nothing else to tell the two apart by.
+    """
+    low, high = sources_for(port)
+    return low <= local <= high
+
+
 def hops_of(ttl: NDArray[np.uint8]) -> NDArray[np.int16]:
     """As `probes.packets.parse.hops`, for many."""
     start = np.where(ttl <= 64, 64, np.where(ttl <= 128, 128, 255))  # noqa: PLR2004 - the usual initial values

@@ -29,7 +29,7 @@ MOST_TTL, MOST_PATHS = 8, 4
 TTLS = range(1, MOST_TTL + 1)
 ANSWER_S = 0.25
 PREFIX = {4: 24, 6: 64}  # hosts of such a network share their paths
-PORTS = (49152, 65535)
+PORTS = (49152, 60999)  # no source port of a cell's: the other side's copies must not look like answers to these
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from probes.context import Station
 from probes.packets.parse import Packet
+from probes.packets.port_arrays import may_answer, sources_for
 from probes.packets.raw_socket import NUMBER
 from probes.packets.route import Route
 from probes.packets.token import CANARY_AFTER, CANARY_BEFORE, CANARY_COPIES, token
@@ -56,7 +57,9 @@ class Canaries:
         self._station = station
         self._key = key
         self._all: dict[tuple[str, int, int], Canary] = {}  # by address, number of the protocol, port
-        self._ports: dict[tuple[str, Protocol, int], int] = {}  # source address, protocol, copy
+        self._ports: dict[
+            tuple[str, Protocol, int, tuple[int, int]], int
+        ] = {}  # source address, protocol, copy, within
         self.packets = 0
         self.problems: list[str] = []
 
@@ -70,7 +73,7 @@ class Canaries:
             for (address, _, port), canary in self._all.items():
                 protocol = canary.target.protocol
                 tok = token(self._key, address, protocol, port, copy)
-                local = self._port(canary.route.source, protocol, copy)
+                local = self._port(canary.route.source, protocol, copy, sources_for(port))
                 try:
                     await self._station.send(canary.route, address, protocol, local, port, tok)
                     self.packets += 1
@@ -93,14 +96,14 @@ class Canaries:
     def answered(self, copy: int, packet: Packet) -> None:
         """Something came in to one of their ports."""
         canary = self._all.get((packet.source, packet.protocol, packet.sport))
-        if canary is not None:
+        if canary is not None and may_answer(packet.sport, packet.dport):
             canary.answer(self._key, copy, packet)
 
     def refused(self, copy: int, packet: Packet, quote: Packet) -> None:
         """Nothing to do: as good as silence."""
 
-    def _port(self, source: str, protocol: Protocol, copy: int) -> int:
-        key = source, protocol, copy
+    def _port(self, source: str, protocol: Protocol, copy: int, within: tuple[int, int]) -> int:
+        key = source, protocol, copy, within
         if key not in self._ports:
-            self._ports[key] = self._station.flows.reserve(self, protocol, copy)
+            self._ports[key] = self._station.flows.reserve(self, protocol, copy, within)
         return self._ports[key]

@@ -185,7 +185,7 @@ def new_cell(target: Target, port: int, routes: tuple[Route, ...]) -> Cell:
 def verify(key: bytes, address: str, protocol: Protocol, port: int, copy: int, packet: Packet) -> Outcome | None:
     """State and reason of an answer that echoes the token of a copy; None for a stray or forged one.
 
-    A UDP answer echoes nothing: address, port and the copy's own source port have to do, which the caller has checked.
+    A UDP answer echoes nothing: its ports and the address have to do, and the caller has checked address and source port.
     """
     match protocol:
         case Protocol.TCP:
@@ -196,7 +196,7 @@ def verify(key: bytes, address: str, protocol: Protocol, port: int, copy: int, p
                 return Outcome(State.CLOSED, Reason.RESET)
             return Outcome(State.OPEN, Reason.SYN_ACK) if packet.flags & SYN else None
         case Protocol.UDP:
-            return Outcome(State.OPEN, Reason.UDP_RESPONSE)
+            return Outcome(State.OPEN, Reason.UDP_RESPONSE) if packet.sport == port else None
         case Protocol.ICMP:
             if packet.payload[:8] != token(key, address, protocol, port, copy):
                 return None

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from probes.context import Station
 from probes.packets.parse import ICMP, ICMP6, TCP, UDP, Packet, hops
-from probes.packets.port_arrays import sources_for
+from probes.packets.port_arrays import may_answer, sources_for
 from probes.packets.retained import CellAt, Kept
 from probes.packets.token import CELL_COPIES
 from probes.source.cell import CLOSED, OPEN, SILENT, Cell
@@ -63,7 +63,7 @@ class Cells:
     def answered(self, copy: int, packet: Packet) -> None:
         """Something came in to one of our ports."""
         cell = self._cell(packet.destination, packet.source, packet.protocol, packet.sport)
-        if cell is None:
+        if cell is None or copy >= len(cell.sent) or (cell.port and not may_answer(cell.port, packet.dport)):
             return
         before = cell.level
         if not cell.answer(self._key, copy, packet):

@@ -16,7 +16,6 @@ from probes.kernel.datagrams import Datagrams
 from probes.kernel.way import Way
 from probes.packets.parse import Packet
 from probes.packets.port_arrays import sources_for
-from probes.packets.raw_socket import EPHEMERAL
 from probes.packets.route import Route
 from probes.packets.token import KERNEL_COPY, token
 from probes.protocols import udp_payloads
@@ -57,7 +56,7 @@ class FollowUps:
         self._ways: dict[int, tuple[Route, ...]] = {}
         self._ports: dict[tuple[Protocol, tuple[int, int]], int] = {}
         self._datagrams = Datagrams()  # where packets cannot be sent raw: a token fits into a datagram, not into a SYN
-        self._sockets: dict[str, Way] = {}  # by source address
+        self._sockets: dict[tuple[str, tuple[int, int]], Way] = {}  # by source address, and where its port is from
         self._attempts: dict[tuple[str, Protocol], Attempts] = {}  # by source address
         self._departures: Departures | None = None
 
@@ -202,10 +201,6 @@ class FollowUps:
         for target in self._go.targets:
             found = await self._station.way(target.address, target.source)
             self._ways[target.id] = () if isinstance(found, NoRoute) else found
-            if not self._station.raw:
-                for route in self._ways[target.id][:1]:
-                    if route.source not in self._sockets:
-                        self._sockets[route.source] = self._datagrams.open(route.source, EPHEMERAL)
 
     async def _send(self, target: Target, port: int, copy: int, *, fresh: bool) -> None:
         tok = token(self._go.key, target.address, target.protocol, port, copy)
@@ -228,7 +223,10 @@ class FollowUps:
             if fresh:
                 await self._station.bound.take(Protocol.UDP)
             await self._station.bucket.take()
-            self._datagrams.send(self._sockets[route.source], tok, to)
+            sender = route.source, sources_for(to[1])
+            if sender not in self._sockets:
+                self._sockets[sender] = self._datagrams.open(*sender)
+            self._datagrams.send(self._sockets[sender], tok, to)
             self._packets += 1
 
     def _report(

@@ -16,6 +16,7 @@ from probes.clock import monotonic
 from probes.context import Station
 from probes.host.routes import NoRoute
 from probes.packets.parse import Packet
+from probes.packets.port_arrays import sources_for
 from probes.packets.route import Route
 from probes.packets.token import token
 from probes.source.cell import quotes, verify
@@ -153,7 +154,7 @@ class Trace:
 
     async def _send(self, route: Route, ttl: int, attempt: int) -> None:
         target, copy = self._target, copy_of(ttl, attempt)
-        local = self._station.flows.reserve(self, target.protocol, copy)
+        local = self._station.flows.reserve(self, target.protocol, copy, sources_for(self._port))
         tok = token(self._go.key, target.address, target.protocol, self._port, copy)
         await self._station.send(route, target.address, target.protocol, local, self._port, tok, ttl=ttl)
 

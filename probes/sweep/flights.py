@@ -11,7 +11,7 @@ from probes import classify
 from probes.context import Station
 from probes.packets.columns import Columns, split
 from probes.packets.parse import ACK, RST, SYN, Packet, hops
-from probes.packets.port_arrays import WINDOWS, Mask, Places, hops_of
+from probes.packets.port_arrays import WINDOWS, Mask, Places, hops_of, may_answer
 from probes.packets.raw_socket import NUMBER
 from probes.packets.retained import Kept
 from probes.packets.rx_ring import Batch
@@ -31,7 +31,9 @@ class Flights:
         """`blocks` may grow; `distances` is filled."""
         self._station, self._key, self._blocks, self._distances = station, key, blocks, distances
         self._began = kept.began
-        self._flights: list[tuple[str, int]] = []  # (source address, copy) by the number that `_by_port` has
+        self._flights: list[
+            tuple[str, int, int]
+        ] = []  # (source address, copy, window) by the number that `_by_port` has
         self._by_port = {p: np.full(65536, -1, np.int16) for p in (Protocol.TCP, Protocol.UDP)}
         self._locals: dict[Flight, int] = {}
         self.kept = KeptSweep(kept, self._began, self._locals)
@@ -43,7 +45,7 @@ class Flights:
         if key not in self._locals:
             local = self._locals[key] = self._station.flows.reserve(self, protocol, copy, WINDOWS[window])
             self._by_port[protocol][local] = len(self._flights)
-            self._flights.append((block.source, copy))
+            self._flights.append((block.source, copy, window))
         return self._locals[key]
 
     def begin(self) -> None:
@@ -78,9 +80,11 @@ class Flights:
     def answered(self, copy: int, packet: Packet) -> None:
         """An answer that the ring's reader passed over."""
         found = self._place(packet.source, packet.protocol, packet.sport, packet.destination)
-        if found is None:
+        if found is None or not may_answer(packet.sport, packet.dport):
             return
         block, place = found
+        if not block.has_sent(np.array([place]), copy)[0]:
+            return
         target, port = block.target, int(block.numbers[place])
         said = verify(self._key, target.address, target.protocol, port, copy, packet)
         if said is not None:
@@ -112,10 +116,10 @@ class Flights:
             places = block.place[ports]
             here = (far == block.packed) & (places >= 0)
             for number in np.unique(flights[here]).tolist():
-                source, copy = self._flights[number]
+                source, copy, window = self._flights[number]
                 if source != block.source:
                     continue
-                rows = here & (flights == number)
+                rows = here & (flights == number) & (block.window[places] == window)
                 went = rows & outgoing
                 if went.any():
                     used[columns.rows[went]] = True
@@ -123,7 +127,7 @@ class Flights:
                     left = columns.take(opened)
                     block.saw_leave(places[opened], copy, left.at - self._began)
                     self.kept.left(block, left, places[opened], copy)
-                came = rows & ~outgoing & columns.to_host
+                came = rows & ~outgoing & columns.to_host & block.has_sent(places, copy)
                 if came.any() and block.knows(copy):
                     self._answers(block, columns.take(came), places[came], copy, used)
 

@@ -108,6 +108,10 @@ class Block:
             self.left = self.left.astype(np.uint64)
             self.refused = tuple(mask.astype(np.uint64) for mask in self.refused)
 
+    def has_sent(self, places: Places, copy: int) -> Mask:
+        """To which of them the copy went: to the others nothing can be an answer."""
+        return self.when[copy][places] > 0.0 if copy < len(self.when) else np.zeros(len(places), bool)
+
     def silent(self, places: Places) -> Places:
         """Those of them to which nobody gave an answer of the endpoint's."""
         return places[self.level[places] < CLOSED]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+import sys
 
 import pytest
 
+from lab.estate import Estate
+from probes.packets.port_arrays import WINDOWS
 from tests.lab.columns import ALL
-from tests.lab.pair import NETWORKS, PROD, scene, sweep
+from tests.lab.pair import DEV, NETWORKS, PROD, scene, sweep
 from tests.lab.truth import Rule, Scene
 
 pytestmark = [pytest.mark.lab]
@@ -43,6 +46,30 @@ FULL = """table ip full { set talks { type ipv4_addr; flags dynamic; }
     ip saddr 10.10.0.10 ip daddr 10.30.0.0/24 ct state new add @talks { ip saddr ct count over 1000 } drop
   }
 }"""
+
+
+ASKED = WINDOWS[0][0] + 5  # a port of prod's that dev asks, from another window than the one that is sent to
+TALKS = f"""import socket, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("{PROD}", {ASKED}))
+ends = time.monotonic() + 600
+while time.monotonic() < ends:
+    for port in range({WINDOWS[2][0]}, {WINDOWS[2][1] + 1}):
+        s.sendto(b"a probe of another's", ("{DEV}", port))
+    time.sleep(2)
+"""
+
+
+def talking(estate: Estate) -> None:
+    """As the far agent's own probes of this one's source ports come, with no witness's round that looks at them."""
+    passes = f"insert rule inet lab forward ip saddr {PROD} udp sport {ASKED} ip daddr {DEV} accept"
+    estate.nft("router", passes)
+    estate.spawn("prod-1", [sys.executable, "-c", TALKS])
+
+
+@pytest.mark.soak
+def test_what_the_far_host_sends_to_a_source_port_of_another_question_is_no_answer() -> None:
+    assert sweep(scene(1), devices=talking, undecided=True) >= 0.95
 
 
 @pytest.mark.parametrize(

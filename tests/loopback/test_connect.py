@@ -129,6 +129,26 @@ def test_a_source_port_that_a_program_holds_is_left_alone() -> None:
     assert flow.source_port == second
 
 
+def test_a_probe_of_another_agents_is_no_answer() -> None:
+    """It comes from a port that is asked too, to a source port that asks others: the pair of ports is nobody's question."""
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other,
+    ):
+        server.bind((THERE, 20700))
+        other.bind((THERE, 62600))
+
+        def probe() -> None:
+            _, sender = server.recvfrom(100)
+            other.sendto(b"a token of its own", sender)
+
+        thread = threading.Thread(target=probe)
+        thread.start()
+        report = swept(job(Protocol.UDP, ports="20700,62600"))
+        thread.join()
+    assert ports(report, State.OPEN_FILTERED) == PortSet.of([20700, 62600])
+
+
 def test_datagrams_carry_their_token(echo: tuple[int, list[bytes]]) -> None:
     port, asked = echo
     tried = job(Protocol.UDP)

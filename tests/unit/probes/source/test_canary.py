@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from probes.packets.parse import TCP, Packet
+from probes.packets.port_arrays import WINDOWS, sources_for
 from probes.packets.token import CANARY_COPIES
 from reachability.observation import CanaryResult
 from reachability.vocabulary import Protocol, State
@@ -39,3 +40,11 @@ def test_what_answers_for_all_in_one_protocol_is_open_there_alone(which: Protoco
     said = found(play(answers, targets=BOTH).report.canaries)
     other = Protocol.UDP if which is Protocol.TCP else Protocol.TCP
     assert said == {which: (State.OPEN, State.OPEN), other: (State.FILTERED, State.FILTERED)}
+
+
+def test_a_canary_leaves_from_where_the_ports_copies_do() -> None:
+    """Else the other side's own copies from there would look like its answer, to a firewall and here."""
+    port = WINDOWS[0][0] + 5
+    ran = play(targets=(replace(BOTH[1], canary=port),))
+    low, high = sources_for(port)
+    assert all(low <= packet.sport <= high for _, packet in ran.sent if packet.dport == port)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from probes.packets.parse import Packet
-from probes.source.cell import Refusals, new_cell, observations
+from probes.classify import Outcome
+from probes.packets.parse import UDP, Packet
+from probes.source.cell import Refusals, new_cell, observations, verify
 from reachability.observation import Target
 from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, Reason, State
@@ -53,3 +54,9 @@ def test_what_each_copy_was_refused_by_is_counted() -> None:
         cell.take_refusal(error, copy)
     (said,) = observations([cell], lambda _, __: True, raw=True)
     assert (said.sent, said.refused, said.prohibited, said.prohibited_at_host) == (3, 3, 1, 1)
+
+
+def test_a_datagram_answers_for_the_port_that_it_comes_from() -> None:
+    came = Packet(1.0, True, True, "eth0", 4, HERE, SOURCE, 63, UDP, PORT, 61000)
+    assert verify(b"", HERE, Protocol.UDP, PORT, 0, came) == Outcome(State.OPEN, Reason.UDP_RESPONSE)
+    assert verify(b"", HERE, Protocol.UDP, PORT + 1, 0, came) is None
