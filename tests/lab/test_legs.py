@@ -52,6 +52,7 @@ def test_a_leak_of_some_legs_is_found_and_what_is_blocked_was_tried_over_each() 
         outcome = verify(system, "--from", "dev", "--to", "prod")
         leak = "dev-1", DEV, PROD, "tcp", 22
         assert outcome.says("dev-1", PROD, "tcp", 22)[:2] == ("fail", "reachable"), outcome.evidence(leak)
-        assert outcome.says("dev-1", PROD, "tcp", 23)[:3] == ("pass", "blocked", "witnessed")
+        shut = "dev-1", DEV, PROD, "tcp", 23
+        assert outcome.says("dev-1", PROD, "tcp", 23)[:3] == ("pass", "blocked", "witnessed"), outcome.evidence(shut)
         shown = system.ask("explain", "--from", "dev-1", "--to", PROD, "--port", "tcp/23")
         assert shown["limits"]["flows"] >= flows_needed(LEGS, 0.0)
