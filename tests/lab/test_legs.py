@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from lab.estate import Estate
@@ -42,17 +44,29 @@ def parted(estate: Estate) -> None:
         ]
     legs = " ".join(f"nexthop via 10.77.{n}.2" for n in range(LEGS))
     estate.run("", ["sh", "-e"], text="\n".join([*lines, f"ip -n router route add {PROD}/32 {legs}"]) + "\n").check()
+
+
+def filtered(estate: Estate, leaky: Sequence[int] = ()) -> None:
+    """Every leg lets one port through, and some another."""
     for n in range(LEGS):
-        estate.nft(f"leg{n}", FILTER.format(dev=DEV, prod=PROD, let="22, 8000" if n in LEAKY else "8000")).check()
+        rules = FILTER.format(dev=DEV, prod=PROD, let="22, 8000" if n in leaky else "8000")
+        estate.nft(f"leg{n}", f"add table ip leg\ndelete table ip leg\n{rules}").check()
 
 
 def test_a_leak_of_some_legs_is_found_and_what_is_blocked_was_tried_over_each() -> None:
     with running([LEFT_TO_THE_LEGS], services=OPEN) as system:
         parted(system.estate)
+        filtered(system.estate, LEAKY)
         outcome = verify(system, "--from", "dev", "--to", "prod")
-        leak = "dev-1", DEV, PROD, "tcp", 22
+        leak, shut = ("dev-1", DEV, PROD, "tcp", 22), ("dev-1", DEV, PROD, "tcp", 23)
         assert outcome.says("dev-1", PROD, "tcp", 22)[:2] == ("fail", "reachable"), outcome.evidence(leak)
-        shut = "dev-1", DEV, PROD, "tcp", 23
-        assert outcome.says("dev-1", PROD, "tcp", 23)[:3] == ("pass", "blocked", "witnessed"), outcome.evidence(shut)
+        # What some legs drop of an open port is loss, as far as anybody can tell: beside it silence may stay undecided.
+        assert outcome.cells[shut]["result"] != "fail"
+        filtered(system.estate)
+        outcome = verify(system, "--from", "dev", "--to", "prod")
+        for cell in leak, shut:
+            assert outcome.says("dev-1", PROD, *cell[3:])[:3] == ("pass", "blocked", "witnessed"), outcome.evidence(
+                cell
+            )
         shown = system.ask("explain", "--from", "dev-1", "--to", PROD, "--port", "tcp/23")
         assert shown["limits"]["flows"] >= flows_needed(LEGS, 0.0)
