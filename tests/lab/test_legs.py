@@ -69,4 +69,4 @@ def test_a_leak_of_some_legs_is_found_and_what_is_blocked_was_tried_over_each() 
                 cell
             )
         shown = system.ask("explain", "--from", "dev-1", "--to", PROD, "--port", "tcp/23")
-        assert shown["limits"]["flows"] >= flows_needed(LEGS, 0.0)
+        assert shown["limits"]["flows"] >= flows_needed(LEGS, 0.0), outcome.evidence(shut)

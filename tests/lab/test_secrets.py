@@ -88,12 +88,12 @@ class Deployed:
 
 
 def deploy(found: Deployed) -> None:
-    """As `System.deploy`, but dev-1's certificate lasts 12 s: it renews while the test runs."""
+    """As `System.deploy`, but dev-1's certificate lasts 30 s: it renews while the test runs."""
     system, broker = found.system, f"mqtts://{found.system._address}:{PORT}"
     found.cli("pki", "init", "--dir", "pki", "-f", "topology.yaml")
     system.start_coordinator()
     for agent in AGENTS:
-        more = ("--life", "12s") if agent == "dev-1" else ()
+        more = ("--life", "30s") if agent == "dev-1" else ()
         found.cli(
             "pki",
             "agent",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from random import Random
 
 import pytest
 
@@ -19,10 +20,12 @@ OTHER, NEAR = "10.30.0.11", "10.31.0.10"
 
 
 def router(legs: int, at: int = 2) -> Callable[[Packet], str]:
-    """Who answers what ends at TTL 1 or 2 of a path that parts at one of them: by the flow's ports, as routers do."""
+    """Who answers what ends at TTL 1 or 2 of a path that parts at one of them: flow by flow, as routers do."""
+    flows: dict[tuple[int, int], int] = {}
 
     def answer(packet: Packet) -> str:
-        leg = hash((packet.sport, packet.dport)) % legs if packet.ttl == at else 0
+        number = flows.setdefault((packet.sport, packet.dport), len(flows)) if packet.ttl == at else 0
+        leg = Random(number).randrange(legs)  # noqa: S311 - the same in each run
         return f"10.0.{packet.ttl}.{leg + 1}" if packet.ttl <= 2 else ""
 
     return answer
