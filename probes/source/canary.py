@@ -57,9 +57,8 @@ class Canaries:
         self._station = station
         self._key = key
         self._all: dict[tuple[str, int, int], Canary] = {}  # by address, number of the protocol, port
-        self._ports: dict[
-            tuple[str, Protocol, int, tuple[int, int]], int
-        ] = {}  # source address, protocol, copy, within
+        # Source address, protocol, copy, and where the port is from, to the port.
+        self._ports: dict[tuple[str, Protocol, int, tuple[int, int]], int] = {}
         self.packets = 0
         self.problems: list[str] = []
 

@@ -22,7 +22,7 @@ from probes.kernel.dialler import Called, Dialler, Ended, is_free
 from probes.kernel.patience import Patience
 from probes.kernel.way import Way
 from probes.packets.flow_budget import LOOK_S
-from probes.packets.port_arrays import WINDOWS, Mask, Places, may_answer, port_set
+from probes.packets.port_arrays import WINDOWS, Mask, Places, port_set
 from probes.packets.raw_socket import BURST_S
 from probes.packets.token import CONNECT_COPIES, connect_ports
 from probes.source.cell import CLOSED, SILENT
@@ -257,10 +257,8 @@ class ConnectSource(SweepSource):
     def _hear(self) -> None:
         for way, address, port in self._datagrams.answers():
             found = self._udp_place(way, address, port)
-            if found is None or not may_answer(port, way.port):
-                continue
-            block, place = found
-            if block.has_sent(np.array([place]), self._copies[way])[0]:
+            if found is not None and found[0].asked(found[1], self._copies[way], way.port):
+                block, place = found
                 self._reached(block, [place], State.OPEN)
         for way, refusal in self._datagrams.refusals():
             found = self._udp_place(way, refusal.address, refusal.port)

@@ -11,7 +11,7 @@ from probes import classify
 from probes.context import Station
 from probes.packets.columns import Columns, split
 from probes.packets.parse import ACK, RST, SYN, Packet, hops
-from probes.packets.port_arrays import WINDOWS, Mask, Places, hops_of, may_answer
+from probes.packets.port_arrays import WINDOWS, Mask, Places, hops_of
 from probes.packets.raw_socket import NUMBER
 from probes.packets.retained import Kept
 from probes.packets.rx_ring import Batch
@@ -31,9 +31,8 @@ class Flights:
         """`blocks` may grow; `distances` is filled."""
         self._station, self._key, self._blocks, self._distances = station, key, blocks, distances
         self._began = kept.began
-        self._flights: list[
-            tuple[str, int, int]
-        ] = []  # (source address, copy, window) by the number that `_by_port` has
+        # (source address, copy, window) by the number that `_by_port` has
+        self._flights: list[tuple[str, int, int]] = []
         self._by_port = {p: np.full(65536, -1, np.int16) for p in (Protocol.TCP, Protocol.UDP)}
         self._locals: dict[Flight, int] = {}
         self.kept = KeptSweep(kept, self._began, self._locals)
@@ -80,11 +79,9 @@ class Flights:
     def answered(self, copy: int, packet: Packet) -> None:
         """An answer that the ring's reader passed over."""
         found = self._place(packet.source, packet.protocol, packet.sport, packet.destination)
-        if found is None or not may_answer(packet.sport, packet.dport):
+        if found is None or not found[0].asked(found[1], copy, packet.dport):
             return
         block, place = found
-        if not block.has_sent(np.array([place]), copy)[0]:
-            return
         target, port = block.target, int(block.numbers[place])
         said = verify(self._key, target.address, target.protocol, port, copy, packet)
         if said is not None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from probes.packets import columns
 from probes.packets.build import Template
-from probes.packets.port_arrays import Mask, Places, place_of, port_set, window_of
+from probes.packets.port_arrays import Mask, Places, may_answer, place_of, port_set, window_of
 from probes.packets.retained import Sample
 from probes.packets.route import Route
 from probes.packets.token import CELL_COPIES, token, tokens
@@ -52,7 +52,10 @@ class Spans:
 
 
 class Block:
-    """One target. `sent` counts copies, bit n of `left` and `refused` is copy n; `when` has seconds since the round began."""
+    """One target. `sent` counts copies, bit n of `left` and `refused` is copy n.
+
+    `when` has seconds since the round began by copy.
+    """
 
     def __init__(self, target: Target, routes: tuple[Route, ...], key: bytes, way: SentBy = SentBy.RAW) -> None:
         """`way`: as an observation names it."""
@@ -111,6 +114,10 @@ class Block:
     def has_sent(self, places: Places, copy: int) -> Mask:
         """To which of them the copy went: to the others nothing can be an answer."""
         return self.when[copy][places] > 0.0 if copy < len(self.when) else np.zeros(len(places), bool)
+
+    def asked(self, place: int, copy: int, local: int) -> bool:
+        """Whether the copy went to this place from this source port: what comes to another, or before that, is no answer."""
+        return may_answer(int(self.numbers[place]), local) and bool(self.has_sent(np.array([place], np.int32), copy)[0])
 
     def silent(self, places: Places) -> Places:
         """Those of them to which nobody gave an answer of the endpoint's."""

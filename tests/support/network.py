@@ -118,6 +118,13 @@ class Net:
         self.station.flows.dispatch(back)
 
 
+class Ports:
+    """The parts of a station that whoever reserves source ports asks for."""
+
+    def __init__(self) -> None:
+        self.flows, self.bound = Flows(), FlowBound(1000)
+
+
 @dataclass(frozen=True, slots=True)
 class Ran:
     """What a source did; times are seconds since it began."""

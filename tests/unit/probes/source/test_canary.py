@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
-from probes.packets.parse import TCP, Packet
+from probes.context import Station
+from probes.packets.parse import TCP, UDP, Packet
 from probes.packets.port_arrays import WINDOWS, sources_for
-from probes.packets.token import CANARY_COPIES
+from probes.packets.token import CANARY_BEFORE, CANARY_COPIES
+from probes.source.canary import Canaries
 from reachability.observation import CanaryResult
 from reachability.vocabulary import Protocol, State
-from tests.support.network import END, play, target
+from tests.support.network import END, KEY, OWN, ROUTE, Ports, play, target
 
 PORT = 50917
 BOTH = (
@@ -48,3 +51,12 @@ def test_a_canary_leaves_from_where_the_ports_copies_do() -> None:
     ran = play(targets=(replace(BOTH[1], canary=port),))
     low, high = sources_for(port)
     assert all(low <= packet.sport <= high for _, packet in ran.sent if packet.dport == port)
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_another_agents_probe_of_a_canarys_source_port_is_no_answer(window: tuple[int, int]) -> None:
+    station: Any = Ports()
+    canaries = Canaries(cast(Station, station), KEY)
+    canaries.add(BOTH[1], ROUTE)
+    canaries.answered(CANARY_BEFORE, Packet(1.0, True, True, "eth0", 4, END, OWN, 63, UDP, PORT, window[0] + 3))
+    assert canaries.results()[0].before == (State.OPEN if window == sources_for(PORT) else State.FILTERED)

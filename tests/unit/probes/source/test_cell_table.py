@@ -7,23 +7,14 @@ from typing import Any, cast
 import pytest
 
 from probes.context import Station
-from probes.packets.flow_budget import FlowBound
 from probes.packets.parse import UDP, Packet
 from probes.packets.port_arrays import WINDOWS, sources_for
-from probes.packets.raw_socket import Flows
 from probes.packets.retained import Kept
 from probes.source.cell import OPEN, SILENT, new_cell
 from probes.source.cell_table import Cells
 from reachability.distance import Distances
 from reachability.vocabulary import Protocol
-from tests.support.network import END, KEY, OWN, ROUTE, target
-
-
-class Desk:
-    """The station's parts that cells ask for."""
-
-    def __init__(self) -> None:
-        self.flows, self.bound = Flows(), FlowBound(1000)
+from tests.support.network import END, KEY, OWN, ROUTE, Ports, target
 
 
 @pytest.mark.parametrize("port", [80, *(low + 7 for low, _ in WINDOWS)])
@@ -38,8 +29,8 @@ def test_what_was_not_asked_yet_has_not_answered() -> None:
 
 def level(port: int, *, local: int, copy: int) -> int:
     """What is known of a port, of which copy 0 was sent, after a datagram from it to the source port of a copy."""
-    desk: Any = Desk()
-    cells = Cells(cast(Station, desk), KEY, Kept(0.0), Distances())
+    station: Any = Ports()
+    cells = Cells(cast(Station, station), KEY, Kept(0.0), Distances())
     cells.add(cell := new_cell(target(str(port), protocol=Protocol.UDP), port, (ROUTE,)))
     cell.sent.append(0.5)
     cells.answered(copy, Packet(1.0, True, True, "eth0", 4, END, OWN, 63, UDP, port, local))

@@ -15,6 +15,7 @@ from probes.kernel.way import Way
 from probes.packets.build import Template
 from probes.packets.flow_budget import FlowBound
 from probes.packets.parse import IPV4, PACKET_OUTGOING, Packet, parse
+from probes.packets.port_arrays import WINDOWS, sources_for
 from probes.packets.raw_socket import Bucket, Flows
 from probes.packets.route import Route
 from probes.source import followups
@@ -264,3 +265,28 @@ def test_a_group_goes_in_keyed_slots_of_its_own_with_a_pause_after_each() -> Non
 def test_the_kernel_sends_groups_of_datagrams_alone() -> None:
     _, report = groups(ByKernel, TARGET)
     assert report.packets == 0
+
+
+class Sockets:
+    """Stands for the kernel's datagrams: from which source port which ports are sent to."""
+
+    sent: ClassVar[set[tuple[Way, int]]]
+
+    def open(self, source: str, within: tuple[int, int]) -> Way:
+        return Way(source, within[1])
+
+    def send(self, way: Way, data: bytes, to: tuple[str, int]) -> int:
+        Sockets.sent.add((way, to[1]))
+        return 0
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def test_the_kernels_datagrams_leave_from_where_the_ports_copies_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else one side's datagram is, to a firewall, the answer to what the other side's sweep asks."""
+    Sockets.sent = set()
+    monkeypatch.setattr(followups, "Datagrams", Sockets)
+    ports = [9000, *(low for low, _ in WINDOWS)]
+    groups(ByKernel, replace(TARGET, protocol=Protocol.UDP, ports=PortSet.of(ports)))
+    assert {port: way.port for way, port in Sockets.sent} == {port: sources_for(port)[1] for port in ports}

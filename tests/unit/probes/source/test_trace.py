@@ -11,6 +11,7 @@ import pytest
 from probes.host.routes import NoRoute
 from probes.packets.build import Template
 from probes.packets.parse import ICMP, IPV4, IPV6, PACKET_HOST, PACKET_OUTGOING, RST, SYN, TCP, UDP, Packet, parse
+from probes.packets.port_arrays import sources_for
 from probes.packets.raw_socket import Flows
 from probes.packets.route import Route
 from probes.packets.token import tcp_fields
@@ -75,6 +76,7 @@ class Station:
         self.flows = Flows()
         self.network = network
         self.sent: list[int] = []
+        self.locals: list[int] = []
 
     async def way(self, destination: str, source: str) -> object:
         return self._way
@@ -87,6 +89,7 @@ class Station:
         assert packet is not None
         assert packet.ttl == ttl
         self.sent.append(ttl)
+        self.locals.append(local)
         self.flows.dispatch(packet)
         for answer in self.network.get(ttl, self.network.get(0, [])):
             came = answer(packet)
@@ -114,6 +117,8 @@ def test_the_hops_of_an_open_port() -> None:
     report, _ = trace(station)
     assert said(report)[:3] == [(1, NEAR, Reason.TTL_EXCEEDED), (2, FAR, Reason.TTL_EXCEEDED), (3, END, Reason.SYN_ACK)]
     assert station.sent == [1, 2, 3], "nothing beyond the hop that answered"
+    low, high = sources_for(80)
+    assert all(low <= local <= high for local in station.locals), "where the port's copies leave from"
     assert report.trace[0] == Hop(
         ttl=1, state=State.FILTERED, reason=Reason.TTL_EXCEEDED, address=NEAR, sent=1, answers=1, rtt_ms=1.0
     )

@@ -7,9 +7,7 @@ from typing import Any, cast
 import pytest
 
 from probes.context import Station
-from probes.packets.flow_budget import FlowBound
 from probes.packets.port_arrays import WINDOWS
-from probes.packets.raw_socket import Flows
 from probes.packets.retained import Kept
 from probes.packets.route import Route
 from probes.source.cell import OPEN, SILENT
@@ -18,17 +16,11 @@ from probes.sweep.target import Block
 from reachability.distance import Distances
 from reachability.ports import PortSet
 from reachability.vocabulary import Protocol
+from tests.support.network import Ports
 from tests.support.sweep_frames import ENDS, KEY, answers, batch, target
 
 ONE_BY_ONE = pytest.mark.parametrize("one_by_one", [False, True])
 PORTS = (80, *(low + 7 for low, _ in WINDOWS))
-
-
-class Desk:
-    """The station's parts that the packets of a sweep ask for."""
-
-    def __init__(self) -> None:
-        self.flows, self.bound = Flows(), FlowBound(1000)
 
 
 def swept() -> Block:
@@ -37,8 +29,8 @@ def swept() -> Block:
 
 def came(block: Block, port: int, *, window: int, copy: int, one_by_one: bool) -> tuple[bool, int]:
     """A datagram from a port to the source port of a copy: whether the reader took it, and what it knows of the port then."""
-    desk: Any = Desk()
-    flights = Flights(cast(Station, desk), KEY, [block], Kept(0.0), Distances())
+    station: Any = Ports()
+    flights = Flights(cast(Station, station), KEY, [block], Kept(0.0), Distances())
     try:
         block.tokens(copy)
         local = flights.source_port(block, copy, window)
@@ -51,7 +43,7 @@ def came(block: Block, port: int, *, window: int, copy: int, one_by_one: bool) -
             taken = bool(flights.read(packets)[0])
         return taken, int(block.level[block.place[port]])
     finally:
-        desk.flows.release(flights)
+        station.flows.release(flights)
 
 
 @ONE_BY_ONE
