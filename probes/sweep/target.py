@@ -54,7 +54,7 @@ class Spans:
 class Block:
     """One target. `sent` counts copies, bit n of `left` and `refused` is copy n.
 
-    `when` has seconds since the round began by copy.
+    `when` has seconds since the round began by copy, NaN where none went.
     """
 
     def __init__(self, target: Target, routes: tuple[Route, ...], key: bytes, way: SentBy = SentBy.RAW) -> None:
@@ -104,7 +104,7 @@ class Block:
     def sends(self, places: Places, copy: int, at: float) -> None:
         """A copy is handed over for sending now."""
         while len(self.when) <= copy:
-            self.when.append(np.zeros(len(self), np.float32))
+            self.when.append(np.full(len(self), np.nan, np.float32))
         self.when[copy][places] = at
         self.sent[places] += 1
         if copy >= FEW_COPIES and self.left.itemsize == 1:
@@ -113,7 +113,7 @@ class Block:
 
     def has_sent(self, places: Places, copy: int) -> Mask:
         """To which of them the copy went: to the others nothing can be an answer."""
-        return self.when[copy][places] > 0.0 if copy < len(self.when) else np.zeros(len(places), bool)
+        return ~np.isnan(self.when[copy][places]) if copy < len(self.when) else np.zeros(len(places), bool)
 
     def asked(self, place: int, copy: int, local: int) -> bool:
         """Whether the copy went to this place from this source port: what comes to another, or before that, is no answer."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from probes.context import Station
@@ -67,3 +68,14 @@ def test_what_was_not_asked_yet_has_not_answered(copy: int, one_by_one: bool) ->
     block.sends(block.place[[PORTS[1]]], 0, 0.5)
     window = int(block.window[block.place[80]])
     assert came(block, 80, window=window, copy=copy, one_by_one=one_by_one) == (False, SILENT)
+
+
+@ONE_BY_ONE
+def test_what_left_before_the_round_began_by_the_clock_has_its_answer(one_by_one: bool) -> None:
+    """The capture's stamps are of the wall clock, which may be set: an answer that is not taken would be silence, and green."""
+    block = swept()
+    place = block.place[[80]]
+    block.sends(place, 0, 0.5)
+    block.saw_leave(place, 0, np.array([-0.2]))
+    _, level = came(block, 80, window=int(block.window[place[0]]), copy=0, one_by_one=one_by_one)
+    assert level == OPEN
