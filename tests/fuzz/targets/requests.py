@@ -23,20 +23,24 @@ from tests.fuzz.target import Fault, Shape, Target
 from tests.support import sample
 
 
+def nothing_said(*_: Any) -> None:
+    """Events are not what is tried here."""
+
+
 @cache
 def _app() -> tuple[web.Application, web.Application, asyncio.AbstractEventLoop]:
     """The API over its socket, and over TCP, where a token is asked for and all probing is stopped."""
     held = sample.Estate()
     estate: Any = SimpleNamespace(
         topology=held.topology, plan=held.plan, book=held.book, agents={a.name: a for a in sample.AGENTS}, clock=sample.NOW.timestamp, now=lambda: sample.NOW,
-        cells=lambda *_, **__: held.cells[:40], store=SimpleNamespace(events=lambda: held.events, group_of=lambda _: (), gaps=lambda: ()), problem="", losses={}, acknowledge=lambda name, by, reason: held.book.acknowledge(name, by, reason, sample.NOW),
+        cells=lambda *_, **__: held.cells[:40], store=SimpleNamespace(events=lambda: held.events, group_of=lambda _: (), gaps=lambda: ()), problem="", losses={}, note=nothing_said, acknowledge=lambda name, by, reason: held.book.acknowledge(name, by, reason, sample.NOW),
     )  # fmt: skip
 
     async def nothing(*_: Any) -> None:
         return None
 
     def served(halt: Halt | None) -> api.Served:
-        engine: Any = SimpleNamespace(durations=Durations(), brake=SimpleNamespace(halt=halt), stopped="", stop=nothing, resume=lambda _: None)  # fmt: skip
+        engine: Any = SimpleNamespace(durations=Durations(), brake=SimpleNamespace(halt=halt, blackout=lambda: ""), stopped="", stop=nothing, resume=lambda _: None)  # fmt: skip
         return api.Served(
             estate=estate, engine=engine, runs=Runs(estate, engine), floods=Floods(lambda: 0.0),
             connected=lambda: True, status=held.status, certificates=dict,
@@ -129,6 +133,7 @@ def _requests() -> tuple[bytes, ...]:
         (v1 + b"/findings/x/ack", b'{"by": "a", "reason": "b"}'),
         (v1 + b"/findings/x/ack", b"{}"),
         (v1 + b"/verify", b'{"from": "dev", "sweep": true}'),
+        (v1 + b"/verify", b'{"in_blackout": "why", "by": [1]}'),
         (v1 + b"/verify", b'{"from": "x"}'),
         (v1 + b"/verify", b'{"from": 1}'),
         (v1 + b"/verify", b'{"max_age_s": true}'),
