@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Protocol
 
+import structlog
 from aiohttp import web
 
 from coordinator.api.auth import ApiError, Handler
@@ -22,6 +23,8 @@ BODY_S = 10.0
 IDLE_S = 30.0  # between two requests
 MOST_HEAD = 64 * 1024  # bytes
 ACCEPT_AGAIN_S = 0.5  # where the process may open no more files
+
+log = structlog.get_logger("web")
 
 
 class Timer(Protocol):
@@ -149,6 +152,8 @@ async def _serve(
     with places.one(address) as free:
         if not free:
             connection.close()
+            if places.refused.bit_count() == 1:  # the first, the second, the fourth: a flood fills no log
+                log.warning("a connection to the API is refused: too many", client=address, refused=places.refused)
             return
         door = Door(server(), loop.call_later)
         try:
