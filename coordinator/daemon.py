@@ -68,8 +68,9 @@ class Daemon:
         self._revocations = Revocations(settings.pki, self.estate.generations, self._revoke)
         self._tell(self.estate.revoke(self._revocations.held))
         self.broker = broker_of(
-            settings.broker, topology, settings.pki, settings.state_dir, settings.listen, self._revocations.held
-        )
+            settings.broker, topology, settings.pki, settings.state_dir, settings.listen, self._revocations.held,
+            settings.nats_server,
+        )  # fmt: skip
         self._lacks: tuple[Lack, ...] | None = None  # what the broker cannot do, once that was tried
         self.link = Link(
             self.broker.endpoint(),
@@ -131,7 +132,7 @@ class Daemon:
         try:
             await self.broker.start()
             await self._points.open(self._settings.pki)
-            async with self._api.serving(self._settings.state_dir, self._settings.web), self.link:
+            async with self._api.serving(self._settings), self.link:
                 log.info(
                     "coordinator serves",
                     version=VERSION,
@@ -178,7 +179,7 @@ class Daemon:
 
     def own_certificates(self) -> dict[str, tuple[float, float]]:
         """Holder to from when until when its certificate is valid, epoch seconds."""
-        held = {"broker": self.broker.valid, **self._own}
+        held = {"broker": self.broker.valid, "web": self._api.certificate, **self._own}
         return {holder: valid for holder, valid in held.items() if any(valid)}
 
     def _environment(self, agent: str) -> str | None:

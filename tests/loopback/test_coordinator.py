@@ -55,12 +55,24 @@ def test_the_api_health_and_metrics(running: Running) -> None:
 def test_over_tcp_nothing_changes_without_the_token(running: Running) -> None:
     for path in ("verify", "trace", "stop", "resume", "findings/F-1/ack"):
         assert running.request("POST", f"/api/v1/{path}")[0] == 401
-    assert running.request("GET", "/api/v1/status", Host="evil.example:80")[0] == 401, "a name that points here"
+    for path in ("/api/v1/status", "/metrics", "/healthz"):
+        assert running.request("GET", path, Host="evil.example:80")[0] == 421, "a name that points here"
     token = (running.directory / "state" / "token").read_text().strip()
     assert running.request("POST", "/api/v1/resume", Authorization=f"Bearer {token}")[0] == 200
     assert running.request("POST", "/api/v1/resume", Authorization="Bearer x")[0] == 401
     for name in ("coordinator.sock", "token"):
         assert stat.S_IMODE((running.directory / "state" / name).stat().st_mode) == 0o600
+
+
+def test_the_api_over_tls_with_the_brokers_certificate(tmp_path: Path) -> None:
+    with coordinator(tmp_path, more=("--web-cert", "pki/broker.pem", "--web-key", "pki/broker.key")) as running:
+        there = ("--coordinator", f"https://127.0.0.1:{running.web}", "--token-file", "state/token")
+        for verb in (("matrix",), ("stop", "--reason", "a test")):
+            done = running.cli(*verb, *there, "--ca-file", "pki/ca.pem")
+            assert done.returncode == 0, done.stderr
+        distrusted = running.cli("matrix", *there)
+        assert distrusted.returncode == 2
+        assert "Its certificate must be one that this host trusts, or --ca-file FILE its CA." in distrusted.stderr
 
 
 def test_it_and_its_broker_hold_no_privilege(running: Running) -> None:

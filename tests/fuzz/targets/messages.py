@@ -267,7 +267,7 @@ TARGETS = (
     ),
     Target(
         "down", down, _orders,
-        {"wire/signing.py": ("open_down", "split", "_is_signed", "_checked"), "agent/challenges.py": ("Challenges.take",), "agent/allow.py": ("AllowList.refuses",), "agent/rounds.py": ("Rounds._arm", "Rounds._go", "Rounds._refusals", "_kept")},
+        {"wire/signing.py": ("open_down", "split", "_is_signed", "_checked"), "agent/challenges.py": ("Challenges.take",), "agent/allow.py": ("AllowList.refuses",), "agent/rounds.py": ("Rounds._arm", "Rounds._go", "Rounds._refusals")},
         (
             Fault("wire.signing:open_down", "    if not _is_signed(key, DOWN, sealed, signature):", "    if False:"),
             Fault("wire.signing:open_down", "    if order.agent != agent:", "    if False:"),
