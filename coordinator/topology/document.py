@@ -282,10 +282,8 @@ class _Composer:
 
 def resolved(text: str) -> Any:
     """The value of a plain scalar. A whole number of more than 18 digits stays a text: nothing here is that large."""
-    if text.lower() in _WORDS:
-        return _WORDS[text.lower()]
-    if text[0] not in "+-.0123456789":
-        return text
+    if (word := text.lower()) in _WORDS or text[0].isalpha():
+        return _WORDS.get(word, text)
     return next((kind(text) for pattern, kind in _PLAIN if pattern.fullmatch(text)), text)
 
 
