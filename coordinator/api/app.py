@@ -38,6 +38,7 @@ from coordinator.rounds.verify_runs import Runs
 from coordinator.rounds.verify_runs import Stopped as AllStopped
 from coordinator.settings import Settings
 from coordinator.state.estate import Estate
+from coordinator.state.situation import situation_now
 from coordinator.topology.scalars import parse_instant
 
 MOST_WORDS = 500
@@ -179,12 +180,11 @@ class Api:
             if found is None:
                 raise self._no_finding(query["finding"])
             shown = explain.of_finding(estate.plan, cells, found)
-            return explain.explain_finding(estate.topology, found, shown, estate.store.events(), exchanges), shown
-        missing = [name for name in ("from", "to", "port") if name not in query]
-        if missing:
+            return explain.explain_finding(situation_now(estate), found, shown, estate.store.events(), exchanges), shown
+        if missing := [name for name in ("from", "to", "port") if name not in query]:
             raise ApiError(400, f"explain needs finding, or from, to and port; {', '.join(missing)} is not given")
         asked = explain.find_cell(estate.plan, cells, (query["from"], query["to"], query["port"]))
-        return explain.explain_cell(estate.topology, asked, exchanges), asked
+        return explain.explain_cell(situation_now(estate), asked, exchanges), asked
 
     async def _packets(self, request: web.Request) -> web.Response:
         estate, name = self._served.estate, request.match_info["id"]

@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import structlog
 
 from coordinator.state.estate import Estate
 from coordinator.store import StoreError
-from reachability.blackout import active_blackout
+from reachability.blackout import active_blackout, in_words
 from reachability.life import EventKind
-from reachability.topology import Blackout
 from wire.messages import Stop
 
 log = structlog.get_logger("brake")
@@ -99,8 +97,3 @@ class Brake:
                 for agent, state in self._estate.agents.items():
                     if state.last_seen:  # what repeats no challenge is refused: an agent that comes is told then
                         group.create_task(self._post(agent, Stop(reason=self.stopped)), name=f"stop {agent}")
-
-
-def in_words(window: Blackout) -> str:
-    """As a topology has it."""
-    return f"a blackout is open: '{window.cron}' for {timedelta(seconds=window.for_s)}, {window.timezone}"

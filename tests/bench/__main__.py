@@ -16,6 +16,7 @@ from tests.bench.comparison import compared
 from tests.bench.dark import dropped
 from tests.bench.datagrams import udp
 from tests.bench.engine import LISTENERS, Child, sweep
+from tests.bench.files import files
 from tests.bench.growing import growth
 from tests.bench.hosts import NMAP, OPEN, RUNS, TARGET, UNLIMITED, control, plan
 from tests.bench.idle import idle
@@ -101,6 +102,7 @@ PARTS: dict[str, Callable[[], None]] = {
     "whole": whole,
     "nonroot": without_capability,
     "compare": compared,
+    "files": files,
     "store": store,
     "idle": idle,
 }
