@@ -15,6 +15,7 @@ from coordinator.topology.document import shown
 from reachability.blackout import Cron, zone
 from reachability.ports import PortSet
 from reachability.topology import Address, Network, PortSpec, is_address
+from reachability.vocabulary import NOT_TESTED
 
 LONGEST_S = 366 * 86400.0
 LEAST_SPREAD_S, MOST_SPREAD_S = 0.1, 60.0
@@ -28,7 +29,6 @@ _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _PORT = re.compile(r"[0-9]{1,5}")
 _MEANT = re.compile(r"(?:tcp|udp)/[1-9][0-9]{0,3}")
 _MEANT_PORT = re.compile(r"(?:tcp|udp)[/:][1-9][0-9]{0,4}|icmp(?:v?6|v4)?", re.IGNORECASE)
-_NOT_TESTED = frozenset({"sctp", "dccp", "udplite", "gre", "esp", "ah", "ipip", "igmp", "ospf", "vrrp"})  # IANA's names
 _RANGE = re.compile(
     r"(?:[0-9]+\.){2,}[0-9.]*[x*,\[{-][0-9.x*,\[\]{}-]*|(?=.*:.*:)[0-9a-f:]*:[0-9a-f:]*[x*,-][0-9a-f:x*,-]*",
     re.IGNORECASE,
@@ -62,7 +62,7 @@ def parse_ports(text: str) -> PortSpec:
     if text == "icmp":
         return PortSpec(icmp=True)
     protocol, slash, ports = text.partition("/")
-    if protocol.lower() in _NOT_TESTED:
+    if protocol.lower() in NOT_TESTED:
         raise ValueError(
             f"segwatch does not test {protocol.lower()} ({shown(text)}), only TCP, UDP and ICMP; leave it out, and check such "
             "rules where they are configured"
