@@ -12,6 +12,7 @@ from cli.show.losses import lost_line
 from cli.show.render import Paint, clean, labelled, percent, plural, short_ports, table, visible
 from cli.show.roster import notes
 from cli.show.summary import headwords
+from cli.show.supposed import lines as supposed
 from coordinator.api.responses.estate import Finding
 from coordinator.api.responses.runs import FinishedRun, Unproven, Verified
 from coordinator.api.responses.status import Agent
@@ -29,6 +30,8 @@ def report(run: FinishedRun, style: Paint) -> list[str]:
     if run.stopped:
         why = f"all probing was stopped meanwhile: {clean(run.stopped)}"
         lines.append(f"{style('!', 'warn')} {why}. To go on: segwatch stop --resume")
+    if result.what_if:
+        lines += supposed(result.what_if, style)
     lines += _missing_agents(result.agents, style)
     lines += _lost_meanwhile(result, style)
     lines += [

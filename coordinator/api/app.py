@@ -10,17 +10,19 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
-from coordinator.api import agents, explain, views
+from coordinator.api import agents, auth, explain, views
 from coordinator.api.auth import FROM_SOCKET, OPEN, TOKEN, ApiError, allowed, is_loopback, is_set, read_body, token_of
 from coordinator.api.errors import answer, as_json, encoded, errors
 from coordinator.api.explain import Shown
 from coordinator.api.listen import listen_at, listen_on, make_runner
+from coordinator.api.proposed import draft, what_if
 from coordinator.api.report import report, snapshot
 from coordinator.api.responses.estate import Taken
 from coordinator.api.responses.packets import Packets
@@ -37,7 +39,6 @@ from coordinator.rounds.trace import NOT_PLANNED, CannotTraceError, trace
 from coordinator.rounds.verify_runs import Runs
 from coordinator.rounds.verify_runs import Stopped as AllStopped
 from coordinator.state.estate import Estate
-from coordinator.topology.scalars import parse_instant
 
 SOCKET = "coordinator.sock"
 MOST_BODY = 64 * 1024
@@ -103,8 +104,10 @@ class Api:
                 web.get(f"{v1}/report", self._report),
                 web.get(f"{v1}/explain", self._explain),
                 web.get(f"{v1}/plan", self._plan),
+                web.get(f"{v1}/draft", partial(draft.answered, estate=self._served.estate)),
                 web.post(f"{v1}/trace", self._trace),
                 web.post(f"{v1}/verify", self._verify),
+                web.post(f"{v1}/what-if", partial(what_if.answered, estate=self._served.estate)),
                 web.get(f"{v1}/runs", self._known_runs),
                 web.get(f"{v1}/runs/{{id}}", self._run),
                 web.post(f"{v1}/runs/{{id}}/end", self._end_run),
@@ -175,7 +178,7 @@ class Api:
     async def _report(self, request: web.Request) -> web.Response:
         """Of one moment; put together in a thread, so that rounds go on meanwhile."""
         try:
-            since, until = (_instant(request, name) for name in ("since", "until"))
+            since, until = (auth.instant(request, name) for name in ("since", "until"))
             taken = snapshot(self._served.estate, since, until)
         except ValueError as error:
             raise ApiError(400, str(error)) from error
@@ -292,9 +295,3 @@ class Api:
 
 async def _body(request: web.Request) -> dict[str, Any]:
     return read_body(await request.read())
-
-
-def _instant(request: web.Request, name: str) -> float | None:
-    """A time of the query, in epoch seconds; ValueError for what is none."""
-    text = request.query.get(name)
-    return None if text is None else parse_instant(text).timestamp()
