@@ -129,9 +129,10 @@ def draft(*, endpoint: Endpoint, out: Path | None) -> None:
         click.echo(body.topology, nl=False)
     else:
         create(out, body.topology.encode("utf-8", "replace"))
-    where = str(out) if out is not None else "draft"
-    text = f"{where}: {plural(body.review, 'entry', 'entries')} to review; then segwatch verify --what-if FILE says what it changes"
     if not options.look().quiet:
+        text = (
+            f"{plural(body.review, 'entry', 'entries')} to review. What it would change: segwatch verify --what-if FILE"
+        )
         click.echo(text, err=True)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cli.show.render import Paint, clean, labelled, parse_time, plural, short_ports, table
-from coordinator.api.responses.runs import Changed, WhatIf
+from coordinator.api.responses.runs import Changed, Unproven, WhatIf
 
 MOST_LINES = 16
 _ORDER = ("fail", "inconclusive", "stale", None, "waived", "not-run", "pass")  # what a person must look at comes first
@@ -21,18 +21,36 @@ def lines(what_if: WhatIf, style: Paint) -> list[str]:
     cells = sum(change.cells for change in changed)
     times = [parse_time(time) for time in (what_if.oldest, what_if.newest)]
     seen = " to ".join(dict.fromkeys(f"{time:%Y-%m-%d %H:%M:%S}" for time in times if time))
-    text = f"by {file}, which is not in force, of what was observed {seen} UTC under {clean(what_if.in_force.file)}"
+    held = clean(what_if.in_force.file)
+    text = f"judged by {file}, which is not in force: what was observed under {held} at {seen} UTC"
     found = labelled(" ", text, style.width, 2)
     if not cells:
-        found.append("  no cell that is probed today comes out otherwise")
+        found.append("  no cell that was observed comes out otherwise")
     else:
         found.append(f"  {plural(cells, 'cell')} would come out otherwise:")
     found += table([_row(change, style) for change in changed[:MOST_LINES]])
     found += _rest(changed[MOST_LINES:])
     if new:
-        text = f"{plural(new, 'cell')} would be new, and nobody has tried them: only a run with it in force shows more"
+        text = f"{plural(new, 'cell')} would be new, and nobody has tried them: put it in force, then segwatch verify"
         found += labelled(style("?", "warn"), text, style.width, 2)
     return found
+
+
+def unobserved(unproven: Sequence[Unproven], style: Paint) -> list[str]:
+    """What must be proven and nobody observed, a line for each host, with the reason."""
+    hosts: dict[tuple[str, str, str, str], int] = {}
+    for one in unproven:
+        if one.required and one.result == "not-run":
+            host = (one.source, one.destination, one.address, one.means)
+            hosts[host] = hosts.get(host, 0) + one.cells
+    found: list[str] = []
+    for (source, destination, address, why), cells in list(hosts.items())[:MOST_LINES]:
+        text = f"{source} → {destination} {address}: {plural(cells, 'cell')} not run: {why}"
+        found += labelled(style("?", "warn"), text, style.width, 2)
+    more = len(hosts) - MOST_LINES
+    return found + (
+        [f"? and {plural(more, 'more host')}: segwatch verify --what-if FILE -o json --cells"] if more > 0 else []
+    )
 
 
 def _rest(changes: Sequence[Changed]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from reachability.texts import printable
@@ -11,6 +12,7 @@ from reachability.topology import Environment, Path, PortSpec, Probing, Service,
 from reachability.vocabulary import Require
 
 Place = tuple[str, ...]  # ("paths", its name), ("services", environment, its name)
+WIDTH = 100  # of comments
 Notes = Mapping[Place, Sequence[str]]
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9._/-]*|[0-9]+(?:\.[0-9]+){3}(?:/[0-9]+)?|(?:tcp|udp)/[0-9-]+")
 _READ_OTHERWISE = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}  # by YAML 1.1 or 1.2
@@ -45,8 +47,14 @@ def _escaped(char: str) -> str:
 
 
 def _comment(lines: Iterable[str], indent: str) -> Iterator[str]:
-    for line in lines:
-        yield f"{indent}# {printable(line)}".rstrip()
+    """What is too long goes on in the next line, a little further in; so does what is no character of a line."""
+    for line in map(printable, lines):
+        lead = f"{indent}# {line[: len(line) - len(line.lstrip())]}"
+        wrapped = textwrap.wrap(
+            line.strip(), WIDTH, initial_indent=lead, subsequent_indent=f"{lead}  ", break_on_hyphens=False,
+            break_long_words=False,
+        )  # fmt: skip
+        yield from wrapped or [lead.rstrip()]
 
 
 def _listed(values: Iterable[object]) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from aiohttp import web
 
@@ -74,7 +75,7 @@ def _add_services(draft: _Draft, taken: Snapshot, cells: Iterable[Cell]) -> None
     """Whatever listens and no service declares, a service for each host."""
     targets = {key_of(target): target for target in taken.plan}
     hosts: dict[tuple[str, str], dict[Protocol, PortSet]] = {}
-    seen: dict[tuple[str, str], list[str]] = {}
+    seen: dict[tuple[str, str], dict[str, Judged]] = {}
     for cell in cells:
         judged, target = cell.judged, targets.get(cell.key)
         if judged is None or target is None or cell.key.protocol is Protocol.ICMP:
@@ -85,7 +86,9 @@ def _add_services(draft: _Draft, taken: Snapshot, cells: Iterable[Cell]) -> None
             held = hosts.setdefault(place, {})
             held[cell.key.protocol] = held.get(cell.key.protocol, PortSet()) | ports
             named = f"{cell.key.protocol}/{text_of(ports)}"
-            seen.setdefault(place, []).append(f"{named} {who}, {_when(judged)}")
+            newest = seen.setdefault(place, {}).setdefault(f"{named} {who}", judged)
+            if judged.observed_at > newest.observed_at:
+                seen[place][f"{named} {who}"] = judged
     environments = dict(draft.topology.environments)
     for (name, address), found in hosts.items():
         environment = environments[name]
@@ -96,7 +99,7 @@ def _add_services(draft: _Draft, taken: Snapshot, cells: Iterable[Cell]) -> None
             PortSpec(tcp=found.get(Protocol.TCP, PortSet()), udp=found.get(Protocol.UDP, PortSet())),
         )
         environments[name] = replace(environment, services={**environment.services, service.name: service})
-        lines = list(dict.fromkeys(seen[name, address]))
+        lines = [f"{what}, {_when(judged)}" for what, judged in seen[name, address].items()]
         draft.notes["services", name, service.name] = [f"{_REVIEW}: nobody declared this service.", *_some(lines)]
         draft.review += 1
     draft.topology = replace(draft.topology, environments=environments)
@@ -203,7 +206,11 @@ def _seen(cell: Cell, judged: Judged) -> str:
 
 
 def _when(judged: Judged) -> str:
-    return f"{iso(judged.observed_at)} in round {judged.round}"
+    return f"{_stamp(judged.observed_at)} in round {judged.round}"
+
+
+def _stamp(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _some(lines: Sequence[str]) -> list[str]:
@@ -222,7 +229,7 @@ def _free(name: str, taken: Iterable[str]) -> str:
 
 def _header(draft: _Draft, taken: Snapshot) -> Iterator[str]:
     topology = taken.topology
-    yield f"A draft by `segwatch topology draft` of {iso(taken.at)}, from what was observed under {topology.file}"
+    yield f"A draft by `segwatch topology draft` of {_stamp(taken.at)}, from what was observed under {topology.file}"
     yield f"(SHA-256 {topology.digest[:12]}…). {draft.review} entries say {_REVIEW}: one that stays allows what it names."
     yield "Take out what should not be, and say who answers for the rest, before this comes into force."
     yield ""

@@ -27,8 +27,8 @@ def invoke(*arguments: object) -> Result:
 def test_it_goes_to_standard_output_and_passes_the_check(state: Path, tmp_path: Path) -> None:
     result = invoke("topology", "draft", "--state-dir", state)
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("# A draft by `segwatch topology draft` of 2026-11-23T12:06:07")
-    assert "entries to review; then segwatch verify --what-if FILE" in result.stderr
+    assert result.stdout.startswith("# A draft by `segwatch topology draft` of 2026-11-23 12:06:07 UTC")
+    assert "entries to review. What it would change: segwatch verify --what-if FILE" in result.stderr
     file = tmp_path / "draft.yaml"
     file.write_text(result.stdout)
     checked = invoke("topology", "check", file, "-o", "json")

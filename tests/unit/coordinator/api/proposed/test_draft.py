@@ -56,12 +56,11 @@ def test_what_crosses_undeclared_is_a_path_for_review_that_is_no_wider_than_what
     assert (kept.name, kept.expect) == ("ci-promotes-models", "required")
     assert (new.source.text, new.destination.text, str(new.ports)) == ("dev.dev-1", "prod.model-registry", "tcp/5000")
     [finding] = estate.book.findings
-    before = made.topology[: made.topology.index("- name: review-")].splitlines()[-3:]
-    assert before[0] == f"  # REVIEW: nobody declared this ({finding.id}); take it out if it should not be:"
-    assert before[1].startswith(
-        "  #   dev-1 10.10.0.10 -> 10.30.0.21 tcp/5000: reachable (syn-ack, replied, row 2), 2026-11-23T12:06:0"
-    )
-    assert before[1].endswith("in round 01JDA")
+    *_, review, seen, more = made.topology[: made.topology.index("  - name: review-")].splitlines()
+    assert review == f"  # REVIEW: nobody declared this ({finding.id}); take it out if it should not be:"
+    assert seen == "  #   dev-1 10.10.0.10 -> 10.30.0.21 tcp/5000: reachable (syn-ack, replied, row 2), 2026-11-23"
+    assert more == "  #     12:06:06 UTC in round 01JDA"
+    assert max(map(len, made.topology.partition("\nversion:")[0].splitlines())) <= 100
     assert made.review == made.topology.count("# REVIEW: ")
     assert under(estate, found) == {Result.PASS}, "nothing fails but what was declared for review"
 
@@ -94,25 +93,16 @@ def test_a_waiver_stays_one_and_is_no_path() -> None:
 def test_what_listens_and_is_declared_nowhere_is_a_service_for_review() -> None:
     estate = Estate()
     see(estate, "10.30.0.10", PortSet.of([22, 443]), State.FILTERED, inside=State.OPEN, inside_by="prod-2")
-    see(
-        estate,
-        "10.20.0.10",
-        PortSet.of([53]),
-        State.FILTERED,
-        Protocol.UDP,
-        arrival=Arrival.SEEN,
-        bound=True,
-        undelivered=True,
-    )
+    see(estate, "10.20.0.10", PortSet.of([2375]), State.FILTERED, arrival=Arrival.SEEN, bound=True)
     see(estate, "10.15.0.10", PortSet.of([3389]), State.OPEN, inside=None)
     made = draft.drafted(snapshot(estate))
     found = loaded(made)
     services = {name: environment.services for name, environment in found.environments.items()}
     assert str(services["prod"]["seen-10-30-0-10"].ports).split()[0] == "tcp/22,443"
-    assert str(services["staging"]["seen-10-20-0-10"].ports).split()[0] == "tcp/2375"
+    assert "tcp/2375" in str(services["staging"]["seen-10-20-0-10"].ports)
     assert services["test"]["seen-10-15-0-10"].hosts == ("10.15.0.10",)
     assert (
-        "# REVIEW: nobody declared this service.\n      #   tcp/22,443 answered prod-2 inside, 2026-11-23T"
+        "# REVIEW: nobody declared this service.\n      #   tcp/22,443 answered prod-2 inside, 2026-11-23 "
         in made.topology
     )
     assert "tcp/2375 has a socket on staging-1" in made.topology

@@ -16,8 +16,11 @@ from coordinator.api.proposed import what_if
 from coordinator.api.responses.runs import FinishedRun
 from coordinator.store import Store
 from reachability.life import Status
+from reachability.topology import Selector, Waiver
 from reachability.vocabulary import Schedule
+from reachability.what_if import Supposed
 from tests.support.rounds import ANSWERED, TOPOLOGY, World
+from tests.support.sample import AGENTS, NOW, Estate, topology
 from tests.support.virtual import run
 
 ALLOWED = TOPOLOGY.decode() + "paths: [{name: all, from: dev, to: prod, expect: allowed}]\n"
@@ -124,12 +127,21 @@ def test_it_may_be_narrowed_and_has_its_cells_when_asked_for(seen: World) -> Non
     assert found.result.what_if.changes == ()
 
 
-def test_a_finding_that_its_waiver_bears_no_more_fails(seen: World) -> None:
-    seen.estate.take_topology(asked(REQUIRED).topology)
-    seen.estate.review()
-    [finding] = [one for one in seen.estate.book.findings if one.status is Status.OPEN]
-    found = body(seen, REQUIRED)
-    assert [(one.id, one.result) for one in found.result.findings] == [(finding.id, "fail")]
+def test_a_finding_that_its_waiver_bears_no_more_fails() -> None:
+    ends = (Selector("dev", environment="dev"), Selector("prod.model-registry", "prod", service="model-registry"))
+    estate = Estate(waivers=(Waiver("W-1", *ends, None, "ada", "migration", NOW.replace(year=2027)),))
+    [finding] = estate.book.findings
+    plan, asked_for = estate.plan, what_if.Asked(topology=topology())
+    judged = what_if.Judged(
+        asked=asked_for, held=estate.topology, at=NOW.timestamp(), plan=plan, before=estate.cells,
+        after=Supposed(estate.topology, asked_for.topology).cells(plan, estate.matrix, NOW),
+        findings=estate.book.findings, agents=AGENTS,
+    )  # fmt: skip
+    found = what_if.body_of(judged).result
+    assert finding.status is Status.WAIVED
+    assert [(one.id, one.result) for one in found.findings] == [(finding.id, "fail")]
+    assert found.what_if
+    assert [(change.before, change.after) for change in found.what_if.changes] == [("waived", "fail")]
 
 
 def test_it_is_answered_over_http(seen: World) -> None:
