@@ -145,6 +145,7 @@ def command(
     held = _baseline(baseline, write_baseline, owner)
     end = _end(until) if write_baseline is not None else None
     declared = load(topology).digest if topology is not None else None  # before anything is waited for
+    supposed = load_text(what_if) if what_if is not None else ""
     client = Client(endpoint)
     progress = Progress(options.look().quiet)
     client.wait(min(SOCKET_WAIT_S, timeout or SOCKET_WAIT_S), progress.say)
@@ -162,7 +163,9 @@ def command(
         body = follow(client, ask, progress, timeout_s=timeout, with_cells=cells)
     else:
         progress.say(f"verify: what was observed last, by {what_if}")
-        body = _supposed(endpoint, what_if, cells, sweep=sweep, **{"from": source, "to": destination})
+        asked = {"sweep": sweep, "from": source, "to": destination, "cells": cells}
+        client = Client(endpoint, WHAT_IF_S)
+        body = client.post("what-if", FinishedRun, topology=supposed, file=str(what_if), **asked)
     progress.clear()
     if held is not None and end is not None and owner is not None:
         expires = end if isinstance(end, datetime) else known.finished(body) + end
@@ -179,12 +182,6 @@ def command(
         click.echo(formats.FORMATS[output](body, uri), nl=False)
     formats.write(to_write, body, uri)
     return code
-
-
-def _supposed(endpoint: Endpoint, file: Path, cells: bool, **scope: object) -> FinishedRun:
-    """What was observed last, judged by the topology of a file; Problem with its errors."""
-    client = Client(endpoint, WHAT_IF_S)
-    return client.post("what-if", FinishedRun, topology=load_text(file), file=str(file), cells=cells, **scope)
 
 
 def _check_what_if() -> None:

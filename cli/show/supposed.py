@@ -44,7 +44,7 @@ def unobserved(unproven: Sequence[Unproven], style: Paint) -> list[str]:
             host = (one.source, one.destination, one.address, one.means)
             hosts[host] = hosts.get(host, 0) + one.cells
     found: list[str] = []
-    for (source, destination, address, why), cells in list(hosts.items())[:MOST_LINES]:
+    for (source, destination, address, why), cells in sorted(hosts.items(), key=lambda host: -host[1])[:MOST_LINES]:
         text = f"{source} → {destination} {address}: {plural(cells, 'cell')} not run: {why}"
         found += labelled(style("?", "warn"), text, style.width, 2)
     more = len(hosts) - MOST_LINES

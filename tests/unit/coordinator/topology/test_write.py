@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordinator.topology.load import parse_topology
-from coordinator.topology.write import text, written
+from coordinator.topology.write import Notes, text, written
 from reachability.topology import Mark, Topology
 from tests.support.topologies import ESTATE, GOOD
 
@@ -54,7 +54,7 @@ def plain(topology: Topology) -> Topology:
 
 
 def again(topology: Topology, *header: str, **notes: str) -> Topology:
-    lines = {("paths", name): [said] for name, said in notes.items()}
+    lines: Notes = {("paths", name): [said] for name, said in notes.items()}
     return parse_topology(written(topology, header, lines).encode())
 
 
