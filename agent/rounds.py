@@ -53,6 +53,7 @@ class _Round:
     broken: str = ""  # the child died
     answered: bool = False  # `Armed` was sent
     touches: frozenset[str] = frozenset()  # addresses that packets are sent to, but for the broker's
+    sends: bool = False  # just now
 
 
 class Rounds:
@@ -139,7 +140,7 @@ class Rounds:
     def expire(self) -> None:
         """Forget rounds that nobody closed in time (the packet child disarms them itself); end probing in a blackout."""
         _, not_now = self._allow()
-        if not_now and any(isinstance(current.order, Go) for current in self._open.values()):
+        if not_now and (self._asking or any(current.sends for current in self._open.values())):
             self._note(not_now)
             self._stop(Stop(reason=not_now))
         for name in [name for name, current in self._open.items() if current.until < self._clock()]:
@@ -165,8 +166,8 @@ class Rounds:
         if not kept and not order.targets:
             self._armed(order.round, problems, ok=False)
             return
-        touches = frozenset(target.address for target in kept)
-        self._remember(order.round, _Round(order, self._clock() + order.ttl_s, refused, problems, touches=touches))
+        current = _Round(order, self._clock() + order.ttl_s, refused, problems, sends=bool(kept))
+        self._remember(order.round, current, kept)
         self._child.tell(msgspec.structs.replace(order, inside=kept))
 
     def _go(self, order: Go) -> None:
@@ -174,13 +175,11 @@ class Rounds:
         controls, not_allowed = self._controls(order)
         problems = (*problems, *not_allowed)
         kept = kept_of(order.targets, refused)
-        current = _Round(order, self._clock() + SOURCE_S, refused, problems)
+        current = _Round(order, self._clock() + SOURCE_S, refused, problems, sends=True)
         if not kept:
             self._finish(order.round, SourceReport(round=order.round, agent=self._agent), current, 0.0, ok=False)
             return
-        sent_to = (*(target.address for target in kept), *(each.address for each in order.controls if each in controls))
-        current.touches = frozenset(sent_to)
-        self._remember(order.round, current)
+        self._remember(order.round, current, (*kept, *(each for each in order.controls if each in controls)))
         self._child.tell(msgspec.structs.replace(order, targets=kept, controls=controls))
 
     def _controls(self, order: Go) -> tuple[tuple[ControlTarget, ...], tuple[str, ...]]:
@@ -214,9 +213,10 @@ class Rounds:
         if current is None or not isinstance(current.order, Arm):
             return
         if not current.broken:
-            if order.again and current.touches:
+            again = order.again and not self._allow()[1]
+            if again and current.touches:
                 self._asking[order.round] = replace(current, until=self._clock() + AGAIN_S)
-            self._child.tell(order)
+            self._child.tell(msgspec.structs.replace(order, again=again))
             return
         health = tuple(
             WitnessHealth(address=address, healthy=False, why=current.broken)
@@ -243,6 +243,8 @@ class Rounds:
         if report.role is not Role.SOURCE:
             if report.again:
                 self._asking.pop(report.round, None)
+            elif current:
+                current.sends = False
             refused = current.refused if current else ()
             self._spool(replace(report, observations=(*report.observations, *refused)))
             return
@@ -290,8 +292,9 @@ class Rounds:
         refused += [error_at(target, Reason.RESOLVE_FAILED, "") for target in targets if target not in reasons]
         return tuple(refused), said
 
-    def _remember(self, name: str, current: _Round) -> None:
+    def _remember(self, name: str, current: _Round, sent_to: Sequence[Target | ControlTarget]) -> None:
         while len(self._open) >= MOST_ROUNDS:
             del self._open[next(iter(self._open))]
+        current.touches = frozenset(each.address for each in sent_to)
         self._open[name] = current
         self.began_at = self._clock()

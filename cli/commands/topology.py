@@ -12,11 +12,15 @@ from typing import Any
 import click
 
 from cli import options
+from cli.client import Client
 from cli.errors import USAGE
+from cli.files import check_new, create
 from cli.loading import load, read
+from cli.options import Endpoint
 from cli.show.render import Paint, labelled, paint, plural, show
 from cli.show.uncontrolled import lines_of, sentences
 from coordinator.api.explain import NothingToExplainError, parse_port
+from coordinator.api.responses.report import Drafted
 from coordinator.topology.lint import Warned, lint
 from coordinator.topology.load import TopologyErrors
 from reachability.plan import PlanTarget, build_plan
@@ -106,6 +110,31 @@ def _counts(topology: Topology) -> dict[str, int]:
         "paths": len(topology.paths),
         "waivers": len(topology.waivers),
     }
+
+
+@command.command("draft", epilog="Example: segwatch topology draft --state-dir /var/lib/segwatch --out draft.yaml")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="A new file to write it to."
+)
+@options.coordinator
+@options.common
+def draft(*, endpoint: Endpoint, out: Path | None) -> None:
+    """A topology from what a running estate was observed to offer and to use, each entry marked for review.
+
+    It goes to standard output, or to a new FILE: nothing is overwritten, and no topology comes into force.
+    """
+    if out is not None:
+        check_new(out)
+    body = Client(endpoint).get("draft", Drafted)
+    if out is None:
+        click.echo(body.topology, nl=False)
+    else:
+        create(out, body.topology.encode("utf-8", "replace"))
+    if not options.look().quiet:
+        text = (
+            f"{plural(body.review, 'entry', 'entries')} to review. What it would change: segwatch verify --what-if FILE"
+        )
+        click.echo(text, err=True)
 
 
 @command.command(

@@ -105,6 +105,8 @@ def _rows(body: Report) -> Iterator[Line]:
             "destination": untested.destination,
             "text": "not a single cell",
         }
+    for protocol in body.coverage.not_tested:
+        yield {"record": "not-tested", "protocol": protocol, "text": "no probe tries it"}
 
 
 def _counts(results: Counts, entry: Coverage | PairCoverage | None) -> Line:

@@ -11,17 +11,19 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
-from coordinator.api import agents, explain, views
+from coordinator.api import agents, auth, explain, views
 from coordinator.api.auth import ApiError, is_set, read_body
 from coordinator.api.errors import answer, as_json, encoded
 from coordinator.api.explain import Shown
 from coordinator.api.guard.serving import certificate_of, serving
 from coordinator.api.guard.tls import Certificate
+from coordinator.api.proposed import draft, what_if
 from coordinator.api.report import report, snapshot
 from coordinator.api.responses.estate import Taken
 from coordinator.api.responses.packets import Packets
@@ -39,7 +41,6 @@ from coordinator.rounds.verify_runs import Stopped as AllStopped
 from coordinator.settings import Settings
 from coordinator.state.estate import Estate
 from coordinator.state.situation import situation_now
-from coordinator.topology.scalars import parse_instant
 
 MOST_WORDS = 500
 
@@ -67,7 +68,7 @@ class Api:
     def serving(self, settings: Settings) -> AbstractAsyncContextManager[None]:
         """Serve on the socket, and on TCP where asked to. OSError when an address or the certificate cannot be used."""
         self._certificate = certificate_of(settings)
-        return serving(settings, self.routes(), self._certificate)
+        return serving(settings, self.routes(), self._certificate, {what_if.WHAT_IF: what_if.MOST_BODY})
 
     @property
     def certificate(self) -> tuple[float, float]:
@@ -92,8 +93,10 @@ class Api:
             web.get(f"{v1}/report", self._report),
             web.get(f"{v1}/explain", self._explain),
             web.get(f"{v1}/plan", self._plan),
+            web.get(f"{v1}/draft", partial(draft.answered, estate=self._served.estate)),
             web.post(f"{v1}/trace", self._trace),
             web.post(f"{v1}/verify", self._verify),
+            web.post(what_if.WHAT_IF, partial(what_if.answered, estate=self._served.estate)),
             web.get(f"{v1}/runs", self._known_runs),
             web.get(f"{v1}/runs/{{id}}", self._run),
             web.post(f"{v1}/runs/{{id}}/end", self._end_run),
@@ -162,7 +165,7 @@ class Api:
     async def _report(self, request: web.Request) -> web.Response:
         """Of one moment; put together in a thread, so that rounds go on meanwhile."""
         try:
-            since, until = (_instant(request, name) for name in ("since", "until"))
+            since, until = (auth.instant(request, name) for name in ("since", "until"))
             taken = snapshot(self._served.estate, since, until)
         except ValueError as error:
             raise ApiError(400, str(error)) from error
@@ -278,9 +281,3 @@ class Api:
 
 async def _body(request: web.Request) -> dict[str, Any]:
     return read_body(await request.read())
-
-
-def _instant(request: web.Request, name: str) -> float | None:
-    """A time of the query, in epoch seconds; ValueError for what is none."""
-    text = request.query.get(name)
-    return None if text is None else parse_instant(text).timestamp()

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from coordinator.topology.scalars import parse_instant
 from wire.keyfiles import check_key, write_private
 
 LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
@@ -60,6 +61,12 @@ def name_of(header: str) -> str:
 def is_set(request: web.Request, name: str) -> bool:
     """Whether a flag of the query is on."""
     return request.query.get(name, "") not in {"", "0", "false"}
+
+
+def instant(request: web.Request, name: str) -> float | None:
+    """A time of the query, in epoch seconds; ValueError for what is none."""
+    text = request.query.get(name)
+    return None if text is None else parse_instant(text).timestamp()
 
 
 def read_body(data: bytes) -> dict[str, Any]:

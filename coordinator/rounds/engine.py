@@ -64,7 +64,7 @@ class Engine:
         self._unready: set[str] = set()  # who was not ready in time; not waited for again until it is
         self.durations = Durations()
         self.exclusive = ""  # the verify run that has everything to itself
-        self.brake = Brake(estate, post)
+        self.brake = Brake(estate, post, lambda run: {r.spec.source for r in self._live.values() if r.spec.run != run})
 
     @property
     def stopped(self) -> str:
@@ -114,7 +114,7 @@ class Engine:
 
         `step` is told how many cells were sent to, round by round.
         """
-        if not self.stopped and not run:  # which has asked all agents before
+        if not run and not self.brake.holds(run):  # which has asked all agents before
             await self.resolving.ask(agent)
         plan = self._estate.plan
         if schedule is Schedule.SWEEP:  # one that was cut off goes on where it stopped
@@ -128,7 +128,7 @@ class Engine:
                 )
                 for targets in parts:
                     # A scheduled round that came after a verify's would take its cells away from that run.
-                    if self.stopped or self.exclusive not in {"", run} or not self._estate.online(agent):
+                    if self.brake.holds(run) or self.exclusive not in {"", run} or not self._estate.online(agent):
                         return
                     spec = RoundSpec(
                         round=round_name(),
@@ -167,7 +167,7 @@ class Engine:
             live = await self._round(spec, spec.round, None, sent)
             spec = live.spec
             group.append(live.data())
-            if not live.has_source() or self.stopped:
+            if not live.has_source() or self.brake.holds(spec.run):
                 log.warning("round without a report", round=spec.round, source=spec.source, problems=live.problems)
                 return
             self._beside.heard(group[0].source)
@@ -179,7 +179,7 @@ class Engine:
                 for follow in conclusion.followups:
                     count += 1
                     await self._until(main, main.done_at + follow.wait_s - steady(), lambda: False, watch=spec.source)
-                    if self.stopped:
+                    if self.brake.holds(spec.run):
                         return
                     narrowed = requests.narrowed(spec, follow, round_name())
                     live = await self._round(narrowed, spec.round, follow, asyncio.Event())
@@ -204,7 +204,7 @@ class Engine:
                 for turn in requests.turns(spec, follow):
                     await stack.enter_async_context(self._sources.setdefault(turn, asyncio.Lock()))
                 await stack.enter_async_context(self._destinations.setdefault(spec.destination, asyncio.Lock()))
-            if self.stopped:
+            if self.brake.holds(spec.run):
                 return Live(spec, b"")
             started = steady()
             live, asked = await self._arm(spec, main, follow)
@@ -220,7 +220,7 @@ class Engine:
             self._unready -= live.parts.keys()
             live.has_gone = True
             armed_ms = round((steady() - started) * 1000)
-            if stands(spec, estate.topology) and not self.stopped:
+            if stands(spec, estate.topology) and not self.brake.holds(spec.run):
                 await self._send_off(live, follow)
         if live.done is not None:
             await asyncio.sleep(min(max(LEAST_TAIL_S, live.done.tail_s), MOST_TAIL_S))
@@ -256,7 +256,7 @@ class Engine:
         if stands(spec, estate.topology):
             asked = requests.arms(estate.topology, spec, live.key, estate.present(), follow)
         for agent, arm in asked.items():
-            if not self.stopped:  # what leaves now leaves before the stop: a channel keeps its order
+            if not self.brake.holds(spec.run):  # what leaves now leaves before the stop: a channel keeps its order
                 await self._post(agent, arm)
         await self._until(live, ARM_S, lambda: all(agent in live.parts for agent in asked))
         return live, asked
@@ -266,8 +266,9 @@ class Engine:
         return {agent for agent in asked if agent not in live.parts and self._estate.online(agent)}
 
     async def _close(self, live: Live, asked: Collection[str]) -> None:
+        done = live.done is not None and not self.brake.holds(live.spec.run)  # what is asked again sends, too
         for agent in asked:
-            await self._post(agent, Close(round=live.spec.round, again=live.done is not None and agent in live.parts))
+            await self._post(agent, Close(round=live.spec.round, again=done and agent in live.parts))
 
     def _forget(self, live: Live) -> None:
         self._echo.forget(live.spec.round)
@@ -294,6 +295,6 @@ class Engine:
             nonlocal gone_at
             away = bool(watch) and not self._estate.online(watch)
             gone_at = (gone_at or steady()) if away else 0.0
-            return bool(self.stopped) or (away and steady() - gone_at > GONE_S)
+            return bool(self.brake.holds(live.spec.run)) or (away and steady() - gone_at > GONE_S)
 
         await live.until(within_s, ready, given_up)

@@ -177,7 +177,7 @@ class Runs:
             if run.state is RunState.FINISHED:
                 continue
             self._current = run
-            self._engine.brake.in_blackout = run.in_blackout
+            self._engine.brake.in_blackout = run.id if run.in_blackout else ""
             try:
                 await self._carry_out(run)
             except* StoreError as group:  # no probe without a record of it

@@ -68,8 +68,7 @@ class Estate:
         self.started += seconds
         self.matrix.shift(seconds)
         self._lookups.shift(seconds)
-        # Or a report that was held back would look younger than it is.
-        self.save(lambda: self.store.shift_rounds(seconds))
+        self.save(lambda: self.store.shift_rounds(seconds))  # or a report that was held back would look younger
         self.agents = {name: shifted(agent, seconds) for name, agent in self.agents.items()}
 
     # -- what is declared -----------------------------------------------------------------------------------------
@@ -85,7 +84,11 @@ class Estate:
         self._plan()
 
     def _plan(self) -> None:
-        self.plan: tuple[PlanTarget, ...] = build_plan(self.topology, self._addresses, self._lookups.leads_to())
+        self.plan = self.plan_of(self.topology)
+
+    def plan_of(self, topology: Topology) -> tuple[PlanTarget, ...]:
+        """What would be probed under a topology, by the addresses and names that are known."""
+        return build_plan(topology, self._addresses, self._lookups.leads_to())
 
     # -- whose certificates are in force --------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from coordinator.topology.iana import ports_of
 from reachability.blackout import Cron, zone
 from reachability.ports import PortSet
 from reachability.topology import Address, Network, PortSpec, is_address
+from reachability.vocabulary import NOT_TESTED
 
 LONGEST_S = 366 * 86400.0
 LEAST_SPREAD_S, MOST_SPREAD_S = 0.1, 60.0
@@ -30,7 +31,6 @@ _PORT = re.compile(r"[0-9]{1,5}")
 _SERVICE = re.compile(r"(?=.*[a-z])(?!-|[0-9]+-)(?!.*--)[a-z0-9-]{1,15}(?<!-)", re.IGNORECASE)  # RFC 6335, 5.1
 _MEANT = re.compile(r"(?:tcp|udp)/[1-9][0-9]{0,3}")
 _MEANT_PORT = re.compile(r"(?:tcp|udp)[/:][1-9][0-9]{0,4}|icmp(?:v?6|v4)?", re.IGNORECASE)
-_NOT_TESTED = frozenset({"sctp", "dccp", "udplite", "gre", "esp", "ah", "ipip", "igmp", "ospf", "vrrp"})  # IANA's names
 _RANGE = re.compile(
     r"(?:[0-9]+\.){2,}[0-9.]*[x*,\[{-][0-9.x*,\[\]{}-]*|(?=.*:.*:)[0-9a-f:]*:[0-9a-f:]*[x*,-][0-9a-f:x*,-]*",
     re.IGNORECASE,
@@ -64,7 +64,7 @@ def parse_ports(text: str) -> PortSpec:
     if text == "icmp":
         return PortSpec(icmp=True)
     protocol, slash, ports = text.partition("/")
-    if protocol.lower() in _NOT_TESTED:
+    if protocol.lower() in NOT_TESTED:
         raise ValueError(
             f"segwatch does not test {protocol.lower()} ({shown(text)}), only TCP, UDP and ICMP; leave it out, and check such "
             "rules where they are configured"

@@ -23,6 +23,7 @@ from tests.support.waiting import HANG_S, until
 from tests.support.web_certificate import issue, make_ca
 
 EVERY = ("/metrics", "/healthz", "/api/v1/status", "/api/v1/stop", "/else")
+LARGE = "/api/v1/large"
 ROUTES = ("/metrics", "/healthz", "/api/v1/status")
 
 
@@ -86,9 +87,9 @@ async def serve(tmp_path: Path, *, loopback: bool = False, names: tuple[str, ...
         web=(Listen if loopback else OffLoopback)("127.0.0.1", port),
         web_cert=None if loopback else certificate, web_key=None if loopback else key,
     )  # fmt: skip
-    routes = [*(web.get(path, get) for path in ROUTES), web.post("/api/v1/stop", post)]
+    routes = [*(web.get(path, get) for path in ROUTES), *(web.post(path, post) for path in ("/api/v1/stop", LARGE))]
     trusting = None if loopback else ssl.create_default_context(cafile=ca / "ca.pem")
-    async with serving(settings, routes, certificate_of(settings)):
+    async with serving(settings, routes, certificate_of(settings), {LARGE: 100_000}):
         yield Served(state, port, trusting, posted)
 
 
@@ -196,6 +197,8 @@ async def test_heads_and_bodies_are_bounded(tmp_path: Path) -> None:
         assert await api.ask("/healthz", body=b"x" * 70_000) == 413, "a body that nobody reads counts too"
         assert await api.ask("/api/v1/stop", owner, "Content-Encoding: gzip", method="POST", body=b"\x1f\x8bx") == 200
         assert api.posted == [b"\x1f\x8bx"], "nothing is unpacked"
+        assert [await api.ask(LARGE, owner, method="POST", body=b"x" * n) for n in (70_000, 100_001)] == [200, 413]
+        assert api.posted[1:] == [b"x" * 70_000], "what may be larger is"
 
 
 @pytest.mark.asyncio

@@ -7,7 +7,7 @@ import contextlib
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Protocol
 
@@ -23,6 +23,7 @@ BODY_S = 10.0
 IDLE_S = 30.0  # between two requests
 MOST_HEAD = 64 * 1024  # bytes
 ACCEPT_AGAIN_S = 0.5  # where the process may open no more files
+BODIES = web.AppKey("bodies", Mapping[str, int])  # paths by which a body may be larger than others: bytes
 
 log = structlog.get_logger("web")
 
@@ -183,7 +184,9 @@ async def bounded(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 @web.middleware
 async def whole_body(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """The body, of which aiohttp bounds the size, is read before anything is done."""
+    """The body, of which aiohttp bounds the size, is read before anything is done; by some paths it may be larger."""
+    most = request.app[BODIES].get(request.path)
+    request = request if most is None else request.clone(client_max_size=most)
     try:
         async with asyncio.timeout(BODY_S):
             await request.read()

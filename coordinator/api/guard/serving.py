@@ -8,14 +8,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from aiohttp import web
 
 from coordinator.api.auth import FROM_SOCKET, METRICS_TOKEN, OPEN, TOKEN, allowed, token_of
 from coordinator.api.errors import errors
-from coordinator.api.guard.connections import IDLE_S, Places, accept, bounded, whole_body
+from coordinator.api.guard.connections import BODIES, IDLE_S, Places, accept, bounded, whole_body
 from coordinator.api.guard.hosts import NAMES, known_host
 from coordinator.api.guard.tls import Certificate
 from coordinator.api.listen import listen_on, make_runner
@@ -35,26 +36,30 @@ def application(
     metrics_token: str = "",
     is_open: bool = True,
     names: frozenset[str] = frozenset(),
+    bodies: Mapping[str, int] = MappingProxyType({}),
 ) -> web.Application:
     """The routes behind the guard; `from_socket`: whoever can open that may do all."""
-    guard = [errors, allowed] if from_socket else [errors, bounded, known_host, allowed, whole_body]
+    guard = [errors, allowed, whole_body] if from_socket else [errors, bounded, known_host, allowed, whole_body]
     app = web.Application(middlewares=guard, client_max_size=MOST_BODY)
     app[FROM_SOCKET], app[TOKEN], app[METRICS_TOKEN], app[OPEN] = from_socket, token, metrics_token, is_open
-    app[NAMES] = names
+    app[NAMES], app[BODIES] = names, bodies
     app.add_routes(routes)
     return app
 
 
 @contextlib.asynccontextmanager
 async def serving(
-    settings: Settings, routes: Iterable[web.AbstractRouteDef], certificate: Certificate | None
+    settings: Settings,
+    routes: Iterable[web.AbstractRouteDef],
+    certificate: Certificate | None,
+    bodies: Mapping[str, int] = MappingProxyType({}),
 ) -> AsyncIterator[None]:
-    """Serve until the block ends. OSError in words where an address or a certificate cannot be used."""
+    """Serve until the block ends; `bodies` as `BODIES`. OSError in words where an address or a certificate cannot be used."""
     routes, path = tuple(routes), settings.state_dir / SOCKET
     try:
-        async with _on_tcp(settings, routes, certificate):
+        async with _on_tcp(settings, routes, certificate, bodies):
             # The last: whoever sees the socket finds all of it.
-            runner = await make_runner(application(routes, from_socket=True))
+            runner = await make_runner(application(routes, from_socket=True, bodies=bodies))
             try:
                 await listen_on(runner, path)
                 yield
@@ -66,7 +71,10 @@ async def serving(
 
 @contextlib.asynccontextmanager
 async def _on_tcp(
-    settings: Settings, routes: tuple[web.AbstractRouteDef, ...], certificate: Certificate | None
+    settings: Settings,
+    routes: tuple[web.AbstractRouteDef, ...],
+    certificate: Certificate | None,
+    bodies: Mapping[str, int],
 ) -> AsyncIterator[None]:
     where = settings.web
     if where is None:
@@ -79,6 +87,7 @@ async def _on_tcp(
         metrics_token=token_of(settings.state_dir, "metrics-token"),
         is_open=where.is_loopback,
         names=_names(settings, certificate),
+        bodies=bodies,
     )
     runner = await make_runner(app, keepalive_timeout=IDLE_S, auto_decompress=False)
     server, places = runner.server, Places()

@@ -50,6 +50,31 @@ def test_a_blackout_that_begins_ends_a_sweep_but_no_witness() -> None:
     assert desk.refused == ["a blackout"]
 
 
+def test_a_blackout_that_begins_ends_a_control_from_inside_while_it_sends() -> None:
+    desk = Desk()
+    desk.rounds.obey(arm([target(1)], [target(2)]))
+    desk.not_now = "a blackout"
+    desk.rounds.expire()
+    assert desk.child.told[-1] == Stop(reason="a blackout")
+
+    desk = Desk()
+    desk.rounds.obey(arm([target(1)], [target(2)]))
+    desk.rounds.heard(SourceDone(report=SourceReport(round="r", agent="dev-1", role=Role.INSIDE)))
+    desk.not_now = "a blackout"
+    desk.rounds.expire()
+    assert len(desk.rounds) == 1, "it has asked, and listens"
+    desk.rounds.obey(Close(round="r", again=True))
+    assert desk.child.told[-1] == Close(round="r"), "nor does it ask again"
+    assert len(desk.rounds) == 0
+
+    desk = Desk()
+    desk.rounds.obey(arm([target(1)], [target(2)]))
+    desk.rounds.obey(Close(round="r", again=True))
+    desk.not_now = "a blackout"
+    desk.rounds.expire()
+    assert desk.child.told[-1] == Stop(reason="a blackout")
+
+
 def test_a_witness_arms_closes_and_reports() -> None:
     desk = Desk()
     desk.rounds.obey(arm([target(1)], [target(2)]))

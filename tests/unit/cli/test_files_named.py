@@ -40,6 +40,7 @@ READ: dict[tuple[str, str], tuple[str, ...]] = {
     ("agent", "config"): ("--config", F, "--state-dir", STATE),
     ("verify", "baseline"): ("--state-dir", STATE, "--baseline", F),
     ("verify", "topology"): ("--state-dir", STATE, "-f", F),
+    ("verify", "what_if"): ("--state-dir", STATE, "--what-if", F),
     ("install agent", "bundle"): ("--root", OUT, "--program", "/opt/segwatch", "--bundle", F),
     **{
         ("install coordinator", parameter): (
@@ -59,7 +60,7 @@ READ: dict[tuple[str, str], tuple[str, ...]] = {
         for verb, *more in (
             ("verify",), ("stop",), ("dashboard",), ("matrix",), ("findings ack", "F-1", "--by", "a", "--reason", "b"),
             ("findings export", "F-1", "--pcap", OUT), ("explain", "F-1"), ("coverage",), ("report",), ("history",),
-            ("support-bundle", "--out", OUT),
+            ("support-bundle", "--out", OUT), ("topology draft",),
         )
     },
 }  # fmt: skip
@@ -72,6 +73,7 @@ WRITTEN: dict[tuple[str, str], tuple[str, ...]] = {
     ("findings export", "pcap"): ("F-1", *NOBODY, "--pcap", F),
     ("explain", "pcap"): ("F-1", *NOBODY, "--pcap", F),
     ("report", "out"): (*NOBODY, "--out", F),
+    ("topology draft", "out"): (*NOBODY, "--out", F),
     ("store backup", "file"): (F, "--state-dir", STATE),
     ("support-bundle", "out"): (*NOBODY, "--out", F),
 }  # fmt: skip

@@ -198,6 +198,7 @@ def test_coverage() -> None:
     assert (pair["inconclusive"], pair["required"] - pair["proven"]) == (2, 2)
     assert pair["coverage"] < body["coverage"] < 1.0
     assert body["not_swept"] == []
+    assert body["not_tested"] == ["sctp", "dccp", "udplite", "gre", "esp", "ah", "ipip", "igmp", "ospf", "vrrp"]
 
 
 def test_status_and_history() -> None:

@@ -155,7 +155,7 @@ def test_a_place_is_free_again_after_a_failure() -> None:
 
 
 def asked(read: Any, transport: Any = None) -> Any:
-    return SimpleNamespace(read=read, transport=transport)
+    return SimpleNamespace(read=read, transport=transport, path="/", app={connections.BODIES: {}})
 
 
 async def _answer(_: Any) -> Any:
