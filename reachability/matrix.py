@@ -25,6 +25,7 @@ class CellKey:
 class Judged:
     """What one round concluded, with the evidence for it. `observed_at` is the coordinator's clock, epoch seconds.
 
+    `source_environment` and `witness` (agent) are as they were when it began; "": not known, or none.
     No round, "", is of what nobody tries: the declaration alone says that it is unknown.
     """
 
@@ -34,6 +35,8 @@ class Judged:
     run: str = ""  # the verify run, "" for the schedule's own
     schedule: Schedule = Schedule.CYCLE
     observed_at: float = 0.0
+    source_environment: str = ""
+    witness: str = ""
 
 
 Row = tuple[PortSet, Judged]

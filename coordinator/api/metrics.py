@@ -39,7 +39,6 @@ def exposition(
 ) -> str:
     """All metrics, in the names of the design. `certificates` are the coordinator's own: holder to from when until when."""
     roster = list(agents)
-    known = losses or {}
     metrics: list[Metric] = [
         *_cells(topology, cells),
         _findings(topology, found),
@@ -58,13 +57,7 @@ def exposition(
             roster,
             lambda a: a.spooled,
         ),
-        _by_agent(
-            CounterMetricFamily,
-            "agent_lost_reports",
-            "Reports that the agent made and the store will never have.",
-            roster,
-            lambda a: known.get(a.name, Losses()).reports,
-        ),
+        *_lost(roster, losses or {}),
         _by_agent(
             GaugeMetricFamily,
             "agent_clock_skew_seconds",
@@ -126,6 +119,26 @@ def _by_agent(
     for agent in agents:
         metric.add_metric((agent.environment, agent.name), value(agent))
     return metric
+
+
+def _lost(agents: Iterable[AgentState], known: Mapping[str, Losses]) -> Iterator[Metric]:
+    """Why, from when and until when, too; of agents that are declared no more without an environment."""
+    reports = CounterMetricFamily(
+        "segwatch_agent_lost_reports", "Reports that the agent made and the store will never have.", labels=_AGENT
+    )
+    text = "When the {} of the agent's lost reports was made; `why` has of bytes, age, disk, size and gone those that it was."
+    since, until = (
+        GaugeMetricFamily(f"segwatch_agent_lost_{name}_timestamp_seconds", text.format(which), labels=(*_AGENT, "why"))
+        for name, which in (("from", "oldest"), ("until", "newest"))
+    )
+    environments = {**dict.fromkeys(known, ""), **{agent.name: agent.environment for agent in agents}}
+    for name, environment in environments.items():
+        lost = known.get(name, Losses())
+        reports.add_metric((environment, name), lost.reports)
+        if lost.batches:
+            since.add_metric((environment, name, lost.why), lost.since)
+            until.add_metric((environment, name, lost.why), lost.until)
+    yield from (reports, since, until)
 
 
 def _floods(floods: Floods | None, agents: Sequence[AgentState]) -> Iterator[Metric]:

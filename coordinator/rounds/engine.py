@@ -116,13 +116,13 @@ class Engine:
         """
         if not run and not self.brake.holds(run):  # which has asked all agents before
             await self.resolving.ask(agent)
-        plan = self._estate.plan
-        if schedule is Schedule.SWEEP:  # one that was cut off goes on where it stopped
-            plan = tuple(requests.by_need(plan, self._estate.matrix))
         async with asyncio.TaskGroup() as tails:
             for destination in destinations:
                 if not self._estate.online(agent):
                     return
+                plan = self._estate.plan
+                if schedule is Schedule.SWEEP:  # one that was cut off goes on where it stopped
+                    plan = tuple(requests.by_need((t for t in plan if t.agent == agent), self._estate.matrix))
                 parts = requests.targets_of(
                     self._estate.topology, plan, agent, destination, schedule, self._estate.present()
                 )
@@ -204,7 +204,8 @@ class Engine:
                 for turn in requests.turns(spec, follow):
                     await stack.enter_async_context(self._sources.setdefault(turn, asyncio.Lock()))
                 await stack.enter_async_context(self._destinations.setdefault(spec.destination, asyncio.Lock()))
-            if self.brake.holds(spec.run):
+            spec = requests.still_planned(spec, estate.plan)  # after what may have been a long wait
+            if self.brake.holds(spec.run) or not spec.targets:
                 return Live(spec, b"")
             started = steady()
             live, asked = await self._arm(spec, main, follow)

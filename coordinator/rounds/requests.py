@@ -10,7 +10,7 @@ from coordinator.rounds.beside import to_witness
 from coordinator.state.roster import AgentState
 from reachability.compare import key_of
 from reachability.followups import FollowUp
-from reachability.matrix import Matrix
+from reachability.matrix import CellKey, Matrix
 from reachability.observation import ControlTarget, Target
 from reachability.plan import PlanTarget
 from reachability.ports import PortSet
@@ -197,6 +197,21 @@ def _networks(topology: Topology, targets: Sequence[Target]) -> tuple[str, ...]:
 def narrowed(spec: RoundSpec, follow: FollowUp, round_id: str) -> RoundSpec:
     """The round that a follow-up asks for."""
     return replace(spec, round=round_id, kind=follow.kind, targets=follow.targets)
+
+
+def still_planned(spec: RoundSpec, plan: Iterable[PlanTarget]) -> RoundSpec:
+    """The round with what a plan that came meanwhile has as it was; a trace's target is the person's who asked for it."""
+    if spec.kind is RoundKind.TRACE:
+        return spec
+    planned = {(key_of(target), target.witness) for target in plan if target.agent == spec.source}
+    return replace(spec, targets=tuple(t for t in spec.targets if (_key(spec, t), t.witness) in planned))
+
+
+def _key(spec: RoundSpec, target: Target) -> CellKey:
+    return CellKey(
+        agent=spec.source, source_address=target.source, destination=target.environment, address=target.address,
+        protocol=target.protocol,
+    )  # fmt: skip
 
 
 def turns(spec: RoundSpec, follow: FollowUp | None) -> tuple[str, ...]:

@@ -36,11 +36,13 @@ def judged_of(rounds: Sequence[RoundData], at: float, *, pending: bool = False) 
     except Exception:  # what one report holds must end no daemon; its cells stay as untested as they were
         log.exception("a round cannot be concluded, please report it", round=spec.round, source=spec.source)
         conclusion = Conclusion(cells=())
+    witnesses = {(t.environment, t.address, t.protocol): t.witness for t in spec.targets}
     rows = []
     for key, ports, evidence in conclusion.cells:
         judged = Judged(
             evidence=evidence, verdict=judge(evidence), round=spec.round, run=spec.run, schedule=spec.schedule,
-            observed_at=at,
+            observed_at=at, source_environment=spec.source_environment,
+            witness=witnesses[key.destination, key.address, key.protocol],
         )  # fmt: skip
         rows.append(JudgedRow(key, ports, judged))
     return conclusion, rows

@@ -77,8 +77,9 @@ class Estate:
         """A new topology is in force: it judges what was observed before, too."""
         self.topology = topology
         self.agents = {
-            name: self.agents.get(name)
-            or unheard(name, environment, self._used.get(name, Used()), self._generations.get(name, 0))
+            name: known
+            if (known := self.agents.get(name)) and known.environment == environment
+            else unheard(name, environment, self._used.get(name, Used()), self._generations.get(name, 0))
             for name, environment in topology.agents().items()
         }
         self._plan()

@@ -110,7 +110,7 @@ class World:
 def _silent(target: Target, at: float, span_s: float) -> Observation:
     return Observation(
         target=target.id,
-        source_address="10.10.0.10",
+        source_address=target.source or "10.10.0.10",
         address=target.address,
         protocol=target.protocol,
         state=State.FILTERED,

@@ -192,8 +192,10 @@ WITHOUT = [
 def test_a_topology_that_comes_in_the_course_of_a_round_takes_its_part_away_and_no_more(
     store: Store, old: str, new: str, when: type[Down]
 ) -> None:
-    world = World(store)
-    changed = parse_topology(TOPOLOGY.decode().replace(old, new).encode())
+    db = "services: {db: {hosts: [10.30.0.21], ports: [tcp/5432]}}"  # what stays when the agent goes
+    text = TOPOLOGY.decode().replace("[10.30.0.0/24], ", f"[10.30.0.0/24], {db}, ")
+    world = World(store, text.encode())
+    changed = parse_topology(text.replace(old, new).encode())
 
     def comes(message: Down) -> None:
         if isinstance(message, when):
