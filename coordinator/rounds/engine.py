@@ -23,6 +23,7 @@ from coordinator.rounds.durations import Durations
 from coordinator.rounds.in_flight import Live, Post, round_name, stands
 from coordinator.rounds.resolving import Resolving
 from coordinator.state.estate import Estate
+from coordinator.state.judging import Judging
 from coordinator.state.reports import has_part
 from coordinator.store import Part, Report
 from reachability.followups import MOST_FOLLOWUPS, FollowUp
@@ -55,8 +56,8 @@ class Engine:
         self._post = post
         self._echo = echo
         self._controls = controls
-        self._events = events
         self._live: dict[str, Live] = {}
+        self.judging = Judging(estate, events)
         self._beside = Beside(estate)
         self.resolving = Resolving(estate, post)
         self._sources: dict[str, asyncio.Lock] = {}
@@ -75,15 +76,17 @@ class Engine:
         """The round that should have come by long ago, in words; "" when all go on."""
         since = asyncio.get_running_loop().time() - PART_S
         late = [f"round {name}" for name, live in self._live.items() if live.passed_at < since]
+        if self.judging.stalled_s() > PART_S:
+            late.append("the judging of a round")
         return f"{', '.join(late)}: no progress for {PART_S:.0f} s" if late else ""
 
     # -- what comes in --------------------------------------------------------------------------------------------
 
     def report(self, report: Report) -> None:
-        """A report is in the store; wake the round that waits for it, or conclude an old one again."""
+        """A report is in the store; wake the round that waits for it, or have an old one judged again."""
         live = self._live.get(report.round)
         if live is None:
-            self._events(self._estate.conclude_again(report.round))
+            self.judging.again(report.round)
             return
         if not has_part(live.spec, report.agent):
             log.warning("a report is refused: its agent has no part in it", agent=report.agent, round=report.round)
@@ -171,10 +174,8 @@ class Engine:
                 log.warning("round without a report", round=spec.round, source=spec.source, problems=live.problems)
                 return
             self._beside.heard(group[0].source)
-            at = self._estate.store.began(spec.round)
             main, count = live, 0
-            conclusion, events = self._estate.conclude(group, at, pending=True)
-            self._events(events)
+            conclusion = await self.judging.conclude(group, pending=True)
             while conclusion.followups and count < MOST_FOLLOWUPS:
                 for follow in conclusion.followups:
                     count += 1
@@ -188,8 +189,7 @@ class Engine:
                         count = MOST_FOLLOWUPS
                         break
                 bind_contextvars(round=spec.round)
-                conclusion, events = self._estate.conclude(group, at, pending=count < MOST_FOLLOWUPS)
-                self._events(events)
+                conclusion = await self.judging.conclude(group, pending=count < MOST_FOLLOWUPS)
         finally:
             sent.set()
 

@@ -33,6 +33,7 @@ GROUP_S = 4.0  # a group of a NoPorts round, its pauses alone
 BUSY_PPS = 50_000  # that any host gets done, whatever the rate
 CONNECTS_S = 0.0125  # per cell: all its time-outs, a thousand at once
 FLOW_S = 30.0  # that a flow may count
+CLAIM_S = 120.0  # by which all that an agent says of itself lengthens a round at most
 CYCLE_COPIES, SWEEP_COPIES = 4, 3  # at least; the measured loss may ask for more
 
 
@@ -69,10 +70,7 @@ def targets_of(
 ) -> list[tuple[Target, ...]]:
     """The targets of one pair, cut into rounds of a bounded number of cells; empty when there is nothing to do."""
     rounds: list[list[Target]] = [[]]
-    probing, own = topology.probing, agents[agent]
-    rate = min(probing.rate_pps, own.rate_pps or probing.rate_pps)
-    flows = min(probing.flows, own.flows or probing.flows)
-    room = most = min(MOST_ROUND, max(LEAST_ROUND, rate * ROUND_S), CELLS_OF_A_FLOW * flows)
+    room = most = _most_cells(topology.probing, agents[agent])
     number = 0
     for target in plan:
         if target.agent != agent or target.destination != destination:
@@ -86,6 +84,19 @@ def targets_of(
             number += 1
             rounds[-1].append(_target(topology, target, number, part, agents, first=schedule is Schedule.CYCLE))
     return [tuple(targets) for targets in rounds if targets]
+
+
+def _most_cells(probing: Probing, own: AgentState) -> int:
+    """Of a round: so few that one whom its own bounds make slow is through with them in the time that `patience_s` gives it."""
+    rate = min(probing.rate_pps, own.rate_pps or probing.rate_pps)
+    flows = min(probing.flows, own.flows or probing.flows)
+    slower_s = 0.0 if own.raw else CONNECTS_S  # by what it says of itself, a cell
+    if rate < probing.rate_pps:
+        slower_s += DEADLINE_FACTOR * CELL_PACKETS / rate
+    if flows < probing.flows:
+        slower_s += CELL_PACKETS * FLOW_S / flows
+    most = min(MOST_ROUND, max(LEAST_ROUND, rate * ROUND_S), CELLS_OF_A_FLOW * flows)
+    return min(most, max(1, int(CLAIM_S / slower_s))) if slower_s else most
 
 
 def by_need(plan: Iterable[PlanTarget], matrix: Matrix) -> list[PlanTarget]:
@@ -148,7 +159,7 @@ def arms(
             if ports:
                 inside.setdefault(target.inside, []).append(replace(target, ports=ports))
     groups = follow.groups if follow else ()
-    latest_s = deadline_s(spec.targets, 0, topology.probing.flows, copies=follow.copies if follow else 0)
+    latest_s = _latest_s(spec.targets, topology.probing, follow.copies if follow else 0)
     return {
         agent: Arm(
             round=spec.round,
@@ -216,11 +227,19 @@ def cells_of(targets: Iterable[Target]) -> int:
 
 
 def patience_s(order: Go, own: AgentState, probing: Probing) -> float:
-    """How long to wait for a source: at the slowest rate and the fewest flows that anyone allows it."""
+    """How long to wait for a source: at the slowest rate and the fewest flows that anyone allows it.
+
+    What the topology allows it takes all the time that it needs; what the agent says or reports `CLAIM_S` more at most.
+    """
     rate_pps = min(filter(None, (order.rate_pps, own.rate_pps, probing.rate_pps)), default=0)
     waits_s = order.spread_s + GROUP_S * len(order.groups)
     flows = own.flows or probing.flows
-    return waits_s + deadline_s(order.targets, rate_pps, flows, raw=own.raw, copies=order.copies)
+    claimed_s = deadline_s(order.targets, rate_pps, flows, raw=own.raw, copies=order.copies)
+    return waits_s + min(claimed_s, _latest_s(order.targets, probing, order.copies))
+
+
+def _latest_s(targets: Iterable[Target], probing: Probing, copies: int) -> float:
+    return deadline_s(targets, probing.rate_pps, probing.flows, copies=copies) + CLAIM_S
 
 
 def deadline_s(targets: Iterable[Target], rate_pps: int, flows: int = 0, *, raw: bool = True, copies: int = 0) -> float:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import math
+from dataclasses import replace
 
 import msgspec
 import pytest
 
 from coordinator.rounds import requests
+from coordinator.state.roster import AgentState
 from coordinator.store import Store
+from coordinator.topology.load import parse_topology
 from probes.source.followups import GROUP_PAUSE_S, GROUP_SLOTS
-from reachability.observation import SourceReport
+from reachability.observation import SourceReport, Target
+from reachability.plan import build_plan
 from reachability.ports import PortSet
-from reachability.vocabulary import Result, RoundKind, Schedule
-from tests.support.rounds import World
+from reachability.round_data import RoundSpec
+from reachability.topology import Probing
+from reachability.vocabulary import Protocol, Result, RoundKind, Schedule
+from tests.support.rounds import TOPOLOGY, World
 from tests.support.slow_agents import NEVER, TWO_WITNESSES, Slow, about, at
 from tests.support.virtual import now, run
 from wire.messages import Arm, Close, Done, Go
@@ -64,6 +70,55 @@ def test_a_source_that_is_never_done_ends_at_the_coordinators_deadline(world: Sl
     assert 40.0 <= deadline_s < 120.0
     assert world.at(Close) == [about(deadline_s)]
     assert world.results() == {Result.INCONCLUSIVE}
+
+
+@pytest.mark.parametrize(
+    "claimed", [{"rate_pps": 1}, {"flows": 1}, {"raw": False}, {"rate_pps": 1, "flows": 1, "raw": False}]
+)
+def test_what_a_source_says_of_itself_lengthens_its_round_by_two_minutes_at_most(claimed: dict[str, int]) -> None:
+    """Its destination is nobody else's meanwhile: a rate of 1 and silence had held it for a week."""
+    probing, honest = Probing(rate_pps=20_000), AgentState(name="dev-1", environment="dev", raw=True)
+    target = Target(
+        id=1, environment="prod", address="10.30.0.10", protocol=Protocol.TCP, ports=PortSet.parse("1-65535")
+    )
+    go = Go(round="R1", key=bytes(16), kind=RoundKind.NORMAL, targets=(target,))
+    lies = replace(honest, **claimed)  # type: ignore[arg-type]
+    for order in (go, msgspec.structs.replace(go, copies=48), msgspec.structs.replace(go, rate_pps=1000)):
+        honest_s = requests.patience_s(msgspec.structs.replace(order, rate_pps=0), honest, probing)
+        assert honest_s < requests.patience_s(order, lies, probing) <= honest_s + 120.0
+
+
+@pytest.mark.parametrize(
+    "own",
+    [{"rate_pps": 1}, {"rate_pps": 50}, {"flows": 3}, {"flows": 1000}, {"raw": False}, {"rate_pps": 300, "raw": False}],
+)
+def test_one_that_its_own_bounds_make_slow_gets_rounds_for_which_it_has_the_time(own: dict[str, int]) -> None:
+    declared = parse_topology(
+        TOPOLOGY.replace(b"confirm: 1", b"rate_pps: 20000, sweep: {every: 1h, ports: [tcp/1-65535]}")
+    )
+    agents = {"dev-1": replace(AgentState(name="dev-1", environment="dev", raw=True), **own)}  # type: ignore[arg-type]
+    plan = build_plan(declared, {}, {})
+    parts = requests.targets_of(declared, plan, "dev-1", "prod", Schedule.SWEEP, agents)
+    for targets in (parts[0], parts[-1]):
+        go = Go(round="R1", key=bytes(16), kind=RoundKind.NORMAL, targets=targets)
+        patience_s = requests.patience_s(go, agents["dev-1"], declared.probing)
+        rate, flows = agents["dev-1"].rate_pps or 20_000, agents["dev-1"].flows
+        needs_s = requests.deadline_s(targets, rate, flows or declared.probing.flows, raw=agents["dev-1"].raw)
+        assert patience_s == pytest.approx(needs_s), "none of its time is taken from it"
+
+
+def test_a_witness_listens_for_longer_than_any_source_is_waited_for() -> None:
+    declared = parse_topology(TOPOLOGY.replace(b"confirm: 1", b"rate_pps: 20"))
+    slow = AgentState(name="dev-1", environment="dev", online=True, rate_pps=1)
+    agents = {"dev-1": slow, "prod-1": replace(slow, name="prod-1", environment="prod", raw=True)}
+    (targets, *_) = requests.targets_of(declared, build_plan(declared, {}, {}), "dev-1", "prod", Schedule.CYCLE, agents)
+    spec = RoundSpec(
+        round="R1", kind=RoundKind.NORMAL, schedule=Schedule.CYCLE, source="dev-1", source_environment="dev",
+        destination="prod", targets=targets,
+    )  # fmt: skip
+    arm = requests.arms(declared, spec, bytes(16), agents, None)["prod-1"]
+    go = Go(round="R1", key=bytes(16), kind=RoundKind.NORMAL, targets=targets)
+    assert arm.ttl_s > requests.patience_s(go, slow, declared.probing) + 30.0, "and its tail"
 
 
 def test_a_round_of_groups_may_take_as_long_as_its_pauses(world: Slow) -> None:
@@ -131,6 +186,7 @@ def test_a_report_that_comes_after_its_round_is_judged_then(world: Slow) -> None
         assert now() == about(2.0 + 10.0)
         assert world.results() == {Result.INCONCLUSIVE}
         await asyncio.sleep(1.1)
+        await world.engine.judging.catch_up()
         assert world.results() == {Result.PASS}
 
     run(scene())
