@@ -20,7 +20,7 @@ from coordinator.rounds.beside import Beside
 from coordinator.rounds.brake import Brake
 from coordinator.rounds.control_echo import Echo
 from coordinator.rounds.durations import Durations
-from coordinator.rounds.in_flight import Live, Post, round_name, stands
+from coordinator.rounds.in_flight import Live, Post, round_name, stalled, stands
 from coordinator.rounds.resolving import Resolving
 from coordinator.state.estate import Estate
 from coordinator.state.judging import Judging
@@ -30,10 +30,10 @@ from reachability.followups import MOST_FOLLOWUPS, FollowUp
 from reachability.life import Event
 from reachability.round_data import RoundData, RoundSpec
 from reachability.vocabulary import RoundKind, Schedule
-from wire.messages import Arm, Armed, Close, Done, Resolved
+from wire.messages import Arm, Armed, Close, Done, Go, Resolved
 from wire.process.progress import PART_S
 
-ARM_S, REPORT_S, GONE_S, BUSY_S = 5.0, 10.0, 3.0, 10.0
+ARM_S, REPORT_S, BUSY_S = 5.0, 10.0, 10.0
 COLD_S = 15.0  # longer, once, for an agent whose packet child has to start where there is little to start it with: decision 029
 LEAST_TAIL_S, MOST_TAIL_S = 0.2, 30.0
 
@@ -73,12 +73,8 @@ class Engine:
         return self.brake.stopped
 
     def stalled(self) -> str:
-        """The round that should have come by long ago, in words; "" when all go on."""
-        since = asyncio.get_running_loop().time() - PART_S
-        late = [f"round {name}" for name, live in self._live.items() if live.passed_at < since]
-        if self.judging.stalled_s() > PART_S:
-            late.append("the judging of a round")
-        return f"{', '.join(late)}: no progress for {PART_S:.0f} s" if late else ""
+        """What should have come by long ago, in words; "" when all goes on."""
+        return stalled(self._live, self.judging.stalled_s(), PART_S)
 
     # -- what comes in --------------------------------------------------------------------------------------------
 
@@ -282,18 +278,23 @@ class Engine:
         order = requests.go(spec, live.key, networks, found, follow)
         patience_s = requests.patience_s(order, self._estate.agents[spec.source], topology.probing)
         live.parts[spec.source] = Part(instance=self._estate.agents[spec.source].instance)
-        await self._post(spec.source, order)
-        await self._until(live, patience_s, lambda: live.done is not None, watch=spec.source)
+        await self._go(live, order, asyncio.get_running_loop().time() + patience_s)
+
+    async def _go(self, live: Live, order: Go, until: float, times: int = 3) -> None:
+        """Tell the source, again where the connection that it was told on has ended: one that has heard it knows it by name."""
+        told = self._estate.agents[live.spec.source]
+
+        def lost() -> bool:
+            return times > 1 and not self.stopped and self._estate.came_back(told)
+
+        await self._post(told.name, order)
+        left_s = until - asyncio.get_running_loop().time()
+        await self._until(live, left_s, lambda: live.done is not None or lost(), watch=told.name)
+        if live.done is None and lost():
+            log.info("the source is told again: it has lost its connection", round=order.round, source=told.name)
+            await self._go(live, order, until, times - 1)
 
     async def _until(self, live: Live, within_s: float, ready: Callable[[], bool], watch: str = "") -> None:
         """Wait for something of a round; not for ever, and not for an agent that has gone for some seconds."""
-        steady = asyncio.get_running_loop().time
-        gone_at = 0.0
-
-        def given_up() -> bool:
-            nonlocal gone_at
-            away = bool(watch) and not self._estate.online(watch)
-            gone_at = (gone_at or steady()) if away else 0.0
-            return bool(self.stopped) or (away and steady() - gone_at > GONE_S)
-
-        await live.until(within_s, ready, given_up)
+        away = lambda: bool(watch) and not self._estate.online(watch)  # noqa: E731 - a line
+        await live.until(within_s, ready, stopped=lambda: bool(self.stopped), away=away)

@@ -19,7 +19,7 @@ from coordinator.store.retention import RESOLVED_S, unwanted
 from coordinator.store.spools import added
 from reachability.compare import Cell, compare, key_of
 from reachability.finding import Event, EventKind, FindingBook
-from reachability.matrix import CellKey, Matrix
+from reachability.matrix import CellKey, Matrix, Row
 from reachability.observation import Lookup
 from reachability.plan import PlanTarget, build_plan
 from reachability.round_data import RoundSpec
@@ -145,6 +145,11 @@ class Estate:
         state = self.agents.get(agent)
         return state is not None and state.online and self.holders.is_settled(agent)
 
+    def came_back(self, since: AgentState) -> bool:
+        """Whether an agent has another connection than then, and is the same process: what was on its way to it is lost."""
+        now = self.agents.get(since.name)
+        return now is not None and now.instance == since.instance and now.connections > since.connections > 0
+
     def present(self) -> Mapping[str, AgentState]:
         """The agents as rounds may ask them: `online` as above."""
         return {name: replace(state, online=self.online(name)) for name, state in self.agents.items()}
@@ -192,8 +197,11 @@ class Estate:
         return self.review()
 
     def _take(self, rows: Iterable[JudgedRow]) -> None:
+        groups: dict[tuple[CellKey, str, float], list[Row]] = {}
         for key, ports, judged in rows:
-            self.matrix.update(key, ports, judged)
+            groups.setdefault((key, judged.round, judged.observed_at), []).append((ports, judged))
+        for (key, *_), found in groups.items():
+            self.matrix.lay(key, found)
             self._unsaved[key] = None
 
     def review(self) -> tuple[Event, ...]:

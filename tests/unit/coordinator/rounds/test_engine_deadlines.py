@@ -157,6 +157,58 @@ def test_a_source_that_comes_back_soon_has_lost_nothing(world: Slow) -> None:
     assert world.results() == {Result.PASS}
 
 
+def test_a_source_that_lost_the_order_with_its_connection_is_told_again(world: Slow) -> None:
+    """As when it goes over to a new certificate in the very moment in which it is sent off."""
+    world.connected("dev-1", 1)
+    world.deaf = {"dev-1"}
+
+    def comes_back() -> None:
+        world.deaf = set()
+        world.connected("dev-1", 2)
+
+    at(world, 1.0, comes_back)
+    assert world.cycle() == about(1.0 + 2.0)
+    assert world.at(Go) == [about(0.0), about(1.0)]
+    assert world.results() == {Result.PASS}
+
+
+def test_a_source_that_comes_back_for_ever_is_told_three_times_and_has_no_longer_for_it(world: Slow) -> None:
+    world.connected("dev-1", 1)
+    world.takes["dev-1", Go] = NEVER
+    for number in range(2, 9):
+        at(world, float(number), lambda number=number: world.connected("dev-1", number))  # type: ignore[misc]
+    world.cycle()
+    (go, *again) = [message for _, message in world.sent if isinstance(message, Go)]
+    assert again == [go, go]
+    deadline_s = requests.patience_s(go, world.estate.agents["dev-1"], world.estate.topology.probing)
+    assert world.at(Close) == [about(deadline_s)]
+
+
+@pytest.mark.parametrize(("connections", "process"), [((0, 1), ""), ((1, 1), ""), ((1, 2), "another")])
+def test_only_the_process_that_lost_it_is_told_again(world: Slow, connections: tuple[int, int], process: str) -> None:
+    """Not one whose version does not say, nor one that was started anew: the witnesses know another by its name."""
+    world.connected("dev-1", connections[0])
+    world.takes["dev-1", Go] = 8.0
+    at(world, 1.0, lambda: world.connected("dev-1", connections[1], process))
+    world.cycle()
+    assert len(world.at(Go)) == 1
+
+
+def test_nobody_is_told_again_after_a_stop(world: Slow) -> None:
+    world.connected("dev-1", 1)
+    world.takes["dev-1", Go] = NEVER
+
+    async def scene() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(world.engine.cycle("dev-1", ("prod",), Schedule.CYCLE), name="cycle")
+            await asyncio.sleep(1.2)
+            await world.engine.stop("by hand")
+            world.connected("dev-1", 2)
+
+    run(scene())
+    assert len(world.at(Go)) == 1
+
+
 def test_done_is_believed_of_the_source_alone(world: Slow) -> None:
     world.takes["dev-1", Go] = 4.0
     lie = Done(round="", agent="prod-1", sequence=1, tail_s=0.0)

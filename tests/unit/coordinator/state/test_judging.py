@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from coordinator.state import judging
-from coordinator.state.concluding import judged_of
+from coordinator.state.concluding import judged_of, rounds_of
 from coordinator.store import Store, StoreError
 from reachability.life import Event
 from reachability.round_data import RoundData, RoundSpec
@@ -110,7 +110,7 @@ def test_rounds_come_out_in_the_order_in_which_they_ended(world: Slow, monkeypat
     async def scene() -> None:
         async with asyncio.timeout(HANG_S), asyncio.TaskGroup() as group:
             for held in groups:
-                group.create_task(world.engine.judging.conclude(judging.rounds_of(held)), name="conclude")
+                group.create_task(world.engine.judging.conclude(rounds_of(held)), name="conclude")
             await asyncio.sleep(0)
             asked.set()
 
@@ -171,7 +171,7 @@ def test_a_round_that_is_cut_off_while_it_is_judged_is_judged_from_the_store(
 
     patched = Patched(monkeypatch)
     world.cycle()
-    rounds = judging.rounds_of(world.estate.store.group_of(patched.judged[0]))
+    rounds = rounds_of(world.estate.store.group_of(patched.judged[0]))
     for key in list(world.estate.matrix):
         world.estate.matrix.drop(key)
     patched.meanwhile = slow
