@@ -5,6 +5,7 @@ No process and no network in here: orders go to `child`, answers to `answer`, re
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
@@ -74,14 +75,14 @@ class Rounds:
     ) -> None:
         """`allow` gives the allow-list and why nothing may be probed just now; `refused` notes a refusal in words.
 
-        `broker` is where this agent is connected: its coordinator may not know by which address it is reached. `instance` is
-        this process's, for all that it says.
+        `broker` is where this agent is connected, which its coordinator may not know; `instance` is put in all that it says.
         """
         self._agent, self._instance, self._allow, self._child = agent, instance, allow, child
         self._put, self._answer, self._note = spool, answer, refused
         self._clock, self._broker = clock, broker
         self._open: dict[str, _Round] = {}
         self._asking: dict[str, _Round] = {}  # closed, and controlled from inside once more
+        self._gone: deque[str] = deque(maxlen=MOST_ROUNDS)  # that it was sent off to
         self.began_at: float | None = None  # the newest, by `clock`
 
     def __len__(self) -> int:
@@ -171,6 +172,9 @@ class Rounds:
         self._child.tell(msgspec.structs.replace(order, inside=kept))
 
     def _go(self, order: Go) -> None:
+        if order.round in self._gone:
+            return  # it was sent again, for fear that it was lost
+        self._gone.append(order.round)
         refused, problems = self._refusals(order.targets)
         controls, not_allowed = self._controls(order)
         problems = (*problems, *not_allowed)
@@ -218,12 +222,9 @@ class Rounds:
                 self._asking[order.round] = replace(current, until=self._clock() + AGAIN_S)
             self._child.tell(msgspec.structs.replace(order, again=again))
             return
-        health = tuple(
-            WitnessHealth(address=address, healthy=False, why=current.broken)
-            for address in dict.fromkeys(target.address for target in current.order.targets)
-        )
-        report = WitnessReport(round=order.round, agent=self._agent, health=health, problems=(current.broken,))
-        self._spool(report)
+        addresses = dict.fromkeys(target.address for target in current.order.targets)
+        health = tuple(WitnessHealth(address=address, healthy=False, why=current.broken) for address in addresses)
+        self._spool(WitnessReport(round=order.round, agent=self._agent, health=health, problems=(current.broken,)))
 
     def _stop(self, order: Stop) -> None:
         """All probing ends within a second: the child is told, and killed when it has not ended soon."""
@@ -275,8 +276,7 @@ class Rounds:
 
     def _fail_source(self, order: Go, current: _Round, why: str) -> None:
         """An `error` observation for every target: a probe that crashed is not a target that was silent."""
-        kept = kept_of(order.targets, current.refused)
-        errors = tuple(error_at(target, Reason.LOCAL_ERROR, why) for target in kept)
+        errors = tuple(error_at(t, Reason.LOCAL_ERROR, why) for t in kept_of(order.targets, current.refused))
         report = SourceReport(round=order.round, agent=self._agent, observations=errors, raw=False, problems=(why,))
         self._finish(order.round, report, current, 0.0, ok=False)
 

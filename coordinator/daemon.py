@@ -117,6 +117,7 @@ class Daemon:
                 engine=self.engine,
                 runs=self.runs,
                 floods=self.floods,
+                refused=self._receiver.refused,
                 connected=lambda: self.link.connected,
                 status=self.status,
                 certificates=self.own_certificates,
@@ -133,23 +134,19 @@ class Daemon:
             await self.broker.start()
             await self._points.open(self._settings.pki)
             async with self._api.serving(self._settings), self.link:
-                log.info(
-                    "coordinator serves",
-                    version=VERSION,
-                    listen=f"{self._settings.listen.host} port {self._settings.listen.port}",
-                    agents=len(self.estate.agents),
-                    targets=len(self.estate.plan),
-                )
+                listen = f"{self._settings.listen.host} port {self._settings.listen.port}"
+                agents, targets = len(self.estate.agents), len(self.estate.plan)
+                log.info("coordinator serves", version=VERSION, listen=listen, agents=agents, targets=targets)
                 async with asyncio.TaskGroup() as group:
                     tasks = [
                         group.create_task(self._check_broker(), name="broker check"),
                         group.create_task(self._receiver.run(self.link), name="collect"),
-                        group.create_task(self._receiver.acknowledge(), name="acknowledge"),
                         group.create_task(self._send_plans(), name="plans"),
                         group.create_task(self._housekeeping(), name="housekeeping"),
                         group.create_task(self._keep_out(), name="floods"),
                         group.create_task(self._scheduler.run(), name="schedule"),
                         group.create_task(self.runs.serve(), name="verify runs"),
+                        group.create_task(self.engine.judging.run(), name="judging"),
                         group.create_task(self.watch.run(), name="topology file"),
                         group.create_task(self._revocations.run(), name="revocations"),
                         group.create_task(self._renewals.run(), name="renewals"),
@@ -158,6 +155,7 @@ class Daemon:
                     await self._stopping.wait()
                     for task in tasks:
                         task.cancel()
+                await self.engine.judging.catch_up()  # what came late, or was cut off just now
         finally:
             self._points.close()
             await self.broker.stop()

@@ -53,6 +53,7 @@ class Served:
     engine: Engine
     runs: Runs
     floods: Floods
+    refused: Mapping[tuple[str, str], int]  # messages, by agent and cause
     connected: Callable[[], bool]  # to the broker
     status: Callable[[], Status]
     certificates: Callable[[], Mapping[str, tuple[float, float]]]  # holder -> from when until when, epoch seconds
@@ -115,16 +116,12 @@ class Api:
         from coordinator.api import metrics  # noqa: PLC0415 - the library takes its time, and not everybody scrapes
 
         estate = self._served.estate
+        engine, served = self._served.engine, self._served
         text = metrics.exposition(
-            estate.topology,
-            estate.cells(),
-            estate.book.findings,
-            estate.agents.values(),
-            self._served.engine.durations,
-            losses=estate.losses,
-            floods=self._served.floods,
-            certificates=self._served.certificates(),
-        )
+            estate.topology, estate.cells(), estate.book.findings, estate.agents.values(), engine.durations,
+            losses=estate.losses, floods=served.floods, certificates=served.certificates(), refused=served.refused,
+            faults=engine.judging.faults,
+        )  # fmt: skip
         return web.Response(text=text, headers={"Content-Type": metrics.CONTENT_TYPE})
 
     async def _status(self, _: web.Request) -> web.Response:

@@ -11,6 +11,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from coordinator.api.views import impact_of
+from coordinator.messaging.causes import Cause
 from coordinator.messaging.floods import Floods
 from coordinator.rounds.durations import BUCKETS_S, Durations
 from coordinator.state.roster import AgentState
@@ -36,8 +37,13 @@ def exposition(
     losses: Mapping[str, Losses] | None = None,
     floods: Floods | None = None,
     certificates: Mapping[str, tuple[float, float]] | None = None,
+    refused: Mapping[tuple[str, str], int] | None = None,
+    faults: Mapping[str, int] | None = None,
 ) -> str:
-    """All metrics, in the names of the design. `certificates` are the coordinator's own: holder to from when until when."""
+    """All metrics, in the names of the design. `certificates` are the coordinator's own: holder to from when until when.
+
+    `refused` counts messages by agent and cause, `faults` rounds that could not be judged by their source.
+    """
     roster = list(agents)
     metrics: list[Metric] = [
         *_cells(topology, cells),
@@ -66,6 +72,8 @@ def exposition(
             lambda a: a.clock_skew_s or 0.0,
         ),
         *_floods(floods, roster),
+        _refused(refused or {}, roster),
+        _faults(faults or {}, roster),
         _certificates(roster, certificates or {}),
         _durations(durations),
     ]
@@ -152,6 +160,24 @@ def _floods(floods: Floods | None, agents: Sequence[AgentState]) -> Iterator[Met
         for agent in agents:
             metric.add_metric((agent.name,), counts[agent.name])
         yield metric
+
+
+def _refused(refused: Mapping[tuple[str, str], int], agents: Iterable[AgentState]) -> Metric:
+    """Of "" are the ones of nobody who is declared: a broker that was captured could make up any name."""
+    text = "Messages that were refused, by the agent on whose topic they came and why."
+    metric = CounterMetricFamily("segwatch_messages_refused", text, labels=("agent", "cause"))
+    for name in ("", *(agent.name for agent in agents)):
+        for cause in Cause:
+            metric.add_metric((name, cause.value), refused.get((name, cause), 0))
+    return metric
+
+
+def _faults(faults: Mapping[str, int], agents: Iterable[AgentState]) -> Metric:
+    text = "Rounds that could not be judged, by their source; their cells stay as they were. Please report it: the log says more."
+    metric = CounterMetricFamily("segwatch_rounds_not_judged", text, labels=("agent",))
+    for name in ("", *(agent.name for agent in agents)):
+        metric.add_metric((name,), faults.get(name, 0))
+    return metric
 
 
 def _certificates(agents: Iterable[AgentState], own: Mapping[str, tuple[float, float]]) -> Metric:

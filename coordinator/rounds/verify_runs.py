@@ -222,6 +222,7 @@ class Runs:
         async with asyncio.TaskGroup() as group:
             for agent, by_schedule in jobs.items():
                 group.create_task(self._source(run, agent, by_schedule), name=f"verify {agent}")
+        await self._engine.judging.catch_up()
         self._conclude(run)
 
     def _conclude(self, run: Run) -> None:

@@ -26,6 +26,7 @@ from tests.bench.masscan import RATES, masscan
 from tests.bench.nonroot import without_capability
 from tests.bench.peers import nmaps
 from tests.bench.report import Row, ratio, table
+from tests.bench.stopping import stopping
 from tests.bench.store import store
 
 
@@ -104,6 +105,7 @@ PARTS: dict[str, Callable[[], None]] = {
     "compare": compared,
     "files": files,
     "store": store,
+    "stop": stopping,
     "idle": idle,
 }
 

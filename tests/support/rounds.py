@@ -14,7 +14,7 @@ from coordinator.topology.load import parse_topology
 from reachability.arrival import Untokened, WitnessHealth, WitnessReport
 from reachability.observation import ControlResult, Observation, SourceReport, Target
 from reachability.vocabulary import Protocol, Reason, State
-from tests.support.virtual import now
+from tests.support.virtual import now, run
 from wire.messages import Arm, Armed, Close, Done, Down, Go, Status
 from wire.topics import UpChannel, UpTopic
 
@@ -73,6 +73,12 @@ class World:
     def pairs(self) -> list[tuple[str, str]]:
         """(source, destination) of every round that a source was sent off to, in order."""
         return [(agent, m.targets[0].environment) for agent, m in self.sent if isinstance(m, Go)]
+
+    def late(self, *reports: Report) -> None:
+        """These come after their rounds were judged, and these are judged again."""
+        for report in reports:
+            self.engine.report(report)
+        run(self.engine.judging.catch_up())
 
     async def _post(self, agent: str, body: Down) -> None:
         self.sent.append((agent, body))

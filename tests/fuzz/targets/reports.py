@@ -35,6 +35,7 @@ from tests.fuzz.targets import identity, rows, samples
 from tests.fuzz.targets.batches import batch
 from tests.fuzz.targets.messages import assert_readable
 from tests.support import sample
+from tests.support.virtual import run
 from wire.codec import encode
 from wire.columns import encode_batch
 from wire.envelope import BadMessage, unpack_up
@@ -155,7 +156,7 @@ def _take(receiver: Receiver, name: str, payload: bytes, *, retained: bool) -> b
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # cryptography warns of what a certificate should not hold
         try:
-            receiver.take(Message(name, payload, retained=retained, done=lambda: None))
+            run(receiver.take(Message(name, payload, retained=retained, done=lambda: None)))
         except BadMessage as error:
             assert_readable(error)
             return False

@@ -40,9 +40,9 @@ def _app() -> tuple[web.Application, web.Application, asyncio.AbstractEventLoop]
         return None
 
     def served(halt: Halt | None) -> api.Served:
-        engine: Any = SimpleNamespace(durations=Durations(), brake=SimpleNamespace(halt=halt, blackout=lambda: ""), stopped="", stop=nothing, resume=lambda _: None)  # fmt: skip
+        engine: Any = SimpleNamespace(durations=Durations(), judging=SimpleNamespace(faults={}), brake=SimpleNamespace(halt=halt, blackout=lambda: ""), stopped="", stop=nothing, resume=lambda _: None)  # fmt: skip
         return api.Served(
-            estate=estate, engine=engine, runs=Runs(estate, engine), floods=Floods(lambda: 0.0),
+            estate=estate, engine=engine, runs=Runs(estate, engine), floods=Floods(lambda: 0.0), refused={},
             connected=lambda: True, status=held.status, certificates=dict,
         )  # fmt: skip
 

@@ -146,7 +146,7 @@ def results(world: World) -> set[Result]:
     """Of dev's cells in prod over TCP, once all their reports came again, from the spools."""
     for sequence, report in enumerate(list(world.everything), 1):
         world.estate.store.take(report.agent, "spool", sequence, sequence, [report], world.now)
-        world.engine.report(report)
+    world.late(*world.everything)
     mine = ("dev-1", "prod", Protocol.TCP)
     return {c.result for c in world.estate.cells() if (c.key.agent, c.key.destination, c.key.protocol) == mine}
 
@@ -245,7 +245,7 @@ def test_what_a_round_saw_is_no_younger_than_its_beginning(store: Store) -> None
     assert seen_at(world) == {1_000_000.0}
     report = world.reports[0]
     store.take("dev-1", "spool", 1, 1, [report], world.now)
-    world.engine.report(report)  # again, after its round was concluded
+    world.late(report)
     assert seen_at(world) == {1_000_000.0}
 
 
