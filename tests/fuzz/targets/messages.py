@@ -253,7 +253,7 @@ TARGETS = (
         share=8,
     ),
     Target(
-        "up", up, samples.bodies,
+        "up", up, samples.messages,
         {"wire/envelope.py": ("unpack_up", "decode"), "wire/columns.py": ("read_batch", "_unpack", "_rows", "_column", "_count", "_length", "_check_targets"), "wire/bounds.py": ()},
         (
             Fault("wire.bounds:_checked", "if not -most_time <= value <= most_time:", "if value > most_time:"),
