@@ -1,7 +1,7 @@
 # make demo   the whole system in sealed network namespaces, one minute
 # make test   lint, unit and lab, one after another; .ci/run is make compose-test and this
 #   make lint   ruff, mypy, the layers
-#   make unit   tests/unit and tests/loopback: no privileges, no network but 127.0.0.1; never run twice
+#   make unit   tests/unit, tests/fuzz and tests/loopback: no privileges, no network but 127.0.0.1; never run twice
 #   make lab    tests/lab: every row, rule and fault on real packets; one that fails is tried once more, alone
 # make soak   the long proof: twenty seeds of the random firewall and every fault
 # make steady unit five times and lab once while two busy loops take both cores; nothing is tried again
@@ -16,7 +16,9 @@
 # make lock   the lock files, anew: requirements.lock is the whole product, requirements.agent.lock an agent's share of it
 # make oldest, make newest  the unit tests with the oldest and the newest of what pyproject.toml allows, in venvs of their own
 # make chaos  a hundred faults in random order, half an hour; CHAOS_SEED=N has one run again
-# make fuzz   ten million inputs for the parsers of what others send
+# make fuzz   ten million inputs for the parsers of what others send; make unit has a minute of them
+# make sbom   dist/segwatch.cdx.json: what the product's lock file holds, as CycloneDX
+# make audit  pip-audit over that lock file: it fails for a known vulnerability, and where its source was not reached: nothing is known then
 # make bench  measurements, against a peer in the same run
 VENV    ?= .venv
 PY      := $(VENV)/bin/python
@@ -33,7 +35,7 @@ LOCK    := .stamps/uv pip compile --quiet --universal --python-version 3.11 --fo
 FUZZ_RUNS ?= 10500000
 
 .PHONY: demo test lint unit lab soak steady coverage golden mutants compose-test agent-binary binary-test packages systemd-test lock oldest \
-  newest chaos bench fuzz clean
+  newest chaos bench fuzz sbom audit clean
 .DELETE_ON_ERROR:
 
 demo: .stamps/demo-apt .stamps/venv
@@ -44,7 +46,7 @@ test: lint
 	@$(MAKE) --no-print-directory lab
 
 unit: .stamps/dev .stamps/pyyaml .stamps/test-apt
-	$(PYTEST) -n 4 tests/unit tests/loopback $(PYTEST_ARGS)
+	$(PYTEST) -n 4 tests/unit tests/fuzz tests/loopback $(PYTEST_ARGS)
 
 lab: .stamps/dev .stamps/test-apt
 	$(PYTEST) -n 3 tests/lab $(PYTEST_ARGS)
@@ -115,6 +117,15 @@ bench: .stamps/test-apt .stamps/bench
 
 fuzz: .stamps/bench
 	$(PY) -m tests.fuzz --runs $(FUZZ_RUNS) $(FUZZ_ARGS)
+
+sbom: .stamps/python-apt
+	@mkdir -p dist && python3 deploy/sbom.py requirements.lock > dist/segwatch.cdx.json && echo dist/segwatch.cdx.json
+
+# In a venv of its own: it is no part of what it looks at. Where it cannot be installed, nothing is known either.
+audit: .stamps/python-apt
+	@python3 -m venv .stamps/audit.venv
+	@.stamps/audit.venv/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.9,<3' || true
+	@python3 deploy/audit.py .stamps/audit.venv/bin/pip-audit requirements.lock
 
 # Each step says what it installs, and does it once a checkout.
 .stamps/demo-apt: Makefile

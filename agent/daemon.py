@@ -269,8 +269,7 @@ class Daemon:
 
     def _status(self, *, online: bool) -> Status:
         self._statuses += 1
-        certificate, key, proof = self._signer.shown()
-        held = self._renewal.held
+        (certificate, key, proof), held = self._signer.shown(), self._renewal.held
         return Status(
             name=self._config.name,
             environment=self._config.environment,
@@ -297,4 +296,5 @@ class Daemon:
             certificate_from=held.starts if held else 0.0,
             certificate_until=held.ends if held else 0.0,
             generation=held.generation if held else -1,
+            connections=self._link.connections,
         )

@@ -5,6 +5,7 @@ No process and no network in here: orders go to `child`, answers to `answer`, re
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
@@ -53,6 +54,7 @@ class _Round:
     broken: str = ""  # the child died
     answered: bool = False  # `Armed` was sent
     touches: frozenset[str] = frozenset()  # addresses that packets are sent to, but for the broker's
+    sends: bool = False  # just now
 
 
 class Rounds:
@@ -73,14 +75,14 @@ class Rounds:
     ) -> None:
         """`allow` gives the allow-list and why nothing may be probed just now; `refused` notes a refusal in words.
 
-        `broker` is where this agent is connected: its coordinator may not know by which address it is reached. `instance` is
-        this process's, for all that it says.
+        `broker` is where this agent is connected, which its coordinator may not know; `instance` is put in all that it says.
         """
         self._agent, self._instance, self._allow, self._child = agent, instance, allow, child
         self._put, self._answer, self._note = spool, answer, refused
         self._clock, self._broker = clock, broker
         self._open: dict[str, _Round] = {}
         self._asking: dict[str, _Round] = {}  # closed, and controlled from inside once more
+        self._gone: deque[str] = deque(maxlen=MOST_ROUNDS)  # that it was sent off to
         self.began_at: float | None = None  # the newest, by `clock`
 
     def __len__(self) -> int:
@@ -139,7 +141,7 @@ class Rounds:
     def expire(self) -> None:
         """Forget rounds that nobody closed in time (the packet child disarms them itself); end probing in a blackout."""
         _, not_now = self._allow()
-        if not_now and any(isinstance(current.order, Go) for current in self._open.values()):
+        if not_now and (self._asking or any(current.sends for current in self._open.values())):
             self._note(not_now)
             self._stop(Stop(reason=not_now))
         for name in [name for name, current in self._open.items() if current.until < self._clock()]:
@@ -165,22 +167,23 @@ class Rounds:
         if not kept and not order.targets:
             self._armed(order.round, problems, ok=False)
             return
-        touches = frozenset(target.address for target in kept)
-        self._remember(order.round, _Round(order, self._clock() + order.ttl_s, refused, problems, touches=touches))
+        current = _Round(order, self._clock() + order.ttl_s, refused, problems, sends=bool(kept))
+        self._remember(order.round, current, kept)
         self._child.tell(msgspec.structs.replace(order, inside=kept))
 
     def _go(self, order: Go) -> None:
+        if order.round in self._gone:
+            return  # it was sent again, for fear that it was lost
+        self._gone.append(order.round)
         refused, problems = self._refusals(order.targets)
         controls, not_allowed = self._controls(order)
         problems = (*problems, *not_allowed)
         kept = kept_of(order.targets, refused)
-        current = _Round(order, self._clock() + SOURCE_S, refused, problems)
+        current = _Round(order, self._clock() + SOURCE_S, refused, problems, sends=True)
         if not kept:
             self._finish(order.round, SourceReport(round=order.round, agent=self._agent), current, 0.0, ok=False)
             return
-        sent_to = (*(target.address for target in kept), *(each.address for each in order.controls if each in controls))
-        current.touches = frozenset(sent_to)
-        self._remember(order.round, current)
+        self._remember(order.round, current, (*kept, *(each for each in order.controls if each in controls)))
         self._child.tell(msgspec.structs.replace(order, targets=kept, controls=controls))
 
     def _controls(self, order: Go) -> tuple[tuple[ControlTarget, ...], tuple[str, ...]]:
@@ -214,16 +217,14 @@ class Rounds:
         if current is None or not isinstance(current.order, Arm):
             return
         if not current.broken:
-            if order.again and current.touches:
+            again = order.again and not self._allow()[1]
+            if again and current.touches:
                 self._asking[order.round] = replace(current, until=self._clock() + AGAIN_S)
-            self._child.tell(order)
+            self._child.tell(msgspec.structs.replace(order, again=again))
             return
-        health = tuple(
-            WitnessHealth(address=address, healthy=False, why=current.broken)
-            for address in dict.fromkeys(target.address for target in current.order.targets)
-        )
-        report = WitnessReport(round=order.round, agent=self._agent, health=health, problems=(current.broken,))
-        self._spool(report)
+        addresses = dict.fromkeys(target.address for target in current.order.targets)
+        health = tuple(WitnessHealth(address=address, healthy=False, why=current.broken) for address in addresses)
+        self._spool(WitnessReport(round=order.round, agent=self._agent, health=health, problems=(current.broken,)))
 
     def _stop(self, order: Stop) -> None:
         """All probing ends within a second: the child is told, and killed when it has not ended soon."""
@@ -243,6 +244,8 @@ class Rounds:
         if report.role is not Role.SOURCE:
             if report.again:
                 self._asking.pop(report.round, None)
+            elif current:
+                current.sends = False
             refused = current.refused if current else ()
             self._spool(replace(report, observations=(*report.observations, *refused)))
             return
@@ -273,8 +276,7 @@ class Rounds:
 
     def _fail_source(self, order: Go, current: _Round, why: str) -> None:
         """An `error` observation for every target: a probe that crashed is not a target that was silent."""
-        kept = kept_of(order.targets, current.refused)
-        errors = tuple(error_at(target, Reason.LOCAL_ERROR, why) for target in kept)
+        errors = tuple(error_at(t, Reason.LOCAL_ERROR, why) for t in kept_of(order.targets, current.refused))
         report = SourceReport(round=order.round, agent=self._agent, observations=errors, raw=False, problems=(why,))
         self._finish(order.round, report, current, 0.0, ok=False)
 
@@ -290,8 +292,9 @@ class Rounds:
         refused += [error_at(target, Reason.RESOLVE_FAILED, "") for target in targets if target not in reasons]
         return tuple(refused), said
 
-    def _remember(self, name: str, current: _Round) -> None:
+    def _remember(self, name: str, current: _Round, sent_to: Sequence[Target | ControlTarget]) -> None:
         while len(self._open) >= MOST_ROUNDS:
             del self._open[next(iter(self._open))]
+        current.touches = frozenset(each.address for each in sent_to)
         self._open[name] = current
         self.began_at = self._clock()

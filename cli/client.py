@@ -79,7 +79,7 @@ class Client:
                 return
 
     def _ask(self, kind: type[T], method: str, path: str, body: bytes | None = None) -> T:
-        headers = {"Accept": "application/json", "Host": "segwatch"}
+        headers = {"Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = "application/json"
         if self._endpoint.token:
@@ -104,7 +104,7 @@ class Client:
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise Problem(f"--coordinator '{self._endpoint.url}' is not a URL", "Write it like https://10.0.0.1:8600.")
         if parts.scheme == "https":
-            context = ssl.create_default_context()
+            context = _trusting(self._endpoint.ca)
             return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=self._timeout_s, context=context)
         return http.client.HTTPConnection(parts.hostname, parts.port, timeout=self._timeout_s)
 
@@ -145,7 +145,8 @@ class Client:
         where = self._where
         if isinstance(error, ssl.SSLError):
             return Problem(
-                f"no safe connection to {where}: {error}", "Its certificate must be one that this host trusts."
+                f"no safe connection to {where}: {error}",
+                "Its certificate must be one that this host trusts, or --ca-file FILE its CA.",
             )
         if isinstance(error, PermissionError):
             return Problem(f"no permission for {where}/{SOCKET}", "Run it as the user that the coordinator runs as.")
@@ -164,6 +165,15 @@ class Client:
             f"no coordinator runs on {where}: {why}",
             f"Start it: segwatch coordinator -f topology.yaml --pki pki --listen ADDRESS:8883 --state-dir {where}",
         )
+
+
+def _trusting(ca: str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cadata=ca)
+    except (ssl.SSLError, ValueError) as error:
+        raise Problem(
+            "what --ca-file names holds no certificate: it is not PEM", "It begins with -----BEGIN"
+        ) from error
 
 
 class _SocketConnection(http.client.HTTPConnection):

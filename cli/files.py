@@ -62,8 +62,13 @@ def check_new(path: Path) -> None:
 
 def create_private(path: Path, data: bytes) -> None:
     """Write a new file that its owner alone can read, whole or not at all; Problem where something is there already."""
+    create(path, data, 0o600)
+
+
+def create(path: Path, data: bytes, mode: int = 0o666) -> None:
+    """Write a new file, as `create_private` does; its mode as the umask leaves it."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     except FileExistsError as error:
         raise _exists(path) from error
     except OSError as error:

@@ -9,7 +9,8 @@ from pathlib import Path
 from cli.errors import Problem
 from cli.files import STDIN, piped
 from cli.show.render import plural
-from coordinator.topology.load import MOST_BYTES, TopologyErrors, load_topology, parse_topology
+from coordinator.topology.document import UnreadableError
+from coordinator.topology.load import MOST_BYTES, NOUN, TopologyErrors, load_topology, parse_topology, read_bytes
 from coordinator.topology.scalars import parse_duration
 from reachability.topology import Topology
 
@@ -27,7 +28,25 @@ def load(path: Path) -> Topology:
     try:
         return read(path)
     except TopologyErrors as error:
-        raise Problem(f"the topology has {plural(len(error.errors), 'error')}:", *error.errors) from error
+        raise _refused(error) from error
+
+
+def load_text(path: Path) -> str:
+    """The text of a topology that has no errors; Problem as `load` has it."""
+    content = piped(path, MOST_BYTES)
+    try:
+        if content is None:
+            content = read_bytes(path, NOUN)
+        parse_topology(content, os.fspath(path))
+    except UnreadableError as error:
+        raise _refused(TopologyErrors(os.fspath(path), [error.problem])) from error
+    except TopologyErrors as error:
+        raise _refused(error) from error
+    return content.decode()
+
+
+def _refused(error: TopologyErrors) -> Problem:
+    return Problem(f"the topology has {plural(len(error.errors), 'error')}:", *error.errors)
 
 
 def load_file(path: Path) -> Topology:

@@ -7,6 +7,7 @@ import difflib
 import errno
 import importlib
 import io
+import itertools
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from cli import repeated, variables
 from cli.errors import USAGE, Problem
 
 _STDERR = 2
+_IS_VERBOSE = "segwatch.version.verbose"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 INTERRUPTED = 130  # 128 + SIGINT, as shells give it
 READER_GONE = 141  # 128 + SIGPIPE, as of any command whose reader has gone: neither a pass nor a failing path
@@ -96,6 +98,13 @@ class Verbs(click.Group):
                 repeated.refuse(command, rest, click.Context(command, parent=ctx, info_name=name))
         return name, command, rest
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Note what stands beside --version, on either side."""
+        ctx.meta[_IS_VERBOSE] = bool(
+            {"-v", "--verbose"} & set(itertools.takewhile(lambda word: str(word).startswith("-"), args))
+        )
+        return super().parse_args(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs from the table, without importing them."""
         del ctx
@@ -162,7 +171,15 @@ def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
         metadata = importlib.import_module("importlib.metadata")
         click.echo(f"segwatch {metadata.version('segwatch')}")
+        if ctx.meta[_IS_VERBOSE]:
+            for line in importlib.import_module("cli.versions").lines():
+                click.echo(line)
         ctx.exit()
+
+
+def _verbose(_: click.Context, __: click.Parameter, value: bool) -> None:
+    if value:
+        raise click.UsageError("-v goes behind the verb, or beside --version")
 
 
 @click.command(
@@ -174,6 +191,10 @@ def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."
 )
+@click.option(
+    "-v", "--verbose", is_flag=True, expose_value=False, callback=_verbose,
+    help="With --version: also those of Python, the libraries and the broker's program.",
+)  # fmt: skip
 def cli() -> None:
     """Proves that environments are sealed from each other.
 

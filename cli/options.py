@@ -36,11 +36,12 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where the running coordinator is: a Unix socket in `state_dir`, or a URL with its token."""
+    """Where the running coordinator is: a Unix socket in `state_dir`, or a URL with its token and CA."""
 
     state_dir: Path | None
     url: str = ""
     token: str = ""
+    ca: str | None = None  # PEM; None: what this host trusts
 
     def __bool__(self) -> bool:
         """Whether it names one at all."""
@@ -117,8 +118,34 @@ def output(*formats: str) -> Callable[[Command], Command]:
     )
 
 
+def web(command: Command) -> Command:
+    """--web and what its TLS needs, as the parameters `web`, `web_cert`, `web_key` and `web_name`."""
+    for option in (
+        click.option(
+            "--web-name",
+            multiple=True,
+            metavar="NAME",
+            help="A name that the API answers to, beside those of its certificate; may be repeated.",
+        ),
+        click.option("--web-key", type=click.Path(path_type=Path), metavar="FILE", help="The certificate's key, PEM."),
+        click.option(
+            "--web-cert",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="For TLS there: a certificate and those above it, PEM; a renewed one is taken without a restart.",
+        ),
+        click.option(
+            "--web",
+            metavar="ADDRESS:PORT",
+            help="Serve the API, /healthz and /metrics there too; off loopback with TLS alone.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def coordinator(command: Command) -> Command:
-    """--state-dir, or --coordinator with its token, as the parameter `endpoint`: an `Endpoint`."""
+    """--state-dir, or --coordinator with its token and CA, as the parameter `endpoint`: an `Endpoint`."""
 
     @click.option(
         "--state-dir",
@@ -132,10 +159,17 @@ def coordinator(command: Command) -> Command:
         "--token-file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="With the token for it."
     )
     @click.option(
+        "--ca-file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        envvar="SEGWATCH_CA_FILE",
+        metavar="FILE",
+        help="The CA of its certificate, such as pki/ca.pem; what this host trusts unless told otherwise.",
+    )
+    @click.option(
         "--token",
         envvar="SEGWATCH_TOKEN",
         metavar="TOKEN",
-        help="The token itself; better SEGWATCH_TOKEN or --token-file: others on this host see arguments.",
+        help="Only as the variable SEGWATCH_TOKEN, or as a file: others on this host see arguments.",
     )
     @functools.wraps(command)
     def wrapped(
@@ -144,37 +178,50 @@ def coordinator(command: Command) -> Command:
         url: str | None,
         token: str | None,
         token_file: Path | None,
+        ca_file: Path | None,
         **more: Any,
     ) -> Any:
         if state_dir is not None and url:
             raise click.UsageError("--state-dir and --coordinator name two coordinators; give one of them")
         source = click.get_current_context().get_parameter_source
-        if typed := source("token") is ParameterSource.COMMANDLINE:
-            click.echo("Others on this host can see --token in the list of processes: use --token-file.", err=True)
-        if typed and source("token_file") is ParameterSource.ENVIRONMENT:
-            token_file = None  # what was typed comes first
+        if source("token") is ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                "--token is not taken as an argument, which others on this host see: use --token-file FILE or the"
+                " variable SEGWATCH_TOKEN. This one may have been seen: remove the file `token` from the coordinator's"
+                " state directory and restart it"
+            )
         held = _token(token_file) if token_file is not None else token or ""
         if not (held.isascii() and held.isprintable()):
             raise Problem("what is given as a token is none: it is not one line of plain characters", _WHERE_IT_IS)
-        return command(*args, endpoint=Endpoint(state_dir, url or "", held), **more)
+        ca = _text(ca_file, "certificate", _ITS_CA) if ca_file is not None else None
+        return command(*args, endpoint=Endpoint(state_dir, url or "", held, ca), **more)
 
     return wrapped
 
 
 _WHERE_IT_IS = "The coordinator's is the file `token` in its state directory; copy it, with mode 0600."
+_ITS_CA = "Where its certificate is the broker's own: ca.pem in its directory of keys; copy it."
 
 
 def _token(path: Path) -> str:
     """The token in a file that is its owner's alone."""
     try:
         check_key(path)
-        token = path.read_text(encoding="utf-8").strip()
     except Exposed as error:
         raise Problem(str(error)) from error
     except OSError as error:
         raise Problem(f"{path} cannot be read: {error.strerror}", _WHERE_IT_IS) from error
+    return _text(path, "token", _WHERE_IT_IS)
+
+
+def _text(path: Path, what: str, remedy: str) -> str:
+    """What is in a file, which is one thing and no more."""
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise Problem(f"{path} cannot be read: {error.strerror}", remedy) from error
     except ValueError as error:
-        raise Problem(f"{path} holds no token: it is not text", _WHERE_IT_IS) from error
-    if not token:
-        raise Problem(f"{path} holds no token: it is empty", _WHERE_IT_IS)
-    return token
+        raise Problem(f"{path} holds no {what}: it is not text", remedy) from error
+    if not text:
+        raise Problem(f"{path} holds no {what}: it is empty", remedy)
+    return text

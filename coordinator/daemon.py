@@ -68,8 +68,9 @@ class Daemon:
         self._revocations = Revocations(settings.pki, self.estate.generations, self._revoke)
         self._tell(self.estate.revoke(self._revocations.held))
         self.broker = broker_of(
-            settings.broker, topology, settings.pki, settings.state_dir, settings.listen, self._revocations.held
-        )
+            settings.broker, topology, settings.pki, settings.state_dir, settings.listen, self._revocations.held,
+            settings.nats_server,
+        )  # fmt: skip
         self._lacks: tuple[Lack, ...] | None = None  # what the broker cannot do, once that was tried
         self.link = Link(
             self.broker.endpoint(),
@@ -116,6 +117,7 @@ class Daemon:
                 engine=self.engine,
                 runs=self.runs,
                 floods=self.floods,
+                refused=self._receiver.refused,
                 connected=lambda: self.link.connected,
                 status=self.status,
                 certificates=self.own_certificates,
@@ -131,24 +133,20 @@ class Daemon:
         try:
             await self.broker.start()
             await self._points.open(self._settings.pki)
-            async with self._api.serving(self._settings.state_dir, self._settings.web), self.link:
-                log.info(
-                    "coordinator serves",
-                    version=VERSION,
-                    listen=f"{self._settings.listen.host} port {self._settings.listen.port}",
-                    agents=len(self.estate.agents),
-                    targets=len(self.estate.plan),
-                )
+            async with self._api.serving(self._settings), self.link:
+                listen = f"{self._settings.listen.host} port {self._settings.listen.port}"
+                agents, targets = len(self.estate.agents), len(self.estate.plan)
+                log.info("coordinator serves", version=VERSION, listen=listen, agents=agents, targets=targets)
                 async with asyncio.TaskGroup() as group:
                     tasks = [
                         group.create_task(self._check_broker(), name="broker check"),
                         group.create_task(self._receiver.run(self.link), name="collect"),
-                        group.create_task(self._receiver.acknowledge(), name="acknowledge"),
                         group.create_task(self._send_plans(), name="plans"),
                         group.create_task(self._housekeeping(), name="housekeeping"),
                         group.create_task(self._keep_out(), name="floods"),
                         group.create_task(self._scheduler.run(), name="schedule"),
                         group.create_task(self.runs.serve(), name="verify runs"),
+                        group.create_task(self.engine.judging.run(), name="judging"),
                         group.create_task(self.watch.run(), name="topology file"),
                         group.create_task(self._revocations.run(), name="revocations"),
                         group.create_task(self._renewals.run(), name="renewals"),
@@ -157,6 +155,7 @@ class Daemon:
                     await self._stopping.wait()
                     for task in tasks:
                         task.cancel()
+                await self.engine.judging.catch_up()  # what came late, or was cut off just now
         finally:
             self._points.close()
             await self.broker.stop()
@@ -178,7 +177,7 @@ class Daemon:
 
     def own_certificates(self) -> dict[str, tuple[float, float]]:
         """Holder to from when until when its certificate is valid, epoch seconds."""
-        held = {"broker": self.broker.valid, **self._own}
+        held = {"broker": self.broker.valid, "web": self._api.certificate, **self._own}
         return {holder: valid for holder, valid in held.items() if any(valid)}
 
     def _environment(self, agent: str) -> str | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from reachability.catalogue import TLS_PORTS
 from reachability.plan import PlanTarget
 from reachability.ports import PortSet
+from reachability.sides import FAMILIES, Sides, Source, family_of
 from reachability.topology import Topology, is_address
 from reachability.vocabulary import Protocol, Schedule
 
@@ -94,43 +96,108 @@ class Cost:
 
 def costs(topology: Topology, plan: Iterable[PlanTarget]) -> list[Cost]:
     """The cost of every agent's cycle and sweep."""
-    found: dict[tuple[str, Schedule], list[tuple[PlanTarget, int]]] = {}
+    found: dict[tuple[str, Schedule], _Sent] = defaultdict(_Sent)
     swept: dict[tuple[PortSet, PortSet], int] = {}  # a plan has many targets, and few sets of ports
     for target in plan:
-        found.setdefault((target.agent, Schedule.CYCLE), []).append((target, len(target.cycle)))
         ports = (target.sweep, target.cycle)
         if ports not in swept:
             swept[ports] = len(target.sweep - target.cycle)
-        sweep = swept[ports]
-        if sweep:
-            found.setdefault((target.agent, Schedule.SWEEP), []).append((target, sweep))
-    rate = max(1, topology.probing.rate_pps)
-    result = []
-    for (agent, schedule), entries in found.items():
-        cells = sum(count for _, count in entries)
-        copies = COPIES[schedule]
-        packets = round(cells * copies * CONTROL_SHARE)
-        rounds = len({target.destination for target, _ in entries})
-        waits = _room_s(((target.protocol, count * copies) for target, count in entries), topology.probing.flows)
-        result.append(
-            Cost(
-                agent=agent,
-                schedule=schedule,
-                destinations=rounds,
-                hosts=len({(target.destination, target.address) for target, _ in entries}),
-                cells=cells,
-                packets=packets,
-                seconds=round(max(packets / rate, waits) + rounds * ROUND_S + topology.probing.spread_s, 1),
-                limit=Limit.FLOWS if waits > packets / rate else Limit.RATE_PPS,
-            )
+        for schedule, cells in ((Schedule.CYCLE, len(target.cycle)), (Schedule.SWEEP, swept[ports])):
+            if cells or schedule is Schedule.CYCLE:
+                sent = found[target.agent, schedule]
+                sent.destinations.add(target.destination)
+                sent.hosts.add((target.destination, target.address))
+                sent.cells[target.protocol] += cells
+    return [
+        _cost(topology, agent, schedule, len(sent.destinations), len(sent.hosts), sent.cells)
+        for (agent, schedule), sent in found.items()
+    ]
+
+
+@dataclass(slots=True)
+class _Sent:
+    destinations: set[str] = field(default_factory=set)
+    hosts: set[tuple[str, str]] = field(default_factory=set)
+    cells: Counter[Protocol] = field(default_factory=Counter)
+
+
+def declared_costs(sides: Sides) -> list[Cost]:
+    """As `costs`, of all that is declared: what an agent has is all hosts without those of its own environment."""
+    cycle = {protocol: len(sides.cycle(protocol)) for protocol in Protocol}
+    sweep = {protocol: len(sides.swept(protocol) - sides.cycle(protocol)) for protocol in Protocol}
+    schedules = {Schedule.CYCLE: (_Tried(sides, spared=True), cycle)}
+    if any(sweep.values()):
+        schedules[Schedule.SWEEP] = (_Tried(sides, spared=False), sweep)
+    return [
+        _cost(
+            sides.topology,
+            source.agent,
+            schedule,
+            tried.destinations(source),
+            tried.hosts(source),
+            {protocol: cells * tried.ways(source) for protocol, cells in each.items()},
         )
-    return result
+        for sources in sides.sources.values()
+        for source in sources
+        for schedule, (tried, each) in schedules.items()
+        if tried.hosts(source)
+    ]
 
 
-def _room_s(sent: Iterable[tuple[Protocol, int]], most: int) -> float:
+class _Tried:
+    """How many hosts of each family an environment has; those that a service asks to be spared count if `spared`."""
+
+    def __init__(self, sides: Sides, *, spared: bool) -> None:
+        self._of = {
+            name: Counter(family_of(host.address) for host in hosts if spared or not host.spared)
+            for name, hosts in sides.hosts.items()
+        }
+        self._all = Counter[int]()
+        self._alike: Counter[frozenset[int]] = Counter()  # environments by the families that they have
+        for mine in self._of.values():
+            self._all.update(mine)
+            self._alike[frozenset(mine)] += 1
+
+    def _others(self, source: Source, kind: int) -> int:
+        return self._all[kind] - self._of[source.environment][kind]
+
+    def hosts(self, source: Source) -> int:
+        """How many hosts an agent tries."""
+        return sum(self._others(source, kind) for kind in FAMILIES if source.towards(kind))
+
+    def ways(self, source: Source) -> int:
+        """From how many of its addresses to how many hosts it tries them."""
+        return sum(self._others(source, kind) * source.towards(kind) for kind in FAMILIES)
+
+    def destinations(self, source: Source) -> int:
+        """How many environments it tries hosts of."""
+        known = {kind for kind in FAMILIES if source.towards(kind)}
+        own = not known.isdisjoint(self._of[source.environment])
+        return sum(count for kinds, count in self._alike.items() if kinds & known) - own
+
+
+def _cost(
+    topology: Topology, agent: str, schedule: Schedule, destinations: int, hosts: int, cells: Mapping[Protocol, int]
+) -> Cost:
+    rate = max(1, topology.probing.rate_pps)
+    copies = COPIES[schedule]
+    packets = round(sum(cells.values()) * copies * CONTROL_SHARE)
+    waits = _room_s({protocol: count * copies for protocol, count in cells.items()}, topology.probing.flows)
+    return Cost(
+        agent=agent,
+        schedule=schedule,
+        destinations=destinations,
+        hosts=hosts,
+        cells=sum(cells.values()),
+        packets=packets,
+        seconds=round(max(packets / rate, waits) + destinations * ROUND_S + topology.probing.spread_s, 1),
+        limit=Limit.FLOWS if waits > packets / rate else Limit.RATE_PPS,
+    )
+
+
+def _room_s(flows: Mapping[Protocol, int], most: int) -> float:
     """How long it takes until this many flows have gone through tables that may hold `most` of them."""
-    flows = [(protocol, count) for protocol, count in sent]
-    total = sum(count for _, count in flows)
+    total = sum(flows.values())
     if total <= most:
         return 0.0
-    return sum(FLOW_S[protocol] * count for protocol, count in flows) / most * (1 - most / total)
+    return sum(FLOW_S[protocol] * count for protocol, count in flows.items()) / most * (1 - most / total)

@@ -96,6 +96,8 @@ class System:
     def start_coordinator(self) -> None:
         """`segwatch coordinator`, in the background."""
         more = ["--web", self._web] if self._web else []
+        if self._web and not self._web.startswith("127."):  # the broker's certificate names this host too
+            more += ["--web-cert", "pki/broker.pem", "--web-key", "pki/broker.key"]
         more += ["--broker", self._broker] if self._broker else []
         more += ["--certificate-life", self._life] if self._life else []
         self._start(

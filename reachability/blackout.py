@@ -118,6 +118,11 @@ def _opened(blackout: Blackout, now: datetime) -> datetime | None:
     return None
 
 
+def in_words(window: Blackout) -> str:
+    """As a topology has it."""
+    return f"a blackout is open: '{window.cron}' for {timedelta(seconds=window.for_s)}, {window.timezone}"
+
+
 def _idle(cron: Cron, local: datetime) -> timedelta:
     """How far back from this minute the next one is in which it may fire; it is not asked about this minute itself."""
     if not cron.fires_on(local):

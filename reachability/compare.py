@@ -14,6 +14,7 @@ from reachability.overlay import overlay
 from reachability.plan import PlanTarget
 from reachability.policy import Policy
 from reachability.ports import PortSet
+from reachability.standing import stands
 from reachability.topology import Path, Topology, Waiver
 from reachability.verdict import Evidence, Verdict, judge
 from reachability.vocabulary import (
@@ -44,7 +45,7 @@ class Grade(StrEnum):
 class Cell:
     """Cells of one key that share declaration, observation and result. `ports` is never empty.
 
-    `judged` is None where nothing was observed (or, in a run, not by that run).
+    `judged` is None where nothing was observed (or, in a run, not by that run) that stands under this topology.
     """
 
     key: CellKey
@@ -207,6 +208,9 @@ def _cells(policy: Policy, target: PlanTarget, rows: Sequence[Row], oldest: Mapp
         grade: Grade | None = None
         if judged is not None:
             result = result_of(decision.declared, require, judged.evidence, judged.verdict)
+            if not stands(target, judged, result):
+                judged, result = None, Result.NOT_RUN
+        if judged is not None:
             if judged is not elsewhere and judged.observed_at < oldest.get(schedule, judged.observed_at):
                 result = Result.STALE
             elif result is Result.FAIL and decision.waiver is not None:

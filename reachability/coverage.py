@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from reachability.compare import Cell, Grade
 from reachability.topology import Topology
-from reachability.vocabulary import Result
+from reachability.vocabulary import NOT_TESTED, Result
 
 PROVEN = frozenset({Result.PASS, Result.FAIL, Result.WAIVED})
 
@@ -102,6 +102,12 @@ def untested(topology: Topology, cells: Iterable[Cell]) -> tuple[tuple[str, str]
         for destination in topology.environments
         if source.agents and destination != source.name and (source.name, destination) not in tested
     )
+
+
+def not_tested(topology: Topology) -> tuple[str, ...]:
+    """Protocols that may cross between the environments and that no probe tries, by IANA's names; IGMP is IPv4's alone."""
+    versions = {network.version for environment in topology.environments.values() for network in environment.networks}
+    return tuple(name for name in NOT_TESTED if name != "igmp" or 4 in versions)  # noqa: PLR2004 - IPv4
 
 
 def total(cells: Iterable[Cell]) -> Coverage:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from reachability.ports import ICMP_CELL, PortSet
@@ -25,6 +25,7 @@ class CellKey:
 class Judged:
     """What one round concluded, with the evidence for it. `observed_at` is the coordinator's clock, epoch seconds.
 
+    `source_environment` and `witness` (agent) are as they were when it began; "": not known, or none.
     No round, "", is of what nobody tries: the declaration alone says that it is unknown.
     """
 
@@ -34,6 +35,8 @@ class Judged:
     run: str = ""  # the verify run, "" for the schedule's own
     schedule: Schedule = Schedule.CYCLE
     observed_at: float = 0.0
+    source_environment: str = ""
+    witness: str = ""
 
 
 Row = tuple[PortSet, Judged]
@@ -52,29 +55,32 @@ class Matrix:
         return len(self._rows)
 
     def update(self, key: CellKey, ports: PortSet, judged: Judged) -> None:
-        """Lay a judgement over the key's rows. What another round observed later stays; the same round is corrected.
+        """Lay a judgement over the key's rows, as `lay` does with many."""
+        self.lay(key, [(ports, judged)])
 
+    def lay(self, key: CellKey, rows: Sequence[Row]) -> None:
+        """Lay judgements of one round over the key's rows. What another round observed later stays; the same round is corrected.
+
+        The rows are disjoint, and cost time in step with their number: an agent may make each port a row of its own.
         ValueError if ports are given for ICMP, or ICMP's cell for TCP or UDP.
         """
-        if (ports == ICMP_CELL) is not (key.protocol is Protocol.ICMP):
-            raise ValueError(f"{key.protocol} cells have {'no ports' if ports != ICMP_CELL else 'ports'}")
-        kept: list[tuple[PortSet, Judged]] = []
+        for ports, _ in rows:
+            if (ports == ICMP_CELL) is not (key.protocol is Protocol.ICMP):
+                raise ValueError(f"{key.protocol} cells have {'no ports' if ports != ICMP_CELL else 'ports'}")
+        laid, later = PortSet.union(ports for ports, _ in rows), PortSet()
+        kept: dict[Judged, PortSet] = {}
         for mine, before in self._rows.get(key, ()):
-            if _newer(before, judged):
-                ports -= mine
-                kept.append((mine, before))
-            elif rest := mine - ports:
-                kept.append((rest, before))
-        if not ports:
-            return
-        for index, (mine, before) in enumerate(kept):
-            if before == judged:
-                kept[index] = (mine | ports, judged)
-                break
-        else:
-            kept.append((ports, judged))
-        kept.sort(key=lambda row: row[0].first)
-        self._rows[key] = tuple(kept)
+            rest = mine
+            if _newer(before, rows[0][1]):
+                later |= mine
+            else:
+                rest = mine - laid
+            kept[before] = kept.get(before, PortSet()) | rest
+        for ports, judged in rows:
+            kept[judged] = kept.get(judged, PortSet()) | (ports - later)
+        found = sorted(((ports, judged) for judged, ports in kept.items() if ports), key=lambda row: row[0].first)
+        if found:
+            self._rows[key] = tuple(found)
 
     def shift(self, seconds: float) -> None:
         """The clock was set: everything was observed this much later than it says; what is of no known time, 0, stays so."""

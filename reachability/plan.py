@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -64,20 +64,33 @@ class PlanTarget:
 
 
 @dataclass(slots=True)
-class _Host:
+class Host:
     """A destination host while the plan is made: one address or unresolved name of an environment."""
 
     address: str
     owner: str = ""
     elsewhere: bool = False
-    names: list[str] = field(default_factory=list)
-    services: list[Service] = field(default_factory=list)
+    names: dict[str, None] = field(default_factory=dict)
+    by_name: dict[str, Service] = field(default_factory=dict)  # the services on it
+
+    @property
+    def spared(self) -> bool:
+        """Whether a service on it asks not to be swept."""
+        return not all(service.sweep for service in self.by_name.values())
+
+    def services(self, protocol: Protocol) -> tuple[tuple[str, PortSet], ...]:
+        """The services on it, and the ports that each has with a protocol; ICMP is of the host, not of a service."""
+        if protocol is Protocol.ICMP:
+            return ()
+        return tuple((name, ports) for name, one in self.by_name.items() if (ports := one.ports.of(protocol)))
 
 
 def build_plan(
     topology: Topology,
     addresses: Mapping[str, tuple[str, ...]],
     leads_to: Mapping[str, tuple[str, ...]],
+    *,
+    of: Collection[str] | None = None,
 ) -> tuple[PlanTarget, ...]:
     """Every target of every agent.
 
@@ -86,6 +99,7 @@ def build_plan(
         addresses: agent to the addresses that it reported; used where the topology declares none.
         leads_to: DNS name to all addresses that it has, whoever it was that saw them; a missing or empty one is unresolved.
             What must be proven would else depend on what one agent's resolver says.
+        of: the agents whose targets are wanted; None for all.
     """
     cycle = cycle_ports(topology)
     owned = {
@@ -97,7 +111,7 @@ def build_plan(
     probed = {
         environment.name: [
             one
-            for host in _hosts(environment, owned, leads_to)
+            for host in hosts_of(environment, owned, leads_to)
             for one in _probed(
                 environment, host, _insides(environment, host, owned), (cycle, _sweep_ports(topology, host))
             )
@@ -106,7 +120,7 @@ def build_plan(
     }
     targets: list[PlanTarget] = []
     for source in topology.environments.values():
-        for agent in source.agents:
+        for agent in (name for name in source.agents if of is None or name in of):
             for name, there in probed.items():
                 if name != source.name:
                     targets.extend(_targets(source.name, agent, owned[agent], there))
@@ -128,13 +142,14 @@ def owned_addresses(environment: Environment, agent: str, reported: Mapping[str,
     return declared or tuple(a for a in reported.get(agent, ()) if environment.contains(a))
 
 
-def _hosts(
+def hosts_of(
     environment: Environment, owned: Mapping[str, tuple[str, ...]], leads_to: Mapping[str, tuple[str, ...]]
-) -> list[_Host]:
-    hosts: dict[str, _Host] = {}
+) -> list[Host]:
+    """The hosts of an environment: those of its agents, which have the addresses `owned`, then those of its services."""
+    hosts: dict[str, Host] = {}
     for agent in environment.agents:
         for address in owned[agent]:
-            hosts.setdefault(address, _Host(address, owner=agent))
+            hosts.setdefault(address, Host(address, owner=agent))
     for service in environment.services.values():
         for text in service.hosts:
             named = not is_address(text)
@@ -142,21 +157,20 @@ def _hosts(
             found = [a for a in leads_to.get(text, ()) if is_anothers(a) or environment.contains(a)] if named else []
             for address in found or (text,):
                 astray = named and is_address(address) and not environment.contains(address)
-                host = hosts.setdefault(address, _Host(address, elsewhere=astray))
+                host = hosts.setdefault(address, Host(address, elsewhere=astray))
                 host.elsewhere = host.elsewhere and astray  # or it is declared as it stands
-                if named and text not in host.names:
-                    host.names.append(text)
-                if service not in host.services:
-                    host.services.append(service)
+                if named:
+                    host.names[text] = None
+                host.by_name[service.name] = service
     return list(hosts.values())
 
 
-def _sweep_ports(topology: Topology, host: _Host) -> PortSpec:
+def _sweep_ports(topology: Topology, host: Host) -> PortSpec:
     """What a sweep tries on a host: nothing where a service on it asks to be spared."""
-    return topology.probing.sweep_ports if all(service.sweep for service in host.services) else PortSpec()
+    return PortSpec() if host.spared else topology.probing.sweep_ports
 
 
-def _insides(destination: Environment, host: _Host, owned: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+def _insides(destination: Environment, host: Host, owned: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
     """The agents of the environment that are not on the host itself and have an address of the host's family."""
     return tuple(
         agent
@@ -175,7 +189,7 @@ def _of_family(addresses: Iterable[str], like: str) -> list[str]:
 class _Probed:
     """What is probed on a host with one protocol, whoever probes it."""
 
-    host: _Host
+    host: Host
     destination: str
     protocol: Protocol
     cycle: PortSet
@@ -188,18 +202,24 @@ class _Probed:
 
 
 def _probed(
-    environment: Environment, host: _Host, insides: tuple[str, ...], spread: tuple[PortSpec, PortSpec]
+    environment: Environment, host: Host, insides: tuple[str, ...], spread: tuple[PortSpec, PortSpec]
 ) -> Iterator[_Probed]:
     """What cycle and sweep (`spread`) try on a host."""
     for protocol in Protocol:
-        icmp = protocol is Protocol.ICMP  # of the host, not of a service; every cycle tries it
-        services = () if icmp else tuple((service.name, service.ports.of(protocol)) for service in host.services)
+        icmp = protocol is Protocol.ICMP  # every cycle tries it
+        services = host.services(protocol)
         mine = PortSet.union(ports for _, ports in services)
         cycle, sweep = (ICMP_CELL, PortSet()) if icmp else (spec.of(protocol) for spec in spread)
         # What a UDP service leaves unanswered nobody but an agent on its host can tell from what was dropped.
-        required = mine if protocol is Protocol.UDP and not host.owner else cycle | sweep
-        named = tuple((name, ports) for name, ports in services if ports)
-        yield _Probed(host, environment.name, protocol, cycle, sweep, required, insides, mine, named, tuple(host.names))
+        required = mine if needs_a_witness(protocol, host) else cycle | sweep
+        yield _Probed(
+            host, environment.name, protocol, cycle, sweep, required, insides, mine, services, tuple(host.names)
+        )
+
+
+def needs_a_witness(protocol: Protocol, host: Host) -> bool:
+    """Whether the host's ports of a protocol are beyond proof but for those of its services."""
+    return protocol is Protocol.UDP and not host.owner
 
 
 def _targets(environment: str, agent: str, owned: tuple[str, ...], probed: Iterable[_Probed]) -> Iterator[PlanTarget]:
@@ -214,7 +234,7 @@ def _targets(environment: str, agent: str, owned: tuple[str, ...], probed: Itera
                 source_address=address,
                 destination=one.destination,
                 address=host.address,
-                name=host.names[0] if host.names else "",
+                name=next(iter(host.names), ""),
                 protocol=one.protocol,
                 cycle=one.cycle,
                 sweep=one.sweep,

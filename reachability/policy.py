@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 
 from reachability.overlay import Layer, overlay
 from reachability.plan import PlanTarget
@@ -34,6 +36,8 @@ class Policy:
         self._paths = sorted(topology.paths, key=lambda path: path.expect is not Declared.REQUIRED)
         self._waivers = [waiver for waiver in topology.waivers if waiver.expires > now]
         self._entries: list[Path | Waiver] = [*self._paths, *self._waivers]
+        self._near_sources = _by_environment(entry.source for entry in self._entries)
+        self._near_destinations = _by_environment(entry.destination for entry in self._entries)
         self._sources: dict[tuple[str, ...], set[int]] = {}
         self._destinations: dict[tuple[object, ...], set[int]] = {}
         self._decisions: dict[tuple[int | None, int | None, str | None], Decision] = {}
@@ -43,7 +47,7 @@ class Policy:
         paths: list[tuple[PortSet, int]] = []
         waivers: list[tuple[PortSet, int]] = []
         for number in sorted(self._matching(target), reverse=True):
-            ports = ports_of(self.topology, self._entries[number], target)
+            ports = ports_named(self.topology, self._entries[number], target.protocol)
             (paths if number < len(self._paths) else waivers).append((ports, number))
         return paths, waivers, [(ports, name) for name, ports in reversed(target.services)]
 
@@ -67,20 +71,34 @@ class Policy:
         return tuple((ports, self.decision(*values)) for ports, values in overlay(target.ports, *self.layers(target)))
 
     def _matching(self, target: PlanTarget) -> set[int]:
-        """The places of the entries between the target's ends. Each end is compared with all entries only once."""
+        """The places of the entries between the target's ends. Each end is compared once with the entries of its environment."""
         source = (target.source_environment, target.agent, target.source_address)
         if source not in self._sources:
             self._sources[source] = {
-                number for number, entry in enumerate(self._entries) if is_source(self.topology, entry.source, target)
+                number
+                for number in self._near(self._near_sources, target.source_environment)
+                if is_source(self.topology, self._entries[number].source, target)
             }
         destination = (target.destination, target.address, target.names, target.witness)
         if destination not in self._destinations:
             self._destinations[destination] = {
                 number
-                for number, entry in enumerate(self._entries)
-                if is_destination(self.topology, entry.destination, target)
+                for number in self._near(self._near_destinations, target.destination)
+                if is_destination(self.topology, self._entries[number].destination, target)
             }
         return self._sources[source] & self._destinations[destination]
+
+    @staticmethod
+    def _near(ends: Mapping[str, list[int]], environment: str) -> Iterator[int]:
+        """The places of the entries of which an end is in an environment, or may be in any."""
+        return chain(ends.get(environment, ()), ends.get("", ()))
+
+
+def _by_environment(ends: Iterable[Selector]) -> Mapping[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for number, end in enumerate(ends):
+        found.setdefault(end.environment, []).append(number)
+    return found
 
 
 def matches(topology: Topology, source: Selector, destination: Selector, target: PlanTarget) -> bool:
@@ -88,14 +106,14 @@ def matches(topology: Topology, source: Selector, destination: Selector, target:
     return is_source(topology, source, target) and is_destination(topology, destination, target)
 
 
-def ports_of(topology: Topology, entry: Path | Waiver, target: PlanTarget) -> PortSet:
-    """The ports of the target's protocol that an entry names; its own, the service's, or all."""
+def ports_named(topology: Topology, entry: Path | Waiver, protocol: Protocol) -> PortSet:
+    """The ports of a protocol that an entry names; its own, the service's, or all."""
     spec = entry.ports
     if spec is None and entry.destination.service:
         spec = topology.environments[entry.destination.environment].services[entry.destination.service].ports
     if spec is None:
-        return ICMP_CELL if target.protocol is Protocol.ICMP else ALL_PORTS
-    return spec.of(target.protocol)
+        return ICMP_CELL if protocol is Protocol.ICMP else ALL_PORTS
+    return spec.of(protocol)
 
 
 def nearest_paths(topology: Topology, target: PlanTarget) -> tuple[Path, ...]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from itertools import groupby
-from operator import itemgetter
 
 from reachability.topology import Environment, Network
 
@@ -17,26 +15,35 @@ class AmbiguousRangeError(LookupError):
         self.network, self.environments = network, tuple(environments)
 
 
-def owner_of(network: Network, environments: Iterable[Environment]) -> str:
-    """The environment that a range belongs to, "" where it reaches beyond every network: all that lies in it is meant then.
+class Owners:
+    """The environments that networks belong to. A file has many ranges and many networks: no range is held against each."""
 
-    The narrowest network that contains it decides, as a route would. AmbiguousRangeError where equal networks do, or
-    where equal networks of several environments lie in it.
-    """
-    claims = [(mine, environment.name) for environment in environments for mine in environment.networks]
-    around = [claim for claim in claims if _is_within(network, claim[0])]
-    if around:
-        narrowest = max(mine.prefixlen for mine, _ in around)
-        names = list(dict.fromkeys(name for mine, name in around if mine.prefixlen == narrowest))
-        if len(names) > 1:
-            raise AmbiguousRangeError(network, names)
-        return names[0]
-    inside = sorted(((str(mine), name) for mine, name in claims if _is_within(mine, network)), key=itemgetter(0))
-    for _, alike in groupby(inside, key=itemgetter(0)):
-        names = list(dict.fromkeys(name for _, name in alike))
-        if len(names) > 1:
-            raise AmbiguousRangeError(network, names)
-    return ""
+    def __init__(self, environments: Iterable[Environment]) -> None:
+        self._names: dict[Network, dict[str, None]] = {}
+        for environment in environments:
+            for network in environment.networks:
+                self._names.setdefault(network, {})[environment.name] = None
+        lengths = {(network.version, network.prefixlen) for network in self._names}
+        self._lengths = sorted(lengths, reverse=True)
+        self._shared = sorted((one for one, names in self._names.items() if len(names) > 1), key=str)
+
+    def of(self, network: Network) -> str:
+        """The environment that a range belongs to, "" where it reaches beyond every network: all that lies in it is meant then.
+
+        The narrowest network that contains it decides, as a route would. AmbiguousRangeError where equal networks do, or
+        where equal networks of several environments lie in it.
+        """
+        for version, length in self._lengths:
+            if version == network.version and length <= network.prefixlen:
+                names = list(self._names.get(network.supernet(new_prefix=length), ()))
+                if len(names) > 1:
+                    raise AmbiguousRangeError(network, names)
+                if names:
+                    return names[0]
+        for shared in self._shared:
+            if _is_within(shared, network):
+                raise AmbiguousRangeError(network, self._names[shared])
+        return ""
 
 
 def _is_within(one: Network, other: Network) -> bool:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 from reachability.compare import Cell
-from reachability.plan import PlanTarget
-from reachability.policy import Policy
-from reachability.topology import Topology
-from reachability.vocabulary import Declared, Protocol, Result, Unproven
+from reachability.sides import FAMILIES, Sides, family_of
+from reachability.vocabulary import Protocol, Result, Unproven
 
 OTHERWISE_SHOWN = Protocol.TCP  # by the agents' own connection: its broker answers
-_RULE: Mapping[Protocol, str] = {
+RULE: Mapping[Protocol, str] = {
     Protocol.TCP: "TCP at the broker's port",
     Protocol.UDP: "UDP at the number of the broker's port",
     Protocol.ICMP: "echo requests",
@@ -42,28 +40,46 @@ class Uncontrolled:
     @property
     def settle(self) -> str:
         """The rule, or the path, that would show it."""
-        rules = " and ".join(_RULE[protocol] for protocol in self.protocols)
+        rules = " and ".join(RULE[protocol] for protocol in self.protocols)
         return (
             f"let its agents through to the coordinator with {rules}, or declare what else the firewall lets them reach "
             f"over {self.names} on a host with an agent"
         )
 
 
-def by_declaration(topology: Topology, plan: Sequence[PlanTarget], now: datetime) -> tuple[Uncontrolled, ...]:
+def by_declaration(sides: Sides) -> tuple[Uncontrolled, ...]:
     """Where no path shows it: all then hangs on the firewall's letting packets through to the coordinator."""
-    policy = Policy(topology, now)
-    shown: set[tuple[str, Protocol]] = set()
-    asked: dict[tuple[str, Protocol], int] = {}
-    for target in plan:
-        key = target.source_environment, target.protocol
-        asked[key] = asked.get(key, 0) + len(target.required)
-        if key not in shown and any(
-            decision.declared is not Declared.DENIED and (target.witness or ports & target.service_ports)
-            for ports, decision in policy.decide(target)
-        ):
-            shown.add(key)
+    shown = {
+        (environment, protocol)
+        for path in sides.topology.paths
+        for protocol in Protocol
+        for environment in sides.shows(path, protocol)
+    }
+    asked = _asked(sides)
     lacking = {key: cells for key, cells in asked.items() if key not in shown and key[1] is not OTHERWISE_SHOWN}
     return _folded(lacking, sum(asked.values()))
+
+
+def _asked(sides: Sides) -> dict[tuple[str, Protocol], int]:
+    """How many cells of a protocol must be proven from an environment: of all others, whatever is its own taken off."""
+    of: dict[str, Counter[tuple[int, Protocol]]] = {}
+    for name, hosts in sides.hosts.items():
+        of[name] = Counter()
+        for host in hosts:
+            for protocol in Protocol:
+                of[name][family_of(host.address), protocol] += len(sides.required(protocol, host))
+    total: Counter[tuple[int, Protocol]] = Counter()
+    for mine in of.values():
+        total.update(mine)
+    return {
+        (name, protocol): sum(
+            source.towards(kind) * (total[kind, protocol] - of[name][kind, protocol])
+            for source in sources
+            for kind in FAMILIES
+        )
+        for name, sources in sides.sources.items()
+        for protocol in Protocol
+    }
 
 
 def by_outcome(cells: Iterable[Cell]) -> tuple[Uncontrolled, ...]:

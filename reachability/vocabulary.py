@@ -11,6 +11,10 @@ class Protocol(StrEnum):
     ICMP = "icmp"
 
 
+# What a firewall may let through as well, and no probe tries, by IANA's names (protocol-numbers).
+NOT_TESTED = ("sctp", "dccp", "udplite", "gre", "esp", "ah", "ipip", "igmp", "ospf", "vrrp")
+
+
 class State(StrEnum):
     """Port state as the source saw it, in nmap's words."""
 

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import MISSING, fields, replace
-from typing import Any, TypeVar, cast, get_args, get_type_hints
+from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from reachability.arrival import ArrivalRow, NoPortsGroup, WitnessReport
 from reachability.observation import Observation, SourceReport
-from wire.bounds import age_s, checked, checked_column
+from wire.bounds import MOST_ITEMS, age_s, checked, checked_column
 from wire.codec import decode, encode
 from wire.messages import Batch, Gap
 
 # Left as bytes until their lengths are known, so that a hostile message of 16 MiB does not make a gigabyte of objects.
-Columns = dict[str, msgspec.Raw]
+MOST_COLUMNS = 100  # of a table
+Columns = Annotated[dict[str, msgspec.Raw], msgspec.Meta(max_length=MOST_COLUMNS)]
 MOST_ROWS = 300_000  # in a batch: a scanned host can make each port of a round look different
+MOST_REPORTS = 64  # in a batch; an agent sends one
 MOST_GAPS, MOST_WHY = 256, 64  # in a batch, in a gap
 MOST_TIMES = 4  # that a table says something of one port: what concludes them then costs no more than there are ports
 Report = TypeVar("Report", SourceReport, WitnessReport)
@@ -36,9 +38,14 @@ def _tables(report: type) -> dict[str, type]:
     }
 
 
+def _bounded(hint: Any) -> Any:
+    """A list or map is refused by its length before what is in it is read."""
+    return Annotated[hint, msgspec.Meta(max_length=MOST_ITEMS)] if get_origin(hint) in {tuple, dict} else hint
+
+
 def _on_wire(report: type) -> Any:
     """The struct that stands for a report on the wire."""
-    hints, tables = get_type_hints(report), _tables(report)
+    hints, tables = {name: _bounded(hint) for name, hint in get_type_hints(report).items()}, _tables(report)
     defined: list[Any] = []
     for field in fields(report):
         if field.name in tables:
@@ -57,6 +64,11 @@ _CELLS = {row: get_type_hints(row) for tables in _TABLES.values() for row in tab
 _ARRAY_BYTES = {0xDC: 2, 0xDD: 4}
 _WIRE: dict[type, Any] = {report: _on_wire(report) for report in (SourceReport, WitnessReport)}
 
+
+def _reports(kind: type) -> Any:
+    return Annotated[tuple.__class_getitem__((_WIRE[kind], ...)), msgspec.Meta(max_length=MOST_REPORTS)]
+
+
 BatchOnWire: Any = msgspec.defstruct(
     "BatchOnWire",
     [
@@ -64,9 +76,9 @@ BatchOnWire: Any = msgspec.defstruct(
         ("sequence", int),
         ("age_s", float),
         ("oldest", int, 1),
-        ("sources", tuple.__class_getitem__((_WIRE[SourceReport], ...)), ()),
-        ("witnesses", tuple.__class_getitem__((_WIRE[WitnessReport], ...)), ()),
-        ("gaps", tuple[Gap, ...], ()),
+        ("sources", _reports(SourceReport), ()),
+        ("witnesses", _reports(WitnessReport), ()),
+        ("gaps", Annotated[tuple[Gap, ...], msgspec.Meta(max_length=MOST_GAPS)], ()),
     ],
     kw_only=True,
     tag="batch",
@@ -123,8 +135,6 @@ def read_batch(batch: Any) -> Batch:
     rows += sum(_count(report, WitnessReport) for report in batch.witnesses)
     if rows > MOST_ROWS:
         raise ValueError(f"{rows} rows in a batch, {MOST_ROWS} are taken")
-    if len(batch.gaps) > MOST_GAPS:
-        raise ValueError(f"{len(batch.gaps)} gaps in a batch, {MOST_GAPS} are taken")
     gaps = tuple(
         msgspec.structs.replace(gap, begun_age_s=age_s(gap.begun_age_s), ended_age_s=age_s(gap.ended_age_s))
         for gap in batch.gaps

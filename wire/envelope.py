@@ -22,8 +22,11 @@ HEADER = 2
 MESSAGE_BYTES = 256 * 1024  # what a sender aims at
 MOST_MESSAGE_BYTES = 4 * 1024 * 1024  # what a receiver takes, and the broker carries
 MOST_BYTES = 16 * 1024 * 1024  # after decompression
+MOST_SMALL_BYTES = 1024 * 1024  # the same, of what is no batch
 WORTH_COMPRESSING = 512
 MOST_WORDS = 500  # of an error, which may quote what is wrong
+
+_BATCH, _MAP_16 = b"\xa4type\xa5batch", 0xDE
 
 T = TypeVar("T")
 AnyUp = Status | Batch | Resolved | Armed | Done | Renew
@@ -92,7 +95,10 @@ def pack_up(message: AnyUp) -> bytes:
 
 def unpack_up(payload: bytes) -> AnyUp:
     """Read a message of an agent; BadMessage says what is wrong with it."""
-    message = decode(_up_decoder(), unseal(payload))
+    body = unseal(payload)
+    if len(body) > MOST_SMALL_BYTES and not _is_batch(body):
+        raise BadMessage(f"a message of {len(body)} bytes is no batch: {MOST_SMALL_BYTES} are taken")
+    message = decode(_up_decoder(), body)
     try:
         return read_batch(message) if isinstance(message, BatchOnWire) else checked(message)
     except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors too
@@ -107,6 +113,11 @@ def decode(reader: msgspec.msgpack.Decoder[T], body: bytes) -> T:
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         msg = f"the message cannot be read: {error}"
         raise BadMessage(msg) from error
+
+
+def _is_batch(body: bytes) -> bool:
+    """By what a batch begins with: a map (`fixmap`, `map 16`) whose first key is its type."""
+    return body.startswith(_BATCH, 3 if body[0] == _MAP_16 else 1)
 
 
 @cache

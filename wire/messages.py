@@ -128,6 +128,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, tag="status"):
     certificate_from: float = 0.0  # the one that it connects with, seconds since the epoch; 0: not said
     certificate_until: float = 0.0
     generation: int = -1  # of that certificate, see `wire.certificates`; -1: not said
+    connections: int = 0  # to the broker since the start: what was sent down while one gave way to the next is lost
 
 
 class Resolved(msgspec.Struct, frozen=True, kw_only=True, tag="resolved"):

@@ -16,7 +16,11 @@ from cli.errors import Problem
 from cli.loading import certificate_life, load_file
 
 EMBEDDED = "embedded"
-KEYS = ("topology", "pki", "broker", "listen", "advertise", "store", "web", "state_dir", "alerts", "certificate_life")
+TAKEN = (
+    "topology", "pki", "broker", "nats_server", "listen", "advertise", "web", "web_cert", "web_key", "web_name",
+    "state_dir", "certificate_life",
+)  # fmt: skip
+KEYS = (*TAKEN, "store", "alerts")
 
 
 @click.command(
@@ -46,7 +50,13 @@ KEYS = ("topology", "pki", "broker", "listen", "advertise", "store", "web", "sta
     help="Where agents find it when that is not where it listens, as behind address translation or a published port; may be"
     " repeated. Its certificate, new bundles and controls use it.",
 )
-@click.option("--web", metavar="ADDRESS:PORT", help="Serve the API, /healthz and /metrics there too.")
+@click.option(
+    "--nats-server",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The program of the embedded broker, instead of the one that was installed with this command.",
+)
+@options.web
 @click.option(
     "--state-dir", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Its own; created if absent."
 )
@@ -63,8 +73,9 @@ def command(config: Path | None, log_form: str | None, **given: Any) -> int:
 
     SIGHUP or a changed topology file is picked up without a restart; a broken one is refused and the old one stays.
     """
-    from coordinator.broker.addresses import Listen  # noqa: PLC0415 - cryptography and aiohttp are slow to import
-    from coordinator.broker.embedded import BrokerError  # noqa: PLC0415 - cryptography and aiohttp are slow to import
+    from coordinator.api.guard.serving import check  # noqa: PLC0415 - cryptography and aiohttp are slow to import
+    from coordinator.broker.addresses import Listen  # noqa: PLC0415
+    from coordinator.broker.embedded import BrokerError, find_server  # noqa: PLC0415
     from coordinator.broker.pki import PkiError  # noqa: PLC0415
     from coordinator.service import serve  # noqa: PLC0415
     from coordinator.settings import Settings  # noqa: PLC0415
@@ -91,10 +102,8 @@ def command(config: Path | None, log_form: str | None, **given: Any) -> int:
         if broker != EMBEDDED:
             parse_url(broker)
         listen = Listen.parse(str(values["listen"]))
-        said = values.get("advertise") or ()
-        advertise = tuple(
-            Listen.advertised(str(text), listen.port) for text in ((said,) if isinstance(said, str) else said)
-        )
+        advertise = tuple(Listen.advertised(text, listen.port) for text in _several(values.get("advertise")))
+        files = {name: Path(values[name]) for name in ("web_cert", "web_key", "nats_server") if values.get(name)}
         settings = Settings(
             topology=Path(values["topology"]),
             pki=Path(values["pki"]),
@@ -104,6 +113,8 @@ def command(config: Path | None, log_form: str | None, **given: Any) -> int:
             broker="" if broker == EMBEDDED else broker,
             web=Listen.parse(str(values["web"])) if values.get("web") else None,
             certificate_life=certificate_life(str(values.get("certificate_life") or "90d")),
+            web_names=_several(values.get("web_name")),
+            **files,
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
@@ -112,6 +123,9 @@ def command(config: Path | None, log_form: str | None, **given: Any) -> int:
         verbose=bool(options.look().verbose),
     )
     try:
+        check(settings)
+        if settings.nats_server is not None:
+            find_server(settings.nats_server)
         asyncio.run(serve(settings, topology))
     except* (BrokerError, Exposed, PkiError, StoreError) as group:
         raise Problem(str(_first(group))) from group
@@ -121,6 +135,11 @@ def command(config: Path | None, log_form: str | None, **given: Any) -> int:
         where = f": {cause.filename}" if cause.filename else ""
         raise Problem(f"{cause.strerror or cause}{where}") from group
     return 0
+
+
+def _several(said: Any) -> tuple[str, ...]:
+    """What may be repeated: a file may hold one by itself."""
+    return tuple(map(str, said)) if isinstance(said, list | tuple) else (str(said),) if said else ()
 
 
 def open_log(*, as_json: bool, verbose: bool) -> None:
@@ -158,11 +177,10 @@ def _configuration(path: Path) -> dict[str, Any]:
     for key, scheme in (("store", "sqlite:///"),):
         if key in data and not str(data[key]).startswith(scheme):
             raise Problem(f"{path}: store '{data[key]}': this version stores in SQLite, in its state directory")
-    for key in ("topology", "pki", "state_dir"):
-        if key in data:
+    for key in ("topology", "pki", "state_dir", "web_cert", "web_key", "nats_server"):
+        if data.get(key):
             data[key] = path.parent / str(data[key])
-    taken = ("topology", "pki", "broker", "listen", "advertise", "web", "state_dir", "certificate_life")
-    return {key: data[key] for key in taken if key in data}
+    return {key: data[key] for key in TAKEN if key in data}
 
 
 def _first(group: BaseExceptionGroup[Any]) -> BaseException:

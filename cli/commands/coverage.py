@@ -11,7 +11,8 @@ from cli.client import Client
 from cli.options import Endpoint
 from cli.show.grid import sentence
 from cli.show.losses import lost_line
-from cli.show.render import Paint, paint, percent, plural, show, table
+from cli.show.render import Paint, labelled, paint, percent, plural, show, table
+from cli.show.untested import sentence as not_tested
 from coordinator.api.responses.estate import Coverage
 
 
@@ -55,6 +56,8 @@ def listing(body: Coverage, style: Paint) -> list[str]:
         lines.append(f"  not swept: {service.environment}.{service.service} ({hosts}), by `sweep: false`")
     if body.beyond_proof:
         lines.append("  beyond proof: UDP that is silent on hosts without an agent; an agent there would settle it")
+    if said := not_tested(body):
+        lines += labelled(" ", said, style.width, 2)
     lines += [f"{style('!', 'warn')} {lost_line(lost.agent, lost)}" for lost in body.lost]
     if not whole:
         lines.append("  segwatch matrix --cells shows which cells; segwatch explain --from A --to B --port P shows why")

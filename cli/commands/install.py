@@ -94,7 +94,7 @@ def agent(bundle: Path, program: str, host: Host) -> None:
     metavar="HOST[:PORT]",
     help="Where agents find it when that is not where it listens; may be repeated.",
 )
-@click.option("--web", metavar="ADDRESS:PORT", help="Serve the API, /healthz and /metrics there too.")
+@options.web
 @click.option("--broker", metavar="mqtts://HOST:PORT", help="One that you run; its own unless told otherwise.")
 @_placed
 @_programmed
@@ -104,28 +104,48 @@ def coordinator(
     listen: str,
     advertise: tuple[str, ...],
     web: str | None,
+    web_cert: Path | None,
+    web_key: Path | None,
+    web_name: tuple[str, ...],
     broker: str | None,
     program: str,
     host: Host,
 ) -> None:
     """The coordinator's unit, the user segwatch-coordinator, and /etc/segwatch with topology, keys and settings."""
     from cli.loading import load_file  # noqa: PLC0415 - cryptography is slow to import
+    from coordinator.api.guard.serving import check as check_web  # noqa: PLC0415
+    from coordinator.api.guard.tls import CannotServeError  # noqa: PLC0415
     from coordinator.broker.addresses import Listen  # noqa: PLC0415
     from coordinator.broker.pki import PkiError, check  # noqa: PLC0415
+    from coordinator.settings import Settings  # noqa: PLC0415
     from wire.dial import parse_url  # noqa: PLC0415
+    from wire.keyfiles import Exposed  # noqa: PLC0415
 
     load_file(topology)
     try:
         check(pki)
-        ports = [Listen.parse(text).port for text in (listen, web) if text]
+        places = [Listen.parse(text) for text in (listen, web) if text]
+        ports = [place.port for place in places]
+        settings = Settings(
+            topology=topology, pki=pki, listen=places[0], state_dir=Path(units.STATE), broker=broker or "",
+            web=places[1] if web else None, web_cert=web_cert, web_key=web_key,
+        )  # fmt: skip
+        check_web(settings)
         found_at = [str(Listen.advertised(text, ports[0])) for text in advertise]
         if broker:
             parse_url(broker)
-    except PkiError as error:
+    except (CannotServeError, Exposed, PkiError) as error:
         raise Problem(str(error)) from error
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    given: dict[str, str | list[str] | None] = {"listen": listen, "advertise": found_at, "web": web, "broker": broker}
+    given: dict[str, str | list[str] | None] = {
+        "listen": listen,
+        "advertise": found_at,
+        "web": web,
+        **{name: _kept(file, pki) for name, file in (("web_cert", web_cert), ("web_key", web_key))},
+        "web_name": list(web_name),
+        "broker": broker,
+    }
     roles.install_coordinator(
         host,
         program,
@@ -136,6 +156,14 @@ def coordinator(
     )
     as_user = f"runuser -u {units.COORDINATOR_USER} -- segwatch"
     _next(host, "coordinator", f"{as_user} pki agent NAME --dir {roles.PKI} -f {units.CONFIGURATION}/topology.yaml …")
+
+
+def _kept(file: Path | None, pki: Path) -> str | None:
+    """A file as /etc/segwatch/coordinator.yaml names it: by itself, or in the directory of keys that was copied there."""
+    if file is None:
+        return None
+    own = file.absolute().is_relative_to(pki.absolute())
+    return str(PurePosixPath("pki") / file.absolute().relative_to(pki.absolute()) if own else file.absolute())
 
 
 @install.command("verify-timer", epilog="Example: segwatch install verify-timer --on-calendar 'Mon..Fri 06:00'")

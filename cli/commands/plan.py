@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import click
@@ -12,9 +12,11 @@ from cli import options
 from cli.loading import load
 from cli.show.render import labelled, paint, plural, short_ports, show, table
 from cli.show.uncontrolled import lines_of
-from coordinator.tasks import Task, costs, tasks
+from coordinator.tasks import Task, declared_costs, tasks
 from reachability.plan import build_plan
 from reachability.ports import text_of
+from reachability.sides import Sides
+from reachability.topology import Topology
 from reachability.uncontrolled import by_declaration
 from reachability.vocabulary import Schedule
 
@@ -30,11 +32,12 @@ def command(topology: Path, agent: str | None, output: str) -> None:
     known = loaded.agents()
     if agent is not None and agent not in known:
         raise click.UsageError(f"{topology} declares no agent '{agent}'; it declares: {', '.join(known) or 'none'}")
-    plan = build_plan(loaded, {}, {})
-    by_agent = {name: list(tasks(plan, name)) for name in known if agent in {None, name}}
-    cost = [entry for entry in costs(loaded, plan) if agent in {None, entry.agent}]
-    without = by_declaration(loaded, plan, datetime.now(UTC))
+    sides = Sides(loaded)
+    cost = [entry for entry in declared_costs(sides) if agent in {None, entry.agent}]
+    without = by_declaration(sides)
     if output == "json":
+        by_agent = {name: _tasks(loaded, name) for name in known if agent in {None, name}}
+        text = cache(text_of)  # few sets of ports, and many lines that have them
         body = {
             "topology": loaded.digest,
             "uncontrolled": [
@@ -50,7 +53,7 @@ def command(topology: Path, agent: str | None, output: str) -> None:
             "agents": {
                 name: [
                     {"id": t.id, "kind": t.kind, "environment": t.environment, "host": t.host, "protocol": t.protocol.value,
-                     "ports": text_of(t.ports) or None, "schedule": t.schedule,
+                     "ports": text(t.ports) or None, "schedule": t.schedule,
                      "witness": t.witness or None, "inside": t.inside or None}
                     for t in lines
                 ]
@@ -70,7 +73,7 @@ def command(topology: Path, agent: str | None, output: str) -> None:
     mine = [one for one in without if agent is None or known[agent] == one.environment]
     lines += ["", *lines_of(mine, style.width)] if mine else []
     if agent is not None:
-        lines += ["", *table([_row(t) for t in by_agent[agent]])]
+        lines += ["", *table([_row(t) for t in _tasks(loaded, agent)])]
     elif any(not a.addresses for e in loaded.environments.values() for a in e.agents.values()):
         lines += [
             "",
@@ -82,6 +85,11 @@ def command(topology: Path, agent: str | None, output: str) -> None:
             ),
         ]
     show(lines)
+
+
+def _tasks(topology: Topology, agent: str) -> list[Task]:
+    """The lines of one agent: a plan of all is as long as what all probe."""
+    return list(tasks(build_plan(topology, {}, {}, of={agent}), agent))
 
 
 def _row(task: Task) -> list[str]:

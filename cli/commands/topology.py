@@ -12,16 +12,21 @@ from typing import Any
 import click
 
 from cli import options
+from cli.client import Client
 from cli.errors import USAGE
+from cli.files import check_new, create
 from cli.loading import load, read
+from cli.options import Endpoint
 from cli.show.render import Paint, labelled, paint, plural, show
 from cli.show.uncontrolled import lines_of, sentences
 from coordinator.api.explain import NothingToExplainError, parse_port
+from coordinator.api.responses.report import Drafted
 from coordinator.topology.lint import Warned, lint
 from coordinator.topology.load import TopologyErrors
 from reachability.plan import PlanTarget, build_plan
 from reachability.policy import Decision, Policy, nearest_paths
 from reachability.ports import PortSet
+from reachability.sides import Sides
 from reachability.topology import Topology, is_address
 from reachability.uncontrolled import Uncontrolled, by_declaration
 from reachability.vocabulary import Declared, Protocol
@@ -92,7 +97,7 @@ def _checked(file: Path) -> _Checked:
     except TopologyErrors as error:
         return _Checked(file, None, errors=tuple(error.errors))
     now = datetime.now(UTC)
-    without = by_declaration(topology, build_plan(topology, {}, {}), now)
+    without = by_declaration(Sides(topology))
     return _Checked(file, topology, warnings=tuple(lint(topology, now)), uncontrolled=without)
 
 
@@ -105,6 +110,31 @@ def _counts(topology: Topology) -> dict[str, int]:
         "paths": len(topology.paths),
         "waivers": len(topology.waivers),
     }
+
+
+@command.command("draft", epilog="Example: segwatch topology draft --state-dir /var/lib/segwatch --out draft.yaml")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="A new file to write it to."
+)
+@options.coordinator
+@options.common
+def draft(*, endpoint: Endpoint, out: Path | None) -> None:
+    """A topology from what a running estate was observed to offer and to use, each entry marked for review.
+
+    It goes to standard output, or to a new FILE: nothing is overwritten, and no topology comes into force.
+    """
+    if out is not None:
+        check_new(out)
+    body = Client(endpoint).get("draft", Drafted)
+    if out is None:
+        click.echo(body.topology, nl=False)
+    else:
+        create(out, body.topology.encode("utf-8", "replace"))
+    if not options.look().quiet:
+        text = (
+            f"{plural(body.review, 'entry', 'entries')} to review. What it would change: segwatch verify --what-if FILE"
+        )
+        click.echo(text, err=True)
 
 
 @command.command(
@@ -153,29 +183,33 @@ def explain(file: Path, source: str, destination: str, port: str, output: str) -
 
 def _targets(topology: Topology, source: str, destination: str, protocol: Protocol) -> list[PlanTarget]:
     """The cells between two ends; an end that exists but is in no plan stands as a target of its own."""
-    plan = [target for target in build_plan(topology, {}, {}) if target.protocol is protocol]
-    sources = {t: {t.source_environment, t.agent, f"{t.source_environment}.{t.agent}", t.source_address} for t in plan}
-    destinations = {
-        t: {t.destination, t.address, *t.names, *(f"{t.destination}.{name}" for name in _services(topology, t)),
-            *_services(topology, t), *([t.witness, f"{t.destination}.{t.witness}"] if t.witness else [])}
-        for t in plan
-    }  # fmt: skip
-    found = [t for t in plan if source in sources[t] and destination in destinations[t]]
+    agents = {
+        name
+        for name, environment in topology.agents().items()
+        if source in {environment, name, f"{environment}.{name}"}
+        or source in topology.environments[environment].agents[name].addresses
+    }
+    plan = [target for target in build_plan(topology, {}, {}, of=agents) if target.protocol is protocol]
+    mine = [t for t in plan if not is_address(source) or source == t.source_address]
+    found = [t for t in mine if _is_at(topology, t, destination)]
     if found:
         return found
     made = _made(topology, source, destination, protocol)
     if made is not None:
         return [made]
-    if not any(source in names for names in sources.values()):
+    if not mine:
         known = ", ".join(topology.environments)
         raise click.UsageError(f"nothing is probed from '{source}'; there are: {known}")
     raise click.UsageError(f"'{destination}' is not in a different environment from '{source}'; see {topology.file}")
 
 
-def _services(topology: Topology, target: PlanTarget) -> list[str]:
-    services = topology.environments[target.destination].services.values()
-    hosts = {target.address, *target.names}
-    return [service.name for service in services if hosts & set(service.hosts)]
+def _is_at(topology: Topology, target: PlanTarget, end: str) -> bool:
+    """Whether the target's destination is what a person calls `end`."""
+    member = end.removeprefix(f"{target.destination}.")
+    if end in {target.destination, target.address, *target.names} or (target.witness and member == target.witness):
+        return True
+    service = topology.environments[target.destination].services.get(member)
+    return service is not None and not {target.address, *target.names}.isdisjoint(service.hosts)
 
 
 def _made(topology: Topology, source: str, destination: str, protocol: Protocol) -> PlanTarget | None:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from cli import baseline as known
 from cli import options
@@ -19,15 +20,16 @@ from cli.formats import table as formats
 from cli.formats.terminal import report
 from cli.holding import SEVERITIES, hold
 from cli.journal import STDOUT, as_errors
-from cli.loading import load
+from cli.loading import load, load_text
 from cli.options import Endpoint
 from cli.show.render import paint, plural, show
-from coordinator.api.responses.runs import Asked
+from coordinator.api.responses.runs import Asked, FinishedRun
 from coordinator.api.responses.status import Status, TopologyInForce
 from coordinator.topology.scalars import parse_duration, parse_instant
 from reachability.baseline import Baseline
 
 PASS, FAIL, UNPROVEN = 0, 1, 3
+WHAT_IF_S = 120.0  # a large estate is compared, and a large file read
 RELOAD_WAIT_S = 10.0  # a file that was changed just now is picked up within seconds
 
 
@@ -87,6 +89,12 @@ RELOAD_WAIT_S = 10.0  # a file that was changed just now is picked up within sec
     help="With --write-baseline: when its entries end; this long from now, or 2027-01-31T00:00:00Z.",
 )
 @click.option(
+    "--what-if",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Send nothing: judge what was observed last by this topology, which is not in force.",
+)
+@click.option(
     "--in-blackout", is_flag=True, help="Probe although a blackout is open, with --reason, which is recorded."
 )
 @click.option(
@@ -115,6 +123,7 @@ def command(
     write_baseline: Path | None,
     owner: str | None,
     until: str,
+    what_if: Path | None,
     in_blackout: bool,
     reason: str,
     topology: Path | None,
@@ -125,19 +134,23 @@ def command(
     configuration. 3: nothing fails, but something that must be proven is inconclusive or was not run.
 
     -f FILE names the declared topology as your checkout has it: reports point into it, and it must be the one that the
-    coordinator has in force.
+    coordinator has in force. --what-if FILE judges what was observed last by another one, and sends, stores and changes
+    nothing: what it asks for and nobody has observed is not run, never green.
     """
+    if what_if is not None:
+        _check_what_if()
     if in_blackout and not reason:
         raise Problem("--in-blackout needs --reason TEXT: it is recorded who probed in a blackout, and why")
     formats.check(to_write)
     held = _baseline(baseline, write_baseline, owner)
     end = _end(until) if write_baseline is not None else None
     declared = load(topology).digest if topology is not None else None  # before anything is waited for
+    supposed = load_text(what_if) if what_if is not None else ""
     client = Client(endpoint)
     progress = Progress(options.look().quiet)
     client.wait(min(SOCKET_WAIT_S, timeout or SOCKET_WAIT_S), progress.say)
     in_force = _in_force(client, topology, declared)
-    if held is not None:
+    if held is not None and what_if is None:
         known.check_environments(held, in_force)
 
     def ask() -> str:
@@ -146,7 +159,13 @@ def command(
             asked |= {"in_blackout": reason, "by": getpass.getuser()}
         return client.post("verify", Asked, **asked).run
 
-    body = follow(client, ask, progress, timeout_s=timeout, with_cells=cells)
+    if what_if is None:
+        body = follow(client, ask, progress, timeout_s=timeout, with_cells=cells)
+    else:
+        progress.say(f"verify: what was observed last, by {what_if}")
+        asked = {"sweep": sweep, "from": source, "to": destination, "cells": cells}
+        client = Client(endpoint, WHAT_IF_S)
+        body = client.post("what-if", FinishedRun, topology=supposed, file=str(what_if), **asked)
     progress.clear()
     if held is not None and end is not None and owner is not None:
         expires = end if isinstance(end, datetime) else known.finished(body) + end
@@ -155,7 +174,7 @@ def command(
     if held is not None or severity is not None:
         body = hold(body, held, severity)
     code = exit_code(body.result.result, allow_inconclusive)
-    uri = formats.uri_of(topology, in_force.file)
+    uri = formats.uri_of(what_if or topology, in_force.file)
     if output == "table":
         lines = [*report(body, paint()), f"exit {code}"]
         show(lines if code == PASS else as_errors(lines, STDOUT))
@@ -163,6 +182,15 @@ def command(
         click.echo(formats.FORMATS[output](body, uri), nl=False)
     formats.write(to_write, body, uri)
     return code
+
+
+def _check_what_if() -> None:
+    """A usage error for options that are for a run that probes."""
+    given = click.get_current_context().get_parameter_source
+    for name in ("topology", "max_age", "timeout", "in_blackout", "write_baseline"):
+        if given(name) is not ParameterSource.DEFAULT:
+            flag = name.replace("_", "-") if name != "topology" else "topology (-f)"
+            raise click.UsageError(f"--what-if probes nothing and has a topology of its own: --{flag} is not for it")
 
 
 def _baseline(read: Path | None, write: Path | None, owner: str | None) -> Baseline | None:

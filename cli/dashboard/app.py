@@ -19,6 +19,7 @@ from cli.dashboard.reader import Reader
 from cli.dashboard.screens import CellsScreen, ExplainScreen
 from cli.errors import Problem
 from cli.show.grid import LEGEND, by_pair, counted, headline, live, pair_cell, standing
+from cli.show.losses import why_lost
 from cli.show.render import clean, clock, glyph_of, plural
 from cli.show.roster import notes
 from coordinator.api.responses.estate import Coverage, Finding, Matrix
@@ -197,7 +198,8 @@ class Dashboard(App[None]):
             text = Text.assemble(("● " if up else "○ ", STYLES["good" if up else "bad"]), agent.name.ljust(width))
             text.append(f"  {agent.state}, {age}, {agent.rate_pps} packets/s, {agent.spooled} spooled")
             lost = agent.lost.reports + agent.lost.untold
-            text.append(f", {lost} lost" if lost else "", "yellow")
+            why = f" ({why_lost(agent.lost)})" if agent.lost.why else ""
+            text.append(f", {lost} lost{why}" if lost else "", "yellow")
             text.append(_ends_soon(agent.certificate), "yellow")
             lines.append(text.append("".join(f"  {note}" for note in notes(agent)), "yellow"))
         refused = picture.status.refused

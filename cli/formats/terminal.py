@@ -12,6 +12,8 @@ from cli.show.losses import lost_line
 from cli.show.render import Paint, clean, labelled, percent, plural, short_ports, table, visible
 from cli.show.roster import notes
 from cli.show.summary import headwords
+from cli.show.supposed import lines as supposed
+from cli.show.supposed import unobserved
 from coordinator.api.responses.estate import Finding
 from coordinator.api.responses.runs import FinishedRun, Unproven, Verified
 from coordinator.api.responses.status import Agent
@@ -29,6 +31,8 @@ def report(run: FinishedRun, style: Paint) -> list[str]:
     if run.stopped:
         why = f"all probing was stopped meanwhile: {clean(run.stopped)}"
         lines.append(f"{style('!', 'warn')} {why}. To go on: segwatch stop --resume")
+    if result.what_if:
+        lines += supposed(result.what_if, style)
     lines += _missing_agents(result.agents, style)
     lines += _lost_meanwhile(result, style)
     lines += [
@@ -46,6 +50,9 @@ def report(run: FinishedRun, style: Paint) -> list[str]:
         text = f"{said}, {percent(one.share)} of the coverage; {one.settle}"
         lines += labelled(style("!", "warn"), text, style.width, 2)
     required = [entry for entry in run.unproven if entry.required]
+    if result.what_if:  # a run would settle most of it, and the line above says so once
+        lines += unobserved(required, style)
+        required = [entry for entry in required if entry.result != "not-run"]
     lines += unproven_lines(required[:_UNPROVEN_LINES], style)
     if len(required) > _UNPROVEN_LINES:
         lines.append(f"? and {len(required) - _UNPROVEN_LINES} more: segwatch verify -o json --cells")

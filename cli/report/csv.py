@@ -1,4 +1,4 @@
-"""The report as CSV (RFC 4180): one line per event, pair, path, finding, waiver and unproven host; `record` says which."""
+"""The report as CSV (RFC 4180): a line per event, pair, path, waiver, finding, unproven host and loss; `record` says which."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import msgspec
 
 from cli.show.grid import by_pair
+from cli.show.losses import why_lost
 from cli.show.spreadsheet import spreadsheet_cell
 from coordinator.api.responses.estate import Counts, Coverage, PairCoverage
 from coordinator.api.responses.report import DeclaredPath, DeclaredWaiver, Report, ReportedFinding
@@ -29,6 +30,7 @@ COLUMNS = (
         "text",
         "settle",
         "flapping",
+        "reports",
     ),
 )
 
@@ -104,6 +106,19 @@ def _rows(body: Report) -> Iterator[Line]:
             "source": untested.source,
             "destination": untested.destination,
             "text": "not a single cell",
+        }
+    for protocol in body.coverage.not_tested:
+        yield {"record": "not-tested", "protocol": protocol, "text": "no probe tries it"}
+    for lost in body.coverage.lost:
+        yield {
+            "record": "lost",
+            "source": lost.environment,
+            "agents": lost.agent,
+            "reason": " ".join(lost.why),
+            "first_seen": lost.since,
+            "last_seen": lost.until,
+            "text": why_lost(lost),
+            "reports": lost.reports,
         }
 
 

@@ -238,7 +238,8 @@ def _unproven(body: Report) -> list[str]:
     ]
     listed = ["\n".join(f"- {md(line)}" for line in rest)] if rest else []
     found = [*_table(["cells", "result", "why", "what would settle it", "where"], lines), *listed]
-    return found or ["Nothing that must be proven is unproven."]
+    untried = [f"- {md(line)}" for line in words.not_tested(body)]
+    return [*(found or ["Nothing that must be proven is unproven."]), *untried]
 
 
 def _evidence(body: Report, entry: ReportedFinding) -> str:

@@ -11,6 +11,7 @@ from cli.show.grid import counted, harm, headline, live, standing, standing_coun
 from cli.show.losses import lost_line
 from cli.show.render import parse_time, plural, short_ports
 from cli.show.trace import ANSWERS
+from cli.show.untested import sentence
 from coordinator.api.responses.estate import Finding
 from coordinator.api.responses.proof import Happened
 from coordinator.api.responses.report import DeclaredWaiver, Period, ProbingPlan, Report, ReportedFinding
@@ -206,6 +207,11 @@ def _place(entry: Unproven) -> str:
 def lost(body: Report) -> list[str]:
     """Reports that never came: what they would have shown is not in any figure."""
     return [lost_line(entry.agent, entry, stamp) for entry in body.coverage.lost]
+
+
+def not_tested(body: Report) -> list[str]:
+    """Protocols that are in no figure."""
+    return list(filter(None, [sentence(body.coverage)]))
 
 
 def schedule(probing: ProbingPlan) -> list[str]:

@@ -19,6 +19,10 @@ _WHY = {
 
 def lost_line(agent: str, lost: Losses | LostReports, when: Callable[[str | None], str] = clock) -> str:
     """`dev-1: 12 reports lost, made 10:00:01 to 10:03:00 UTC (its spool was full)`; `when` writes the times."""
-    why = ", ".join(_WHY.get(word, clean(word)) for word in lost.why)
     times = " to ".join(dict.fromkeys((when(lost.since), when(lost.until))))
-    return f"{agent}: {plural(lost.reports, 'report')} lost, made {times} UTC ({why})"
+    return f"{agent}: {plural(lost.reports, 'report')} lost, made {times} UTC ({why_lost(lost)})"
+
+
+def why_lost(lost: Losses | LostReports) -> str:
+    """`its spool was full, its disk was full`; "" while nobody knows."""
+    return ", ".join(_WHY.get(word, clean(word)) for word in lost.why)

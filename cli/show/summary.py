@@ -19,7 +19,9 @@ def headwords(run: FinishedRun) -> tuple[str, str]:
     started, finished = parse_time(result.started), parse_time(result.finished)
     took = f"{(finished - started).total_seconds():.1f} s" if started and finished else ""
     environments = {name for pair in coverage.pairs for name in (pair.source, pair.destination)}
-    what = _counts(live(result.findings), result.summary, coverage)
+    # What another topology would make fail is no finding yet.
+    what = _counts([] if result.what_if else live(result.findings), result.summary, coverage)
+    took = "nothing was sent" if result.what_if else took
     parts = (what, counted(coverage, len(environments)), _reused(result), took, _cut(run))
     return _WORDS.get(result.result, "UNPROVEN"), " · ".join(filter(None, parts))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 LEAST = 8  # bytes: what is shorter would be found everywhere
 MOST_FILE = 1024 * 1024
-_HOLD_KEYS = ("*.key", "*.pem", "*.sign", "*.tar", "token")
+_HOLD_KEYS = ("*.key", "*.pem", "*.sign", "*.tar", "token", "metrics-token")
 _BEGIN, _END = b"-----BEGIN", b"PRIVATE KEY"
 _SEED, _LINE = 32, 20  # bytes of an Ed25519 seed; a shorter line of a PEM file says too little
 

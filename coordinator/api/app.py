@@ -2,25 +2,28 @@
 
 Whoever can open the socket (mode 0600) is the coordinator's owner. Over TCP, whatever changes something needs the token in
 `STATE_DIR/token`; reading needs it too unless it listens on loopback, and there only names of loopback are answered.
+What stands before the routes is in `coordinator.api.guard`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
-from coordinator.api import agents, explain, views
-from coordinator.api.auth import FROM_SOCKET, OPEN, TOKEN, ApiError, allowed, is_loopback, is_set, read_body, token_of
-from coordinator.api.errors import answer, as_json, encoded, errors
+from coordinator.api import agents, auth, explain, views
+from coordinator.api.auth import ApiError, is_set, read_body
+from coordinator.api.errors import answer, as_json, encoded
 from coordinator.api.explain import Shown
-from coordinator.api.listen import listen_at, listen_on, make_runner
+from coordinator.api.guard.serving import certificate_of, serving
+from coordinator.api.guard.tls import Certificate
+from coordinator.api.proposed import draft, what_if
 from coordinator.api.report import report, snapshot
 from coordinator.api.responses.estate import Taken
 from coordinator.api.responses.packets import Packets
@@ -29,18 +32,16 @@ from coordinator.api.responses.runs import Asked, Ended, Stopped
 from coordinator.api.responses.status import Health, Status
 from coordinator.api.traced import trace_body
 from coordinator.api.verify import body_of, known
-from coordinator.broker.addresses import Listen
 from coordinator.messaging.floods import Floods
 from coordinator.packets.exchanges import Exchanges
 from coordinator.rounds.engine import Engine
 from coordinator.rounds.trace import NOT_PLANNED, CannotTraceError, trace
 from coordinator.rounds.verify_runs import Runs
 from coordinator.rounds.verify_runs import Stopped as AllStopped
+from coordinator.settings import Settings
 from coordinator.state.estate import Estate
-from coordinator.topology.scalars import parse_instant
+from coordinator.state.situation import situation_now
 
-SOCKET = "coordinator.sock"
-MOST_BODY = 64 * 1024
 MOST_WORDS = 500
 
 
@@ -52,6 +53,7 @@ class Served:
     engine: Engine
     runs: Runs
     floods: Floods
+    refused: Mapping[tuple[str, str], int]  # messages, by agent and cause
     connected: Callable[[], bool]  # to the broker
     status: Callable[[], Status]
     certificates: Callable[[], Mapping[str, tuple[float, float]]]  # holder -> from when until when, epoch seconds
@@ -62,57 +64,46 @@ class Api:
 
     def __init__(self, served: Served) -> None:
         self._served = served
+        self._certificate: Certificate | None = None
 
-    @contextlib.asynccontextmanager
-    async def serving(self, state_dir: Path, listen: Listen | None) -> AsyncIterator[None]:
-        """Serve on the socket, and on TCP where asked to. OSError when an address cannot be used."""
-        runners = []
-        try:
-            if listen is not None:
-                loopback = listen.host == "localhost" or is_loopback(listen.host)
-                runner = await make_runner(self._app(from_socket=False, token=token_of(state_dir), is_open=loopback))
-                runners.append(runner)
-                await listen_at(runner, listen)
-            # The last: whoever sees the socket finds all of it.
-            runner = await make_runner(self._app(from_socket=True, token="", is_open=True))
-            runners.append(runner)
-            await listen_on(runner, state_dir / SOCKET)
-            yield
-        finally:
-            for runner in runners:
-                await runner.cleanup()
-            (state_dir / SOCKET).unlink(missing_ok=True)
+    def serving(self, settings: Settings) -> AbstractAsyncContextManager[None]:
+        """Serve on the socket, and on TCP where asked to. OSError when an address or the certificate cannot be used."""
+        self._certificate = certificate_of(settings)
+        return serving(settings, self.routes(), self._certificate, {what_if.WHAT_IF: what_if.MOST_BODY})
 
-    def _app(self, *, from_socket: bool, token: str, is_open: bool) -> web.Application:
-        app = web.Application(middlewares=[errors, allowed], client_max_size=MOST_BODY)
-        app[FROM_SOCKET], app[TOKEN], app[OPEN] = from_socket, token, is_open
+    @property
+    def certificate(self) -> tuple[float, float]:
+        """From when until when its own is valid, epoch seconds; zeros without one."""
+        return self._certificate.valid if self._certificate is not None else (0.0, 0.0)
+
+    def routes(self) -> list[web.RouteDef]:
+        """What it answers."""
         v1 = "/api/v1"
-        app.add_routes(
-            [
-                web.get("/healthz", self._healthz),
-                web.get("/metrics", self._metrics),
-                web.get(f"{v1}/status", self._status),
-                web.get(f"{v1}/matrix", self._matrix),
-                web.get(f"{v1}/findings", self._findings),
-                web.get(f"{v1}/findings/{{id}}", self._finding),
-                web.get(f"{v1}/findings/{{id}}/packets", self._packets),
-                web.post(f"{v1}/findings/{{id}}/ack", self._acknowledge),
-                web.get(f"{v1}/coverage", self._coverage),
-                web.get(f"{v1}/history", self._history),
-                web.get(f"{v1}/gaps", self._gaps),
-                web.get(f"{v1}/report", self._report),
-                web.get(f"{v1}/explain", self._explain),
-                web.get(f"{v1}/plan", self._plan),
-                web.post(f"{v1}/trace", self._trace),
-                web.post(f"{v1}/verify", self._verify),
-                web.get(f"{v1}/runs", self._known_runs),
-                web.get(f"{v1}/runs/{{id}}", self._run),
-                web.post(f"{v1}/runs/{{id}}/end", self._end_run),
-                web.post(f"{v1}/stop", self._stop),
-                web.post(f"{v1}/resume", self._resume),
-            ]
-        )
-        return app
+        return [
+            web.get("/healthz", self._healthz),
+            web.get("/metrics", self._metrics),
+            web.get(f"{v1}/status", self._status),
+            web.get(f"{v1}/matrix", self._matrix),
+            web.get(f"{v1}/findings", self._findings),
+            web.get(f"{v1}/findings/{{id}}", self._finding),
+            web.get(f"{v1}/findings/{{id}}/packets", self._packets),
+            web.post(f"{v1}/findings/{{id}}/ack", self._acknowledge),
+            web.get(f"{v1}/coverage", self._coverage),
+            web.get(f"{v1}/history", self._history),
+            web.get(f"{v1}/gaps", self._gaps),
+            web.get(f"{v1}/report", self._report),
+            web.get(f"{v1}/explain", self._explain),
+            web.get(f"{v1}/plan", self._plan),
+            web.get(f"{v1}/draft", partial(draft.answered, estate=self._served.estate)),
+            web.post(f"{v1}/trace", self._trace),
+            web.post(f"{v1}/verify", self._verify),
+            web.post(what_if.WHAT_IF, partial(what_if.answered, estate=self._served.estate)),
+            web.get(f"{v1}/runs", self._known_runs),
+            web.get(f"{v1}/runs/{{id}}", self._run),
+            web.post(f"{v1}/runs/{{id}}/end", self._end_run),
+            web.post(f"{v1}/stop", self._stop),
+            web.post(f"{v1}/resume", self._resume),
+        ]
 
     # -- reading --------------------------------------------------------------------------------------------------
 
@@ -125,16 +116,12 @@ class Api:
         from coordinator.api import metrics  # noqa: PLC0415 - the library takes its time, and not everybody scrapes
 
         estate = self._served.estate
+        engine, served = self._served.engine, self._served
         text = metrics.exposition(
-            estate.topology,
-            estate.cells(),
-            estate.book.findings,
-            estate.agents.values(),
-            self._served.engine.durations,
-            losses=estate.losses,
-            floods=self._served.floods,
-            certificates=self._served.certificates(),
-        )
+            estate.topology, estate.cells(), estate.book.findings, estate.agents.values(), engine.durations,
+            losses=estate.losses, floods=served.floods, certificates=served.certificates(), refused=served.refused,
+            faults=engine.judging.faults,
+        )  # fmt: skip
         return web.Response(text=text, headers={"Content-Type": metrics.CONTENT_TYPE})
 
     async def _status(self, _: web.Request) -> web.Response:
@@ -175,7 +162,7 @@ class Api:
     async def _report(self, request: web.Request) -> web.Response:
         """Of one moment; put together in a thread, so that rounds go on meanwhile."""
         try:
-            since, until = (_instant(request, name) for name in ("since", "until"))
+            since, until = (auth.instant(request, name) for name in ("since", "until"))
             taken = snapshot(self._served.estate, since, until)
         except ValueError as error:
             raise ApiError(400, str(error)) from error
@@ -193,12 +180,11 @@ class Api:
             if found is None:
                 raise self._no_finding(query["finding"])
             shown = explain.of_finding(estate.plan, cells, found)
-            return explain.explain_finding(estate.topology, found, shown, estate.store.events(), exchanges), shown
-        missing = [name for name in ("from", "to", "port") if name not in query]
-        if missing:
+            return explain.explain_finding(situation_now(estate), found, shown, estate.store.events(), exchanges), shown
+        if missing := [name for name in ("from", "to", "port") if name not in query]:
             raise ApiError(400, f"explain needs finding, or from, to and port; {', '.join(missing)} is not given")
         asked = explain.find_cell(estate.plan, cells, (query["from"], query["to"], query["port"]))
-        return explain.explain_cell(estate.topology, asked, exchanges), asked
+        return explain.explain_cell(situation_now(estate), asked, exchanges), asked
 
     async def _packets(self, request: web.Request) -> web.Response:
         estate, name = self._served.estate, request.match_info["id"]
@@ -292,9 +278,3 @@ class Api:
 
 async def _body(request: web.Request) -> dict[str, Any]:
     return read_body(await request.read())
-
-
-def _instant(request: web.Request, name: str) -> float | None:
-    """A time of the query, in epoch seconds; ValueError for what is none."""
-    text = request.query.get(name)
-    return None if text is None else parse_instant(text).timestamp()

@@ -6,7 +6,7 @@ from coordinator.api.responses.proof import Declaration, NearestPath, WaiverLine
 from coordinator.json_types import iso
 from reachability.compare import Cell
 from reachability.plan import PlanTarget
-from reachability.policy import matches, nearest_paths, ports_of
+from reachability.policy import matches, nearest_paths, ports_named
 from reachability.topology import Topology, Waiver
 from reachability.vocabulary import Declared, Result
 
@@ -95,7 +95,7 @@ def _ended(topology: Topology, cell: Cell, target: PlanTarget | None) -> Waiver 
             waiver
             for waiver in topology.waivers
             if matches(topology, waiver.source, waiver.destination, target)
-            and cell.ports & ports_of(topology, waiver, target)
+            and cell.ports & ports_named(topology, waiver, target.protocol)
         ),
         None,
     )

@@ -13,14 +13,14 @@ from coordinator.api.responses import estate, packets, proof
 from coordinator.api.views import cell_body, finding_body
 from coordinator.json_types import Body, iso
 from coordinator.packets.exchanges import Exchanges
-from reachability.advice import ROWS, advise
+from reachability.advice import ROWS
 from reachability.compare import Cell, key_of
 from reachability.finding import Event, Finding
 from reachability.limits import Limits, limits
 from reachability.matrix import Judged
 from reachability.plan import PlanTarget
 from reachability.ports import PortSet, text_of
-from reachability.topology import Topology
+from reachability.situation import Situation
 from reachability.verdict import Evidence
 from reachability.vocabulary import Protocol
 
@@ -84,29 +84,29 @@ def find_cell(plan: Sequence[PlanTarget], cells: Sequence[Cell], asked: tuple[st
 
 
 def explain_finding(
-    topology: Topology, finding: Finding, shown: Shown | None, events: Iterable[Event], exchanges: Exchanges
+    situation: Situation, finding: Finding, shown: Shown | None, events: Iterable[Event], exchanges: Exchanges
 ) -> proof.Explanation:
     """Why a finding stands, shown on the cell of it that says most."""
-    about = explained(topology, finding, shown, events)
+    about = explained(situation, finding, shown, events)
     exchange = None if shown is None else _exchange(shown, exchanges)
     return proof.Explanation(**msgspec.structs.asdict(about), exchange=exchange)
 
 
-def explain_cell(topology: Topology, shown: Shown, exchanges: Exchanges) -> proof.Explanation:
+def explain_cell(situation: Situation, shown: Shown, exchanges: Exchanges) -> proof.Explanation:
     """Why one cell has its result."""
     exchange = _exchange(shown, exchanges)
-    return proof.Explanation(finding=None, history=(), **_cell(topology, shown), exchange=exchange)
+    return proof.Explanation(finding=None, history=(), **_cell(situation, shown), exchange=exchange)
 
 
 def explained(
-    topology: Topology, finding: Finding, shown: Shown | None, events: Iterable[Event]
+    situation: Situation, finding: Finding, shown: Shown | None, events: Iterable[Event]
 ) -> proof.Explained[estate.Finding]:
     """Why a finding stands, without packets."""
     taken = None
     if finding.acknowledged_by:
         taken = proof.Acknowledged(by=finding.acknowledged_by, reason=finding.acknowledged_reason)
     return proof.Explained(
-        finding=finding_body(topology, finding),
+        finding=finding_body(situation.topology, finding),
         first_seen=iso(finding.first_seen),
         rounds=finding.seen,
         acknowledged=taken,
@@ -115,7 +115,7 @@ def explained(
             for event in events
             if event.finding == finding.id
         ),
-        **(_nothing(finding) if shown is None else _cell(topology, shown)),
+        **(_nothing(finding) if shown is None else _cell(situation, shown)),
     )
 
 
@@ -186,9 +186,10 @@ def _exchange(shown: Shown, exchanges: Exchanges) -> packets.Exchange | None:
     return None if kept is None else exchange_of(kept)
 
 
-def _cell(topology: Topology, shown: Shown) -> _About:
+def _cell(situation: Situation, shown: Shown) -> _About:
     cell, ports, target, judged = shown.cell, shown.ports, shown.target, shown.cell.judged
-    advice = advise(cell)
+    topology = situation.topology
+    advice = situation.settled(cell)
     said = text_of(ports)
     return {
         "cell": msgspec.structs.replace(cell_body(cell), ports=said),

@@ -1,30 +1,21 @@
-"""Where the API listens: runners, and a Unix socket that nobody else may open."""
+"""Runners, and a Unix socket that nobody else may open."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
-
-from coordinator.broker.addresses import Listen, cannot_listen
 
 SHUTDOWN_S = 0.3
 
 
-async def make_runner(app: web.Application) -> web.AppRunner:
-    """An application that is ready to listen."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S, handle_signals=False)
+async def make_runner(app: web.Application, **protocol: Any) -> web.AppRunner:
+    """An application that is ready to listen; `protocol` is what aiohttp's `RequestHandler` takes."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S, handle_signals=False, **protocol)
     await runner.setup()
     return runner
-
-
-async def listen_at(runner: web.AppRunner, where: Listen) -> None:
-    """An address and port; OSError in words where that cannot be."""
-    try:
-        await web.TCPSite(runner, where.host or None, where.port).start()
-    except OSError as error:
-        raise OSError(cannot_listen("the API (--web)", where.endpoint, error)) from error
 
 
 async def listen_on(runner: web.AppRunner, path: Path) -> None:

@@ -11,6 +11,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from coordinator.api.views import impact_of
+from coordinator.messaging.causes import Cause
 from coordinator.messaging.floods import Floods
 from coordinator.rounds.durations import BUCKETS_S, Durations
 from coordinator.state.roster import AgentState
@@ -36,10 +37,14 @@ def exposition(
     losses: Mapping[str, Losses] | None = None,
     floods: Floods | None = None,
     certificates: Mapping[str, tuple[float, float]] | None = None,
+    refused: Mapping[tuple[str, str], int] | None = None,
+    faults: Mapping[str, int] | None = None,
 ) -> str:
-    """All metrics, in the names of the design. `certificates` are the coordinator's own: holder to from when until when."""
+    """All metrics, in the names of the design. `certificates` are the coordinator's own: holder to from when until when.
+
+    `refused` counts messages by agent and cause, `faults` rounds that could not be judged by their source.
+    """
     roster = list(agents)
-    known = losses or {}
     metrics: list[Metric] = [
         *_cells(topology, cells),
         _findings(topology, found),
@@ -58,13 +63,7 @@ def exposition(
             roster,
             lambda a: a.spooled,
         ),
-        _by_agent(
-            CounterMetricFamily,
-            "agent_lost_reports",
-            "Reports that the agent made and the store will never have.",
-            roster,
-            lambda a: known.get(a.name, Losses()).reports,
-        ),
+        *_lost(roster, losses or {}),
         _by_agent(
             GaugeMetricFamily,
             "agent_clock_skew_seconds",
@@ -73,6 +72,8 @@ def exposition(
             lambda a: a.clock_skew_s or 0.0,
         ),
         *_floods(floods, roster),
+        _refused(refused or {}, roster),
+        _faults(faults or {}, roster),
         _certificates(roster, certificates or {}),
         _durations(durations),
     ]
@@ -128,6 +129,26 @@ def _by_agent(
     return metric
 
 
+def _lost(agents: Iterable[AgentState], known: Mapping[str, Losses]) -> Iterator[Metric]:
+    """Why, from when and until when, too; of agents that are declared no more without an environment."""
+    reports = CounterMetricFamily(
+        "segwatch_agent_lost_reports", "Reports that the agent made and the store will never have.", labels=_AGENT
+    )
+    text = "When the {} of the agent's lost reports was made; `why` has of bytes, age, disk, size and gone those that it was."
+    since, until = (
+        GaugeMetricFamily(f"segwatch_agent_lost_{name}_timestamp_seconds", text.format(which), labels=(*_AGENT, "why"))
+        for name, which in (("from", "oldest"), ("until", "newest"))
+    )
+    environments = {**dict.fromkeys(known, ""), **{agent.name: agent.environment for agent in agents}}
+    for name, environment in environments.items():
+        lost = known.get(name, Losses())
+        reports.add_metric((environment, name), lost.reports)
+        if lost.batches:
+            since.add_metric((environment, name, lost.why), lost.since)
+            until.add_metric((environment, name, lost.why), lost.until)
+    yield from (reports, since, until)
+
+
 def _floods(floods: Floods | None, agents: Sequence[AgentState]) -> Iterator[Metric]:
     if floods is None:
         return
@@ -139,6 +160,24 @@ def _floods(floods: Floods | None, agents: Sequence[AgentState]) -> Iterator[Met
         for agent in agents:
             metric.add_metric((agent.name,), counts[agent.name])
         yield metric
+
+
+def _refused(refused: Mapping[tuple[str, str], int], agents: Iterable[AgentState]) -> Metric:
+    """Of "" are the ones of nobody who is declared: a broker that was captured could make up any name."""
+    text = "Messages that were refused, by the agent on whose topic they came and why."
+    metric = CounterMetricFamily("segwatch_messages_refused", text, labels=("agent", "cause"))
+    for name in ("", *(agent.name for agent in agents)):
+        for cause in Cause:
+            metric.add_metric((name, cause.value), refused.get((name, cause), 0))
+    return metric
+
+
+def _faults(faults: Mapping[str, int], agents: Iterable[AgentState]) -> Metric:
+    text = "Rounds that could not be judged, by their source; their cells stay as they were. Please report it: the log says more."
+    metric = CounterMetricFamily("segwatch_rounds_not_judged", text, labels=("agent",))
+    for name in ("", *(agent.name for agent in agents)):
+        metric.add_metric((name,), faults.get(name, 0))
+    return metric
 
 
 def _certificates(agents: Iterable[AgentState], own: Mapping[str, tuple[float, float]]) -> Metric:

@@ -18,6 +18,7 @@ from coordinator.api.views import coverage_body, history, listed, matrix, result
 from coordinator.json_types import iso
 from coordinator.state.estate import Estate
 from coordinator.state.roster import AgentState
+from coordinator.state.situation import situation_of
 from coordinator.store import Losses
 from coordinator.store.retention import EVENTS_S
 from reachability.advice import ROWS
@@ -107,7 +108,7 @@ def report(taken: Snapshot) -> told.Report:
         waivers=tuple(_waiver(waiver, taken) for waiver in topology.waivers),
         findings=_findings(taken),
         suspected=sum(finding.suspected for finding in taken.findings),
-        unproven=unproven(cells),
+        unproven=unproven(situation_of(topology, taken.agents), cells),
         untested=tuple(Untested(source=source, destination=destination) for source, destination in pairs),
         period=None if taken.span is None else _period(taken, taken.span),
         limits=limits_body(weakest(_limits(cells))),
@@ -272,7 +273,7 @@ def _findings(taken: Snapshot) -> tuple[told.ReportedFinding, ...]:
             [cell for key in keys for cell in by_key.get(key, ())],
             finding,
         )
-        body = explained(taken.topology, finding, shown, events.get(finding.id, ()))
+        body = explained(situation_of(taken.topology, taken.agents), finding, shown, events.get(finding.id, ()))
         found.append(
             told.ReportedFinding(
                 **msgspec.structs.asdict(body),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import msgspec
 
@@ -109,5 +110,5 @@ def status_of(
         stopped_by=halt.by or None if halt else None,
         floods=tuple(Flood(**flood) for flood in floods.body()),
         refused=Refused(count=refusals.count, newest=tuple(refusals.newest)),
-        web=f"http://{f'[{web.dial}]' if ':' in web.dial else web.dial}:{web.port}" if web else None,
+        web=f"{'https' if settings.web_cert else 'http'}://{replace(web, host=web.dial)}" if web else None,
     )

@@ -15,14 +15,15 @@ from coordinator.api.views import cell_body, coverage_body, finding_body, result
 from coordinator.json_types import iso
 from coordinator.rounds.verify_runs import Run
 from coordinator.state.roster import AgentState
+from coordinator.state.situation import situation_of
 from coordinator.store import Losses
-from reachability.advice import advise
 from reachability.compare import Cell
 from reachability.coverage import PROVEN, total, untested
 from reachability.finding import Finding
 from reachability.matrix import CellKey
 from reachability.plan import PlanTarget
 from reachability.ports import PortSet, text_of
+from reachability.situation import Situation
 from reachability.topology import Topology
 from reachability.uncontrolled import by_outcome
 from reachability.vocabulary import Result
@@ -146,13 +147,14 @@ def body_of(run: Run, *, with_cells: bool = False) -> runs.Run | runs.FinishedRu
         reused=None if run.max_age_s is None else (run.id, run.max_age_s),
         with_cells=with_cells,
     )
-    return concluded(told, verified, held.topology, held.cells, held.findings, held.plan)
+    situation = situation_of(held.topology, held.agents, in_run=True)
+    return concluded(told, verified, situation, held.cells, held.findings, held.plan)
 
 
 def concluded(
     run: runs.Run,
     verified: runs.Verified,
-    topology: Topology,
+    situation: Situation,
     cells: Sequence[Cell],
     found: Sequence[Finding] = (),
     plan: Iterable[PlanTarget] = (),
@@ -162,17 +164,17 @@ def concluded(
     Args:
         run: without a result.
         verified: what `verify` made of it.
-        topology: what is declared.
+        situation: what is declared, and what is known of the agents.
         cells: of this run.
         found: every finding of the book.
         plan: the whole plan.
     """
-    mine = of_run(cells, found)
+    mine, topology = of_run(cells, found), situation.topology
     return runs.FinishedRun(
         **{**msgspec.structs.asdict(run), "result": verified},
-        checks=checks(topology, cells, found),
+        checks=checks(situation, cells, found),
         coverage=coverage_body(topology, cells),
-        unproven=unproven(cells),
+        unproven=unproven(situation, cells),
         failing=failing(topology, cells, mine, REST),
         environments={name: found_at.mark.line for name, found_at in topology.environments.items()},
         decided=decisions(topology, plan, cells, mine),
@@ -189,13 +191,13 @@ def concluded(
     )
 
 
-def checks(topology: Topology, cells: Sequence[Cell], found: Iterable[Finding]) -> tuple[runs.Check, ...]:
+def checks(situation: Situation, cells: Sequence[Cell], found: Iterable[Finding]) -> tuple[runs.Check, ...]:
     """A check per (source, destination, path), and one per pair for all that is denied, whatever the outcome."""
     groups: dict[tuple[str, str, str], list[Cell]] = {}
     for cell in cells:
         path = cell.path.name if cell.path is not None else REST
         groups.setdefault((*cell.pair, path), []).append(cell)
-    lines = {path.name: path.mark.line for path in topology.paths}
+    lines = {path.name: path.mark.line for path in situation.topology.paths}
     run_findings = of_run(cells, found)
     return tuple(
         runs.Check(
@@ -207,7 +209,7 @@ def checks(topology: Topology, cells: Sequence[Cell], found: Iterable[Finding]) 
             result=worst(group).value,
             results=results(total(group)),
             required_unproven=sum(cell.count for cell in group if cell.required and cell.result not in PROVEN),
-            evidence=tuple(_evidence(group)),
+            evidence=tuple(_evidence(situation, group)),
             findings=tuple(finding.id for finding in of_run(group, run_findings)),
         )
         for (source, destination, path), group in groups.items()
@@ -220,7 +222,7 @@ def worst(cells: Sequence[Cell]) -> Result:
     return next((result for result in _WORST if result in counted), Result.PASS)
 
 
-def _evidence(cells: Sequence[Cell]) -> list[str]:
+def _evidence(situation: Situation, cells: Sequence[Cell]) -> list[str]:
     """One line for cells of one host that came out alike, the worst first."""
     groups: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in cells:
@@ -228,17 +230,17 @@ def _evidence(cells: Sequence[Cell]) -> list[str]:
         alike = (cell.key, cell.result, judged, cell.grade, cell.schedule if judged is None else "")
         groups.setdefault(alike, []).append(cell)
     ordered = sorted(groups.values(), key=lambda group: _WORST.index(group[0].result))
-    return [_line(group) for group in ordered]
+    return [_line(situation, group) for group in ordered]
 
 
-def _line(cells: Sequence[Cell]) -> str:
+def _line(situation: Situation, cells: Sequence[Cell]) -> str:
     first = cells[0]
     said = "not tried"
     if first.judged is not None:
         verdict = first.judged.verdict
         proof = f"{verdict.proof}, row {verdict.row}" if verdict.reachability.value != "unknown" else verdict.reason
         said = f"{verdict.reachability} ({proof})" + (f", round {first.judged.round}" if first.judged.round else "")
-    advice = advise(first)
+    advice = situation.settled(first)
     more = f"; {advice.means}; to settle it: {advice.settle}" if advice else ""
     where = f"{first.key.agent} {first.key.source_address or '-'} -> {first.key.address} {_ports(cells)}"
     return f"{first.result}: {where}: {said}{more}"
@@ -249,15 +251,16 @@ def _ports(cells: Sequence[Cell]) -> str:
     return f"{cells[0].key.protocol}/{ports}" if ports else cells[0].key.protocol.value
 
 
-def unproven(cells: Iterable[Cell]) -> tuple[runs.Unproven, ...]:
+def unproven(situation: Situation, cells: Iterable[Cell]) -> tuple[runs.Unproven, ...]:
     """Cells that are neither green nor red, folded to one line per host and reason."""
     groups: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in cells:
-        if cell.result in PROVEN:
+        advice = situation.settled(cell)
+        if advice is None:
             continue
         reason = cell.judged.verdict.reason if cell.judged is not None else ""
         alike = (cell.pair, cell.key.address, cell.key.protocol, cell.result, reason, cell.required, cell.schedule)
-        groups.setdefault(alike, []).append(cell)
+        groups.setdefault((advice, *alike), []).append(cell)
     return tuple(
         runs.Unproven(
             source=group[0].source_environment,
@@ -274,7 +277,5 @@ def unproven(cells: Iterable[Cell]) -> tuple[runs.Unproven, ...]:
             means=advice.means,
             settle=advice.settle,
         )
-        for group in groups.values()
-        for advice in [advise(group[0])]
-        if advice is not None
+        for (advice, *_), group in groups.items()
     )

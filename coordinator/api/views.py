@@ -16,7 +16,7 @@ from coordinator.json_types import iso
 from coordinator.store import Losses
 from coordinator.tasks import Cost, Task, costs, tasks
 from reachability.compare import Cell
-from reachability.coverage import Coverage, coverage, total
+from reachability.coverage import Coverage, coverage, not_tested, total
 from reachability.finding import Event, Finding, Kind, Status
 from reachability.impact import Impact, of_missing, of_unexpected
 from reachability.life import RED
@@ -172,6 +172,7 @@ def coverage_body(
             for service in environment.services.values()
             if not service.sweep
         ),
+        not_tested=not_tested(topology),
         lost=tuple(
             estate.LostReports(
                 agent=agent,

@@ -67,6 +67,11 @@ class Listen:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
+    def is_loopback(self) -> bool:
+        """Whether nobody else can reach it."""
+        return self.host == "localhost" or (is_address(self.host) and ip_address(self.host).is_loopback)
+
+    @property
     def dial(self) -> str:
         """The address by which this machine reaches it."""
         return WILDCARDS.get(self.host, self.host)

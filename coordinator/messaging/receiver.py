@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 
 import structlog
 from structlog.contextvars import bound_contextvars
 
+from coordinator.messaging.causes import NotTheirs, cause_of
 from coordinator.messaging.floods import Floods
+from coordinator.messaging.reading import is_light
 from coordinator.messaging.sender import Sender
 from coordinator.messaging.signers import NotKnownYet, Signers
 from coordinator.rounds.engine import Engine
 from coordinator.state.estate import Estate
 from coordinator.store import Gap, Report, StoreError
+from coordinator.store.held import PackedReport, packed
 from coordinator.store.spools import TooManyHolesError
 from reachability.texts import printable
 from wire.envelope import BadMessage, OtherVersion
@@ -31,9 +34,10 @@ log = structlog.get_logger("collect")
 
 
 class Receiver:
-    """Takes messages one after the other. `refusals` is shown to people.
+    """Takes messages one after the other; one that takes long to read holds up nothing but its agent's further ones.
 
-    `connected` is called with an agent that has come, `renew` with its request for a certificate.
+    `refusals` is shown to people; `refused` counts by agent, "" for one that is not declared, and cause. `connected` is
+    called with an agent that has come, `renew` with its request for a certificate.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class Receiver:
         floods: Floods | None = None,
     ) -> None:
         self.refusals = Refusals()
+        self.refused: Counter[tuple[str, str]] = Counter()
         self._signers = signers
         self._estate = estate
         self._engine = engine
@@ -57,13 +62,16 @@ class Receiver:
         self._wanted = asyncio.Event()
         self._floods = floods or Floods(time.monotonic)
         self._waiting: dict[str, deque[Message]] = {}  # by agent: one that sends much waits for itself
+        self._busy: set[str] = set()  # agents of which a message is being read in a thread
+        self._one_at_a_time = asyncio.Lock()  # threads do not compute side by side, and this one takes all in turn
         self._arrived = asyncio.Event()
 
     async def run(self, link: Link) -> None:
-        """Receive for ever, and take from every agent in turn."""
+        """Receive for ever, take from every agent in turn, and acknowledge."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._receive(link), name="receive")
-            group.create_task(self._take_in_turn(), name="take in turn")
+            group.create_task(self._take_in_turn(group), name="take in turn")
+            group.create_task(self.acknowledge(), name="acknowledge")
 
     async def _receive(self, link: Link) -> None:
         async for message in link.messages():
@@ -76,34 +84,57 @@ class Receiver:
             elif topic is not None:
                 self._floods.dropped[topic.agent] += len(self._waiting.pop(topic.agent, ()))
 
-    async def _take_in_turn(self) -> None:
+    async def _take_in_turn(self, group: asyncio.TaskGroup) -> None:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            while self._waiting:
-                for agent, waiting in list(self._waiting.items()):
-                    message = waiting.popleft()
-                    if not waiting:
-                        self._waiting.pop(agent, None)
-                    self._try(message)
+            while ready := [agent for agent in self._waiting if agent not in self._busy]:
+                for agent in ready:
+                    if (message := self._next(agent)) is None:  # it was cut off meanwhile
+                        continue
+                    if is_light(message.payload):
+                        await self._try(message)
+                    else:
+                        self._busy.add(agent)
+                        group.create_task(self._try_heavy(agent, message), name=f"take of {agent}")
                     # Reading goes first: what is unread at the broker waits in one line, everybody's behind a flood.
                     for _ in range(READS):
                         await asyncio.sleep(0)
 
-    def _try(self, message: Message) -> None:
+    def _next(self, agent: str) -> Message | None:
+        waiting = self._waiting.get(agent)
+        message = waiting.popleft() if waiting else None
+        if not waiting:
+            self._waiting.pop(agent, None)
+        return message
+
+    async def _try_heavy(self, agent: str, message: Message) -> None:
+        async with self._one_at_a_time:
+            await self._try(message)
+        self._busy.remove(agent)
+        self._arrived.set()
+
+    async def _try(self, message: Message) -> None:
         try:
-            self.take(message)
+            await self.take(message)
         except NotKnownYet as error:  # a batch comes again, and an answer is of a round that is over
             log.debug("a message came too early", topic=message.topic, why=str(error))
         except BadMessage as error:
-            if not self.own(message.payload) and self.refusals.add(f"{printable(message.topic[:MOST_TOPIC])}: {error}"):
+            if not self.own(message.payload) and self._refuse(message, error, str(error)):
                 log.warning("a message is refused", topic=message.topic, why=str(error))
         except StoreError as error:  # not acknowledged, so that the agent sends it again
             self._estate.cannot_write(error)
         except Exception as error:  # what one message does must not end the taking of the others'
             why = f"a fault in segwatch while it was taken, please report it: {type(error).__name__}: {error}"
-            if self.refusals.add(f"{printable(message.topic[:MOST_TOPIC])}: {printable(why[:MOST_TOPIC])}"):
+            if self._refuse(message, error, printable(why[:MOST_TOPIC])):
                 log.exception("a message is refused", topic=message.topic)
+
+    def _refuse(self, message: Message, error: Exception, why: str) -> bool:
+        """Count it; whether its cause is new."""
+        topic = parse_up(message.topic)
+        declared = topic is not None and topic.agent in self._estate.agents
+        self.refused[topic.agent if topic and declared else "", cause_of(error)] += 1
+        return self.refusals.add(f"{printable(message.topic[:MOST_TOPIC])}: {why}")
 
     async def acknowledge(self) -> None:
         """Send acknowledgements, those of one spool together."""
@@ -116,15 +147,15 @@ class Receiver:
                 agent, spool = first
                 await self._post(agent, Ack(spool=spool, sequence=sequence))
 
-    def take(self, message: Message) -> None:
+    async def take(self, message: Message) -> None:
         """Take one message; BadMessage says what is wrong with it."""
         topic = parse_up(message.topic)
         if topic is None:
-            raise BadMessage(f"'{message.topic}' is not an agent's topic")
-        if self._estate.topology.agents().get(topic.agent) != topic.environment:
-            raise BadMessage(f"agent '{topic.agent}' of '{topic.environment}' is not in {self._estate.topology.file}")
+            raise NotTheirs(f"'{message.topic}' is not an agent's topic")
+        self._find(topic)
         try:
-            body = self._signers.open(topic, message.payload)
+            body = await self._signers.open(topic, message.payload)
+            self._find(topic)  # a reload may have taken it out meanwhile
         except OtherVersion as error:
             # What is sent to it will be refused there, in words: so that both ends say it.
             if self._estate.cannot_take(topic.agent, str(error)):
@@ -134,10 +165,10 @@ class Receiver:
             case Status():
                 self._status(topic, body, retained=message.retained)
             case Batch():
-                self._batch(topic, body)
+                await self._batch(topic, body, light=is_light(message.payload))
             case Armed() | Done():
                 if body.agent != topic.agent:
-                    raise BadMessage(f"'{topic.agent}' answers in the name of '{body.agent}'")
+                    raise NotTheirs(f"'{topic.agent}' answers in the name of '{body.agent}'")
                 with bound_contextvars(round=body.round):
                     self._engine.answer(topic.agent, body)
             case Resolved():
@@ -145,11 +176,15 @@ class Receiver:
             case _:
                 self._renew(topic, body)
 
+    def _find(self, topic: UpTopic) -> None:
+        if self._estate.topology.agents().get(topic.agent) != topic.environment:
+            raise NotTheirs(f"agent '{topic.agent}' of '{topic.environment}' is not in {self._estate.topology.file}")
+
     def _status(self, topic: UpTopic, status: Status, *, retained: bool) -> None:
         before = self._estate.agents[topic.agent].refusals
         heard = self._estate.take_status(topic, status, retained=retained)
         if heard.problem:
-            raise BadMessage(heard.problem)
+            raise NotTheirs(heard.problem)
         state = self._estate.agents[topic.agent]
         if state.refusals > before:
             log.warning("agent refused", name=topic.agent, times=state.refusals, why=state.refused[-1:])
@@ -158,11 +193,12 @@ class Receiver:
             if state.online:
                 self._connected(topic.agent)
 
-    def _batch(self, topic: UpTopic, batch: Batch) -> None:
+    async def _batch(self, topic: UpTopic, batch: Batch, *, light: bool) -> None:
         reports: list[Report] = [*batch.sources, *batch.witnesses]
         strange = sorted({report.agent for report in reports} - {topic.agent})
         if strange:
-            raise BadMessage(f"'{topic.agent}' reports in the name of '{', '.join(strange)}'")
+            raise NotTheirs(f"'{topic.agent}' reports in the name of '{', '.join(strange)}'")
+        ready = _packed(reports) if light else await asyncio.to_thread(_packed, reports)
         now = self._estate.clock()
         received = now - max(0.0, batch.age_s)
         gaps = [
@@ -174,7 +210,7 @@ class Receiver:
         ]  # fmt: skip
         try:
             taken = self._estate.store.take(
-                topic.agent, batch.spool, batch.sequence, batch.oldest, reports, received, gaps=gaps, now=now
+                topic.agent, batch.spool, batch.sequence, batch.oldest, ready, received, gaps=gaps, now=now
             )
         except TooManyHolesError as error:
             raise BadMessage(str(error)) from error
@@ -187,3 +223,7 @@ class Receiver:
             for report in reports:
                 with bound_contextvars(round=report.round):
                     self._engine.report(report)
+
+
+def _packed(reports: Sequence[Report]) -> list[PackedReport]:
+    return [packed(report) for report in reports]

@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from nacl.exceptions import CryptoError
 from nacl.signing import VerifyKey
 
+from coordinator.messaging.reading import read
 from wire.certificates import agent_uri, read_uri
-from wire.envelope import AnyUp, BadMessage, unpack_up
+from wire.envelope import AnyUp, BadMessage
 from wire.messages import Status
 from wire.signing import PROOF, is_signed_up, split
 from wire.topics import UpChannel, UpTopic
@@ -26,6 +27,10 @@ from wire.topics import UpChannel, UpTopic
 _NO_CERTIFICATE = (
     InvalidSignature, CryptoError, ValueError, TypeError, x509.ExtensionNotFound, x509.InvalidVersion,
 )  # fmt: skip
+
+
+class NotBelieved(BadMessage):
+    """It is not from the agent whose topic it came on, or its certificate is not in force."""
 
 
 class NotKnownYet(BadMessage):
@@ -54,35 +59,36 @@ class Signers:
         self._clock, self._generation_of = clock, generation_of
         self._known: dict[str, _Signer] = {}
 
-    def open(self, topic: UpTopic, payload: bytes) -> AnyUp:
+    async def open(self, topic: UpTopic, payload: bytes) -> AnyUp:
         """Read what came on a topic; BadMessage says why it is not believed."""
         sealed, signature = split(payload)
+        message = await read(sealed) if topic.channel is UpChannel.STATUS else None
         known = self._known.get(topic.agent)
-        message: AnyUp | None = None
-        if topic.channel is UpChannel.STATUS:
-            message = unpack_up(sealed)
-            if isinstance(message, Status) and (known is None or _said(message) != known.said):
-                known = self._signer(topic, message)
+        if isinstance(message, Status) and (known is None or _said(message) != known.said):
+            known = self._signer(topic, message)
         if known is None:
             raise NotKnownYet(f"'{topic.agent}' has not said yet by which key it signs")
         self._check(known, topic)
         if not is_signed_up(known.key, sealed, signature):
-            raise BadMessage(f"it is unsigned, altered or signed by a key other than that of '{topic.agent}'")
+            raise NotBelieved(f"it is unsigned, altered or signed by a key other than that of '{topic.agent}'")
         self._known[topic.agent] = known
-        return unpack_up(sealed) if message is None else message
+        if message is None:
+            message = await read(sealed)
+            self._check(known, topic)  # it may have been revoked meanwhile
+        return message
 
     def _check(self, signer: _Signer, topic: UpTopic) -> None:
         if signer.uri != agent_uri(topic.environment, topic.agent):
-            raise BadMessage(f"'{topic.agent}' of '{topic.environment}' shows the certificate of {signer.uri}")
+            raise NotBelieved(f"'{topic.agent}' of '{topic.environment}' shows the certificate of {signer.uri}")
         if signer.generation < self._generation_of(topic.agent):
-            raise BadMessage(f"the certificate of '{topic.agent}' is revoked")
+            raise NotBelieved(f"the certificate of '{topic.agent}' is revoked")
         if self._clock() > signer.ends.timestamp():
-            raise BadMessage(f"the certificate of '{topic.agent}' has expired, on {signer.ends:%Y-%m-%d}")
+            raise NotBelieved(f"the certificate of '{topic.agent}' has expired, on {signer.ends:%Y-%m-%d}")
 
     def _signer(self, topic: UpTopic, status: Status) -> _Signer:
         """What a status says, checked against the CA."""
         if not status.certificate:
-            raise BadMessage(f"'{topic.agent}' shows no certificate: it is older than this coordinator. Upgrade it")
+            raise NotBelieved(f"'{topic.agent}' shows no certificate: it is older than this coordinator. Upgrade it")
         try:
             certificate = x509.load_der_x509_certificate(status.certificate)
             certificate.verify_directly_issued_by(self._ca)
@@ -95,7 +101,7 @@ class Signers:
             environment, name, generation = read_uri(uri)
             key = VerifyKey(status.key)
         except _NO_CERTIFICATE as error:
-            raise BadMessage(
+            raise NotBelieved(
                 f"what '{topic.agent}' signs with is not vouched for by a certificate of this CA"
             ) from error
         return _Signer(key, agent_uri(environment, name), generation, certificate.not_valid_after_utc, _said(status))

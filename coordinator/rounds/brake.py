@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import structlog
 
 from coordinator.state.estate import Estate
 from coordinator.store import StoreError
-from reachability.blackout import active_blackout
+from reachability.blackout import active_blackout, in_words
 from reachability.life import EventKind
-from reachability.topology import Blackout
 from wire.messages import Stop
 
 log = structlog.get_logger("brake")
@@ -30,13 +28,19 @@ class Halt:
 
 
 class Brake:
-    """`stopped` is why nothing may be probed now, "" when it may.
+    """`stopped` is why nothing at all may be probed now, "" when something may.
 
-    `in_blackout` is why a person has what is under way probe in blackouts too, "" where nobody does.
+    `in_blackout` is the verify run that a person has probe in blackouts too, "" where there is none.
     """
 
-    def __init__(self, estate: Estate, post: Callable[[str, Stop], Coroutine[Any, Any, None]]) -> None:
-        self._estate, self._post = estate, post
+    def __init__(
+        self,
+        estate: Estate,
+        post: Callable[[str, Stop], Coroutine[Any, Any, None]],
+        others: Callable[[str], Collection[str]] = lambda _: (),
+    ) -> None:
+        """`others` gives the agents that send in rounds which are not of a run."""
+        self._estate, self._post, self._others = estate, post, others
         self.halt: Halt | None = estate.store.get("halt", Halt | None, None)  # type: ignore[arg-type]
         self.in_blackout = ""
         self._interrupted = ""
@@ -45,9 +49,13 @@ class Brake:
     @property
     def stopped(self) -> str:
         """Looked at anew each time: a window may open while nobody does anything."""
+        return self.holds(self.in_blackout)
+
+    def holds(self, run: str) -> str:
+        """Why nothing of a verify run, or of all that is of none (""), may be probed now; "" when it may."""
         if self.halt:
             return self.halt.reason
-        return self._interrupted or ("" if self.in_blackout else self.blackout())
+        return self._interrupted or ("" if run and run == self.in_blackout else self.blackout())
 
     def blackout(self) -> str:
         """The window of the topology that is open now, in words; "" when none is."""
@@ -56,11 +64,14 @@ class Brake:
 
     async def look(self) -> None:
         """End what is under way when a window has opened since the last time; repeat a stop, which a broker may have lost."""
-        before, self._quiet = self._quiet, "" if self.in_blackout else self.blackout()
+        before, self._quiet = self._quiet, self.blackout()
         began = self._quiet and not before
         if began:
             log.info("a blackout has begun", window=self._quiet)
-        if began or self.halt:
+        if began and not self.stopped:  # the run that may goes on, and nothing else
+            for agent in self._others(self.in_blackout):
+                await self._post(agent, Stop(reason=self._quiet))
+        elif began or self.halt:
             await self.remind()
 
     async def stop(self, reason: str, by: str) -> None:
@@ -99,8 +110,3 @@ class Brake:
                 for agent, state in self._estate.agents.items():
                     if state.last_seen:  # what repeats no challenge is refused: an agent that comes is told then
                         group.create_task(self._post(agent, Stop(reason=self.stopped)), name=f"stop {agent}")
-
-
-def in_words(window: Blackout) -> str:
-    """As a topology has it."""
-    return f"a blackout is open: '{window.cron}' for {timedelta(seconds=window.for_s)}, {window.timezone}"

@@ -1,7 +1,6 @@
 """The round engine: arm, go, done, close, conclude; many rounds at a time, one endpoint in one round at a time.
 
-A participant that is missing or dies ends the round for its own cells only: every wait has an end. All waits go by the
-event loop's clock.
+A participant that is missing or dies ends the round for its own cells only: every wait has an end, by the loop's clock.
 """
 
 from __future__ import annotations
@@ -15,24 +14,25 @@ from dataclasses import replace
 import structlog
 from structlog.contextvars import bind_contextvars
 
-from coordinator.rounds import requests, source_controls
+from coordinator.rounds import deadlines, requests, source_controls
 from coordinator.rounds.beside import Beside
 from coordinator.rounds.brake import Brake
 from coordinator.rounds.control_echo import Echo
 from coordinator.rounds.durations import Durations
-from coordinator.rounds.in_flight import Live, Post, round_name, stands
+from coordinator.rounds.in_flight import Live, Post, round_name, stalled, stands
 from coordinator.rounds.resolving import Resolving
 from coordinator.state.estate import Estate
+from coordinator.state.judging import Judging
 from coordinator.state.reports import has_part
 from coordinator.store import Part, Report
 from reachability.followups import MOST_FOLLOWUPS, FollowUp
 from reachability.life import Event
 from reachability.round_data import RoundData, RoundSpec
 from reachability.vocabulary import RoundKind, Schedule
-from wire.messages import Arm, Armed, Close, Done, Resolved
+from wire.messages import Arm, Armed, Close, Done, Go, Resolved
 from wire.process.progress import PART_S
 
-ARM_S, REPORT_S, GONE_S, BUSY_S = 5.0, 10.0, 3.0, 10.0
+ARM_S, REPORT_S, BUSY_S = 5.0, 10.0, 10.0
 COLD_S = 15.0  # longer, once, for an agent whose packet child has to start where there is little to start it with: decision 029
 LEAST_TAIL_S, MOST_TAIL_S = 0.2, 30.0
 
@@ -55,8 +55,8 @@ class Engine:
         self._post = post
         self._echo = echo
         self._controls = controls
-        self._events = events
         self._live: dict[str, Live] = {}
+        self.judging = Judging(estate, events)
         self._beside = Beside(estate)
         self.resolving = Resolving(estate, post)
         self._sources: dict[str, asyncio.Lock] = {}
@@ -64,7 +64,7 @@ class Engine:
         self._unready: set[str] = set()  # who was not ready in time; not waited for again until it is
         self.durations = Durations()
         self.exclusive = ""  # the verify run that has everything to itself
-        self.brake = Brake(estate, post)
+        self.brake = Brake(estate, post, lambda run: {r.spec.source for r in self._live.values() if r.spec.run != run})
 
     @property
     def stopped(self) -> str:
@@ -72,18 +72,16 @@ class Engine:
         return self.brake.stopped
 
     def stalled(self) -> str:
-        """The round that should have come by long ago, in words; "" when all go on."""
-        since = asyncio.get_running_loop().time() - PART_S
-        late = [f"round {name}" for name, live in self._live.items() if live.passed_at < since]
-        return f"{', '.join(late)}: no progress for {PART_S:.0f} s" if late else ""
+        """What should have come by long ago, in words; "" when all goes on."""
+        return stalled(self._live, self.judging.stalled_s(), PART_S)
 
     # -- what comes in --------------------------------------------------------------------------------------------
 
     def report(self, report: Report) -> None:
-        """A report is in the store; wake the round that waits for it, or conclude an old one again."""
+        """A report is in the store; wake the round that waits for it, or have an old one judged again."""
         live = self._live.get(report.round)
         if live is None:
-            self._events(self._estate.conclude_again(report.round))
+            self.judging.again(report.round)
             return
         if not has_part(live.spec, report.agent):
             log.warning("a report is refused: its agent has no part in it", agent=report.agent, round=report.round)
@@ -114,21 +112,20 @@ class Engine:
 
         `step` is told how many cells were sent to, round by round.
         """
-        if not self.stopped and not run:  # which has asked all agents before
+        if not run and not self.brake.holds(run):  # which has asked all agents before
             await self.resolving.ask(agent)
-        plan = self._estate.plan
-        if schedule is Schedule.SWEEP:  # one that was cut off goes on where it stopped
-            plan = tuple(requests.by_need(plan, self._estate.matrix))
         async with asyncio.TaskGroup() as tails:
             for destination in destinations:
                 if not self._estate.online(agent):
                     return
-                parts = requests.targets_of(
-                    self._estate.topology, plan, agent, destination, schedule, self._estate.present()
-                )
+                plan = tuple(target for target in self._estate.plan if target.agent == agent)
+                if schedule is Schedule.SWEEP:  # one that was cut off goes on where it stopped
+                    plan = tuple(requests.by_need(plan, self._estate.matrix))
+                there = self._estate.present()
+                parts = requests.targets_of(self._estate.topology, plan, agent, destination, schedule, there)
                 for targets in parts:
                     # A scheduled round that came after a verify's would take its cells away from that run.
-                    if self.stopped or self.exclusive not in {"", run} or not self._estate.online(agent):
+                    if self.brake.holds(run) or self.exclusive not in {"", run} or not self._estate.online(agent):
                         return
                     spec = RoundSpec(
                         round=round_name(),
@@ -145,7 +142,7 @@ class Engine:
                     sent = asyncio.Event()
                     tails.create_task(self._round_and_after(spec, sent), name=f"round {spec.round}")
                     await sent.wait()
-                    step(requests.cells_of(targets))
+                    step(deadlines.cells_of(targets))
 
     async def trace(self, spec: RoundSpec) -> Live:
         """A round of kind trace, which concludes nothing; TimeoutError when others have its source or destination too long."""
@@ -167,19 +164,17 @@ class Engine:
             live = await self._round(spec, spec.round, None, sent)
             spec = live.spec
             group.append(live.data())
-            if not live.has_source() or self.stopped:
+            if not live.has_source() or self.brake.holds(spec.run):
                 log.warning("round without a report", round=spec.round, source=spec.source, problems=live.problems)
                 return
             self._beside.heard(group[0].source)
-            at = self._estate.store.began(spec.round)
             main, count = live, 0
-            conclusion, events = self._estate.conclude(group, at, pending=True)
-            self._events(events)
+            conclusion = await self.judging.conclude(group, pending=True)
             while conclusion.followups and count < MOST_FOLLOWUPS:
                 for follow in conclusion.followups:
                     count += 1
                     await self._until(main, main.done_at + follow.wait_s - steady(), lambda: False, watch=spec.source)
-                    if self.stopped:
+                    if self.brake.holds(spec.run):
                         return
                     narrowed = requests.narrowed(spec, follow, round_name())
                     live = await self._round(narrowed, spec.round, follow, asyncio.Event())
@@ -188,8 +183,7 @@ class Engine:
                         count = MOST_FOLLOWUPS
                         break
                 bind_contextvars(round=spec.round)
-                conclusion, events = self._estate.conclude(group, at, pending=count < MOST_FOLLOWUPS)
-                self._events(events)
+                conclusion = await self.judging.conclude(group, pending=count < MOST_FOLLOWUPS)
         finally:
             sent.set()
 
@@ -204,7 +198,8 @@ class Engine:
                 for turn in requests.turns(spec, follow):
                     await stack.enter_async_context(self._sources.setdefault(turn, asyncio.Lock()))
                 await stack.enter_async_context(self._destinations.setdefault(spec.destination, asyncio.Lock()))
-            if self.stopped:
+            spec = requests.still_planned(spec, estate.plan)  # after what may have been a long wait
+            if self.brake.holds(spec.run) or not spec.targets:
                 return Live(spec, b"")
             started = steady()
             live, asked = await self._arm(spec, main, follow)
@@ -220,7 +215,7 @@ class Engine:
             self._unready -= live.parts.keys()
             live.has_gone = True
             armed_ms = round((steady() - started) * 1000)
-            if stands(spec, estate.topology) and not self.stopped:
+            if stands(spec, estate.topology) and not self.brake.holds(spec.run):
                 await self._send_off(live, follow)
         if live.done is not None:
             await asyncio.sleep(min(max(LEAST_TAIL_S, live.done.tail_s), MOST_TAIL_S))
@@ -256,7 +251,7 @@ class Engine:
         if stands(spec, estate.topology):
             asked = requests.arms(estate.topology, spec, live.key, estate.present(), follow)
         for agent, arm in asked.items():
-            if not self.stopped:  # what leaves now leaves before the stop: a channel keeps its order
+            if not self.brake.holds(spec.run):  # what leaves now leaves before the stop: a channel keeps its order
                 await self._post(agent, arm)
         await self._until(live, ARM_S, lambda: all(agent in live.parts for agent in asked))
         return live, asked
@@ -266,8 +261,9 @@ class Engine:
         return {agent for agent in asked if agent not in live.parts and self._estate.online(agent)}
 
     async def _close(self, live: Live, asked: Collection[str]) -> None:
+        done = live.done is not None and not self.brake.holds(live.spec.run)  # what is asked again sends, too
         for agent in asked:
-            await self._post(agent, Close(round=live.spec.round, again=live.done is not None and agent in live.parts))
+            await self._post(agent, Close(round=live.spec.round, again=done and agent in live.parts))
 
     def _forget(self, live: Live) -> None:
         self._echo.forget(live.spec.round)
@@ -280,20 +276,25 @@ class Engine:
         found = source_controls.of_the_round(self._estate, spec, again=follow is not None)
         found = found if spec.kind is RoundKind.TRACE else (*self._controls().targets(), *found)
         order = requests.go(spec, live.key, networks, found, follow)
-        patience_s = requests.patience_s(order, self._estate.agents[spec.source], topology.probing)
+        patience_s = deadlines.patience_s(order, self._estate.agents[spec.source], topology.probing)
         live.parts[spec.source] = Part(instance=self._estate.agents[spec.source].instance)
-        await self._post(spec.source, order)
-        await self._until(live, patience_s, lambda: live.done is not None, watch=spec.source)
+        await self._go(live, order, asyncio.get_running_loop().time() + patience_s)
+
+    async def _go(self, live: Live, order: Go, until: float, times: int = 3) -> None:
+        """Tell the source, again where the connection that it was told on has ended: one that has heard it knows it by name."""
+        told = self._estate.agents[live.spec.source]
+
+        def lost() -> bool:
+            return times > 1 and not self.brake.holds(live.spec.run) and self._estate.came_back(told)
+
+        await self._post(told.name, order)
+        left_s = until - asyncio.get_running_loop().time()
+        await self._until(live, left_s, lambda: live.done is not None or lost(), watch=told.name)
+        if live.done is None and lost():
+            log.info("the source is told again: it has lost its connection", round=order.round, source=told.name)
+            await self._go(live, order, until, times - 1)
 
     async def _until(self, live: Live, within_s: float, ready: Callable[[], bool], watch: str = "") -> None:
         """Wait for something of a round; not for ever, and not for an agent that has gone for some seconds."""
-        steady = asyncio.get_running_loop().time
-        gone_at = 0.0
-
-        def given_up() -> bool:
-            nonlocal gone_at
-            away = bool(watch) and not self._estate.online(watch)
-            gone_at = (gone_at or steady()) if away else 0.0
-            return bool(self.stopped) or (away and steady() - gone_at > GONE_S)
-
-        await live.until(within_s, ready, given_up)
+        away = lambda: bool(watch) and not self._estate.online(watch)  # noqa: E731 - a line
+        await live.until(within_s, ready, stopped=lambda: bool(self.brake.holds(live.spec.run)), away=away)

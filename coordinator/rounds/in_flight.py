@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -18,6 +18,8 @@ from reachability.round_data import RoundData, RoundSpec
 from reachability.topology import Topology
 from reachability.vocabulary import Role
 from wire.messages import Arm, Armed, Done, Down
+
+GONE_S = 3.0
 
 
 class Post(Protocol):
@@ -100,12 +102,26 @@ class Live:
         """What is in."""
         return round_data(self.spec, self.parts, self.reports)
 
-    async def until(self, within_s: float, ready: Callable[[], bool], given_up: Callable[[], bool]) -> None:
-        """Wait for something, but not for ever."""
+    async def until(
+        self, within_s: float, ready: Callable[[], bool], *, stopped: Callable[[], bool], away: Callable[[], bool]
+    ) -> None:
+        """Wait for something, but not for ever, and not for who has been `away` for some seconds."""
         steady = asyncio.get_running_loop().time
-        until = steady() + within_s
-        while not ready() and not given_up() and (now := steady()) < until:
+        until, gone_at = steady() + within_s, None
+        while not ready() and not stopped() and (now := steady()) < until:
+            gone_at = (now if gone_at is None else gone_at) if away() else None
+            if gone_at is not None and now - gone_at > GONE_S:
+                return
             await self.wait(min(0.5, until - now))
+
+
+def stalled(rounds: Mapping[str, Live], judging_s: float, most_s: float) -> str:
+    """What should have come by long ago, in words: a round, or the judging that takes so long; "" when all go on."""
+    since = asyncio.get_running_loop().time() - most_s
+    late = [f"round {name}" for name, live in rounds.items() if live.passed_at < since]
+    if judging_s > most_s:
+        late.append("the judging of a round")
+    return f"{', '.join(late)}: no progress for {most_s:.0f} s" if late else ""
 
 
 def stands(spec: RoundSpec, topology: Topology) -> bool:

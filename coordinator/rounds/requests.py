@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from coordinator.rounds.beside import to_witness
+from coordinator.rounds.deadlines import CELL_PACKETS, CLAIM_S, CONNECTS_S, DEADLINE_FACTOR, FLOW_S, GROUP_S, latest_s
 from coordinator.state.roster import AgentState
 from reachability.compare import key_of
 from reachability.followups import FollowUp
-from reachability.matrix import Matrix
+from reachability.matrix import CellKey, Matrix
 from reachability.observation import ControlTarget, Target
 from reachability.plan import PlanTarget
 from reachability.ports import PortSet
@@ -27,12 +28,6 @@ LEAST_ROUND, MOST_ROUND, ROUND_S = (
 )  # cells of a round: this many seconds of packets; larger sweeps are cut
 CELLS_OF_A_FLOW = 2  # what goes through the bound on flows within some minutes
 CANARIES = (49152, 65535)
-CELL_PACKETS = 8  # per cell, controls included: what a deadline allows for
-LEAST_S, DEADLINE_FACTOR = 40.0, 4.0
-GROUP_S = 4.0  # a group of a NoPorts round, its pauses alone
-BUSY_PPS = 50_000  # that any host gets done, whatever the rate
-CONNECTS_S = 0.0125  # per cell: all its time-outs, a thousand at once
-FLOW_S = 30.0  # that a flow may count
 CYCLE_COPIES, SWEEP_COPIES = 4, 3  # at least; the measured loss may ask for more
 
 
@@ -69,10 +64,7 @@ def targets_of(
 ) -> list[tuple[Target, ...]]:
     """The targets of one pair, cut into rounds of a bounded number of cells; empty when there is nothing to do."""
     rounds: list[list[Target]] = [[]]
-    probing, own = topology.probing, agents[agent]
-    rate = min(probing.rate_pps, own.rate_pps or probing.rate_pps)
-    flows = min(probing.flows, own.flows or probing.flows)
-    room = most = min(MOST_ROUND, max(LEAST_ROUND, rate * ROUND_S), CELLS_OF_A_FLOW * flows)
+    room = most = _most_cells(topology.probing, agents[agent])
     number = 0
     for target in plan:
         if target.agent != agent or target.destination != destination:
@@ -86,6 +78,19 @@ def targets_of(
             number += 1
             rounds[-1].append(_target(topology, target, number, part, agents, first=schedule is Schedule.CYCLE))
     return [tuple(targets) for targets in rounds if targets]
+
+
+def _most_cells(probing: Probing, own: AgentState) -> int:
+    """Of a round: so few that one whom its own bounds make slow is through with them in the time that `patience_s` gives it."""
+    rate = min(probing.rate_pps, own.rate_pps or probing.rate_pps)
+    flows = min(probing.flows, own.flows or probing.flows)
+    slower_s = 0.0 if own.raw else CONNECTS_S  # by what it says of itself, a cell
+    if rate < probing.rate_pps:
+        slower_s += DEADLINE_FACTOR * CELL_PACKETS / rate
+    if flows < probing.flows:
+        slower_s += CELL_PACKETS * FLOW_S / flows
+    most = min(MOST_ROUND, max(LEAST_ROUND, rate * ROUND_S), CELLS_OF_A_FLOW * flows)
+    return min(most, max(1, int(CLAIM_S / slower_s))) if slower_s else most
 
 
 def by_need(plan: Iterable[PlanTarget], matrix: Matrix) -> list[PlanTarget]:
@@ -148,7 +153,7 @@ def arms(
             if ports:
                 inside.setdefault(target.inside, []).append(replace(target, ports=ports))
     groups = follow.groups if follow else ()
-    latest_s = deadline_s(spec.targets, 0, topology.probing.flows, copies=follow.copies if follow else 0)
+    ends_s = latest_s(spec.targets, topology.probing, follow.copies if follow else 0)
     return {
         agent: Arm(
             round=spec.round,
@@ -161,7 +166,7 @@ def arms(
             networks=_networks(topology, (*listen.get(agent, ()), *inside.get(agent, ()))),
             groups=groups,
             connects=not (source is not None and source.raw),
-            ttl_s=latest_s + 120.0 + spec.spread_s + GROUP_S * len(groups),
+            ttl_s=ends_s + 120.0 + spec.spread_s + GROUP_S * len(groups),
         )
         for agent in dict.fromkeys((*listen, *inside))
     }
@@ -199,6 +204,21 @@ def narrowed(spec: RoundSpec, follow: FollowUp, round_id: str) -> RoundSpec:
     return replace(spec, round=round_id, kind=follow.kind, targets=follow.targets)
 
 
+def still_planned(spec: RoundSpec, plan: Iterable[PlanTarget]) -> RoundSpec:
+    """The round with what a plan that came meanwhile has as it was; a trace's target is the person's who asked for it."""
+    if spec.kind is RoundKind.TRACE:
+        return spec
+    planned = {(key_of(target), target.witness) for target in plan if target.agent == spec.source}
+    return replace(spec, targets=tuple(t for t in spec.targets if (_key(spec, t), t.witness) in planned))
+
+
+def _key(spec: RoundSpec, target: Target) -> CellKey:
+    return CellKey(
+        agent=spec.source, source_address=target.source, destination=target.environment, address=target.address,
+        protocol=target.protocol,
+    )  # fmt: skip
+
+
 def turns(spec: RoundSpec, follow: FollowUp | None) -> tuple[str, ...]:
     """The turns of its source that a round waits for.
 
@@ -208,31 +228,6 @@ def turns(spec: RoundSpec, follow: FollowUp | None) -> tuple[str, ...]:
     if follow is None:
         return (spec.source,)
     return (again,) if follow.kind is RoundKind.NORMAL else (spec.source, again)
-
-
-def cells_of(targets: Iterable[Target]) -> int:
-    """How many cells targets have."""
-    return sum(len(target.ports) for target in targets)
-
-
-def patience_s(order: Go, own: AgentState, probing: Probing) -> float:
-    """How long to wait for a source: at the slowest rate and the fewest flows that anyone allows it."""
-    rate_pps = min(filter(None, (order.rate_pps, own.rate_pps, probing.rate_pps)), default=0)
-    waits_s = order.spread_s + GROUP_S * len(order.groups)
-    flows = own.flows or probing.flows
-    return waits_s + deadline_s(order.targets, rate_pps, flows, raw=own.raw, copies=order.copies)
-
-
-def deadline_s(targets: Iterable[Target], rate_pps: int, flows: int = 0, *, raw: bool = True, copies: int = 0) -> float:
-    """How long a source may take, generously; `rate_pps` 0 stands for a slow one, `flows` 0 for a low bound.
-
-    Not `raw`: it connects, and waits for every silent cell. `copies`: that a cell has at least.
-    """
-    cells = cells_of(targets)
-    packets = cells * max(CELL_PACKETS, copies + CELL_PACKETS // 2)
-    waits = packets * FLOW_S / (flows or 1000) if packets > (flows or 1000) else 0.0
-    connects = 0.0 if raw else cells * CONNECTS_S
-    return LEAST_S + DEADLINE_FACTOR * packets / max(1, min(rate_pps or 500, BUSY_PPS)) + waits + connects
 
 
 def _canary(topology: Topology, protocol: Protocol) -> int:

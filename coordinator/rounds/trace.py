@@ -66,8 +66,8 @@ async def trace(estate: Estate, engine: Engine, key: CellKey, ports: PortSet, wi
     _ask_whether(agent, target)
     if any(planned.elsewhere and key_of(planned) == key for planned in estate.plan):
         raise CannotTraceError(f"{key.address} is in no network of {key.destination}: nothing is sent there")
-    if engine.stopped:
-        raise CannotTraceError(f"all probing is stopped: {engine.stopped}")
+    if held := engine.brake.holds(""):
+        raise CannotTraceError(f"all probing is stopped: {held}")
     spec = RoundSpec(
         round=round_name(),
         kind=RoundKind.TRACE,
@@ -82,7 +82,7 @@ async def trace(estate: Estate, engine: Engine, key: CellKey, ports: PortSet, wi
     except TimeoutError:
         busy = f"another round has {agent.name} or {target.environment} to itself"
         raise CannotTraceError(f"{busy}, and has not ended in time: try again later") from None
-    report = _source_report(agent.name, live, engine.stopped)
+    report = _source_report(agent.name, live, engine.brake.holds(""))
     found = follow(target, report.trace, [r for r in live.reports if isinstance(r, WitnessReport)])
     return Trace(spec, report.observations[0], report, found)
 

@@ -177,7 +177,7 @@ class Runs:
             if run.state is RunState.FINISHED:
                 continue
             self._current = run
-            self._engine.brake.in_blackout = run.in_blackout
+            self._engine.brake.in_blackout = run.id if run.in_blackout else ""
             try:
                 await self._carry_out(run)
             except* StoreError as group:  # no probe without a record of it
@@ -222,6 +222,7 @@ class Runs:
         async with asyncio.TaskGroup() as group:
             for agent, by_schedule in jobs.items():
                 group.create_task(self._source(run, agent, by_schedule), name=f"verify {agent}")
+        await self._engine.judging.catch_up()
         self._conclude(run)
 
     def _conclude(self, run: Run) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import structlog
-
 from coordinator.state.reports import round_data
 from coordinator.store import HeldRound
 from reachability.evidence import Conclusion, conclude
@@ -17,8 +15,6 @@ from reachability.round_data import RoundData
 from reachability.verdict import judge
 from reachability.vocabulary import Role
 
-log = structlog.get_logger("estate")
-
 
 class JudgedRow(NamedTuple):
     """Cells of a key that came out alike."""
@@ -28,19 +24,15 @@ class JudgedRow(NamedTuple):
     judged: Judged
 
 
-def judged_of(rounds: Sequence[RoundData], at: float, *, pending: bool = False) -> tuple[Conclusion, list[JudgedRow]]:
-    """What a round and its follow-ups show, observed `at`; `pending` as `conclude` has it."""
-    spec = rounds[0].spec
-    try:
-        conclusion = conclude(rounds, pending=pending)
-    except Exception:  # what one report holds must end no daemon; its cells stay as untested as they were
-        log.exception("a round cannot be concluded, please report it", round=spec.round, source=spec.source)
-        conclusion = Conclusion(cells=())
+def judged_of(rounds: Sequence[RoundData], *, pending: bool = False) -> tuple[Conclusion, list[JudgedRow]]:
+    """What a round and its follow-ups show, not dated yet; `pending` as `conclude` has it."""
+    spec, conclusion = rounds[0].spec, conclude(rounds, pending=pending)
+    witnesses = {(t.environment, t.address, t.protocol): t.witness for t in spec.targets}
     rows = []
     for key, ports, evidence in conclusion.cells:
         judged = Judged(
             evidence=evidence, verdict=judge(evidence), round=spec.round, run=spec.run, schedule=spec.schedule,
-            observed_at=at,
+            source_environment=spec.source_environment, witness=witnesses[key.destination, key.address, key.protocol],
         )  # fmt: skip
         rows.append(JudgedRow(key, ports, judged))
     return conclusion, rows

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import structlog
 
 from coordinator.clock import since_boot
-from coordinator.state.concluding import JudgedRow, judged_of, rounds_of
+from coordinator.state.concluding import JudgedRow
 from coordinator.state.holders import Holders, unproven
 from coordinator.state.lookups import Lookups, names_of, needed_by, oldest_fresh
 from coordinator.state.roster import AgentState, Heard, Used, is_old_news, refusal, said, shifted, unheard
@@ -18,17 +18,15 @@ from coordinator.store import Gap, Losses, Store, StoreError
 from coordinator.store.retention import RESOLVED_S, unwanted
 from coordinator.store.spools import added
 from reachability.compare import Cell, compare, key_of
-from reachability.evidence import Conclusion
 from reachability.finding import Event, EventKind, FindingBook
-from reachability.matrix import CellKey, Matrix
+from reachability.matrix import CellKey, Matrix, Row
 from reachability.observation import Lookup
 from reachability.plan import PlanTarget, build_plan
-from reachability.round_data import RoundData
+from reachability.round_data import RoundSpec
 from reachability.topology import Topology
 from wire.messages import Status
 from wire.topics import UpTopic
 
-Shown = tuple[Conclusion, tuple[Event, ...]]  # by a round, and what it did to the findings
 log = structlog.get_logger("estate")
 
 
@@ -68,8 +66,7 @@ class Estate:
         self.started += seconds
         self.matrix.shift(seconds)
         self._lookups.shift(seconds)
-        # Or a report that was held back would look younger than it is.
-        self.save(lambda: self.store.shift_rounds(seconds))
+        self.save(lambda: self.store.shift_rounds(seconds))  # or a report that was held back would look younger
         self.agents = {name: shifted(agent, seconds) for name, agent in self.agents.items()}
 
     # -- what is declared -----------------------------------------------------------------------------------------
@@ -78,14 +75,19 @@ class Estate:
         """A new topology is in force: it judges what was observed before, too."""
         self.topology = topology
         self.agents = {
-            name: self.agents.get(name)
-            or unheard(name, environment, self._used.get(name, Used()), self._generations.get(name, 0))
+            name: known
+            if (known := self.agents.get(name)) and known.environment == environment
+            else unheard(name, environment, self._used.get(name, Used()), self._generations.get(name, 0))
             for name, environment in topology.agents().items()
         }
         self._plan()
 
     def _plan(self) -> None:
-        self.plan: tuple[PlanTarget, ...] = build_plan(self.topology, self._addresses, self._lookups.leads_to())
+        self.plan = self.plan_of(self.topology)
+
+    def plan_of(self, topology: Topology) -> tuple[PlanTarget, ...]:
+        """What would be probed under a topology, by the addresses and names that are known."""
+        return build_plan(topology, self._addresses, self._lookups.leads_to())
 
     # -- whose certificates are in force --------------------------------------------------------------------------
 
@@ -147,6 +149,11 @@ class Estate:
         state = self.agents.get(agent)
         return state is not None and state.online and self.holders.is_settled(agent)
 
+    def came_back(self, since: AgentState) -> bool:
+        """Whether an agent has another connection than then, and is the same process: what was on its way to it is lost."""
+        now = self.agents.get(since.name)
+        return now is not None and now.instance == since.instance and now.connections > since.connections > 0
+
     def present(self) -> Mapping[str, AgentState]:
         """The agents as rounds may ask them: `online` as above."""
         return {name: replace(state, online=self.online(name)) for name, state in self.agents.items()}
@@ -181,29 +188,24 @@ class Estate:
 
     # -- what was observed ----------------------------------------------------------------------------------------
 
-    def conclude(self, rounds: Sequence[RoundData], at: float, *, pending: bool = False) -> Shown:
-        """Take what a round and its follow-ups show into the matrix, the store and the findings; `pending` as `conclude` has it.
+    def take_judged(self, spec: RoundSpec, rows: Iterable[JudgedRow]) -> tuple[Event, ...]:
+        """Take what a main round and its follow-ups show into the matrix, the store and the findings.
 
-        `at` is when the main round began, epoch seconds by this clock: what it shows is no older. A report may have been
-        under way for any time, in a broker or before a coordinator that stood still, and its age does not say so.
+        It is dated by when the round began: what it shows is no older. A report may have been under way for any time, in a
+        broker or before a coordinator that stood still, and its age does not say so.
         """
-        spec, two = rounds[0].spec, self.holders.two()
-        at = min(at, self.clock())  # it may have been set back since
-        rounds = [replace(data, two_holders=data.two_holders | two) for data in rounds]
-        conclusion, rows = judged_of(rounds, at, pending=pending)
-        self._take(rows)
+        at = min(self.store.began(spec.round), self.clock())  # the clock may have been set back since
+        self._take(JudgedRow(key, ports, replace(judged, observed_at=at)) for key, ports, judged in rows)
         if spec.source in self.agents:
             self.agents[spec.source] = replace(self.agents[spec.source], last_round=self.clock())
-        return conclusion, self.review()
-
-    def conclude_again(self, round_id: str) -> tuple[Event, ...]:
-        """A report came in after its round was concluded: conclude it again with what is held now."""
-        rounds = rounds_of(self.store.group_of(round_id))
-        return self.conclude(rounds, self.store.began(round_id))[1] if rounds else ()
+        return self.review()
 
     def _take(self, rows: Iterable[JudgedRow]) -> None:
+        groups: dict[tuple[CellKey, str, float], list[Row]] = {}
         for key, ports, judged in rows:
-            self.matrix.update(key, ports, judged)
+            groups.setdefault((key, judged.round, judged.observed_at), []).append((ports, judged))
+        for (key, *_), found in groups.items():
+            self.matrix.lay(key, found)
             self._unsaved[key] = None
 
     def review(self) -> tuple[Event, ...]:

@@ -12,6 +12,7 @@ from coordinator.state.concluding import JudgedRow
 from reachability.compare import key_of
 from reachability.matrix import Judged, Matrix
 from reachability.plan import PlanTarget
+from reachability.standing import LEANS_INSIDE
 from reachability.verdict import judge
 from reachability.vocabulary import Arrival, State, Unproven
 from wire.messages import Status
@@ -19,7 +20,6 @@ from wire.messages import Status
 SETTLED_S = 25.0  # an agent says how it is every 20 s: an earlier process that does not has gone
 KEEP_S = 300.0  # after the last sign of a second holder
 MOST = 8  # processes of one name that are remembered
-LEANS_INSIDE = {7, 13, 16}  # rows of the table
 
 
 @dataclass(slots=True)

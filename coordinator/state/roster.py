@@ -39,6 +39,7 @@ class AgentState:
     names_apart: tuple[str, ...] = ()  # DNS names that lead elsewhere for it than for others, in words
     revoked: bool = False  # its certificates are, and it has come with no newer one yet
     two_holders: bool = False  # more than one process lives under its name
+    connections: int = 0  # of this process to the broker; 0: its version does not say
 
     @property
     def state(self) -> str:
@@ -104,6 +105,7 @@ def said(known: AgentState, status: Status, now: float, *, retained: bool, two_h
         else known.certificate,
         revoked=known.revoked and not status.online,
         two_holders=two_holders,
+        connections=status.connections,
         last_seen=known.last_seen if retained and known.last_seen else now,
     )
 

@@ -6,7 +6,7 @@ import sqlite3
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from coordinator.store.codec import decode
+from coordinator.store.codec import decode, pack
 from reachability.arrival import WitnessReport
 from reachability.observation import KeptPacket, SourceReport
 from reachability.round_data import RoundSpec
@@ -37,6 +37,25 @@ class HeldRound(NamedTuple):
     spec: RoundSpec
     parts: Parts
     reports: list[tuple[Report, float]]
+
+
+class PackedReport(NamedTuple):
+    """A report as its rows hold it; `kept` are its packets, None for none."""
+
+    round: str
+    agent: str
+    kind: str
+    body: bytes
+    kept: bytes | None
+
+
+def packed(report: Report | PackedReport) -> PackedReport:
+    """A report as the store takes it. Of a large one this is most of the work, and needs no store."""
+    if isinstance(report, PackedReport):
+        return report
+    kind = "witness" if isinstance(report, WitnessReport) else report.role
+    kept = pack(report.kept) if report.kept else None
+    return PackedReport(report.round, report.agent, kind, pack(replace(report, kept=())), kept)
 
 
 def group_of(db: sqlite3.Connection, round_id: str) -> list[HeldRound]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,10 +12,9 @@ import msgspec
 from coordinator.store import retention
 from coordinator.store.codec import decode, encode, pack
 from coordinator.store.file import File
-from coordinator.store.held import HeldRound, Parts, Report, group_of
+from coordinator.store.held import HeldRound, PackedReport, Parts, Report, group_of, packed
 from coordinator.store.retention import Forgotten
 from coordinator.store.spools import Gap, Losses, Spools, Taken
-from reachability.arrival import WitnessReport
 from reachability.life import Event, Finding
 from reachability.matrix import CellKey, Judged
 from reachability.observation import Lookup
@@ -39,6 +37,11 @@ class Store:
         self._unshifted = 0.0  # by how much the clock was set that a full disk kept from the rounds, seconds
         self._findings = dict(self._db.execute("SELECT id, body FROM findings"))
 
+    @property
+    def path(self) -> Path:
+        """Its file, for `reader`."""
+        return self._file.path
+
     def close(self) -> None:
         """Close it and let another coordinator have it."""
         self._file.close()
@@ -51,7 +54,7 @@ class Store:
         spool: str,
         sequence: int,
         oldest: int,
-        reports: Sequence[Report],
+        reports: Iterable[Report | PackedReport],
         received: float,
         *,
         gaps: Sequence[Gap] = (),
@@ -66,7 +69,7 @@ class Store:
             at = received if now is None else now
             taken = self._spools.take(agent, spool, sequence, oldest, gaps, received, at)
             if taken.new:
-                self._add_reports(reports, received)
+                self._add_reports(map(packed, reports), received)
         return taken
 
     def gaps(self) -> list[Gap]:
@@ -77,23 +80,19 @@ class Store:
         """The same, added up by agent."""
         return self._spools.losses()
 
-    def _add_reports(self, reports: Iterable[Report], received: float) -> None:
+    def _add_reports(self, reports: Iterable[PackedReport], received: float) -> None:
         for report in reports:
-            what = (report.round, report.agent, _kind(report))
-            body = pack(replace(report, kept=()))
+            what = (report.round, report.agent, report.kind, report.body)
             # A spool that was set back sends what it holds under another id: some of that is here.
             if self._db.execute(
-                "SELECT 1 FROM reports WHERE round = ? AND agent = ? AND kind = ? AND body = ?", (*what, body)
+                "SELECT 1 FROM reports WHERE round = ? AND agent = ? AND kind = ? AND body = ?", what
             ).fetchone():
                 continue
             row = self._db.execute(
-                "INSERT INTO reports (round, agent, kind, received, body) VALUES (?, ?, ?, ?, ?)",
-                (*what, received, body),
+                "INSERT INTO reports (round, agent, kind, body, received) VALUES (?, ?, ?, ?, ?)", (*what, received)
             ).lastrowid
-            if report.kept:
-                self._db.execute(
-                    "INSERT INTO packets VALUES (?, ?, ?, ?)", (row, report.round, received, pack(report.kept))
-                )
+            if report.kept is not None:
+                self._db.execute("INSERT INTO packets VALUES (?, ?, ?, ?)", (row, report.round, received, report.kept))
 
     # -- rounds ---------------------------------------------------------------------------------------------------
 
@@ -221,7 +220,3 @@ class Store:
         """Let go of what names resolved to at an agent that no longer asks for them."""
         with self._file.writing():
             self._db.executemany("DELETE FROM lookups WHERE agent = ? AND name = ?", [(agent, name) for name in names])
-
-
-def _kind(report: Report) -> str:
-    return "witness" if isinstance(report, WitnessReport) else report.role

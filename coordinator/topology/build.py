@@ -23,7 +23,7 @@ from coordinator.topology.scalars import (
     parse_spread,
 )
 from coordinator.topology.schema import mark_of
-from reachability.ranges import owner_of
+from reachability.ranges import Owners
 from reachability.topology import (
     Blackout,
     DeclaredAgent,
@@ -49,8 +49,13 @@ def build(document: Document, file: str, digest: str) -> Topology:
     environments = {
         name: _environment(document, name, mapping(value)) for name, value in mapping(data.get("environments")).items()
     }
-    paths = (_path(document, environments, index, entry) for index, entry in entries(data.get("paths")))
-    waivers = (_waiver(document, environments, index, entry) for index, entry in entries(data.get("waivers")))
+    owners = Owners(environments.values())
+
+    def end(text: str) -> Selector:
+        return selector(text, environments, owners)
+
+    paths = (_path(document, end, index, entry) for index, entry in entries(data.get("paths")))
+    waivers = (_waiver(document, end, index, entry) for index, entry in entries(data.get("waivers")))
     return Topology(
         environments=environments,
         paths=tuple(path for path in paths if path is not None),
@@ -61,7 +66,7 @@ def build(document: Document, file: str, digest: str) -> Topology:
     )
 
 
-def selector(text: str, environments: Mapping[str, Environment]) -> Selector:
+def selector(text: str, environments: Mapping[str, Environment], owners: Owners) -> Selector:
     """One end of a path; LookupError when it is nowhere, ValueError when it is not an end at all.
 
     AmbiguousRangeError, a LookupError, where a range may be that of several environments.
@@ -69,7 +74,7 @@ def selector(text: str, environments: Mapping[str, Environment]) -> Selector:
     name, member = parse_end(text)
     if not name:
         assert not isinstance(member, str)
-        return Selector(str(member), environment=owner_of(member, environments.values()), network=member)
+        return Selector(str(member), environment=owners.of(member), network=member)
     environment = environments[name]
     match member:
         case "":
@@ -154,11 +159,9 @@ def _ports(value: Any) -> PortSpec | None:
     return reduce(or_, (spec for _, spec in parsed(value, parse_ports)), PortSpec())
 
 
-def _path(
-    document: Document, environments: Mapping[str, Environment], index: int, data: Mapping[str, Any]
-) -> Path | None:
-    source = _maybe(data.get("from"), lambda text: selector(text, environments))
-    destination = _maybe(data.get("to"), lambda text: selector(text, environments))
+def _path(document: Document, end: Callable[[str], Selector], index: int, data: Mapping[str, Any]) -> Path | None:
+    source = _maybe(data.get("from"), end)
+    destination = _maybe(data.get("to"), end)
     if source is None or destination is None:
         return None
     return Path(
@@ -173,11 +176,9 @@ def _path(
     )
 
 
-def _waiver(
-    document: Document, environments: Mapping[str, Environment], index: int, data: Mapping[str, Any]
-) -> Waiver | None:
-    source = _maybe(data.get("from"), lambda text: selector(text, environments))
-    destination = _maybe(data.get("to"), lambda text: selector(text, environments))
+def _waiver(document: Document, end: Callable[[str], Selector], index: int, data: Mapping[str, Any]) -> Waiver | None:
+    source = _maybe(data.get("from"), end)
+    destination = _maybe(data.get("to"), end)
     expires = _maybe(data.get("expires"), parse_instant)
     if source is None or destination is None or expires is None:
         return None

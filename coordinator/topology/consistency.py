@@ -10,7 +10,7 @@ from coordinator.topology.build import entries, mapping, parsed, selector
 from coordinator.topology.document import Document, Problem, Where, shown
 from coordinator.topology.scalars import is_range, parse_address, parse_host, parse_network
 from coordinator.topology.schema import MOST_ERRORS, mark_of, named, nearest
-from reachability.ranges import AmbiguousRangeError
+from reachability.ranges import AmbiguousRangeError, Owners
 from reachability.topology import Address, Environment, Network, Topology
 
 MOST_HINTS = 50  # looking for the nearest name takes its time; a file with more dead ends than this is the wrong file
@@ -44,7 +44,7 @@ def _agents(document: Document, topology: Topology) -> Iterator[Problem]:
     for name, data in _environments(document):
         environment = topology.environments[name]
         owners: dict[str, str] = {}
-        whole, within = _all_networks_parse(environment, data), _within(environment.networks)
+        whole, inside = _all_networks_parse(environment, data), within(environment.networks)
         for agent, value in mapping(data.get("agents")).items():
             where: Where = ("environments", name, "agents", agent)
             if agent in first:
@@ -58,7 +58,7 @@ def _agents(document: Document, topology: Topology) -> Iterator[Problem]:
                 if owners.setdefault(text, agent) != agent:
                     owner = shown(owners[text])
                     yield _at(document, place, f"address {text} is already that of agent {owner}; give each its own")
-                if whole and not within(address):
+                if whole and not inside(address):
                     yield _at(document, place, _outside(agent, text, environment))
 
 
@@ -67,19 +67,19 @@ def _all_networks_parse(environment: Environment, data: Mapping[str, Any]) -> bo
     return isinstance(listed, list) and 0 < len(listed) == len(environment.networks)
 
 
-def _within(networks: Iterable[Network]) -> Callable[[Address], bool]:
+def within(networks: Iterable[Network]) -> Callable[[Address], bool]:
     """Whether an address is in one of the networks; a look-up for each prefix length, however many networks."""
     known = {(n.version, n.prefixlen, int(n.network_address) >> (n.max_prefixlen - n.prefixlen)) for n in networks}
     lengths = {(version, length) for version, length, _ in known}
 
-    def within(address: Address) -> bool:
+    def inside(address: Address) -> bool:
         return any(
             (version, length, int(address) >> (address.max_prefixlen - length)) in known
             for version, length in lengths
             if version == address.version
         )
 
-    return within
+    return inside
 
 
 def _outside(agent: str, address: str, environment: Environment) -> str:
@@ -140,7 +140,7 @@ def _repeated_names(document: Document, topology: Topology) -> Iterator[Problem]
 
 def _ends(document: Document, topology: Topology) -> Iterator[Problem]:
     """Paths and waivers begin and end somewhere."""
-    hints = MOST_HINTS
+    hints, owners = MOST_HINTS, Owners(topology.environments.values())
     for kind in ("paths", "waivers"):
         for index, entry in entries(mapping(document.data).get(kind)):
             for key, verb in (("from", "comes from"), ("to", "goes to")):
@@ -148,7 +148,7 @@ def _ends(document: Document, topology: Topology) -> Iterator[Problem]:
                 if not isinstance(text, str):
                     continue
                 try:
-                    selector(text, topology.environments)
+                    selector(text, topology.environments, owners)
                 except AmbiguousRangeError as error:
                     name = named((kind, index), document.data)
                     yield _at(document, (kind, index, key), f"{name} {verb} {shown(text)}, {_whose(text, error)}")

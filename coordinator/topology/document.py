@@ -15,7 +15,7 @@ import yaml
 from reachability.texts import printable
 from reachability.topology import Mark
 
-MOST_VALUES = 100_000
+MOST_VALUES = 1_000_000  # of a file of 100,000 lines
 MOST_PROBLEMS = 200
 CHARACTERS_A_VALUE = 100  # a longer text counts as several values: repeated by aliases it costs as much as they do
 DEEPEST = 32
@@ -282,8 +282,8 @@ class _Composer:
 
 def resolved(text: str) -> Any:
     """The value of a plain scalar. A whole number of more than 18 digits stays a text: nothing here is that large."""
-    if text.lower() in _WORDS:
-        return _WORDS[text.lower()]
+    if (word := text.lower()) in _WORDS or text[0].isalpha():
+        return _WORDS.get(word, text)
     return next((kind(text) for pattern, kind in _PLAIN if pattern.fullmatch(text)), text)
 
 

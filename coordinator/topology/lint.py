@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import combinations
+from ipaddress import ip_address
 
-from coordinator.tasks import Limit, costs
-from coordinator.topology.idle import idle_paths
+from coordinator.tasks import Limit, declared_costs
+from coordinator.topology.consistency import within
 from reachability.blackout import never_opens, open_until
-from reachability.plan import PlanTarget, build_plan
-from reachability.topology import Environment, Mark, Selector, Topology, family, is_address
+from reachability.sides import FAMILIES, Sides, family_of
+from reachability.topology import Environment, Mark, Network, Selector, Topology, family, is_address
 from reachability.vocabulary import Require, Schedule
 
 LONG_BLACKOUT = timedelta(days=7)
@@ -31,20 +31,20 @@ class Warned:
 
 def lint(topology: Topology, now: datetime) -> list[Warned]:
     """Every doubt, in the order of the file."""
-    plan = build_plan(topology, {}, {})
+    sides = Sides(topology)
     found = [
         *_untestable(topology),
         *_uncontrolled(topology),
         *_families(topology),
         *_overlaps(topology),
         *_expired(topology, now),
-        *_idle_paths(topology, plan),
+        *_idle_paths(sides),
         *_unwitnessed(topology),
-        *_untested(topology, plan),
+        *_untested(sides),
         *_astray(topology),
         *_misread(topology),
         *_blackouts(topology, now),
-        *_too_much(topology, plan),
+        *_too_much(sides),
     ]
     return sorted(set(found))
 
@@ -115,15 +115,23 @@ def _families(topology: Topology) -> Iterator[Warned]:
 
 
 def _overlaps(topology: Topology) -> Iterator[Warned]:
-    for one, two in combinations(topology.environments.values(), 2):
-        for mine in one.networks:
-            for other in two.networks:
-                if mine.version == other.version and mine.overlaps(other):
-                    yield _at(
-                        two.mark,
-                        f"{other} of '{two.name}' overlaps {mine} of '{one.name}': which of them an address belongs to "
-                        "is not clear",
-                    )
+    """Two networks overlap where one holds the other: in their order, the wider first, those around one are few."""
+    order = {name: place for place, name in enumerate(topology.environments)}
+    networks = [(network, e.name) for e in topology.environments.values() for network in e.networks]
+    networks.sort(key=lambda one: (one[0].version, int(one[0].network_address), one[0].prefixlen))
+    around: list[tuple[Network, str]] = []
+    for network, name in networks:
+        while around and not (around[-1][0].version == network.version and around[-1][0].overlaps(network)):
+            around.pop()
+        for wider, owner in around:
+            if owner != name:
+                ends = sorted(((wider, owner), (network, name)), key=lambda end: order[end[1]])
+                (mine, one), (other, two) = ends
+                yield _at(
+                    topology.environments[two].mark,
+                    f"{other} of '{two}' overlaps {mine} of '{one}': which of them an address belongs to is not clear",
+                )
+        around.append((network, name))
 
 
 def _expired(topology: Topology, now: datetime) -> Iterator[Warned]:
@@ -134,10 +142,13 @@ def _expired(topology: Topology, now: datetime) -> Iterator[Warned]:
             )
 
 
-def _idle_paths(topology: Topology, plan: tuple[PlanTarget, ...]) -> Iterator[Warned]:
-    for path in idle_paths(topology, plan):
-        # Addresses that only the agents know are not in this plan.
-        if _may_match(topology, path.source) or _may_match(topology, path.destination):
+def _idle_paths(sides: Sides) -> Iterator[Warned]:
+    # Addresses that only the agents know are not among the sides.
+    reporting = {
+        e.name for e in sides.topology.environments.values() if any(not a.addresses for a in e.agents.values())
+    }
+    for path in sides.topology.paths:
+        if sides.lead(path) or any(_may_match(reporting, end) for end in (path.source, path.destination)):
             continue
         yield _at(
             path.mark,
@@ -145,10 +156,9 @@ def _idle_paths(topology: Topology, plan: tuple[PlanTarget, ...]) -> Iterator[Wa
         )
 
 
-def _may_match(topology: Topology, end: Selector) -> bool:
-    """Whether an agent that reports its own addresses may be at this end."""
-    environments = [topology.environments[end.environment]] if end.environment else list(topology.environments.values())
-    return any(not agent.addresses for environment in environments for agent in environment.agents.values())
+def _may_match(reporting: set[str], end: Selector) -> bool:
+    """Whether an agent that reports its own addresses may be at this end; `reporting` are the environments of such."""
+    return end.environment in reporting if end.environment else bool(reporting)
 
 
 def _unwitnessed(topology: Topology) -> Iterator[Warned]:
@@ -173,22 +183,25 @@ def _without_agent(environment: Environment) -> list[str]:
     )
 
 
-def _untested(topology: Topology, plan: tuple[PlanTarget, ...]) -> Iterator[Warned]:
-    tested = {(target.source_environment, target.destination) for target in plan}
-    for source in topology.environments.values():
-        if not source.agents:
-            continue  # that is said already
-        for destination in topology.environments.values():
-            empty = not destination.agents and not destination.services  # that too
-            if destination is source or empty or (source.name, destination.name) in tested:
-                continue
-            if any(not agent.addresses for agent in destination.agents.values()):
-                continue
-            yield _at(
-                destination.mark,
-                f"nothing can be tested from '{source.name}' to '{destination.name}': none of its hosts has an address of a "
-                "family that the agents there have",
-            )
+def _untested(sides: Sides) -> Iterator[Warned]:
+    environments = sides.topology.environments
+    sources: dict[frozenset[int], list[str]] = {}  # environments with agents, by the families that they try
+    for name, agents in sides.sources.items():
+        if agents:  # else that is said already
+            tried = frozenset(kind for kind in FAMILIES if any(agent.towards(kind) for agent in agents))
+            sources.setdefault(tried, []).append(name)
+    for name, hosts in sides.hosts.items():
+        empty = not hosts  # that too, or its agents report their own
+        if empty or any(not agent.addresses for agent in environments[name].agents.values()):
+            continue
+        has = {family_of(host.address) for host in hosts}
+        for source in (source for tried, alike in sources.items() if tried.isdisjoint(has) for source in alike):
+            if source != name:
+                yield _at(
+                    environments[name].mark,
+                    f"nothing can be tested from '{source}' to '{name}': none of its hosts has an address of a "
+                    "family that the agents there have",
+                )
 
 
 def _astray(topology: Topology) -> Iterator[Warned]:
@@ -196,9 +209,10 @@ def _astray(topology: Topology) -> Iterator[Warned]:
         for network in environment.networks:
             if network.is_loopback:
                 yield _at(environment.mark, f"{network} is each host's own: an agent would probe itself there")
+        contains = within(environment.networks)
         for service in environment.services.values():
             for host in service.hosts:
-                if is_address(host) and not environment.contains(host):
+                if is_address(host) and not contains(ip_address(host)):
                     yield _at(
                         service.mark,
                         f"host {host} of '{service.name}' is in no network of '{environment.name}': does it belong there?",
@@ -236,8 +250,8 @@ def _blackouts(topology: Topology, now: datetime) -> Iterator[Warned]:
         )
 
 
-def _too_much(topology: Topology, plan: tuple[PlanTarget, ...]) -> Iterator[Warned]:
-    probing = topology.probing
+def _too_much(sides: Sides) -> Iterator[Warned]:
+    topology, probing = sides.topology, sides.topology.probing
     limits = {
         Limit.RATE_PPS: f"at {probing.rate_pps} packets a second",
         Limit.FLOWS: f"with {probing.flows} entries in connection tables at a time",
@@ -246,11 +260,12 @@ def _too_much(topology: Topology, plan: tuple[PlanTarget, ...]) -> Iterator[Warn
         Schedule.CYCLE: ("probing.every", probing.every_s),
         Schedule.SWEEP: ("probing.sweep.every", probing.sweep_every_s),
     }
-    for cost in costs(topology, plan):
+    environment_of = topology.agents()
+    for cost in declared_costs(sides):
         setting, period = periods[cost.schedule]
         if period is None or cost.seconds <= period:
             continue
-        agent = next(e.agents[cost.agent] for e in topology.environments.values() if cost.agent in e.agents)
+        agent = topology.environments[environment_of[cost.agent]].agents[cost.agent]
         yield _at(
             agent.mark,
             f"a {cost.schedule} of '{cost.agent}' takes about {cost.seconds:,.0f} s {limits[cost.limit]}, "

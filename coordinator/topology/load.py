@@ -17,7 +17,7 @@ from coordinator.topology.schema import check, mark_of
 from reachability.texts import printable
 from reachability.topology import Topology
 
-MOST_BYTES = 4 * 1024 * 1024
+MOST_BYTES = 16 * 1024 * 1024
 NOUN = "topology"
 # What YAML 1.2 (5.1) does not call printable.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")

@@ -12,9 +12,11 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 from coordinator.topology.document import shown
+from coordinator.topology.iana import ports_of
 from reachability.blackout import Cron, zone
 from reachability.ports import PortSet
 from reachability.topology import Address, Network, PortSpec, is_address
+from reachability.vocabulary import NOT_TESTED
 
 LONGEST_S = 366 * 86400.0
 LEAST_SPREAD_S, MOST_SPREAD_S = 0.1, 60.0
@@ -26,9 +28,9 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)")
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _PORT = re.compile(r"[0-9]{1,5}")
+_SERVICE = re.compile(r"(?=.*[a-z])(?!-|[0-9]+-)(?!.*--)[a-z0-9-]{1,15}(?<!-)", re.IGNORECASE)  # RFC 6335, 5.1
 _MEANT = re.compile(r"(?:tcp|udp)/[1-9][0-9]{0,3}")
 _MEANT_PORT = re.compile(r"(?:tcp|udp)[/:][1-9][0-9]{0,4}|icmp(?:v?6|v4)?", re.IGNORECASE)
-_NOT_TESTED = frozenset({"sctp", "dccp", "udplite", "gre", "esp", "ah", "ipip", "igmp", "ospf", "vrrp"})  # IANA's names
 _RANGE = re.compile(
     r"(?:[0-9]+\.){2,}[0-9.]*[x*,\[{-][0-9.x*,\[\]{}-]*|(?=.*:.*:)[0-9a-f:]*:[0-9a-f:]*[x*,-][0-9a-f:x*,-]*",
     re.IGNORECASE,
@@ -58,11 +60,11 @@ def parse_spread(text: str) -> float:
 
 
 def parse_ports(text: str) -> PortSpec:
-    """`tcp/5000`, `tcp/1-65535`, `udp/53,123` or `icmp`."""
+    """`tcp/5000`, `tcp/1-65535`, `tcp/postgresql`, `udp/53,123` or `icmp`."""
     if text == "icmp":
         return PortSpec(icmp=True)
     protocol, slash, ports = text.partition("/")
-    if protocol.lower() in _NOT_TESTED:
+    if protocol.lower() in NOT_TESTED:
         raise ValueError(
             f"segwatch does not test {protocol.lower()} ({shown(text)}), only TCP, UDP and ICMP; leave it out, and check such "
             "rules where they are configured"
@@ -76,9 +78,22 @@ def parse_ports(text: str) -> PortSpec:
         meant = f"tcp/{text}" if _PORT.fullmatch(text) else "/".join(reversed(text.split("/")))
         hint = f"; did you mean {meant}?" if _MEANT.fullmatch(meant) else f"; {PORTS_ARE}"
         raise ValueError(f"{shown(text)} is not a protocol with ports{hint}")
-    ranges = [_range(part, text) for part in ports.split(",")]
+    ranges = [_named(part, protocol) if _SERVICE.fullmatch(part) else _range(part, text) for part in ports.split(",")]
     found = PortSet.from_ranges(ranges)
     return PortSpec(tcp=found) if protocol == "tcp" else PortSpec(udp=found)
+
+
+def _named(name: str, protocol: str) -> tuple[int, int]:
+    """The port of a service; a name of several would let more through than was meant."""
+    found = ports_of(name, protocol)
+    if not found:
+        raise ValueError(
+            f"IANA knows no service {shown(name)} over {protocol}; write its port, such as {protocol}/5000"
+        )
+    if len(found) > 1:
+        choice = " or ".join(f"{protocol}/{port}" for port in found)
+        raise ValueError(f"service {shown(name)} has several ports by IANA's list; write {choice}")
+    return found[0], found[0]
 
 
 def _range(part: str, text: str) -> tuple[int, int]:

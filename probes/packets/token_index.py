@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from probes.packets.parse import TCP, Packet
@@ -10,6 +11,7 @@ from probes.packets.token import ALL_COPIES, TOKEN, token
 from reachability.vocabulary import Protocol
 
 MOST_BYTES = 32 * 1024 * 1024
+MOST_SETS = 1000
 
 
 class Endpoint(NamedTuple):
@@ -39,11 +41,12 @@ class Keyring:
     only for a cell that gets a packet with none of them: other people's traffic.
     """
 
-    __slots__ = ("_key", "_made", "_size")
+    __slots__ = ("_key", "_made", "_sets", "_size")
 
     def __init__(self, key: bytes) -> None:
         self._key = key
         self._made: dict[CellId, bytes] = {}
+        self._sets: dict[CellId, frozenset[bytes]] = {}  # of all tokens of some cells
         self._size = 0
 
     def copy_of(self, cell: CellId, packet: Packet) -> int | None:
@@ -60,10 +63,23 @@ class Keyring:
         if len(made) < ALL_COPIES * TOKEN:
             made, found = self._make_more(cell, made, fields)
         if found is None and packet.protocol != TCP and len(packet.payload) > TOKEN:
-            # A request of a service's own may hold the token further back.
-            places = range(0, len(made), TOKEN)
-            found = next((at // TOKEN for at in places if made[at : at + TOKEN] in packet.payload), None)
+            found = self._within(cell, made, packet.payload)
         return found
+
+    def _within(self, cell: CellId, made: bytes, payload: bytes) -> int | None:
+        """The copy whose token is anywhere in a payload: a request of a service's own may hold it further back.
+
+        Each datagram of other people's that comes to a cell is asked here.
+        """
+        tokens = self._sets.get(cell)
+        if tokens is None:
+            if len(self._sets) >= MOST_SETS:
+                self._sets.clear()
+            tokens = self._sets[cell] = frozenset(_each(made))
+        shown = next(
+            (tok for at in range(len(payload) - TOKEN + 1) if (tok := payload[at : at + TOKEN]) in tokens), None
+        )
+        return None if shown is None else list(_each(made)).index(shown)
 
     def _make_more(self, cell: CellId, made: bytes, fields: list[tuple[bytes, int]]) -> tuple[bytes, int | None]:
         """Tokens up to the one that fits, or all."""
@@ -82,6 +98,10 @@ class Keyring:
             self._size = len(made)
         self._made[cell] = made
         return made, found
+
+
+def _each(made: bytes) -> Iterator[bytes]:
+    return (made[at : at + TOKEN] for at in range(0, len(made), TOKEN))
 
 
 def _fields(packet: Packet) -> list[tuple[bytes, int]]:

@@ -11,6 +11,7 @@ from typing import Any
 from reachability.texts import printable
 
 HANDSHAKE_S = 1.5
+MOST_READ = 64 * 1024
 FIRST = frozenset(
     {443, 465, 636, 853, 989, 990, 993, 995, 2376, 5986, 6443, 8443, 9443, 10250}
 )  # ports that speak it first
@@ -23,20 +24,40 @@ async def handshake(connection: socket.socket, name: str = "") -> tuple[bytes, s
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    session = context.wrap_bio(incoming, outgoing, server_hostname=name or None)
     try:
         async with asyncio.timeout(HANDSHAKE_S):
-            _, writer = await asyncio.open_connection(sock=connection, ssl=context, server_hostname=name)
+            await _shake_hands(connection, session, incoming, outgoing)
     except TimeoutError:
-        connection.close()
         return b"", "TLS failed: no answer to the ClientHello"
-    except (OSError, ssl.SSLError) as error:
-        connection.close()
+    except OSError as error:  # `ssl.SSLError` is one
         return b"", f"TLS failed: {_why(error)}"
-    session = writer.get_extra_info("ssl_object")
+    finally:
+        connection.close()
     certificate: bytes = session.getpeercert(binary_form=True) or b""
     note = f"{session.version()}, certificate {fingerprint(certificate)}" if certificate else f"{session.version()}"
-    writer.transport.abort()
     return certificate, note
+
+
+async def _shake_hands(
+    connection: socket.socket, session: ssl.SSLObject, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO
+) -> None:
+    """Over the socket alone: a transport of asyncio's may outlive its socket, and is then found on the next one of its number."""
+    loop, is_done = asyncio.get_running_loop(), False
+    while not is_done:
+        try:
+            session.do_handshake()
+            is_done = True
+        except ssl.SSLWantReadError:
+            pass
+        if data := outgoing.read():
+            await loop.sock_sendall(connection, data)
+        if not is_done:
+            data = await loop.sock_recv(connection, MOST_READ)
+            if not data:
+                raise ConnectionResetError
+            incoming.write(data)
 
 
 def fingerprint(certificate: bytes) -> str:

@@ -16,6 +16,7 @@ from tests.bench.comparison import compared
 from tests.bench.dark import dropped
 from tests.bench.datagrams import udp
 from tests.bench.engine import LISTENERS, Child, sweep
+from tests.bench.files import files
 from tests.bench.growing import growth
 from tests.bench.hosts import NMAP, OPEN, RUNS, TARGET, UNLIMITED, control, plan
 from tests.bench.idle import idle
@@ -25,6 +26,7 @@ from tests.bench.masscan import RATES, masscan
 from tests.bench.nonroot import without_capability
 from tests.bench.peers import nmaps
 from tests.bench.report import Row, ratio, table
+from tests.bench.stopping import stopping
 from tests.bench.store import store
 
 
@@ -101,7 +103,9 @@ PARTS: dict[str, Callable[[], None]] = {
     "whole": whole,
     "nonroot": without_capability,
     "compare": compared,
+    "files": files,
     "store": store,
+    "stop": stopping,
     "idle": idle,
 }
 

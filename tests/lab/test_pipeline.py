@@ -59,7 +59,8 @@ class Checkout:
     def shell(self, command: str) -> Finished:
         token = (self.system.directory / "state" / "token").read_text().strip()
         settings = [
-            "SEGWATCH_COORDINATOR=http://10.0.0.10:8600",
+            "SEGWATCH_COORDINATOR=https://10.0.0.10:8600",
+            f"SEGWATCH_CA_FILE={self.system.directory / 'pki' / 'ca.pem'}",
             f"SEGWATCH_TOKEN={token}",
             f"GITHUB_STEP_SUMMARY={self.directory / 'summary'}",
         ]

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.lab
 
 WEB = "127.0.0.1:8600"
 HOLE = f"ip saddr {DEV} ip daddr {REG} tcp dport 5000 accept"
-HOLD_KEYS = ("*.key", "*.tar", "renewed.pem", "token")  # by name, wherever they lie
+HOLD_KEYS = ("*.key", "*.tar", "renewed.pem", "token", "metrics-token")  # by name, wherever they lie
 
 
 @contextmanager
@@ -190,6 +190,7 @@ def test_nothing_secret_is_printed_logged_listed_or_stored() -> None:
         names = {path.name for path in intact}
         assert names == {
             "ca.key", "coordinator.key", "coordinator.signing.key", "broker.key", "agent.key", "renewed.pem", "token",
+            "metrics-token",
         }  # fmt: skip
         assert all(any(secret in places[str(path)] for secret in secrets) for path, secrets in intact.items())
         assert {

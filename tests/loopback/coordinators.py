@@ -54,8 +54,8 @@ class Running:
 
 
 @contextmanager
-def coordinator(directory: Path, before: str = "", topology: str = "") -> Iterator[Running]:
-    """`before` is done in its process first; `topology` is the file's text, the demo's unless told otherwise."""
+def coordinator(directory: Path, before: str = "", topology: str = "", more: tuple[str, ...] = ()) -> Iterator[Running]:
+    """`before` is done in its process first; `topology` is the file's text, the demo's unless told otherwise; `more` are options."""
     if topology:
         (directory / "topology.yaml").write_text(topology)
     else:
@@ -64,7 +64,7 @@ def coordinator(directory: Path, before: str = "", topology: str = "") -> Iterat
     subprocess.run(made, cwd=directory, check=True, capture_output=True)
     web = free_port()
     command = [SEGWATCH, "coordinator", "-f", "topology.yaml", "--pki", "pki", "--listen", f"127.0.0.1:{free_port()}"]
-    command += ["--web", f"127.0.0.1:{web}", "--state-dir", "state"]
+    command += ["--web", f"127.0.0.1:{web}", "--state-dir", "state", *more]
     if before:
         command[:1] = [sys.executable, "-c", f"{before}; from cli.main import main; main()"]
     with subprocess.Popen(command, cwd=directory, stderr=subprocess.PIPE, text=True) as process:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from coordinator.broker import pki
 from tests.loopback.estate import Site
 
-CONNECT, SUBSCRIBE = 0x10, 0x82
+CONNECT, SUBSCRIBE, PUBLISH = 0x10, 0x82, 0x32  # of QoS 1
 ACCEPTED, WRONG_PROTOCOL = b"\x20\x02\x00\x00", b"\x20\x02\x00\x01"
 
 Serve = Callable[["Peer"], Awaitable[None]]
@@ -21,6 +21,7 @@ class Peer:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
         self.client_id = ""
+        self.published = (b"", b"")  # payload and packet identifier of the newest
 
     async def packet(self) -> int:
         """Read one packet; its first byte."""
@@ -35,6 +36,9 @@ class Peer:
         body = await self._reader.readexactly(length)
         if first == CONNECT:  # ten bytes of header, then the id with its length
             self.client_id = body[12 : 12 + int.from_bytes(body[10:12])].decode()
+        if first == PUBLISH:  # the topic with its length, then the identifier
+            rest = body[2 + int.from_bytes(body[:2]) :]
+            self.published = rest[2:], rest[:2]
         return first
 
     async def say(self, data: bytes) -> None:

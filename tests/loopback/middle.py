@@ -55,7 +55,7 @@ class Middle:
                 assert topic is not None
                 message.done()
                 try:
-                    said = self.signers.open(topic, message.payload)
+                    said = await self.signers.open(topic, message.payload)
                 except NotKnownYet:  # a batch from before the first status: it comes again
                     continue
                 if isinstance(said, Status) and said.online:

@@ -125,13 +125,9 @@ async def middle(site: Site, topology: Topology, url: str) -> AsyncIterator[Midd
                 await link.wait_connected()
                 lacks = await BrokerCheck(endpoint, topology, site.pki, post).run()
             print("lacks:", ", ".join(lack.name for lack in lacks) or "nothing")
-            tasks = [
-                group.create_task(receiver.run(link), name="collect"),
-                group.create_task(receiver.acknowledge(), name="acknowledge"),
-            ]
+            task = group.create_task(receiver.run(link), name="collect")
             yield Middle(link, store, post, receiver)
-            for task in tasks:
-                task.cancel()
+            task.cancel()
 
 
 def configured(site: Site, name: str, url: str) -> tuple[AgentConfig, Path]:

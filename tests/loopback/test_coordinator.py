@@ -40,7 +40,18 @@ def test_the_api_health_and_metrics(running: Running) -> None:
     assert re.search(r'segwatch_cells\{destination="prod",result="not-run",source="dev"\} [1-9]', text)
     for name in ("findings", "last_cycle_timestamp_seconds", "probe_duration_seconds"):
         assert f"# TYPE segwatch_{name}" in text
-    for path in ("status", "matrix", "matrix?cells=1", "findings", "coverage", "history", "plan", "runs", "report"):
+    for path in (
+        "status",
+        "matrix",
+        "matrix?cells=1",
+        "findings",
+        "coverage",
+        "history",
+        "plan",
+        "runs",
+        "report",
+        "draft",
+    ):
         status, text = running.request("GET", f"/api/v1/{path}")
         assert status == 200, text
         json.loads(text)
@@ -53,14 +64,26 @@ def test_the_api_health_and_metrics(running: Running) -> None:
 
 
 def test_over_tcp_nothing_changes_without_the_token(running: Running) -> None:
-    for path in ("verify", "trace", "stop", "resume", "findings/F-1/ack"):
+    for path in ("verify", "what-if", "trace", "stop", "resume", "findings/F-1/ack"):
         assert running.request("POST", f"/api/v1/{path}")[0] == 401
-    assert running.request("GET", "/api/v1/status", Host="evil.example:80")[0] == 401, "a name that points here"
+    for path in ("/api/v1/status", "/metrics", "/healthz"):
+        assert running.request("GET", path, Host="evil.example:80")[0] == 421, "a name that points here"
     token = (running.directory / "state" / "token").read_text().strip()
     assert running.request("POST", "/api/v1/resume", Authorization=f"Bearer {token}")[0] == 200
     assert running.request("POST", "/api/v1/resume", Authorization="Bearer x")[0] == 401
     for name in ("coordinator.sock", "token"):
         assert stat.S_IMODE((running.directory / "state" / name).stat().st_mode) == 0o600
+
+
+def test_the_api_over_tls_with_the_brokers_certificate(tmp_path: Path) -> None:
+    with coordinator(tmp_path, more=("--web-cert", "pki/broker.pem", "--web-key", "pki/broker.key")) as running:
+        there = ("--coordinator", f"https://127.0.0.1:{running.web}", "--token-file", "state/token")
+        for verb in (("matrix",), ("stop", "--reason", "a test")):
+            done = running.cli(*verb, *there, "--ca-file", "pki/ca.pem")
+            assert done.returncode == 0, done.stderr
+        distrusted = running.cli("matrix", *there)
+        assert distrusted.returncode == 2
+        assert "Its certificate must be one that this host trusts, or --ca-file FILE its CA." in distrusted.stderr
 
 
 def test_it_and_its_broker_hold_no_privilege(running: Running) -> None:
@@ -161,6 +184,21 @@ def test_verify_says_which_agents_it_waited_for_and_proves_nothing_without_them(
     body = json.loads(done.stdout)
     assert (body["result"], body["coverage"], body["summary"]["pass"]) == ("inconclusive", 0.0, 0)
     assert body["summary"]["not_run"] > 0
+
+
+def test_a_topology_that_is_not_in_force_changes_nothing(running: Running) -> None:
+    """However large it is; and here, where nothing was observed, there is nothing to judge it by."""
+    before = json.loads(running.request("GET", "/api/v1/status")[1])["topology"]
+    drafted = running.cli("topology", "draft", "--state-dir", "state", "--out", "draft.yaml")
+    assert (drafted.returncode, drafted.stdout) == (0, ""), drafted.stderr
+    assert running.cli("topology", "check", "draft.yaml").returncode == 0
+    with (running.directory / "draft.yaml").open("a") as file:
+        file.write("# é\n" * 100_000)
+    judged = running.cli("verify", "--state-dir", "state", "--what-if", "draft.yaml")
+    assert judged.returncode == 2
+    assert "nothing of what draft.yaml asks for was observed under the topology in force" in judged.stderr
+    assert json.loads(running.request("GET", "/api/v1/status")[1])["topology"] == before
+    assert json.loads(running.request("GET", "/api/v1/runs")[1]) == []
 
 
 def test_a_report_is_of_the_running_coordinator(running: Running) -> None:

@@ -134,7 +134,7 @@ def test_a_plain_install_is_an_agent_and_its_commands(plain: Installed, whole: I
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (("coordinator",), "psutil"),
+        (("coordinator",), "aiohttp"),
         (("demo",), "aiohttp"),
         (("topology", "check", str(ROOT / "topology.yaml")), "jsonschema"),
         (("plan", "-f", str(ROOT / "topology.yaml")), "jsonschema"),

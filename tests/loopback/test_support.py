@@ -49,7 +49,7 @@ class Estate:
         """Where it is from -> what must not be seen of it."""
         found = {}
         for path in sorted(self.directory.rglob("*")):
-            if path.suffix == ".key" or path.name in {"token", "agent.sign", "renewed.pem"}:
+            if path.suffix == ".key" or path.name in {"token", "metrics-token", "agent.sign", "renewed.pem"}:
                 found[str(path.relative_to(self.directory))] = secrets_of(path)
         return found
 
@@ -133,7 +133,7 @@ def test_no_secret_of_the_estate_is_in_it(estate: Estate) -> None:
 
     # What was searched is all there, and the search finds what it looks for.
     assert {Path(where).name for where in secrets} == {
-        "ca.key", "coordinator.key", "coordinator.signing.key", "broker.key", "agent.key", "agent.sign", "token",
+        "ca.key", "coordinator.key", "coordinator.signing.key", "broker.key", "agent.key", "agent.sign", "token", "metrics-token",
     }  # fmt: skip
     assert len(rounds) >= 2
     log = (directory / "agent.log").read_bytes()

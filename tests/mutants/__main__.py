@@ -183,7 +183,7 @@ MUTANTS = (
     Mutant(
         "the declaration: a range means every environment that has it",
         "coordinator/topology/build.py",
-        "environment=owner_of(member, environments.values()), network=member",
+        "environment=owners.of(member), network=member",
         "network=member",
     ),
     Mutant(

@@ -19,10 +19,10 @@ from coordinator.store import Store
 from coordinator.topology.load import parse_topology
 from reachability.observation import SourceReport
 from tests.support.answers import json_of
-from wire.envelope import pack_up, unpack_up
+from wire.envelope import AnyUp, pack_up, unpack_up
 from wire.messages import Ack, Batch, Down, Gap, Resolve, Resolved, Status
 from wire.mqtt import Message
-from wire.topics import UpChannel, up
+from wire.topics import UpChannel, UpTopic, up
 
 TOPOLOGY = """version: 1
 environments:
@@ -44,7 +44,7 @@ class Coordinator:
         self.acknowledged: list[tuple[str, Ack]] = []
         engine = Engine(self.estate, self._post, Echo(), lambda: Controls((("10.0.0.1", 8883),)))
         self.engine = engine
-        believing = SimpleNamespace(open=lambda _, payload: unpack_up(payload))
+        believing = SimpleNamespace(open=_believed)
         self.receiver = Receiver(self.estate, engine, self._post, believing, lambda _: None, lambda *_: None)  # type: ignore[arg-type]
 
     async def _post(self, agent: str, body: Down | Ack) -> None:
@@ -64,7 +64,7 @@ class Coordinator:
                 for body in bodies:
                     channel = UpChannel.STATUS if isinstance(body, Status) else UpChannel.OBSERVATIONS
                     topic = up(environment, agent, channel)
-                    self.receiver._try(Message(topic, pack_up(body), retained=False, done=lambda: None))
+                    await self.receiver._try(Message(topic, pack_up(body), retained=False, done=lambda: None))
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)
                 task.cancel()
@@ -82,6 +82,10 @@ class Coordinator:
     def lost(self, agent: str = "dev-1") -> Any:
         bodies = json_of(agents.agents_body(self.estate.agents.values(), self.now, self.estate.losses))
         return next(body["lost"] for body in bodies if body["name"] == agent)
+
+
+async def _believed(_: UpTopic, payload: bytes) -> AnyUp:
+    return unpack_up(payload)
 
 
 def batch(sequence: int, *gaps: Gap, oldest: int = 1, reports: int = 1) -> Batch:

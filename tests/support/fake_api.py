@@ -17,14 +17,18 @@ import msgspec
 from coordinator.api import report, views
 from coordinator.api.errors import encoded
 from coordinator.api.explain import NothingToExplainError, exchange_of
+from coordinator.api.proposed import draft, what_if
 from coordinator.api.responses.estate import Taken
 from coordinator.api.responses.packets import Packets
 from coordinator.api.responses.runs import Asked, Ended, Known, Progress
 from coordinator.api.responses.status import Failure
 from coordinator.json_types import iso
 from coordinator.topology.scalars import parse_instant
+from reachability.compare import compare
+from reachability.plan import build_plan
+from reachability.what_if import Supposed
 from tests.support.answers import unfinished
-from tests.support.sample import NOW, STARTED, Estate
+from tests.support.sample import AGENTS, NOW, STARTED, Estate
 
 
 class FakeCoordinator:
@@ -66,6 +70,8 @@ class FakeCoordinator:
                 return report.report(estate.snapshot(span))
             case ["explain"]:
                 return self._explain(query)
+            case ["draft"]:
+                return draft.drafted(estate.snapshot())
             case ["runs"]:
                 return (Known(run="run-1", state="finished", started=iso(STARTED)),)
             case ["runs", name]:
@@ -84,11 +90,26 @@ class FakeCoordinator:
             return self.estate.explain(finding=query["finding"])
         return self.estate.explain(asked=(query["from"], query["to"], query["port"]))
 
+    def _supposed(self, asked: what_if.Asked) -> what_if.Judged:
+        estate, plan = self.estate, build_plan(asked.topology, {}, {})
+        return what_if.Judged(
+            asked=asked,
+            held=estate.topology,
+            at=NOW.timestamp(),
+            plan=plan,
+            before=compare(estate.topology, asked.scoped(estate.plan), estate.matrix, NOW),
+            after=Supposed(estate.topology, asked.topology).cells(asked.scoped(plan), estate.matrix, NOW),
+            findings=estate.book.findings,
+            agents=AGENTS,
+        )
+
     def post(self, path: str, body: Any) -> Any:
         self.posted.append((path, body))
         match path.split("/"):
             case ["verify"]:
                 return Asked(run="run-1")
+            case ["what-if"]:
+                return what_if.body_of(self._supposed(what_if.asked_of(body)))
             case ["runs", _, "end"]:
                 self.waits, self.ended = 0, True
                 return Ended(ended=True)

@@ -14,7 +14,7 @@ from coordinator.topology.load import parse_topology
 from reachability.arrival import Untokened, WitnessHealth, WitnessReport
 from reachability.observation import ControlResult, Observation, SourceReport, Target
 from reachability.vocabulary import Protocol, Reason, State
-from tests.support.virtual import now
+from tests.support.virtual import now, run
 from wire.messages import Arm, Armed, Close, Done, Down, Go, Status
 from wire.topics import UpChannel, UpTopic
 
@@ -74,6 +74,12 @@ class World:
         """(source, destination) of every round that a source was sent off to, in order."""
         return [(agent, m.targets[0].environment) for agent, m in self.sent if isinstance(m, Go)]
 
+    def late(self, *reports: Report) -> None:
+        """These come after their rounds were judged, and these are judged again."""
+        for report in reports:
+            self.engine.report(report)
+        run(self.engine.judging.catch_up())
+
     async def _post(self, agent: str, body: Down) -> None:
         self.sent.append((agent, body))
         self.times.append(now())
@@ -110,7 +116,7 @@ class World:
 def _silent(target: Target, at: float, span_s: float) -> Observation:
     return Observation(
         target=target.id,
-        source_address="10.10.0.10",
+        source_address=target.source or "10.10.0.10",
         address=target.address,
         protocol=target.protocol,
         state=State.FILTERED,

@@ -16,12 +16,14 @@ from coordinator.api.responses.status import Status
 from coordinator.api.status import standing
 from coordinator.packets.exchanges import Exchanges
 from coordinator.state.roster import AgentState
+from coordinator.state.situation import situation_of
 from coordinator.store import Losses
 from reachability.compare import Cell, compare, in_scope, key_of
 from reachability.finding import Event, FindingBook
 from reachability.matrix import Judged, Matrix
 from reachability.plan import PlanTarget, build_plan
 from reachability.ports import PortSet
+from reachability.situation import Situation
 from reachability.topology import (
     DeclaredAgent,
     Environment,
@@ -172,6 +174,9 @@ class Estate:
     def cells(self) -> tuple[Cell, ...]:
         return compare(self.topology, self.plan, self.matrix, NOW)
 
+    def situation(self, *, in_run: bool = False) -> Situation:
+        return situation_of(self.topology, AGENTS, in_run=in_run)
+
     def status(self, agents: Iterable[AgentState] = AGENTS, losses: Mapping[str, Losses] | None = None) -> Status:
         found, now = self.book.findings, NOW.timestamp()
         return status_of(standing(self.topology, agents, self.cells, found, now=now, losses=losses))
@@ -209,7 +214,7 @@ class Estate:
             ended=False,
             result=None,
         )
-        return verify.concluded(run, verified, self.topology, cells, self.book.findings, self.plan)
+        return verify.concluded(run, verified, self.situation(in_run=True), cells, self.book.findings, self.plan)
 
     def explain(self, *, finding: str = "", asked: tuple[str, str, str] = ("", "", "")) -> Explanation:
         if finding:
@@ -217,6 +222,6 @@ class Estate:
             if found is None:
                 raise explain.NothingToExplainError(f"no finding {finding}")
             shown = explain.of_finding(self.plan, self.cells, found)
-            return explain.explain_finding(self.topology, found, shown, self.events, self.exchanges)
+            return explain.explain_finding(self.situation(), found, shown, self.events, self.exchanges)
         shown = explain.find_cell(self.plan, self.cells, asked)
-        return explain.explain_cell(self.topology, shown, self.exchanges)
+        return explain.explain_cell(self.situation(), shown, self.exchanges)

@@ -12,7 +12,8 @@ from coordinator.store import Report, Store
 from reachability.vocabulary import Protocol, Result, Schedule
 from tests.support.rounds import ANSWERED, TOPOLOGY, World
 from tests.support.virtual import now, run
-from wire.messages import Down
+from wire.messages import Down, Status
+from wire.topics import UpChannel, UpTopic
 
 TWO_WITNESSES = TOPOLOGY.replace(
     b"{prod-1: {addresses: [10.30.0.10]}}", b"{prod-1: {addresses: [10.30.0.10]}, prod-2: {addresses: [10.30.0.11]}}"
@@ -37,6 +38,14 @@ class Slow(World):
         number = len(self.everything) + 1
         self.estate.store.take(report.agent, "spool", number, number, [report], self.now)
         super()._report(report)
+
+    def connected(self, name: str, times: int, process: str = "") -> None:
+        """An agent is there over its connection of that number."""
+        environment = self.estate.topology.agents()[name]
+        status = Status(
+            name=name, environment=environment, online=True, raw=True, rate_pps=1000, connections=times, instance=process
+        )  # fmt: skip
+        self.estate.take_status(UpTopic(environment, name, UpChannel.STATUS), status, retained=False)
 
     def at(self, kind: type[Down]) -> list[float]:
         """When such messages went down."""

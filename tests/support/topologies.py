@@ -46,3 +46,24 @@ def errors_of(content: str | bytes) -> tuple[str, ...]:
 def only_error_of(content: str | bytes) -> str:
     [error] = errors_of(content)
     return error
+
+
+def estate_of_paths(environments: int, services: int) -> str:
+    """A topology of many: two agents and so many services in each environment, and a path to each service."""
+    lines, paths = ["version: 1", "environments:"], ["paths:"]
+    for number in range(environments):
+        net = f"10.{number // 4}.{number % 4 * 64}"  # 64 networks of 256 addresses each
+        within = f"10.{number // 4}"
+        lines += [f"  e{number}:", f"    networks: [{net}.0/18]", "    agents:"]
+        lines += [f"      a{number}-{agent}: {{addresses: [{net}.{agent + 10}]}}" for agent in range(2)]
+        lines.append("    services:")
+        for service in range(services):
+            place = f"{within}.{number % 4 * 64 + 1 + service // 200}.{service % 200 + 1}"
+            lines.append(f"      s{service}: {{hosts: [{place}], ports: [tcp/8080], kind: http}}")
+            paths += [
+                f"  - name: p{number}-{service}",
+                f"    from: e{(number + 1) % environments}",
+                f"    to: e{number}.s{service}",
+                f"    justification: ticket {service}",
+            ]
+    return "\n".join([*lines, *paths, ""])

@@ -178,7 +178,7 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
 
     `proven`, `inconclusive`, `stale` and `not_run` count required cells; `no_packet` and `no_session` denied ones that pass, by
     what was shown; `beyond_proof` UDP that is silent on hosts without an agent, which need not be proven; `declared_paths`
-    paths.
+    paths. `not_tested` has protocols that no probe tries, by IANA's names: they are in no figure.
     """
 
     coverage: float
@@ -195,6 +195,7 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
     pairs: tuple[PairCoverage, ...]
     not_swept: tuple[NotSwept, ...]
     lost: tuple[LostReports, ...]
+    not_tested: tuple[str, ...] = ()
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):

@@ -178,3 +178,15 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     untested: tuple[Untested, ...]
     period: Period | None = None
     limits: Limits | None = None
+
+
+class Drafted(msgspec.Struct, frozen=True, kw_only=True):
+    """The text of a topology file, drafted from what was observed; how many of its entries a person has to review.
+
+    `under` is the topology that was in force.
+    """
+
+    topology: str
+    review: int
+    under: TopologyFile
+    made: Time | None

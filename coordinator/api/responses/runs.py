@@ -6,7 +6,7 @@ import msgspec
 
 from coordinator.api.responses.estate import Cell, Counts, Coverage, Finding
 from coordinator.api.responses.proof import Declaration
-from coordinator.api.responses.status import Agent
+from coordinator.api.responses.status import Agent, TopologyFile
 from coordinator.api.responses.words import (
     DeclaredWord,
     KindWord,
@@ -67,10 +67,42 @@ class Reused(msgspec.Struct, frozen=True, kw_only=True):
     oldest: Time | None
 
 
+class Changed(msgspec.Struct, frozen=True, kw_only=True):
+    """Cells of one host that another topology lets come out otherwise.
+
+    `before` is null where nothing there is probed under the one in force, `after` and `declared` under the other; `path` is
+    null for none, `service` and `ports` as in `Unproven`.
+    """
+
+    source: str
+    agents: tuple[str, ...]
+    destination: str
+    address: str
+    service: str | None
+    protocol: ProtocolWord
+    ports: Ports | None
+    cells: int
+    required: bool
+    before: ResultWord | None
+    after: ResultWord | None
+    declared: DeclaredWord | None
+    path: str | None
+
+
+class WhatIf(msgspec.Struct, frozen=True, kw_only=True):
+    """A topology that is not in force, by which what was observed last is judged; from when to when that was."""
+
+    topology: TopologyFile
+    in_force: TopologyFile
+    oldest: Time | None
+    newest: Time | None
+    changes: tuple[Changed, ...]
+
+
 class Verified(msgspec.Struct, frozen=True, kw_only=True):
     """What a run shows, judged alone: `result` is pass, fail or inconclusive; `coverage` the proven share, 0..1.
 
-    `reused` is there when the run had a `max_age_s`, `cells` when they were asked for.
+    `reused` is there when the run had a `max_age_s`, `cells` when they were asked for, `what_if` where nothing was probed.
     """
 
     result: str
@@ -83,6 +115,7 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     untested: tuple[Untested, ...]
     reused: Reused | Unset = msgspec.UNSET
     cells: tuple[Cell, ...] | Unset = msgspec.UNSET
+    what_if: WhatIf | Unset = msgspec.UNSET
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):

@@ -131,6 +131,7 @@ BATCHES = (
             ON_TIMES[:9],
             tuple(range(0, 3000, 150)),
             (0, 10**7),
+            (*ON_TIMES, 10**7),
             ON_TIMES[:9] + (3500, 4000),
         )
     ),
@@ -155,5 +156,49 @@ BATCHES = (
             ),
         )
         for _ in range(1)
+    ),
+    # Seen to leave, and nothing of it came: with a loss that was measured, and with none; and a challenge that cannot be used.
+    *(
+        batch(
+            source(NORMAL, controls=controls),
+            witness(NORMAL, untokened=_CHALLENGED),
+            source(
+                CHALLENGE,
+                slots=PATTERN,
+                slots_sent=(2,) * len(PATTERN),
+                slot_ms=slot_ms,
+                controls=tuple(replace(one, ended_good=True) for one in CONTROLS),
+            ),
+            witness(CHALLENGE, untokened=()),
+        )
+        for controls in (CONTROLS, ())
+        for slot_ms in (150.0, 0.0)
+    ),
+    # Behind NAT that has a port for each connection; and a packet that is nobody's of ours.
+    *(
+        batch(
+            source(NORMAL),
+            witness(NORMAL, untokened=_CHALLENGED),
+            source(CHALLENGE, slots=PATTERN, slot_ms=150.0),
+            witness(
+                CHALLENGE,
+                untokened=tuple(
+                    replace(_CHALLENGED[0], times_ms=(at,), count=1, largest=1, source_port=1000 + at) for at in times
+                ),
+            ),
+        )
+        for times in (ON_TIMES, ON_TIMES[:1])
+    ),
+    batch(source(NORMAL, observations=tuple(replace(one, via="") for one in OBSERVATIONS)), witness(NORMAL)),
+    # Refused on its way by a router; kept packets of another host.
+    batch(
+        source(
+            NORMAL,
+            trace=(
+                *HOPS[:2],
+                replace(HOPS[2], state=State.FILTERED, reason=Reason.ADMIN_PROHIBITED, address="10.9.9.9"),
+            ),
+        ),
+        witness(NORMAL, arrivals=()),
     ),
 )

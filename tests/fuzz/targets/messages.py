@@ -253,7 +253,7 @@ TARGETS = (
         share=8,
     ),
     Target(
-        "up", up, samples.bodies,
+        "up", up, samples.messages,
         {"wire/envelope.py": ("unpack_up", "decode"), "wire/columns.py": ("read_batch", "_unpack", "_rows", "_column", "_count", "_length", "_check_targets"), "wire/bounds.py": ()},
         (
             Fault("wire.bounds:_checked", "if not -most_time <= value <= most_time:", "if value > most_time:"),
@@ -267,7 +267,7 @@ TARGETS = (
     ),
     Target(
         "down", down, _orders,
-        {"wire/signing.py": ("open_down", "split", "_is_signed", "_checked"), "agent/challenges.py": ("Challenges.take",), "agent/allow.py": ("AllowList.refuses",), "agent/rounds.py": ("Rounds._arm", "Rounds._go", "Rounds._refusals", "_kept")},
+        {"wire/signing.py": ("open_down", "split", "_is_signed", "_checked"), "agent/challenges.py": ("Challenges.take",), "agent/allow.py": ("AllowList.refuses",), "agent/rounds.py": ("Rounds._arm", "Rounds._go", "Rounds._refusals")},
         (
             Fault("wire.signing:open_down", "    if not _is_signed(key, DOWN, sealed, signature):", "    if False:"),
             Fault("wire.signing:open_down", "    if order.agent != agent:", "    if False:"),

@@ -35,6 +35,7 @@ from tests.fuzz.targets import identity, rows, samples
 from tests.fuzz.targets.batches import batch
 from tests.fuzz.targets.messages import assert_readable
 from tests.support import sample
+from tests.support.virtual import run
 from wire.codec import encode
 from wire.columns import encode_batch
 from wire.envelope import BadMessage, unpack_up
@@ -102,12 +103,13 @@ def _estate() -> tuple[Estate, Receiver, AgentState]:
     estate = Estate(sample.topology(), Store(folder), lambda: samples_at)
     estate.store._db.execute("PRAGMA synchronous = OFF")  # a disk is not what is tried here
     estate._generations = {"dev-1": identity.GENERATION}
-    engine = SimpleNamespace(report=lambda *_: None, answer=lambda *_: None)
+    engine = SimpleNamespace(report=_TOLD.append, answer=lambda *_: None)
     signers = Signers(identity.CA, lambda: samples_at, lambda _: identity.GENERATION)
     return estate, Receiver(estate, engine, None, signers, lambda _: None, lambda *_: None), estate.agents["dev-1"]  # type: ignore[arg-type]
 
 
 _FOLDERS: list[Path] = []
+_TOLD: list[Report] = []  # what the rounds heard of
 
 
 def forget() -> None:
@@ -133,11 +135,13 @@ def collect(data: bytes) -> None:
     known.clear()
     _take(receiver, name, sign_up(identity.KEY, sealed), retained=retained)
     known["dev-1"] = receiver._signers._signer(_OWN_TOPIC, _OWN_STATUS)
-    reports = []
+    reports, told = [], []
     for _ in range(2):
+        _TOLD.clear()
         _take(receiver, name, sign_up(identity.KEY, sealed), retained=retained)
         reports.append(estate.store._db.execute("SELECT COUNT(*) FROM reports").fetchone()[0])
-    assert reports[0] == reports[1], "what comes twice counts once"
+        told.append(len(_TOLD))
+    assert (reports[0], 0) == (reports[1], told[1]), "what comes twice counts once"
     assert not _take(receiver, name, sign_up(_STRANGER, sealed), retained=retained), "signed by nobody that is known"
     assert {agent: state for agent, state in estate.agents.items() if agent != "dev-1"} == others
     strange = estate.store._db.execute("SELECT COUNT(*) FROM reports WHERE agent != 'dev-1'").fetchone()[0]
@@ -152,7 +156,7 @@ def _take(receiver: Receiver, name: str, payload: bytes, *, retained: bool) -> b
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # cryptography warns of what a certificate should not hold
         try:
-            receiver.take(Message(name, payload, retained=retained, done=lambda: None))
+            run(receiver.take(Message(name, payload, retained=retained, done=lambda: None)))
         except BadMessage as error:
             assert_readable(error)
             return False

@@ -14,6 +14,7 @@ from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
 from coordinator.api import app as api
+from coordinator.api.guard.serving import MOST_BODY, application
 from coordinator.messaging.floods import Floods
 from coordinator.rounds.brake import Halt
 from coordinator.rounds.durations import Durations
@@ -22,27 +23,34 @@ from tests.fuzz.target import Fault, Shape, Target
 from tests.support import sample
 
 
+def nothing_said(*_: Any) -> None:
+    """Events are not what is tried here."""
+
+
 @cache
 def _app() -> tuple[web.Application, web.Application, asyncio.AbstractEventLoop]:
     """The API over its socket, and over TCP, where a token is asked for and all probing is stopped."""
     held = sample.Estate()
     estate: Any = SimpleNamespace(
         topology=held.topology, plan=held.plan, book=held.book, agents={a.name: a for a in sample.AGENTS}, clock=sample.NOW.timestamp, now=lambda: sample.NOW,
-        cells=lambda *_, **__: held.cells[:40], store=SimpleNamespace(events=lambda: held.events, group_of=lambda _: (), gaps=lambda: ()), problem="", losses={}, acknowledge=lambda name, by, reason: held.book.acknowledge(name, by, reason, sample.NOW),
+        cells=lambda *_, **__: held.cells[:40], store=SimpleNamespace(events=lambda: held.events, group_of=lambda _: (), gaps=lambda: ()), problem="", losses={}, note=nothing_said, acknowledge=lambda name, by, reason: held.book.acknowledge(name, by, reason, sample.NOW),
     )  # fmt: skip
 
     async def nothing(*_: Any) -> None:
         return None
 
     def served(halt: Halt | None) -> api.Served:
-        engine: Any = SimpleNamespace(durations=Durations(), brake=SimpleNamespace(halt=halt), stopped="", stop=nothing, resume=lambda _: None)  # fmt: skip
+        engine: Any = SimpleNamespace(durations=Durations(), judging=SimpleNamespace(faults={}), brake=SimpleNamespace(halt=halt, blackout=lambda: ""), stopped="", stop=nothing, resume=lambda _: None)  # fmt: skip
         return api.Served(
-            estate=estate, engine=engine, runs=Runs(estate, engine), floods=Floods(lambda: 0.0),
+            estate=estate, engine=engine, runs=Runs(estate, engine), floods=Floods(lambda: 0.0), refused={},
             connected=lambda: True, status=held.status, certificates=dict,
         )  # fmt: skip
 
     halts = (None, Halt("maintenance", "olga", 0.0))
-    made = [api.Api(served(halt))._app(from_socket=halt is None, token="t" * 32, is_open=True) for halt in halts]
+    made = [
+        application(api.Api(served(halt)).routes(), from_socket=halt is None, token="t" * 32, metrics_token="m" * 32)
+        for halt in halts
+    ]
     for app in made:
         app.freeze()
     return made[0], made[1], asyncio.new_event_loop()
@@ -64,7 +72,7 @@ def request(data: bytes) -> None:
         assert status < 500 or (path.startswith("/healthz") and status == 503), text
         assert "Traceback" not in text
         if app is _app()[1] and method == "POST":
-            assert status == 401 or names.get("Authorization", "").removeprefix("Bearer ") == "t" * 32, (
+            assert status in {401, 421} or names.get("Authorization", "").removeprefix("Bearer ") == "t" * 32, (
                 "something was changed without the token"
             )
         if not path.startswith("/metrics"):
@@ -76,7 +84,7 @@ async def _ask(app: web.Application, method: str, path: str, headers: CIMultiDic
     stream.feed_data(body)
     stream.feed_eof()
     try:
-        asked = make_mocked_request(method, path, headers, payload=stream, app=app, client_max_size=api.MOST_BODY)
+        asked = make_mocked_request(method, path, headers, payload=stream, app=app, client_max_size=MOST_BODY)
     except ValueError:  # no parser of HTTP makes such a request
         return 401, "{}"
     answer = await app._handle(asked)
@@ -125,6 +133,7 @@ def _requests() -> tuple[bytes, ...]:
         (v1 + b"/findings/x/ack", b'{"by": "a", "reason": "b"}'),
         (v1 + b"/findings/x/ack", b"{}"),
         (v1 + b"/verify", b'{"from": "dev", "sweep": true}'),
+        (v1 + b"/verify", b'{"in_blackout": "why", "by": [1]}'),
         (v1 + b"/verify", b'{"from": "x"}'),
         (v1 + b"/verify", b'{"from": 1}'),
         (v1 + b"/verify", b'{"max_age_s": true}'),
@@ -141,7 +150,7 @@ def _requests() -> tuple[bytes, ...]:
     made += [
         b"POST\n"
         + path
-        + b"\nHost: x\nContent-Type: application/json; charset=none\nAuthorization: Bearer "
+        + b"\nHost: localhost:8600\nContent-Type: application/json; charset=none\nAuthorization: Bearer "
         + b"t" * 32
         + b"\n\n"
         + body
@@ -158,10 +167,11 @@ def _requests() -> tuple[bytes, ...]:
 
 TARGETS = (
     Target(
-        "request", request, _requests, {"coordinator/api/auth.py": ("allowed", "read_body"), "coordinator/api/explain.py": ("parse_port", "find_cell", "explain_cell"), "coordinator/api/errors.py": ("errors",), "coordinator/api/app.py": ("Api._explained", "Api._acknowledge", "Api._verify", "Api._matrix", "Api._finding", "Api._run", "Api._stop", "Api._resume")},
+        "request", request, _requests, {"coordinator/api/auth.py": ("allowed", "read_body", "name_of"), "coordinator/api/guard/hosts.py": ("known_host", "is_known"), "coordinator/api/explain.py": ("parse_port", "find_cell", "explain_cell"), "coordinator/api/errors.py": ("errors",), "coordinator/api/app.py": ("Api._explained", "Api._acknowledge", "Api._verify", "Api._matrix", "Api._finding", "Api._run", "Api._stop", "Api._resume")},
         (
             Fault("coordinator.api.auth:read_body", "    except (ValueError, RecursionError) as error:", "    except KeyError as error:"),
-            Fault("coordinator.api.auth:allowed", "    if hmac.compare_digest(given, app[TOKEN].encode()):", "    if given:"),
+            Fault("coordinator.api.auth:allowed", "    if any(hmac.compare_digest(given, token.encode()) for token in held):", "    if given:"),
+            Fault("coordinator.api.guard.hosts:known_host", "if len(given) == 1 and is_known", "if is_known"),
             Fault("coordinator.api.explain:parse_port", "not number.isdecimal()", "not number.isdigit()"),
         ),
         Shape.TEXT, words=(b"/api/v1/", b"?", b"&", b"%ff", b"%00", b"Authorization: Bearer ", b'{"', b"\\ud800", b"NaN", b"1e999", b"\xff"),

@@ -16,6 +16,7 @@ from tests.fuzz.targets.batches import BATCHES
 from tests.fuzz.targets.rows import HERE, KEY, NORMAL, SIX, TARGETS, TCP, THERE
 from wire.codec import encode
 from wire.columns import encode_batch
+from wire.envelope import MOST_SMALL_BYTES
 from wire.messages import Ack, Arm, Armed, Close, Done, Go, Plan, Renew, Renewed, Resolve, Resolved, Status, Stop
 
 UP = (
@@ -111,6 +112,11 @@ def bodies() -> list[bytes]:
         rows.pop("ports", None)
         forged.append(msgspec.msgpack.encode(whole))
     return [*forged, *(encode_batch(one) for one in BATCHES), *map(encode, UP)]
+
+
+def messages() -> list[bytes]:
+    """The same, and one that is too large for what it is."""
+    return [*bodies(), bytes(MOST_SMALL_BYTES + 1)]
 
 
 def assert_sane(value: Any) -> None:

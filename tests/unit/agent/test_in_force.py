@@ -28,6 +28,10 @@ def test_the_lower_of_both_counts() -> None:
     assert rates(force) == (100, 9), "the plan's, which was never forgotten"
 
 
+def test_the_hosts_own_bounds_hold_before_the_first_plan() -> None:
+    assert rates(InForce(msgspec.structs.replace(CONFIG, flows=5), lambda: None)) == (500, 5)
+
+
 def test_the_allow_list_is_the_newest() -> None:
     force = InForce(CONFIG, lambda: None)
     assert not force.allowed()[0].refuses("10.30.0.9")

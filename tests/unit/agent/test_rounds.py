@@ -1,5 +1,7 @@
 """How an agent's rounds begin, report and end."""
 
+import msgspec
+
 from agent.rounds import SOURCE_S
 from probes.child.protocol import ChildArmed, SourceDone, WitnessDone
 from reachability.arrival import WitnessReport
@@ -48,6 +50,31 @@ def test_a_blackout_that_begins_ends_a_sweep_but_no_witness() -> None:
     assert isinstance(done, Done)
     assert done.problems == ("stopped: a blackout",)
     assert desk.refused == ["a blackout"]
+
+
+def test_a_blackout_that_begins_ends_a_control_from_inside_while_it_sends() -> None:
+    desk = Desk()
+    desk.rounds.obey(arm([target(1)], [target(2)]))
+    desk.not_now = "a blackout"
+    desk.rounds.expire()
+    assert desk.child.told[-1] == Stop(reason="a blackout")
+
+    desk = Desk()
+    desk.rounds.obey(arm([target(1)], [target(2)]))
+    desk.rounds.heard(SourceDone(report=SourceReport(round="r", agent="dev-1", role=Role.INSIDE)))
+    desk.not_now = "a blackout"
+    desk.rounds.expire()
+    assert len(desk.rounds) == 1, "it has asked, and listens"
+    desk.rounds.obey(Close(round="r", again=True))
+    assert desk.child.told[-1] == Close(round="r"), "nor does it ask again"
+    assert len(desk.rounds) == 0
+
+    desk = Desk()
+    desk.rounds.obey(arm([target(1)], [target(2)]))
+    desk.rounds.obey(Close(round="r", again=True))
+    desk.not_now = "a blackout"
+    desk.rounds.expire()
+    assert desk.child.told[-1] == Stop(reason="a blackout")
 
 
 def test_a_witness_arms_closes_and_reports() -> None:
@@ -181,6 +208,18 @@ def test_all_that_it_says_tells_by_which_process() -> None:
     desk.rounds.heard(WitnessDone(report=WitnessReport(round="r", agent="dev-1")))
     desk.rounds.obey(go(target(1)))
     desk.rounds.heard(SourceDone(report=REPORT))
-    desk.rounds.obey(go(target(2, "10.66.0.1")))
+    desk.rounds.obey(msgspec.structs.replace(go(target(2, "10.66.0.1")), round="s"))
     assert [answer.instance for answer in desk.answers if isinstance(answer, Armed | Done)] == ["0a1b"] * 3
     assert [report.instance for report in desk.spooled] == ["0a1b"] * 4
+
+
+def test_a_source_goes_once_however_often_it_is_told() -> None:
+    """Its coordinator cannot know whether the order was lost with a connection; nor whether it is done since."""
+    desk = Desk()
+    desk.rounds.obey(go(target(1)))
+    desk.rounds.obey(go(target(1)))
+    assert desk.child.told == [go(target(1))]
+    desk.rounds.heard(SourceDone(report=REPORT, tail_s=1.5))
+    desk.rounds.obey(go(target(1)))
+    assert desk.child.told == [go(target(1))]
+    assert (len(desk.spooled), len(desk.answers), len(desk.rounds)) == (1, 1, 0)

@@ -17,7 +17,9 @@ F, OUT = "{file}", "{tmp}/out"  # what is tried; a place where nothing is yet
 PKI, STATE = "{pki}", "{tmp}/state"
 BROKER = ("--broker", "mqtts://127.0.0.1:1")
 NOBODY = ("--coordinator", "http://127.0.0.1:1")
-API = (*NOBODY, "--token-file", F)
+COORDINATOR = (
+    "-f", TOPOLOGY, "--pki", PKI, "--listen", "127.0.0.1:1", "--web", "127.0.0.1:1", "--state-dir", STATE,
+)  # fmt: skip
 
 # Every option and argument that reads a file, as (verb, parameter), and a command line with it.
 READ: dict[tuple[str, str], tuple[str, ...]] = {
@@ -31,22 +33,34 @@ READ: dict[tuple[str, str], tuple[str, ...]] = {
     ("pki revoke", "topology"): ("dev-1", "--dir", PKI, "-f", F),
     ("coordinator", "topology"): ("-f", F, "--pki", PKI, "--listen", "127.0.0.1:0", "--state-dir", STATE),
     ("coordinator", "config"): ("--config", F),
+    ("coordinator", "web_cert"): (*COORDINATOR, "--web-cert", F, "--web-key", "{pki}/ca.key"),
+    ("coordinator", "web_key"): (*COORDINATOR, "--web-cert", "{pki}/ca.pem", "--web-key", F),
+    ("coordinator", "nats_server"): (*COORDINATOR, "--nats-server", F),
     ("agent", "bundle"): ("--bundle", F, "--state-dir", STATE),
     ("agent", "config"): ("--config", F, "--state-dir", STATE),
     ("verify", "baseline"): ("--state-dir", STATE, "--baseline", F),
     ("verify", "topology"): ("--state-dir", STATE, "-f", F),
+    ("verify", "what_if"): ("--state-dir", STATE, "--what-if", F),
     ("install agent", "bundle"): ("--root", OUT, "--program", "/opt/segwatch", "--bundle", F),
+    **{
+        ("install coordinator", parameter): (
+            "--root", OUT, "--program", "/opt/segwatch", "-f", TOPOLOGY, "--pki", PKI, "--listen", "127.0.0.1:1",
+            "--web", "127.0.0.1:1", "--web-cert", cert, "--web-key", key,
+        )
+        for parameter, cert, key in (("web_cert", F, "{pki}/ca.key"), ("web_key", "{pki}/ca.pem", F))
+    },
     ("install coordinator", "topology"): (
         "--root", OUT, "--program", "/opt/segwatch", "-f", F, "--pki", PKI, "--listen", "127.0.0.1:1",
     ),
     ("store restore", "file"): (F, "--state-dir", STATE),
     ("support-bundle", "logs"): ("--state-dir", STATE, "--out", OUT, "--log", F),
     **{
-        (verb, "token_file"): (*more, *API)
+        (verb, parameter): (*more, *NOBODY, option, F)
+        for parameter, option in (("token_file", "--token-file"), ("ca_file", "--ca-file"))
         for verb, *more in (
             ("verify",), ("stop",), ("dashboard",), ("matrix",), ("findings ack", "F-1", "--by", "a", "--reason", "b"),
             ("findings export", "F-1", "--pcap", OUT), ("explain", "F-1"), ("coverage",), ("report",), ("history",),
-            ("support-bundle", "--out", OUT),
+            ("support-bundle", "--out", OUT), ("topology draft",),
         )
     },
 }  # fmt: skip
@@ -59,6 +73,7 @@ WRITTEN: dict[tuple[str, str], tuple[str, ...]] = {
     ("findings export", "pcap"): ("F-1", *NOBODY, "--pcap", F),
     ("explain", "pcap"): ("F-1", *NOBODY, "--pcap", F),
     ("report", "out"): (*NOBODY, "--out", F),
+    ("topology draft", "out"): (*NOBODY, "--out", F),
     ("store backup", "file"): (F, "--state-dir", STATE),
     ("support-bundle", "out"): (*NOBODY, "--out", F),
 }  # fmt: skip
@@ -78,6 +93,13 @@ SAID_OTHERWISE = {
     ("store restore file", "none"): "there is no store",
     ("store restore file", "empty"): "not a sound backup",
     ("support-bundle logs", "directory"): "not a plain file",
+    **{("coordinator nats_server", wrong): "is not a program that this user can start" for wrong in WRONG},
+    **{
+        (f"{verb} {parameter}", wrong): "are not a certificate and its key, both pem"
+        for verb in ("coordinator", "install coordinator")
+        for parameter in ("web_cert", "web_key")
+        for wrong in ("empty", "garbage")
+    },
 }
 
 

@@ -16,7 +16,7 @@ from cli.main import VERBS, cli
 from tests.support.paths import ROOT
 from tests.support.pipeline import KNOWN, Serving
 
-OWN = {"SEGWATCH_STATE_DIR", "SEGWATCH_COORDINATOR", "SEGWATCH_TOKEN"}
+OWN = {"SEGWATCH_STATE_DIR", "SEGWATCH_COORDINATOR", "SEGWATCH_TOKEN", "SEGWATCH_CA_FILE"}
 COMPOSE = set(re.findall(r"\$\{(SEGWATCH_\w+)", (ROOT / "docker-compose.test.yml").read_text()))
 
 

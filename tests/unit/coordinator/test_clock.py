@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from coordinator.rounds.durations import Durations
 from coordinator.rounds.engine import Engine
 from coordinator.rounds.verify_runs import Runs
 from coordinator.state.estate import Estate
+from coordinator.state.judging import Judging
 from coordinator.store import Store
 from coordinator.topology.load import parse_topology
 from reachability.compare import key_of
@@ -221,7 +223,9 @@ def test_a_report_that_was_held_back_makes_nothing_fresh(store: Store, step_s: f
     )
     report = SourceReport(round="R1", agent="dev-1", observations=(seen,))
     store.take("dev-1", "s", 1, 1, [report], estate.clock())
-    estate.conclude_again("R1")
+    judging = Judging(estate)
+    judging.again("R1")
+    asyncio.run(judging.catch_up())
     name, observed_at = held(estate)
     assert name == "R1"
     known = START if step_s >= 0 else 0.0  # 0: it began by a clock that nobody saw being set

@@ -24,6 +24,30 @@ def test_every_claim_has_its_test(document: str) -> None:
     assert not missing
 
 
+def test_every_attack_has_its_row_and_each_row_a_test_or_what_is_open() -> None:
+    text = (ROOT / "docs" / "security.md").read_text().partition("## Attacks that were carried out")[2]
+    rows = dict(re.findall(r"^\| (\d+|low: [^|]+) ?[^|]*\| (.+) \|$", text, flags=re.MULTILINE))
+    assert {number for number in rows if number.isdigit()} == {str(number) for number in range(1, 25)}
+    assert len(rows) == 24 + 7
+    elsewhere = {"23"}
+    assert not [
+        name for name, said in rows.items() if "::test_" not in said and "Open: " not in said and name not in elsewhere
+    ]
+
+
+def test_the_page_of_security_knows_every_kind_of_attacker() -> None:
+    text = (ROOT / "docs" / "security.md").read_text()
+    kinds = (
+        "Captured broker",
+        "Captured agent",
+        "Captured coordinator",
+        "On-path attacker",
+        "Malicious topology author",
+    )
+    for kind in (*kinds, "Hostile scanned host", "Local user"):
+        assert f"\n## {kind}\n" in text
+
+
 def test_the_page_for_pipelines_names_every_format() -> None:
     text = (ROOT / "docs" / "pipeline.md").read_text()
     assert [form for form in FORMATS if f"`{form}`" not in text] == []

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 import pytest
 
 from reachability import blackout
-from reachability.blackout import Cron, active_blackout, never_opens, open_until
+from reachability.blackout import Cron, active_blackout, in_words, never_opens, open_until
 from reachability.topology import Blackout
 
 
@@ -175,3 +175,8 @@ def is_open_by_minutes(parsed: Cron, known: tzinfo, window: Blackout, now: datet
             return True
         minute -= timedelta(minutes=1)
     return False
+
+
+def test_a_window_is_named_as_the_topology_has_it() -> None:
+    window = Blackout("0 2 * * 0", 7200.0, "Europe/Berlin")
+    assert in_words(window) == "a blackout is open: '0 2 * * 0' for 2:00:00, Europe/Berlin"

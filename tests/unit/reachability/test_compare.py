@@ -96,6 +96,21 @@ def test_nothing_observed_is_not_run() -> None:
     assert results(compare(declared, plan, Matrix(), NOW)) == {Result.NOT_RUN}
 
 
+def test_what_nobody_vouches_for_any_more_is_not_run_but_a_breach_stays_one() -> None:
+    declared = topology()
+    plan = build_plan(declared, {}, {})
+    alone = tuple(replace(target, insides=()) for target in plan)
+    cells = [
+        c
+        for c in compare(declared, alone, observe(plan), NOW)
+        if c.key.agent == "dev-1" and c.key.address == "10.30.0.21"
+    ]
+    by_result = {result: [c for c in cells if c.result is result] for result in (FAIL, Result.NOT_RUN)}
+    assert [str(cell.ports) for cell in by_result[FAIL]] == ["5000"]
+    assert by_result[Result.NOT_RUN]
+    assert not any(cell.judged for cell in by_result[Result.NOT_RUN])
+
+
 def test_a_run_counts_alone() -> None:
     declared = topology()
     plan = build_plan(declared, {}, {})

@@ -1,9 +1,10 @@
 """Nothing is rounded away."""
 
 from dataclasses import replace
+from ipaddress import ip_network
 
 from reachability.compare import Cell, compare
-from reachability.coverage import Coverage, coverage, total, untested
+from reachability.coverage import Coverage, coverage, not_tested, total, untested
 from reachability.plan import build_plan
 from reachability.ports import PortSet
 from reachability.vocabulary import Declared, Protocol, Result
@@ -61,3 +62,13 @@ def test_a_pair_without_a_cell_is_untested_where_somebody_could_have_tried_it() 
     names = ("dev", "test", "staging", "prod")
     pairs = [(source, destination) for source in names for destination in names if source != destination]
     assert untested(nobody, []) == tuple(pair for pair in pairs if pair[0] != "prod"), "prod has no agent to try any"
+
+
+def test_the_protocols_that_no_probe_tries_are_said() -> None:
+    declared = topology()
+    assert {"sctp", "gre", "igmp"} <= set(not_tested(declared))
+    six = {
+        name: replace(found, networks=(ip_network(f"fd00:{number}::/64"),))
+        for number, (name, found) in enumerate(declared.environments.items())
+    }
+    assert set(not_tested(declared)) - set(not_tested(replace(declared, environments=six))) == {"igmp"}, "IPv4's alone"

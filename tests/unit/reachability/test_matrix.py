@@ -115,3 +115,42 @@ def test_alternating_states_are_two_rows() -> None:
         matrix.update(KEY, PortSet.of(range(1 + number % 2, 65536, 2)), seen(f"r{number}", number))
     rows = [(judged.round, len(ports)) for ports, judged in matrix.rows(KEY)]
     assert rows == [("r2", 32768), ("r3", 32767)]
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.lists(st.integers(1, 9), min_size=9, max_size=9)), max_size=5))
+def test_rows_that_are_laid_together_are_as_if_laid_one_after_the_other(rounds: list[tuple[int, list[int]]]) -> None:
+    together, single = Matrix(), Matrix()
+    for number, (at, sent) in enumerate(rounds):
+        rows = [(PortSet.of([port]), seen(f"R{number % 3}", at, sent=copies)) for port, copies in enumerate(sent, 1)]
+        together.lay(KEY, rows)
+        for ports, judged in rows:
+            single.update(KEY, ports, judged)
+    assert by_port(together) == by_port(single)
+
+
+def by_port(matrix: Matrix) -> dict[int, Judged]:
+    return {port: judged for ports, judged in matrix.rows(KEY) for port in ports}
+
+
+def test_each_row_is_compared_with_few_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent may make a row of its own of every port: a thousand had cost a million comparisons."""
+    compared = 0
+    ordinary = PortSet.__sub__
+
+    def counted(mine: PortSet, other: PortSet) -> PortSet:
+        nonlocal compared
+        compared += 1
+        return ordinary(mine, other)
+
+    matrix = Matrix()
+    monkeypatch.setattr(PortSet, "__sub__", counted)
+    for name in ("a", "b"):
+        matrix.lay(KEY, [(PortSet.of([port]), seen(name, 1, sent=port)) for port in range(1, 1001)])
+    assert len(matrix.rows(KEY)) == 1000
+    assert compared <= 3 * 1000
+
+
+def test_no_ports_leave_no_trace() -> None:
+    matrix = Matrix()
+    matrix.update(KEY, PortSet(), seen("a", 1))
+    assert KEY not in list(matrix)

@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from reachability.ranges import AmbiguousRangeError, owner_of
+from reachability.ranges import AmbiguousRangeError, Owners
 from reachability.topology import Environment
 
 
@@ -33,17 +33,17 @@ ALL = (STAGE, PROD, WIDE, NARROW)
     ],
 )
 def test_the_narrowest_network_around_it_decides(text: str, owner: str) -> None:
-    assert owner_of(ip_network(text), ALL) == owner
+    assert Owners(ALL).of(ip_network(text)) == owner
 
 
 @pytest.mark.parametrize("text", ["10.30.0.0/24", "10.30.0.7/32", "10.30.0.0/16", "0.0.0.0/0"])
 def test_where_two_have_the_same_network_nobody_guesses(text: str) -> None:
     with pytest.raises(AmbiguousRangeError, match="may be that of") as error:
-        owner_of(ip_network(text), ALL)
+        Owners(ALL).of(ip_network(text))
     assert sorted(error.value.environments) == ["prod", "stage"]
 
 
 def test_a_network_that_one_environment_has_twice_over_is_still_one() -> None:
     both = environment("both", "10.50.0.0/24", "10.50.0.0/24")
-    assert owner_of(ip_network("10.50.0.0/25"), [both]) == "both"
-    assert owner_of(ip_network("10.48.0.0/12"), [both]) == ""
+    assert Owners([both]).of(ip_network("10.50.0.0/25")) == "both"
+    assert Owners([both]).of(ip_network("10.48.0.0/12")) == ""

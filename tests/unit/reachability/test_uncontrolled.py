@@ -9,6 +9,7 @@ from reachability.compare import compare
 from reachability.matrix import CellKey, Judged, Matrix
 from reachability.plan import build_plan
 from reachability.ports import ICMP_CELL, PortSet
+from reachability.sides import Sides
 from reachability.uncontrolled import Uncontrolled, by_declaration, by_outcome
 from reachability.verdict import Evidence, Verdict
 from reachability.vocabulary import Proof, Protocol, Reachability, Schedule, Unproven
@@ -30,7 +31,7 @@ AT = 1_767_225_600.0
 
 def by_declared(paths: str = "") -> dict[str, tuple[Protocol, ...]]:
     topology = parse_topology((TEXT + paths).encode())
-    return {one.environment: one.protocols for one in by_declaration(topology, build_plan(topology, {}, {}), NOW)}
+    return {one.environment: one.protocols for one in by_declaration(Sides(topology))}
 
 
 def path(to: str, source: str = "dev") -> str:
@@ -51,14 +52,14 @@ def test_a_protocol_of_which_nothing_must_be_proven_is_not_named() -> None:
     """UDP at hosts without an agent, of which no service is declared, is beyond proof."""
     text = TEXT.replace("    agents: {prod-1: {addresses: [10.30.0.10]}}\n", "").replace("udp/53", "tcp/53")
     topology = parse_topology(text.encode())
-    found = by_declaration(topology, build_plan(topology, {}, {}), NOW)
+    found = by_declaration(Sides(topology))
     assert [(one.environment, one.protocols) for one in found] == [("dev", (Protocol.ICMP,))]
 
 
 def test_what_it_is_worth_and_what_would_show_it() -> None:
     topology = parse_topology(TEXT.encode())
     plan = build_plan(topology, {}, {})
-    dev, prod = by_declaration(topology, plan, NOW)
+    dev, prod = by_declaration(Sides(topology))
     total = sum(len(target.required) for target in plan)
     mine = sum(len(t.required) for t in plan if t.agent == "dev-1" and t.protocol is not Protocol.TCP)
     assert (dev.cells, dev.required, dev.share) == (mine, total, mine / total)

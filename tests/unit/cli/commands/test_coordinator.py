@@ -21,9 +21,16 @@ REST = "-f topology.yaml --pki pki --listen 127.0.0.1:8883 --state-dir state"
         (f"{REST} --config c.yaml --broker mqtts://a,", "broker: embedded", "'mqtts://a,' is not mqtts://HOST:PORT"),
         (f"{REST} --config c.yaml", "brokers: mqtts://a", "c.yaml: unknown key 'brokers'; the keys are topology, pki, broker,"),
         (f"{REST} --broker mqtts://a", "", "pki holds no ca.pem"),
+        (f"{REST} --web 0.0.0.0:8600", "", "it needs TLS. Give --web-cert FILE and --web-key FILE"),
+        (f"{REST} --config c.yaml", "web: 10.0.0.1:8600", "it needs TLS. Give --web-cert FILE and --web-key FILE"),
+        (f"{REST} --config c.yaml", "web_cert: c.pem", "are a certificate and its key: give both"),
+        (f"{REST} --nats-server none", "", "--nats-server none is not a program that this user can start"),
+        (f"{REST} --config c.yaml", "nats_server: c.yaml", "c.yaml is not a program that this user can start"),
+        (f"{REST} --web 127.0.0.1:8600 --web-cert c.yaml --web-key none", "", "o such file or directory: none"),
+        (f"{REST} --web 127.0.0.1:8600 --web-cert pki/broker.pem --web-key pki/broker.key", "", "pki holds no ca.pem"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_about_its_broker_is_said(
+def test_what_is_wrong_about_its_broker_or_its_api_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, file: str, words: str
 ) -> None:
     monkeypatch.chdir(tmp_path)

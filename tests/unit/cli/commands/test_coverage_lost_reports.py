@@ -45,7 +45,7 @@ def test_verify_says_what_was_lost_during_its_run_alone() -> None:
 
 
 @pytest.mark.asyncio
-async def test_the_dashboard_counts_them_on_the_agents_line() -> None:
+async def test_the_dashboard_counts_them_on_the_agents_line_and_says_why() -> None:
     estate = Estate()
 
     picture = Picture(
@@ -63,8 +63,8 @@ async def test_the_dashboard_counts_them_on_the_agents_line() -> None:
         app.draw(picture)
         await pilot.pause()
         lines = str(app.query_one("#agents").render()).splitlines()
-    assert [found.group() if (found := re.search(r"\d+ lost", line)) else "" for line in lines] == [
-        "7 lost",
+    assert [found.group() if (found := re.search(r"\d+ lost( \(.*\))?", line)) else "" for line in lines] == [
+        "7 lost (it could not send them for too long)",
         "",
         "",
         "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -27,6 +28,7 @@ from tests.support.sarif import SARIF
         (["--report", "junit=a", "--report", "json=a"], "names a twice"),
         (["--report", "junit=none/a.xml"], "there is no directory none"),
         (["--max-age", "10"], "'10' is not a duration"),
+        (["--in-blackout"], "--in-blackout needs --reason TEXT"),
         (["--baseline", "none.yaml"], "cannot be read: no such file or directory"),
     ],
 )
@@ -72,6 +74,16 @@ def test_the_age_that_is_asked_for_reaches_the_coordinator(serving: Serving) -> 
     run = serving()
     run("--max-age", "10m", "--from", "dev")
     assert run.fake.posted == [("verify", {"sweep": False, "from": "dev", "to": None, "max_age_s": 600.0})]
+
+
+def test_who_has_it_probe_in_a_blackout_and_why_reaches_the_coordinator(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(getpass, "getuser", lambda: "olga")
+    run = serving()
+    run("--in-blackout", "--reason", "the audit is today")
+    [(_, asked)] = run.fake.posted
+    assert (asked["in_blackout"], asked["by"]) == ("the audit is today", "olga")
 
 
 def test_a_run_is_cut_off_after_its_time(serving: Serving) -> None:

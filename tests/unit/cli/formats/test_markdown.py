@@ -25,7 +25,7 @@ def test_markdown_is_one_line_one_table_and_what_to_do() -> None:
     assert "- ✗ **dev can reach prod's model registry**: dev-1 → 10.30.0.21 tcp/5000 · reachable (replied)" in text
     assert "  - to do: take out what lets 10.10.0.10 reach 10.30.0.21 tcp/5000 in the firewall, or declare" in text
     assert "(`topology.yaml:41-46`)" in text
-    assert "- ? test → prod 10.30.0.21 tcp/22,53 · unknown: silent-inside · install an agent on that host" in text
+    assert "- ? test → prod 10.30.0.21 tcp/22,53 · unknown: silent-inside · install an agent on 10.30.0.21" in text
 
 
 def test_markdown_says_that_probing_was_stopped() -> None:

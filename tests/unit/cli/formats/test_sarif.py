@@ -40,7 +40,7 @@ def test_sarif_points_at_the_lines_that_decide() -> None:
     assert "suppressions" not in leak
     assert "baselineState" not in leak
     assert (unproven["ruleId"], unproven["level"]) == ("unproven", "warning")
-    assert "To settle it: install an agent on that host" in unproven["message"]["text"]
+    assert "To settle it: install an agent on 10.30.0.21" in unproven["message"]["text"]
 
 
 @pytest.mark.parametrize("cut", [{"ended": True}, {"stopped": "freeze"}])

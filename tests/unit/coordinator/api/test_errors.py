@@ -29,7 +29,7 @@ ODD = (replace(AGENTS[0], clock_skew_s=-0.04, certificate=(1.0, 5e9)), *AGENTS[1
 
 def told(*, gone: bool) -> Answer:
     shown = None if gone else explain.of_finding(ESTATE.plan, ESTATE.cells, FINDING)
-    return explain.explain_finding(ESTATE.topology, FINDING, shown, ESTATE.events, ESTATE.exchanges)
+    return explain.explain_finding(ESTATE.situation(), FINDING, shown, ESTATE.events, ESTATE.exchanges)
 
 
 def verified() -> Answer:

@@ -17,9 +17,9 @@ def test_the_inside_control_is_the_one_that_was_made_and_not_the_one_that_the_pl
     made = shown.cell.judged.evidence.inside_by
     assert made
     planned = replace(shown, target=replace(shown.target, insides=("prod-9",)))
-    assert json_of(explain.explain_cell(estate.topology, planned, estate.exchanges))["inside"] == made
+    assert json_of(explain.explain_cell(estate.situation(), planned, estate.exchanges))["inside"] == made
     unseen = replace(planned, cell=replace(shown.cell, judged=None))
-    assert json_of(explain.explain_cell(estate.topology, unseen, estate.exchanges))["inside"] == "prod-9"
+    assert json_of(explain.explain_cell(estate.situation(), unseen, estate.exchanges))["inside"] == "prod-9"
 
 
 def test_what_dns_alone_places_in_an_environment_was_tried_by_no_round() -> None:

@@ -56,7 +56,7 @@ def test_its_figures_are_those_of_the_other_verbs() -> None:
     assert [entry["finding"] for entry in body["findings"]] == json_of(
         views.findings(estate.topology, estate.book.findings)
     )
-    assert body["unproven"] == json_of(verify.unproven(cells))
+    assert body["unproven"] == json_of(verify.unproven(estate.situation(), cells))
     assert (body["result"], body["untested"], body["suspected"]) == ("fail", [], 0)
     assert sum(body["summary"].values()) == body["coverage"]["cells"]
     proven = sum(proof["cells"] for proof in body["proofs"])

@@ -15,6 +15,7 @@ from reachability.finding import Status
 from reachability.matrix import Matrix
 from reachability.plan import PlanTarget, build_plan
 from reachability.ports import PortSet
+from reachability.situation import Situation
 from reachability.topology import PortSpec, Probing, Topology
 from reachability.vocabulary import Protocol, Result, State
 from tests.support.answers import json_of
@@ -138,7 +139,7 @@ def test_what_is_unproven_says_what_would_settle_it() -> None:
         "22,53",
         "silent-inside",
     )
-    assert "agent on that host" in entry["settle"]
+    assert entry["settle"] == "install an agent on 10.30.0.21, or narrow probing.sweep"
 
 
 def test_an_empty_estate_is_not_run() -> None:
@@ -146,7 +147,7 @@ def test_an_empty_estate_is_not_run() -> None:
     cells = compare(declared, views_plan(declared), Matrix(), NOW)
     body = json_of(verify.verify(declared, cells, (), (), started=STARTED, finished=NOW.timestamp()))
     assert (body["result"], body["coverage"]) == ("inconclusive", 0.0)
-    assert {entry["settle"] for entry in json_of(verify.unproven(cells))} == {
+    assert {entry["settle"] for entry in json_of(verify.unproven(Situation(topology=declared), cells))} == {
         "wait for the next cycle, or `segwatch verify`"
     }
 
@@ -197,6 +198,7 @@ def test_coverage() -> None:
     assert (pair["inconclusive"], pair["required"] - pair["proven"]) == (2, 2)
     assert pair["coverage"] < body["coverage"] < 1.0
     assert body["not_swept"] == []
+    assert body["not_tested"] == ["sctp", "dccp", "udplite", "gre", "esp", "ah", "ipip", "igmp", "ospf", "vrrp"]
 
 
 def test_status_and_history() -> None:

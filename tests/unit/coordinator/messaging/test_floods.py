@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -90,7 +91,7 @@ def test_agents_are_taken_in_turn() -> None:
         pass
 
     class Taking(Receiver):
-        def take(self, message: Message) -> None:
+        async def take(self, message: Message) -> None:
             taken.append(message.topic.split("/")[3])
             if len(taken) == len(done) == 1001:
                 through.set()
@@ -106,16 +107,18 @@ def test_a_message_that_raises_is_refused_and_counted_and_ends_nothing() -> None
     taken: list[bytes] = []
 
     class Taking(Receiver):
-        def take(self, message: Message) -> None:
+        async def take(self, message: Message) -> None:
             if message.payload == b"bad":
                 raise ZeroDivisionError("by \x1b[31m")
             taken.append(message.payload)
 
-    receiver = Taking(*cast("tuple[Any, Any, Any, Any, Any, Any]", (None,) * 6))
+    estate = SimpleNamespace(agents={"dev-1": None})
+    receiver = Taking(*cast("tuple[Any, Any, Any, Any, Any, Any]", (estate, *(None,) * 5)))
     for payload in (b"1", b"bad", b"2", b"bad", b"3"):
-        receiver._try(Message("segwatch/v1/dev/dev-1/up/round", payload, False, lambda: None))
+        asyncio.run(receiver._try(Message("segwatch/v1/dev/dev-1/up/round", payload, False, lambda: None)))
     assert taken == [b"1", b"2", b"3"]
     assert receiver.refusals.count == 2
+    assert receiver.refused == {("dev-1", "fault"): 2}
     [said] = receiver.refusals.newest
     assert said.startswith("segwatch/v1/dev/dev-1/up/round: a fault in segwatch while it was taken")
     assert "ZeroDivisionError" in said

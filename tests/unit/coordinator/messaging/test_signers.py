@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import ssl
 from collections.abc import Callable
@@ -40,6 +41,9 @@ class Estate:
     def clock(self) -> float:
         return self.now.timestamp()
 
+    def open(self, topic: UpTopic, payload: bytes) -> AnyUp:
+        return asyncio.run(self.signers.open(topic, payload))
+
     def key(self, environment: str = "dev", agent: str = "dev-1") -> upkey.UpKey:
         issued = pki.issue_agent(self.pki, environment, agent, NOW)
         certificate, key = self.directory / "agent.pem", self.directory / "agent.key"
@@ -62,11 +66,11 @@ def test_a_key_is_learned_from_the_status_and_holds_for_all(tmp_path: Path) -> N
     estate = Estate(tmp_path)
     key = estate.key()
     with pytest.raises(NotKnownYet, match="'dev-1' has not said yet"):
-        estate.signers.open(ROUND, signed(key, DONE))
-    assert estate.signers.open(STATUS, signed(key, status(key))) == status(key)
-    assert estate.signers.open(ROUND, signed(key, DONE)) == DONE
+        estate.open(ROUND, signed(key, DONE))
+    assert estate.open(STATUS, signed(key, status(key))) == status(key)
+    assert estate.open(ROUND, signed(key, DONE)) == DONE
     batch = Batch(spool="s", sequence=1, age_s=0.0)
-    assert estate.signers.open(OBSERVATIONS, signed(key, batch)) == batch
+    assert estate.open(OBSERVATIONS, signed(key, batch)) == batch
 
 
 @pytest.mark.parametrize(
@@ -81,23 +85,23 @@ def test_a_key_is_learned_from_the_status_and_holds_for_all(tmp_path: Path) -> N
 def test_what_a_broker_makes_up_is_refused(tmp_path: Path, alter: Callable[[bytes], bytes], words: str) -> None:
     estate = Estate(tmp_path)
     key = estate.key()
-    estate.signers.open(STATUS, signed(key, status(key)))
+    estate.open(STATUS, signed(key, status(key)))
     with pytest.raises(BadMessage, match=words):
-        estate.signers.open(ROUND, alter(signed(key, DONE)))
-    assert estate.signers.open(ROUND, signed(key, DONE)) == DONE, "one that is good is taken after it"
+        estate.open(ROUND, alter(signed(key, DONE)))
+    assert estate.open(ROUND, signed(key, DONE)) == DONE, "one that is good is taken after it"
 
 
 def test_one_agents_words_do_not_pass_for_anothers(tmp_path: Path) -> None:
     estate = Estate(tmp_path)
     mine, theirs = estate.key("prod", "prod-1"), estate.key()
-    estate.signers.open(STATUS, signed(theirs, status(theirs)))
+    estate.open(STATUS, signed(theirs, status(theirs)))
     with pytest.raises(BadMessage, match="signed by a key other than that of 'dev-1'"):
-        estate.signers.open(ROUND, signed(mine, DONE))
+        estate.open(ROUND, signed(mine, DONE))
     with pytest.raises(BadMessage, match="'dev-1' of 'dev' shows the certificate of segwatch://agent/prod/prod-1"):
-        estate.signers.open(STATUS, signed(mine, status(mine)))
+        estate.open(STATUS, signed(mine, status(mine)))
     with pytest.raises(BadMessage, match="signed by a key other"):
-        estate.signers.open(STATUS, signed(mine, status(theirs)))
-    assert estate.signers.open(ROUND, signed(theirs, DONE)) == DONE, "a forged status changes nothing"
+        estate.open(STATUS, signed(mine, status(theirs)))
+    assert estate.open(ROUND, signed(theirs, DONE)) == DONE, "a forged status changes nothing"
 
 
 def test_a_key_that_the_certificate_does_not_vouch_for(tmp_path: Path) -> None:
@@ -105,7 +109,7 @@ def test_a_key_that_the_certificate_does_not_vouch_for(tmp_path: Path) -> None:
     key, other = estate.key(), estate.key()
     stolen = status(key, key=other.signing.verify_key.encode())
     with pytest.raises(BadMessage, match="not vouched for by a certificate of this CA"):
-        estate.signers.open(STATUS, signed(other, stolen))
+        estate.open(STATUS, signed(other, stolen))
 
 
 @pytest.mark.parametrize("field", ["certificate", "key", "proof"])
@@ -113,29 +117,29 @@ def test_a_status_that_shows_nonsense(tmp_path: Path, field: str) -> None:
     estate = Estate(tmp_path)
     key = estate.key()
     with pytest.raises(BadMessage, match="not vouched for by a certificate of this CA"):
-        estate.signers.open(STATUS, signed(key, status(key, **{field: b"nonsense"})))
+        estate.open(STATUS, signed(key, status(key, **{field: b"nonsense"})))
 
 
 def test_a_certificate_of_another_ca(tmp_path: Path) -> None:
     estate = Estate(tmp_path)
     key = Estate(tmp_path, "other").key()
     with pytest.raises(BadMessage, match="not vouched for by a certificate of this CA"):
-        estate.signers.open(STATUS, signed(key, status(key)))
+        estate.open(STATUS, signed(key, status(key)))
 
 
 def test_an_expired_certificate_and_its_successor(tmp_path: Path) -> None:
     estate = Estate(tmp_path)
     key = estate.key()
-    estate.signers.open(STATUS, signed(key, status(key)))
+    estate.open(STATUS, signed(key, status(key)))
     estate.now += pki.AGENT_LIFE + dt.timedelta(seconds=1)
     with pytest.raises(BadMessage, match="the certificate of 'dev-1' has expired, on 2027-"):
-        estate.signers.open(ROUND, signed(key, DONE))
+        estate.open(ROUND, signed(key, DONE))
     estate.now = NOW
     renewed = estate.key()
-    estate.signers.open(STATUS, signed(renewed, status(renewed)))
-    assert estate.signers.open(ROUND, signed(renewed, DONE)) == DONE
+    estate.open(STATUS, signed(renewed, status(renewed)))
+    assert estate.open(ROUND, signed(renewed, DONE)) == DONE
     with pytest.raises(BadMessage, match="signed by a key other"):
-        estate.signers.open(ROUND, signed(key, DONE))
+        estate.open(ROUND, signed(key, DONE))
 
 
 def test_an_agent_of_before_signatures_is_refused_in_words(tmp_path: Path) -> None:
@@ -143,11 +147,11 @@ def test_an_agent_of_before_signatures_is_refused_in_words(tmp_path: Path) -> No
     key = estate.key()
     bare = Status(name="dev-1", environment="dev", online=True)
     with pytest.raises(BadMessage, match="shows no certificate: it is older than this coordinator"):
-        estate.signers.open(STATUS, signed(key, bare))
+        estate.open(STATUS, signed(key, bare))
     with pytest.raises(BadMessage):
-        estate.signers.open(STATUS, pack_up(bare))
+        estate.open(STATUS, pack_up(bare))
     with pytest.raises(OtherVersion, match="schema version 2"):
-        estate.signers.open(STATUS, b"\2" + signed(key, bare)[1:])
+        estate.open(STATUS, b"\2" + signed(key, bare)[1:])
 
 
 def test_the_key_is_made_once_a_certificate_and_by_a_process_that_ends(tmp_path: Path) -> None:
@@ -161,7 +165,7 @@ def test_the_key_is_made_once_a_certificate_and_by_a_process_that_ends(tmp_path:
     (tmp_path / "agent.key").write_bytes(issued.key)
     second = upkey.load(CONFIG, tmp_path)
     assert second.seed != first.seed
-    assert estate.signers.open(STATUS, signed(second, status(second)))
+    assert estate.open(STATUS, signed(second, status(second)))
     (tmp_path / upkey.FILE).write_bytes(b"torn")
     assert upkey.load(CONFIG, tmp_path).certificate == second.certificate
 
@@ -183,7 +187,7 @@ def test_a_signed_status_still_ignores_what_it_does_not_know(tmp_path: Path) -> 
     from wire.envelope import seal
 
     payload = sign_up(key.signing, seal(msgspec.msgpack.encode(fields)))
-    assert estate.signers.open(STATUS, payload) == status(key)
+    assert estate.open(STATUS, payload) == status(key)
 
 
 def test_what_a_revoked_certificate_vouches_for_is_not_believed(tmp_path: Path) -> None:
@@ -191,11 +195,11 @@ def test_what_a_revoked_certificate_vouches_for_is_not_believed(tmp_path: Path) 
     key = estate.key()
     held: dict[str, int] = {}
     signers = Signers((estate.pki / "ca.pem").read_bytes(), estate.clock, lambda agent: held.get(agent, 0))
-    assert signers.open(STATUS, signed(key, status(key)))
+    assert asyncio.run(signers.open(STATUS, signed(key, status(key))))
     held["dev-1"] = pki.revoke(estate.pki, "dev-1", NOW)
     for message in (status(key), DONE):
         with pytest.raises(BadMessage, match="the certificate of 'dev-1' is revoked"):
-            signers.open(STATUS if isinstance(message, Status) else ROUND, signed(key, message))
+            asyncio.run(signers.open(STATUS if isinstance(message, Status) else ROUND, signed(key, message)))
     newer = estate.key()
-    assert signers.open(STATUS, signed(newer, status(newer)))
-    assert signers.open(ROUND, signed(newer, DONE)) == DONE
+    assert asyncio.run(signers.open(STATUS, signed(newer, status(newer))))
+    assert asyncio.run(signers.open(ROUND, signed(newer, DONE))) == DONE

@@ -12,12 +12,13 @@ import pytest
 from coordinator.rounds.trace import CannotTraceError, trace
 from coordinator.rounds.verify_runs import InBlackout, Run, Runs
 from coordinator.store import Store
+from reachability.arrival import Untokened
 from reachability.matrix import CellKey
 from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, Schedule
-from tests.support.rounds import TOPOLOGY, World
+from tests.support.rounds import ANSWERED, TOPOLOGY, World
 from tests.support.virtual import run
-from wire.messages import Go, Stop
+from wire.messages import Close, Go, Stop
 
 # The worlds' clock stands at 13:46:40.
 WINDOW = b'{every: 60s, confirm: 1, blackout: [{cron: "47 13 * * *", for: 10m, timezone: UTC}]}'
@@ -98,3 +99,77 @@ def test_a_verify_in_whose_midst_one_begins_says_why_the_rest_is_not_run(world: 
     made = run(finished(runs, runs.ask(sweep=False, source="dev", destination=None)))
     assert (made.stopped, gone(world)) == (WORDS, 1)
     assert world.now != BEFORE
+
+
+def test_what_a_person_has_probed_in_it_is_that_run_alone(world: World) -> None:
+    """Not a trace that somebody else asks for meanwhile, and not the schedule's cycle that the blackout found under way."""
+    world.now, world.engine.brake.in_blackout = WITHIN, "run-1"
+    run(world.engine.cycle("dev-1", ("prod", "test"), Schedule.CYCLE))
+    run(world.engine.cycle("dev-1", ("prod", "test"), Schedule.CYCLE, "run-2"))
+    assert world.sent == []
+    world.estate.agents["dev-1"] = replace(world.estate.agents["dev-1"], traces=True)
+    with pytest.raises(CannotTraceError, match=f"all probing is stopped: {WORDS[:20]}"):
+        run(trace(world.estate, world.engine, KEY, PortSet.of([22]), ""))
+    run(world.engine.cycle("dev-1", ("prod", "test"), Schedule.CYCLE, "run-1"))
+    assert gone(world) == 2
+
+
+def test_one_that_begins_during_such_a_run_ends_what_is_not_of_it(world: World) -> None:
+    async def scene() -> list[str]:
+        world.engine.brake.in_blackout = "run-1"
+        world.deaf.add("dev-1")
+        cycle = asyncio.get_running_loop().create_task(world.engine.cycle("dev-1", ("prod",), Schedule.CYCLE))
+        while not gone(world):  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.1)
+        world.now = WITHIN
+        await world.engine.brake.look()
+        stopped = [agent for agent, message in world.sent if isinstance(message, Stop)]
+        await cycle
+        return stopped
+
+    assert run(scene()) == ["dev-1"]
+
+
+def test_nobody_asks_from_inside_again_once_it_has_begun(world: World) -> None:
+    """That sends as well, after the source's last packet."""
+
+    def begins() -> None:
+        world.now = WITHIN
+
+    world.on_go = begins
+    run(world.engine.cycle("dev-1", ("prod",), Schedule.CYCLE))
+    assert [message.again for _, message in world.sent if isinstance(message, Close)] == [False]
+
+
+def test_a_sweep_is_sent_off_neither(tmp_path: Path) -> None:
+    store = Store(tmp_path / "state")
+    world = World(store, QUIET.replace(b"probing: {", b"probing: {sweep: {ports: [tcp/1-3000]}, "))
+    world.now = WITHIN
+    run(world.engine.cycle("dev-1", ("prod",), Schedule.SWEEP))
+    assert world.sent == []
+    world.now = AFTER
+    run(world.engine.cycle("dev-1", ("prod",), Schedule.SWEEP))
+    assert gone(world) == 1
+    store.close()
+
+
+@pytest.mark.parametrize("challenge", [True, False])
+def test_what_follows_a_round_is_left_out_where_one_begins_between(world: World, *, challenge: bool) -> None:
+    """A challenge, or what was silent tried again: the round before it was whole."""
+    world.controls, world.span_s = (ANSWERED,), 10.0 if challenge else 0.5
+    if challenge:
+        strange = Untokened(
+            address="10.30.0.10", protocol=Protocol.TCP, port=22, came_from="10.20.0.99", source_port=4711, count=1
+        )
+        world.untokened = (strange,)
+
+    async def scene() -> None:
+        cycle = asyncio.get_running_loop().create_task(world.engine.cycle("dev-1", ("prod",), Schedule.CYCLE))
+        while not world.estate.matrix and not cycle.done():  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0)
+        world.now = WITHIN
+        await cycle
+
+    run(scene())
+    assert len(world.estate.matrix) > 0
+    assert gone(world) == 1

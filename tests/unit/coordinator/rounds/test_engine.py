@@ -146,7 +146,7 @@ def results(world: World) -> set[Result]:
     """Of dev's cells in prod over TCP, once all their reports came again, from the spools."""
     for sequence, report in enumerate(list(world.everything), 1):
         world.estate.store.take(report.agent, "spool", sequence, sequence, [report], world.now)
-        world.engine.report(report)
+    world.late(*world.everything)
     mine = ("dev-1", "prod", Protocol.TCP)
     return {c.result for c in world.estate.cells() if (c.key.agent, c.key.destination, c.key.protocol) == mine}
 
@@ -192,8 +192,10 @@ WITHOUT = [
 def test_a_topology_that_comes_in_the_course_of_a_round_takes_its_part_away_and_no_more(
     store: Store, old: str, new: str, when: type[Down]
 ) -> None:
-    world = World(store)
-    changed = parse_topology(TOPOLOGY.decode().replace(old, new).encode())
+    db = "services: {db: {hosts: [10.30.0.21], ports: [tcp/5432]}}"  # what stays when the agent goes
+    text = TOPOLOGY.decode().replace("[10.30.0.0/24], ", f"[10.30.0.0/24], {db}, ")
+    world = World(store, text.encode())
+    changed = parse_topology(text.replace(old, new).encode())
 
     def comes(message: Down) -> None:
         if isinstance(message, when):
@@ -243,7 +245,7 @@ def test_what_a_round_saw_is_no_younger_than_its_beginning(store: Store) -> None
     assert seen_at(world) == {1_000_000.0}
     report = world.reports[0]
     store.take("dev-1", "spool", 1, 1, [report], world.now)
-    world.engine.report(report)  # again, after its round was concluded
+    world.late(report)
     assert seen_at(world) == {1_000_000.0}
 
 

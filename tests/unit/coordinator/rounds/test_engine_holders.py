@@ -65,8 +65,7 @@ class Named(World):
 
     def again(self) -> None:
         """All that it reported comes once more, from the spools."""
-        for report in list(self.everything):
-            self.engine.report(report)
+        self.late(*self.everything)
 
 
 def cycle(world: World) -> float:

@@ -80,7 +80,7 @@ def test_lines_on_the_way_of_rounds_that_overlap_carry_each_its_own(store: Store
             address="10.30.0.10", protocol=Protocol.TCP, port=22, came_from="10.20.0.99", source_port=4711, count=1
         ),
     )
-    world.engine._events = lambda _: LOG.info("finding")
+    world.engine.judging._events = lambda _: LOG.info("finding")
 
     def sent(body: Down) -> None:
         assert not isinstance(body, Stop)

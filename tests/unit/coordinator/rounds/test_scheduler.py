@@ -10,7 +10,8 @@ import pytest
 
 from coordinator.broker.addresses import Listen, addresses_of
 from coordinator.rounds.control_echo import KEEP_S, Echo
-from coordinator.rounds.requests import by_need, deadline_s
+from coordinator.rounds.deadlines import deadline_s
+from coordinator.rounds.requests import by_need
 from coordinator.rounds.scheduler import Scheduler, destinations_for, next_due, phase
 from coordinator.state.estate import Estate
 from coordinator.store import Store

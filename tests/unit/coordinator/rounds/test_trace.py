@@ -98,7 +98,7 @@ def test_a_trace_is_a_round_of_one_cell_with_its_witness(world: Traced) -> None:
 
 def test_nothing_is_concluded_from_a_trace_not_even_later(world: Traced) -> None:
     body = run(world.trace())
-    world.engine.report(world.seen(body["round"], late=True))
+    world.late(world.seen(body["round"], late=True))
     assert len(world.estate.matrix) == 0
     assert world.estate.store.group_of(body["round"]) == []
     assert world.estate.book.findings == ()

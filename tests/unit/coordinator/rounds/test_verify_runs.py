@@ -44,6 +44,7 @@ class Probing:
         self.halt = None
         self.stopped = self.in_blackout = ""
         self.resolved = False
+        self.caught_up: list[int] = []  # after so many were asked
         self.estate: Estate
 
     async def cycle(
@@ -68,6 +69,13 @@ class Probing:
     @property
     def resolving(self) -> Probing:
         return self
+
+    @property
+    def judging(self) -> Probing:
+        return self
+
+    async def catch_up(self) -> None:
+        self.caught_up.append(len(self.asked))
 
     def blackout(self) -> str:
         return ""
@@ -147,6 +155,12 @@ async def test_fresh_proof_is_not_probed_again(world: World) -> None:
     assert (again["result"], again["summary"]) == ("pass", first["summary"])
     total = sum(first["summary"].values())
     assert again["reused"] == {"max_age_s": 600.0, "cells": total, "oldest": "1970-01-12T13:46:40.000Z"}
+
+
+@pytest.mark.asyncio
+async def test_a_run_is_over_when_what_came_late_is_judged(world: World) -> None:
+    await world.verify()
+    assert world.engine.caught_up == [len(world.engine.asked)]
 
 
 @pytest.mark.asyncio

@@ -11,8 +11,9 @@ from cli.commands.coverage import listing
 from cli.show.render import Paint
 from coordinator.api import agents, metrics, views
 from coordinator.api.responses.estate import Coverage
+from coordinator.store import Losses
 from tests.support.answers import as_struct, json_of
-from tests.support.coordinator import Coordinator, batch
+from tests.support.coordinator import NOW, Coordinator, batch
 from wire.messages import Gap, Status
 
 GAP = Gap(first=2, last=4, reports=3, why="bytes", begun_age_s=60.0, ended_age_s=30.0)
@@ -47,9 +48,23 @@ def test_a_gap_is_shown_wherever_a_person_looks_and_outlives_a_restart(world: Co
     )
     assert 'segwatch_agent_lost_reports_total{agent="dev-1",environment="dev"} 3.0' in exposed
     assert 'segwatch_agent_lost_reports_total{agent="prod-1",environment="prod"} 0.0' in exposed
+    labels = '{agent="dev-1",environment="dev",why="bytes"}'
+    times = {"from": NOW - 60, "until": NOW - 30}
+    for name, at in times.items():
+        [line] = [
+            line for line in exposed.splitlines() if line.startswith(f"segwatch_agent_lost_{name}_timestamp_seconds{{")
+        ]
+        assert (line.split(" ")[0].partition("{")[2], float(line.split(" ")[1])) == (labels[1:], at)
     assert 'segwatch_agent_spooled_batches{agent="dev-1",environment="dev"} 0.0' in exposed
     again.runner.close()
     world.store = again.store
+
+
+def test_the_gap_of_an_agent_that_is_declared_no_more_is_in_the_metrics_too(world: Coordinator) -> None:
+    lost = {"dev-9": Losses(batches=2, reports=5, since=1.0, until=2.0, why="age,bytes")}
+    exposed = metrics.exposition(world.estate.topology, (), (), (), world.engine.durations, losses=lost)
+    assert 'segwatch_agent_lost_reports_total{agent="dev-9",environment=""} 5.0' in exposed
+    assert 'segwatch_agent_lost_until_timestamp_seconds{agent="dev-9",environment="",why="age,bytes"} 2.0' in exposed
 
 
 @pytest.mark.parametrize(

@@ -124,8 +124,8 @@ def test_a_bad_file_says_what_is_wrong_where_and_what_to_do(spoil: Callable[[str
 def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:
     with pytest.raises(BaselineErrors, match="cannot be read: no such file or directory; name a baseline file"):
         load_baseline(tmp_path / "none.yaml")
-    with pytest.raises(BaselineErrors, match="larger than 4 MiB, which no baseline is"):
-        parse_baseline(b"#" * (4 * 1024 * 1024 + 1))
+    with pytest.raises(BaselineErrors, match="larger than 16 MiB, which no baseline is"):
+        parse_baseline(b"#" * (16 * 1024 * 1024 + 1))
 
 
 NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,8}", fullmatch=True)

@@ -175,6 +175,6 @@ def test_a_file_that_is_too_large_is_not_read_to_its_end(tmp_path: Path, size: i
     path = tmp_path / "large.yaml"
     with path.open("wb") as file:
         file.truncate(size)
-    message = "larger than 4 MiB, which no topology is; name a topology file"
+    message = "larger than 16 MiB, which no topology is; name a topology file"
     assert refused(lambda: load_topology(path)) == (f"{path}: {message}",)
     assert only_error_of(b" " * (MOST_BYTES + 1)) == f"t.yaml: {message}"

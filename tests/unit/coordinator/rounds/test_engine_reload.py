@@ -1,0 +1,178 @@
+"""A topology that comes in mid-round ends what it touches as not-run, and disturbs no other round."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from coordinator.rounds.scheduler import destinations_for
+from coordinator.rounds.verify_runs import Run, Runs, RunState
+from coordinator.store import Report, Store
+from coordinator.topology.load import parse_topology
+from reachability.observation import SourceReport
+from reachability.vocabulary import Protocol, Result, Schedule
+from tests.support.rounds import ANSWERED, World
+from tests.support.virtual import run
+from tests.support.waiting import until
+from wire.messages import Arm, Close, Down, Go
+
+TOPOLOGY = b"""version: 1
+environments:
+  dev: {networks: [10.10.0.0/24], agents: {dev-1: {addresses: [10.10.0.10]}}}
+  test: {networks: [10.20.0.0/24], agents: {test-1: {addresses: [10.20.0.10]}}}
+  prod:
+    networks: [10.30.0.0/24]
+    agents: {prod-1: {addresses: [10.30.0.10]}, prod-2: {addresses: [10.30.0.11]}}
+    services: {db: {hosts: [10.30.0.21], ports: [tcp/5432]}}
+probing: {every: 60s, confirm: 1}
+"""
+MOVED = (
+    TOPOLOGY.replace(b"prod-1: {addresses: [10.30.0.10]}", b"prod-1: {addresses: [10.30.0.12]}")
+    .replace(b"10.30.0.11", b"10.30.0.10")
+)  # fmt: skip
+REMOVED = TOPOLOGY.replace(b"prod-1: {addresses: [10.30.0.10]}, ", b"")
+ON_A_SERVICE = REMOVED.replace(b"[10.30.0.21]", b"[10.30.0.21, 10.30.0.10]")
+RENAMED = TOPOLOGY.replace(b"  prod:", b"  production:")
+SOURCE_REMOVED = TOPOLOGY.replace(b"dev-1: {addresses: [10.10.0.10]}", b"dev-2: {addresses: [10.10.0.10]}")
+SOURCE_RENAMED = TOPOLOGY.replace(b"  dev:", b"  lab:")
+HOST = "10.30.0.10"
+
+
+class Reloaded(World):
+    """A topology comes in when `at` goes down to `to` for the first time."""
+
+    def __init__(self, store: Store, text: bytes = MOVED, at: type[Down] = Go, to: str = "") -> None:
+        super().__init__(store, TOPOLOGY)
+        self._text, self._at, self._to, self.came = text, at, to, False
+
+    async def _post(self, agent: str, body: Down) -> None:
+        if not self.came and isinstance(body, self._at) and self._to in {"", agent}:
+            self.reload()
+        await super()._post(agent, body)
+
+    def reload(self, text: bytes = b"") -> None:
+        self.came = True
+        self.estate.take_topology(parse_topology(text or self._text))
+
+    def _report(self, report: Report) -> None:
+        if isinstance(report, SourceReport):  # the coordinator answers each of them
+            mine = {seen.source_address for seen in report.observations}
+            controls = tuple(replace(ANSWERED, source_address=address) for address in mine)
+            report = replace(report, controls=controls)
+        super()._report(report)
+
+    def results(self, address: str = HOST, agent: str = "dev-1") -> set[Result]:
+        mine = (agent, address, Protocol.TCP)
+        return {c.result for c in self.estate.cells() if (c.key.agent, c.key.address, c.key.protocol) == mine}
+
+    def cycle(self, *pairs: tuple[str, tuple[str, ...]]) -> None:
+        async def scene() -> None:
+            async with asyncio.TaskGroup() as group:
+                for agent, there in pairs or (("dev-1", ("prod",)),):
+                    group.create_task(self.engine.cycle(agent, there, Schedule.CYCLE))
+
+        run(scene())
+
+    def again(self) -> None:
+        """All that was reported comes once more, from the spools."""
+        for number, report in enumerate(list(self.everything), 1):
+            self.estate.store.take(report.agent, "spool", number, number, [report], self.now)
+            self.engine.report(report)
+
+
+@pytest.mark.parametrize("at", [Arm, Go, Close])
+def test_an_address_that_moved_to_another_agent_is_not_run_by_its_former_witness(store: Store, at: type[Down]) -> None:
+    world = Reloaded(store, at=at)
+    world.cycle()
+    assert world.results() == {Result.NOT_RUN}
+    world.again()
+    assert world.results() == {Result.NOT_RUN}, "nor by what comes late"
+    world.now += 60
+    world.cycle()
+    assert world.results() == {Result.PASS}, "its new witness proves it"
+
+
+def test_what_was_proven_before_it_moved_is_not_proven_of_its_new_host(store: Store) -> None:
+    world = Reloaded(store)
+    world.came = True
+    world.cycle()
+    assert world.results() == {Result.PASS}
+    world.reload()
+    assert world.results() == {Result.NOT_RUN}
+    world.reload(TOPOLOGY)
+    assert world.results() == {Result.PASS}, "an edit that is taken back leaves what was proven"
+
+
+@pytest.mark.parametrize("at", [Arm, Go, Close])
+@pytest.mark.parametrize(
+    ("text", "cells", "others"),
+    [
+        (REMOVED, set(), {Result.PASS}),
+        (ON_A_SERVICE, {Result.NOT_RUN}, {Result.PASS}),
+        (RENAMED, {Result.NOT_RUN}, {Result.NOT_RUN}),
+        (SOURCE_REMOVED, set(), {Result.PASS}),
+        (SOURCE_RENAMED, {Result.NOT_RUN}, {Result.PASS}),
+    ],
+    ids=["witness removed", "witness removed, its host stays", "renamed", "source removed", "source renamed"],
+)
+def test_what_a_reload_touches_is_not_run_and_no_other_round_is_disturbed(
+    store: Store, text: bytes, cells: set[Result], others: set[Result], at: type[Down]
+) -> None:
+    """The other round has the same reload in its midst."""
+    world = Reloaded(store, text, at)
+    world.cycle(("dev-1", ("prod",)), ("prod-2", ("test",)))
+    assert world.came
+    assert world.results() == cells
+    world.again()
+    assert world.results() == cells
+    assert world.results("10.20.0.10", "prod-2") == others
+    assert not world.engine._live
+
+
+def test_a_round_that_waited_for_its_turn_keeps_to_the_topology_of_its_turn(store: Store) -> None:
+    world = Reloaded(store, REMOVED, Go, "test-1")
+    world.cycle(("test-1", ("prod",)), ("dev-1", ("prod",)))
+    asked = {
+        target.address for agent, m in world.sent if agent == "dev-1" and isinstance(m, Go) for target in m.targets
+    }
+    assert HOST not in asked, "what has left the topology is not probed any more"
+    assert "10.30.0.11" in asked
+
+
+def test_the_next_pair_of_a_cycle_keeps_to_the_topology_of_its_turn(store: Store) -> None:
+    world = Reloaded(store, MOVED, at=Go)
+    world.cycle(("dev-1", ("test", "prod")))
+    assert world.results() == {Result.PASS}
+
+
+def test_an_agent_that_another_environment_has_now_is_not_there_until_it_says_so(store: Store) -> None:
+    world = Reloaded(store, SOURCE_RENAMED)
+    world.reload()
+    assert (world.estate.agents["dev-1"].environment, world.estate.online("dev-1")) == ("lab", False)
+    assert set(destinations_for(world.estate, "dev-1")) == {"test", "prod"}
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_verify_run_goes_on_through_a_reload_and_judges_by_the_new_topology(store: Store, before: bool) -> None:  # noqa: FBT001
+    world = Reloaded(store, SOURCE_RENAMED, Go, "dev-1")
+    if before:
+        world.reload()
+
+    async def scene() -> Run:
+        runs = Runs(world.estate, world.engine, steady=asyncio.get_running_loop().time)
+        asked = runs.get(runs.ask(sweep=False, source=None, destination=None))
+        assert asked is not None
+        async with asyncio.TaskGroup() as group:
+            serving = group.create_task(runs.serve(), name="runs")
+            await until(lambda: asked.state is RunState.FINISHED)
+            serving.cancel()
+        return asked
+
+    done = run(scene())
+    assert done.error == ""
+    assert done.held is not None
+    found = {(cell.source_environment, cell.result) for cell in done.held.cells}
+    assert {result for source, result in found if source == "lab"} == {Result.NOT_RUN}
+    assert ("test", Result.PASS) in found
