@@ -18,8 +18,8 @@ from wire.bounds import MOST_ITEMS, age_s, checked, checked_column
 from wire.codec import decode, encode
 from wire.messages import Batch, Gap
 
-# Left as bytes until their lengths are known, so that a hostile message of 16 MiB does not make a gigabyte of objects.
 MOST_COLUMNS = 100  # of a table
+# Left as bytes until their lengths are known, so that a hostile message of 16 MiB does not make a gigabyte of objects.
 Columns = Annotated[dict[str, msgspec.Raw], msgspec.Meta(max_length=MOST_COLUMNS)]
 MOST_ROWS = 300_000  # in a batch: a scanned host can make each port of a round look different
 MOST_REPORTS = 64  # in a batch; an agent sends one

@@ -19,7 +19,6 @@ from wire.columns import BatchOnWire, encode_batch, read_batch
 from wire.messages import SCHEMA, Armed, Batch, Done, Renew, Resolved, Status
 
 HEADER = 2
-MESSAGE_BYTES = 256 * 1024  # what a sender aims at
 MOST_MESSAGE_BYTES = 4 * 1024 * 1024  # what a receiver takes, and the broker carries
 MOST_BYTES = 16 * 1024 * 1024  # after decompression
 MOST_SMALL_BYTES = 1024 * 1024  # the same, of what is no batch

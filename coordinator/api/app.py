@@ -1,8 +1,8 @@
 """The HTTP API: JSON under /api/v1, `/healthz` and `/metrics`; over a Unix socket in the state directory, and with `--web`.
 
 Whoever can open the socket (mode 0600) is the coordinator's owner. Over TCP, whatever changes something needs the token in
-`STATE_DIR/token`; reading needs it too unless it listens on loopback, and there only names of loopback are answered.
-What stands before the routes is in `coordinator.api.guard`.
+`STATE_DIR/token`; reading needs it too, or for `/metrics` the one in `STATE_DIR/metrics-token`, unless it listens on
+loopback and is asked by a name of loopback; `/healthz` needs none. What stands before the routes is in `coordinator.api.guard`.
 """
 
 from __future__ import annotations

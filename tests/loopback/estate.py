@@ -1,5 +1,6 @@
 """An estate of two environments with its certificates, and a broker that can be started on 127.0.0.1."""
 
+import asyncio
 import datetime as dt
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -14,9 +15,11 @@ from coordinator.broker.addresses import Listen
 from coordinator.broker.embedded import EmbeddedBroker
 from reachability.topology import DeclaredAgent, Environment, Topology
 from tests.support.ports import free_port
+from tests.support.waiting import HANG_S
 from wire.dial import Broker
 from wire.envelope import AnyUp, pack_up
 from wire.messages import Status
+from wire.mqtt import Link, Message
 from wire.signing import sign_up
 
 
@@ -78,3 +81,19 @@ class Voice:
 
     def sign(self, sealed: bytes) -> bytes:
         return sign_up(self._key.signing, sealed)
+
+
+async def connected(*links: Link) -> None:
+    """Until all of them are."""
+    async with asyncio.timeout(HANG_S):
+        for link in links:
+            await link.wait_connected()
+
+
+async def one(link: Link) -> Message:
+    """The next one, acknowledged."""
+    async with asyncio.timeout(HANG_S):
+        async for message in link.messages():
+            message.done()
+            return message
+    raise AssertionError

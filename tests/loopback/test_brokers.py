@@ -21,7 +21,7 @@ from coordinator.messaging.sender import Sender
 from coordinator.store import Store
 from tests.loopback import brokers
 from tests.loopback.brokers import Node
-from tests.loopback.estate import Site, estate
+from tests.loopback.estate import Site, connected, estate
 from tests.loopback.halfbroker import ACCEPTED, CONNECT, SUBSCRIBE, WRONG_PROTOCOL, Peer, half_broker
 from tests.support.waiting import HANG_S
 from wire.dial import Broker
@@ -91,12 +91,6 @@ def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
 
 
 each_broker = pytest.mark.parametrize("served", KINDS, indirect=True)
-
-
-async def connected(*links: Link) -> None:
-    async with asyncio.timeout(HANG_S):
-        for link in links:
-            await link.wait_connected()
 
 
 async def heard(link: Link, last: bytes) -> list[Message]:

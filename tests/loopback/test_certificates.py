@@ -20,7 +20,7 @@ from coordinator.broker.embedded import EmbeddedBroker
 from coordinator.broker.issuing import Renewals
 from tests.loopback import brokers
 from tests.loopback.agents import agent, configure
-from tests.loopback.estate import Running, Site
+from tests.loopback.estate import Running, Site, connected
 from tests.loopback.middle import Middle
 from tests.support.waiting import HANG_S, until
 from wire.certificates import agent_uri
@@ -30,12 +30,6 @@ from wire.mqtt import Link, NotConnected
 from wire.topics import DownChannel, UpChannel, UpTopic, all_down, down, up
 
 TOPIC = UpTopic("dev", "dev-1", UpChannel.ROUND)
-
-
-async def connected(*links: Link) -> None:
-    async with asyncio.timeout(HANG_S):
-        for link in links:
-            await link.wait_connected()
 
 
 async def refusal(broker: Broker) -> str:

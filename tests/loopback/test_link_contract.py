@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.loopback.estate import Running, Site
+from tests.loopback.estate import Running, Site, connected, one
 from tests.loopback.halfbroker import ACCEPTED, CONNECT, PUBLISH, SUBSCRIBE, Peer, half_broker
 from tests.support.waiting import HANG_S, until
 from wire import mqtt
@@ -29,20 +29,6 @@ WINDOW = 200  # the embedded broker's max_ack_pending
 @pytest.fixture(params=CLIENTS)
 def new_link(request: pytest.FixtureRequest) -> Client:
     return CLIENTS[request.param]
-
-
-async def one(link: Link) -> Message:
-    async with asyncio.timeout(HANG_S):
-        async for message in link.messages():
-            message.done()
-            return message
-    raise AssertionError
-
-
-async def connected(*links: Link) -> None:
-    async with asyncio.timeout(HANG_S):
-        for link in links:
-            await link.wait_connected()
 
 
 @pytest.mark.asyncio

@@ -14,28 +14,14 @@ import pytest
 from coordinator.broker import pki
 from coordinator.broker.addresses import Listen
 from coordinator.broker.embedded import BrokerError, EmbeddedBroker
-from tests.loopback.estate import Running, Site, estate
+from tests.loopback.estate import Running, Site, connected, estate, one
 from tests.support.paths import ROOT
 from tests.support.waiting import HANG_S, until
 from wire.dial import Broker
-from wire.mqtt import Link, Message, Will
+from wire.mqtt import Link, Will
 from wire.topics import all_up
 
 STATUS, OBSERVATIONS = "segwatch/v1/dev/dev-1/up/status", "segwatch/v1/dev/dev-1/up/observations"
-
-
-async def one(link: Link) -> Message:
-    async with asyncio.timeout(HANG_S):
-        async for message in link.messages():
-            message.done()
-            return message
-    raise AssertionError
-
-
-async def connected(*links: Link) -> None:
-    async with asyncio.timeout(HANG_S):
-        for link in links:
-            await link.wait_connected()
 
 
 @pytest.mark.asyncio

@@ -11,7 +11,7 @@ import pytest
 
 from coordinator.store import Store
 from reachability.observation import SourceReport
-from tests.loopback.estate import Running, Site
+from tests.loopback.estate import Running, Site, connected
 from tests.loopback.halfbroker import ACCEPTED, CONNECT, Peer, half_broker
 from tests.support.waiting import HANG_S, until
 from wire import mqtt
@@ -22,12 +22,6 @@ from wire.topics import all_up
 
 OBSERVATIONS = "segwatch/v1/dev/dev-1/up/observations"
 WINDOW = 200  # the embedded broker's max_ack_pending
-
-
-async def connected(*links: Link) -> None:
-    async with asyncio.timeout(HANG_S):
-        for link in links:
-            await link.wait_connected()
 
 
 async def stop(pid: int) -> None:

@@ -24,7 +24,7 @@ from reachability.matrix import CellKey, Judged
 from reachability.plan import PlanTarget
 from reachability.ports import PortSet, text_of
 from reachability.topology import Path, PortSpec, Selector, Service, Topology
-from reachability.vocabulary import Declared, Protocol, Result, State
+from reachability.vocabulary import Declared, Protocol, Reachability, Result, State
 
 MOST_SEEN, MOST_PAIRS = 6, 20  # lines of comment of an entry; of the header
 _REVIEW = "REVIEW"
@@ -112,7 +112,7 @@ def _heard_by(cell: Cell, judged: Judged, target: PlanTarget) -> str:
         return f"has a socket on {target.witness}"
     if evidence.inside is State.OPEN:
         return f"answered {evidence.inside_by} inside"
-    if evidence.state is State.OPEN and judged.verdict.reachability.value == "reachable":
+    if evidence.state is State.OPEN and judged.verdict.reachability is Reachability.REACHABLE:
         return f"answered {cell.key.agent}"
     return ""
 

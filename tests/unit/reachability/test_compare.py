@@ -1,7 +1,6 @@
 """Declared against observed: the table of docs/verdict.md, and that every cell of the plan is in exactly one entry."""
 
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -17,6 +16,7 @@ from reachability.topology import PortSpec, Probing, Selector, Topology, Waiver
 from reachability.verdict import Evidence, Verdict
 from reachability.vocabulary import Arrival, Declared, Proof, Protocol, Reachability, Require, Result, Schedule, State
 from tests.support.sample import NOW, judged, observe, topology
+from tests.support.work import calls
 
 R, D = Reachability, Declared
 TCP = Evidence(protocol=Protocol.TCP, state=State.OPEN)
@@ -251,27 +251,12 @@ def test_a_whole_sweep_is_a_handful_of_rows() -> None:
         blocked = Verdict(reachability=R.BLOCKED, proof=Proof.WITNESSED, row=15)
         one = Judged(evidence=TCP, verdict=blocked, round="r", observed_at=NOW.timestamp())
         matrix.update(key_of(target), ICMP_CELL if target.protocol is Protocol.ICMP else ALL_PORTS, one)
-    cells, calls = counted(lambda: compare(declared, plan, matrix, NOW))
+    found: list[tuple[Cell, ...]] = []
+    work = calls(lambda: found.append(compare(declared, plan, matrix, NOW)))
+    (cells,) = found
     assert sum(cell.count for cell in cells) == 16 * (2 * 65535 + 1)
     assert len(cells) < 16 * 8
-    assert calls < 20_000, "in step with the ranges, not with the two million ports"
-
-
-def counted(work: Callable[[], tuple[Cell, ...]]) -> tuple[tuple[Cell, ...], int]:
-    """What it gives, and how many calls of functions that takes: the same on every machine."""
-    calls = 0
-
-    def count(_: object, event: str, __: object) -> None:
-        nonlocal calls
-        calls += event in {"call", "c_call"}
-
-    before = sys.getprofile()
-    sys.setprofile(count)
-    try:
-        found = work()
-    finally:
-        sys.setprofile(before)
-    return found, calls
+    assert work < 20_000, "in step with the ranges, not with the two million ports"
 
 
 def test_an_unknown_source_address_has_its_own_key() -> None:
