@@ -27,7 +27,7 @@ from coordinator.state.reports import has_part
 from coordinator.store import Part, Report
 from reachability.followups import MOST_FOLLOWUPS, FollowUp
 from reachability.life import Event
-from reachability.round_data import RoundData, RoundSpec
+from reachability.round_data import RoundSpec
 from reachability.vocabulary import RoundKind, Schedule
 from wire.messages import Arm, Armed, Close, Done, Go, Resolved
 from wire.process.progress import PART_S
@@ -56,6 +56,7 @@ class Engine:
         self._echo = echo
         self._controls = controls
         self._live: dict[str, Live] = {}
+        self._followed: dict[str, Live] = {}  # over, but judged once more with what its follow-ups show
         self.judging = Judging(estate, events)
         self._beside = Beside(estate)
         self.resolving = Resolving(estate, post)
@@ -79,15 +80,15 @@ class Engine:
 
     def report(self, report: Report) -> None:
         """A report is in the store; wake the round that waits for it, or have an old one judged again."""
-        live = self._live.get(report.round)
-        if live is None:
-            self.judging.again(report.round)
-            return
-        if not has_part(live.spec, report.agent):
+        live = self._live.get(report.round) or self._followed.get(report.round)
+        if live is not None and not has_part(live.spec, report.agent):
             log.warning("a report is refused: its agent has no part in it", agent=report.agent, round=report.round)
             return
-        live.reports.append(report)
-        live.changed.set()
+        if live is not None:
+            live.reports.append(report)
+            live.changed.set()
+        if report.round not in self._live:
+            self.judging.again(report.round)
 
     def answer(self, agent: str, message: Armed | Done | Resolved) -> None:
         """What an agent says of a round."""
@@ -158,18 +159,18 @@ class Engine:
 
     async def _round_and_after(self, spec: RoundSpec, sent: asyncio.Event) -> None:
         """A round with its follow-ups; `sent` is set when the main round's packets are out."""
-        group: list[RoundData] = []
+        group: list[Live] = []
         steady = asyncio.get_running_loop().time
         try:
             live = await self._round(spec, spec.round, None, sent)
             spec = live.spec
-            group.append(live.data())
+            self._follow(group, live)
             if not live.has_source() or self.brake.holds(spec.run):
                 log.warning("round without a report", round=spec.round, source=spec.source, problems=live.problems)
                 return
-            self._beside.heard(group[0].source)
+            self._beside.heard(live.data().source)
             main, count = live, 0
-            conclusion = await self.judging.conclude(group, pending=True)
+            conclusion = await self.judging.conclude([live.data()], pending=True)
             while conclusion.followups and count < MOST_FOLLOWUPS:
                 for follow in conclusion.followups:
                     count += 1
@@ -178,14 +179,21 @@ class Engine:
                         return
                     narrowed = requests.narrowed(spec, follow, round_name())
                     live = await self._round(narrowed, spec.round, follow, asyncio.Event())
-                    group.append(live.data())
+                    self._follow(group, live)
                     if not live.has_source():  # what was only to be tried again stays unproven
                         count = MOST_FOLLOWUPS
                         break
                 bind_contextvars(round=spec.round)
-                conclusion = await self.judging.conclude(group, pending=count < MOST_FOLLOWUPS)
+                data = [each.data() for each in group]
+                conclusion = await self.judging.conclude(data, pending=count < MOST_FOLLOWUPS)
         finally:
             sent.set()
+            for each in group:
+                self._followed.pop(each.spec.round, None)
+
+    def _follow(self, group: list[Live], live: Live) -> None:
+        group.append(live)
+        self._followed[live.spec.round] = live
 
     async def _round(
         self, spec: RoundSpec, main: str, follow: FollowUp | None, sent: asyncio.Event, patience_s: float | None = None
@@ -223,15 +231,7 @@ class Engine:
         live.settle(agent for agent in estate.holders.two() if has_part(spec, agent))
         estate.save(lambda: estate.store.set_parts(spec.round, live.parts))
         await self._close(live, asked)
-        waited = [agent for agent in asked if agent in live.parts]
-        await self._until(
-            live,
-            REPORT_S,
-            lambda: (
-                (live.done is None or live.has_source())
-                and all(live.reported(agent, asked[agent]) or not estate.online(agent) for agent in waited)
-            ),
-        )
+        await self._until(live, REPORT_S, lambda: live.has_all(asked, estate.online))
         self._forget(live)
         self.durations.observe(spec.source, steady() - started)
         log.info(

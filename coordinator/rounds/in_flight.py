@@ -90,6 +90,11 @@ class Live:
         )
         return listened and (not arm.inside or (bool(inside) and (not asks_again or any(r.again for r in inside))))
 
+    def has_all(self, asked: Mapping[str, Arm], online: Callable[[str], bool]) -> bool:
+        """Whether all who were ready have reported, and the source where it is done; who has gone is not waited for."""
+        waited = (agent for agent in asked if agent in self.parts and online(agent))
+        return (self.done is None or self.has_source()) and all(self.reported(a, asked[a]) for a in waited)
+
     def settle(self, two_holders: Iterable[str]) -> None:
         """Its packets are out, or it is given up. Of one whose source was not heard to be done nobody heard all."""
         self.parts = {

@@ -88,6 +88,7 @@ class Judging:
         except StoreError as error:
             log.error("a round cannot be judged again", round=round_id, problem=str(error))  # noqa: TRY400 - in words
             self.faults[""] += 1
+            self._late[round_id] = None  # with the next that comes
 
     async def _conclude(self, rounds: Sequence[RoundData], *, pending: bool) -> Conclusion:
         estate, spec = self._estate, rounds[0].spec

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from structlog.testing import capture_logs
@@ -236,12 +237,15 @@ def test_a_store_that_does_not_give_a_round_is_named_and_counted_and_ends_nothin
     def broken(_: Path) -> Any:
         raise StoreError("the store cannot be read: no")
 
-    monkeypatch.setattr(judging, "reading", broken)
-    with capture_logs() as said:
+    with monkeypatch.context() as away, capture_logs() as said:
+        away.setattr(judging, "reading", broken)
         world.late(world.everything[0])
     (line,) = [one for one in said if one["log_level"] == "error"]
     assert line["problem"] == "the store cannot be read: no"
     assert world.engine.judging.faults == {"": 1}
+    monkeypatch.setattr(world.estate, "take_judged", taken := Mock(return_value=()))
+    run(world.engine.judging.catch_up())
+    assert taken.call_args[0][0].round == world.everything[0].round, "it is judged as soon as it can be"
 
 
 def test_judging_that_hangs_is_told_to_the_watchdog(world: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
