@@ -6,6 +6,7 @@ import contextlib
 import json
 import random
 import signal
+import sys
 import tempfile
 import time
 import warnings
@@ -96,9 +97,10 @@ def quiet() -> Iterator[None]:
 
 def execute(target: Target, data: bytes) -> BaseException | None:
     """What one input leads to; None for all that is well. For the main thread, which alone gets signals."""
-    before = signal.signal(signal.SIGVTALRM, _too_slow)
-    # Again and again: raised in a destructor or by the garbage collector it would be lost, and the loop go on until memory ends.
+    before, unraisable = signal.signal(signal.SIGVTALRM, _too_slow), sys.unraisablehook
+    # Again and again: raised in a destructor or by the garbage collector it is lost, and the loop goes on until memory ends.
     signal.setitimer(signal.ITIMER_VIRTUAL, SLOW_S, SLOW_S)
+    sys.unraisablehook = lambda lost: None if lost.exc_type is TooSlowError else unraisable(lost)
     try:
         target.run(data)
     except (Exception, TooSlowError) as error:  # noqa: BLE001 - whatever comes out is a finding
@@ -106,6 +108,7 @@ def execute(target: Target, data: bytes) -> BaseException | None:
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)
+        sys.unraisablehook = unraisable
     return None
 
 

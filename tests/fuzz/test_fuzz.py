@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.fuzz.__main__ import LEAST
-from tests.fuzz.engine import fuzz, quiet, reach
+from tests.fuzz.engine import TooSlowError, execute, fuzz, quiet, reach
 from tests.fuzz.table import TARGETS, forget
 from tests.fuzz.target import Fault, Target, escaped, read_corpus
 
@@ -57,6 +57,26 @@ def test_a_seeded_fault_is_found(target: Target, fault: Fault) -> None:
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 def test_each_has_faults_to_find(target: Target) -> None:
     assert target.faults
+
+
+class _Endless:
+    """A destructor that is never through, as the garbage collector's callbacks may be in when the time is over."""
+
+    def __del__(self) -> None:
+        while True:
+            pass
+
+
+def _lost_once(_: bytes) -> None:
+    """What is raised in the destructor is lost; only the next time ends it."""
+    _Endless()
+    while True:
+        pass
+
+
+def test_time_that_is_over_in_a_destructor_is_a_finding_and_no_warning() -> None:
+    never = Target("never", _lost_once, seeds=lambda: [b""], parser={}, faults=())
+    assert isinstance(execute(never, b""), TooSlowError)
 
 
 def test_inputs_are_kept_as_they_are() -> None:
