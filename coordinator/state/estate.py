@@ -13,6 +13,7 @@ from coordinator.clock import since_boot
 from coordinator.state.concluding import JudgedRow
 from coordinator.state.holders import Holders, unproven
 from coordinator.state.lookups import Lookups, names_of, needed_by, oldest_fresh
+from coordinator.state.moves import Moves
 from coordinator.state.roster import AgentState, Heard, Used, is_old_news, refusal, said, shifted, unheard
 from coordinator.store import Gap, Losses, Store, StoreError
 from coordinator.store.retention import RESOLVED_S, unwanted
@@ -57,6 +58,7 @@ class Estate:
         self._used: dict[str, Used] = store.get("certificates", dict[str, Used], {})
         self._lookups = Lookups(store, self.started)
         self.holders = Holders(steady, store.get("two_holders", list[str], []))
+        self.moves = Moves(store)
         self._addresses: dict[str, tuple[str, ...]] = store.get("addresses", dict[str, tuple[str, ...]], {})
         self.save(lambda: store.undate_rounds(self.started))
         self.take_topology(topology)
@@ -80,14 +82,12 @@ class Estate:
             else unheard(name, environment, self._used.get(name, Used()), self._generations.get(name, 0))
             for name, environment in topology.agents().items()
         }
-        self._plan()
-
-    def _plan(self) -> None:
+        self.save(lambda: self.moves.take(topology))
         self.plan = self.plan_of(self.topology)
 
     def plan_of(self, topology: Topology) -> tuple[PlanTarget, ...]:
         """What would be probed under a topology, by the addresses and names that are known."""
-        return build_plan(topology, self._addresses, self._lookups.leads_to())
+        return build_plan(topology, self._addresses, self._lookups.leads_to(), moves=self.moves.last)
 
     # -- whose certificates are in force --------------------------------------------------------------------------
 
@@ -132,7 +132,7 @@ class Estate:
         if status.online and status.addresses and self._addresses.get(status.name) != status.addresses:
             self._addresses[status.name] = status.addresses
             self.save(lambda: self.store.put("addresses", self._addresses))
-            self._plan()
+            self.plan = self.plan_of(self.topology)
         return Heard(changed=known.online != status.online or (status.online and known.instance != status.instance))
 
     def _count_holders(self, agent: str, status: Status) -> None:
@@ -175,9 +175,9 @@ class Estate:
         """What names resolved to at an agent; of names that it was not asked for, nothing."""
         now = self.clock()
         if self._lookups.take(agent, names_of(self.topology), lookups, now):
-            self._plan()  # what is needed of the old depends on whether the new was tried
+            self.plan = self.plan_of(self.topology)  # what is needed of the old depends on whether the new was tried
         if self._lookups.settle(oldest_fresh(self.topology, now), needed_by(self.plan, self.matrix, self.book)):
-            self._plan()
+            self.plan = self.plan_of(self.topology)
         self.save(self._lookups.write)
         for name, words in self._lookups.apart(self.agents).items():
             self.agents[name] = replace(self.agents[name], names_apart=words)
@@ -253,6 +253,7 @@ class Estate:
         self.save(lambda: self.store.forget(now, self.standing()))
         self._lookups.forget(self.topology)
         self.save(self._lookups.write)
+        self.save(self.moves.write)
         if gone := self._addresses.keys() - self.topology.agents().keys():
             self._addresses = {name: found for name, found in self._addresses.items() if name not in gone}
             self.save(lambda: self.store.put("addresses", self._addresses))
