@@ -221,14 +221,20 @@ def test_a_move_that_a_full_disk_did_not_take_is_told_apart_from_the_next(
     assert Estate(parse_topology(TO_ITS_SOURCE), store, lambda: world.now).moves.last == lost, "there is room again"
 
 
-def test_a_round_that_waited_for_its_turn_keeps_to_the_topology_of_its_turn(store: Store) -> None:
-    world = Reloaded(store, REMOVED, Go, "test-1")
+@pytest.mark.parametrize(("text", "other"), [(REMOVED, True), (MOVED, False)], ids=["removed", "moved"])
+def test_a_round_that_waited_for_its_turn_keeps_to_the_topology_of_its_turn(
+    store: Store,
+    text: bytes,
+    other: bool,  # noqa: FBT001 - of a table
+) -> None:
+    world = Reloaded(store, text, Go, "test-1")
     world.cycle(("test-1", ("prod",)), ("dev-1", ("prod",)))
     asked = {
         target.address for agent, m in world.sent if agent == "dev-1" and isinstance(m, Go) for target in m.targets
     }
-    assert HOST not in asked, "what has left the topology is not probed any more"
-    assert "10.30.0.11" in asked
+    assert HOST not in asked, "what has left the topology, or has another witness, is not probed any more"
+    assert ("10.30.0.11" in asked) is other
+    assert "10.30.0.21" in asked
 
 
 @pytest.mark.parametrize("at", [Arm, Go])

@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.state.concluding import JudgedRow
 from coordinator.store.retention import CELLS_S, EVENTS_S, RESOLVED_S, ROUNDS_S
 from coordinator.topology.load import parse_topology
 from reachability.compare import key_of
 from reachability.life import Event, EventKind
 from reachability.observation import Lookup, SourceReport
 from reachability.ports import PortSet
-from reachability.vocabulary import Protocol, State
+from reachability.round_data import RoundSpec
+from reachability.vocabulary import Protocol, RoundKind, Schedule, State
 from tests.support.coordinator import NOW, TOPOLOGY, Coordinator
 from tests.support.sample import evidence, judged
 
@@ -100,3 +102,18 @@ def test_a_file_that_shrank_gives_its_room_back_to_the_disk(world: Coordinator, 
     for _ in range(3):
         world.estate.forget()
     assert pages() < peak // 2
+
+
+def test_what_a_round_shows_is_dated_by_its_beginning_and_never_in_the_future(world: Coordinator) -> None:
+    """The clock may have been set back since: what is dated ahead would outlive all that comes after it."""
+    target = next(t for t in world.estate.plan if t.agent == "dev-1" and t.address == "10.30.0.10" and t.cycle)
+    key, found = key_of(target), judged(evidence(target, State.OPEN), "R1", run="")
+    spec = RoundSpec(
+        round="R1", kind=RoundKind.NORMAL, schedule=Schedule.CYCLE, source="dev-1", source_environment="dev",
+        destination="prod", targets=(),
+    )  # fmt: skip
+    world.store.start_round(spec, "R1", NOW)
+    for now, at in ((NOW + 30, NOW), (NOW - 3600, NOW - 3600)):
+        world.now = now
+        world.estate.take_judged(spec, [JudgedRow(key, PortSet.of([22]), found)])
+        assert [row.observed_at for _, row in world.estate.matrix.rows(key)] == [at]
