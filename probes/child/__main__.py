@@ -84,6 +84,7 @@ class Child:
             self.station.listen()
         self.witness = Witness(configuration.agent, deps)
         if deps is not None and capture is not None:
+            self.witness.readings.start()
             self.station.listeners.append(self._packet)
             capture.readers.append(self.witness.sweep_reader.read)
         self._insides = Insides(configuration.agent, self._control_inside, self._controlled)
@@ -107,7 +108,7 @@ class Child:
                 self.station.bound.most = order.flows
 
     async def tick(self) -> None:
-        """Counters and late copies, for as long as the child lives."""
+        """Sockets and late copies, for as long as the child lives."""
         while True:
             await asyncio.sleep(TICK_S)
             for report in self.witness.tick():
