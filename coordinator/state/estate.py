@@ -10,15 +10,15 @@ from datetime import UTC, datetime
 import structlog
 
 from coordinator.clock import since_boot
+from coordinator.state import forgetting
 from coordinator.state.concluding import JudgedRow
 from coordinator.state.holders import Holders, unproven
 from coordinator.state.lookups import Lookups, names_of, needed_by, oldest_fresh
 from coordinator.state.moves import Moves
 from coordinator.state.roster import AgentState, Heard, Used, is_old_news, refusal, said, shifted, unheard
 from coordinator.store import Gap, Losses, Store, StoreError
-from coordinator.store.retention import RESOLVED_S, unwanted
 from coordinator.store.spools import added
-from reachability.compare import Cell, compare, key_of
+from reachability.compare import Cell, compare
 from reachability.finding import Event, EventKind, FindingBook
 from reachability.matrix import CellKey, Matrix, Row
 from reachability.observation import Lookup
@@ -233,7 +233,8 @@ class Estate:
 
     def standing(self) -> set[str]:
         """The main rounds that a current cell, or a finding that is not long over, stands on."""
-        return self.matrix.rounds | self.book.standing(self.clock())
+        saved = self.book.findings == self._book_saved
+        return self.matrix.rounds | forgetting.standing(self.store, self.book, saved=saved)
 
     # -- what is kept ---------------------------------------------------------------------------------------------
 
@@ -244,13 +245,12 @@ class Estate:
 
     def forget(self) -> None:
         """Let go of what is old, in memory and in the store, by the rule of `coordinator.store.retention`."""
-        now = self.clock()
-        for key in unwanted(self.matrix, {key_of(target) for target in self.plan}, now):
-            self.matrix.drop(key)
-            self._unsaved[key] = None
-        self.book.forget(now - RESOLVED_S)
         self.save(self._write)
-        self.save(lambda: self.store.forget(now, self.standing()))
+        self._unsaved.update(dict.fromkeys(forgetting.cells(self.store, self.matrix, self.plan, self._unsaved)))
+        if self.book.findings == self._book_saved:
+            forgetting.findings(self.store, self.book)
+        self.save(self._write)
+        self.save(lambda: self.store.forget(self.standing()))
         self._lookups.forget(self.topology)
         self.save(self._lookups.write)
         self.save(self.moves.write)
