@@ -88,15 +88,24 @@ def test_what_comes_while_a_round_is_judged_is_not_taken_for_judged(
     assert store.unjudged() == late
 
 
-def test_what_a_full_disk_did_not_take_of_a_judged_round_is_judged_again_after_a_kill(store: Store) -> None:
+def test_what_a_full_disk_did_not_take_of_a_judged_round_is_judged_again_after_a_kill(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world = Slow(store)
     world.cycle()
     order = next(m for _, m in world.sent if isinstance(m, Go))
     stored(store, arrived(order))
+    take = world.estate.take_judged
+
+    def full_meanwhile(spec: RoundSpec, rows: Iterable[JudgedRow]) -> tuple[Event, ...]:
+        store._db.execute("PRAGMA query_only = ON")
+        events = take(spec, rows)
+        store._db.execute("PRAGMA query_only = OFF")
+        return events
+
+    monkeypatch.setattr(world.estate, "take_judged", full_meanwhile)
     world.engine.judging.again(order.round)
-    store._db.execute("PRAGMA query_only = ON")
     run(world.engine.judging.catch_up())
-    store._db.execute("PRAGMA query_only = OFF")
     assert world.estate.problem
     assert (of_22(world), store.unjudged()) == ({Result.INCONCLUSIVE}, [order.round])
 
