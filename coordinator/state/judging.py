@@ -103,9 +103,7 @@ class Judging:
                 if estate.holders.two() <= two:  # else it would prove what was doubted meanwhile
                     break
             self._events(estate.take_judged(spec, rows))
-            if not estate.problem and not (
-                pending and conclusion.followups
-            ):  # else it is judged once more after a restart
+            if not (estate.problem or (pending and conclusion.followups)):  # else once more after a restart
                 estate.save(lambda: estate.store.judged([data.spec.round for data in rounds], reports))
         except Exception:  # what one report holds must end no daemon
             log.exception("a round cannot be judged, please report it", round=spec.round, source=spec.source)

@@ -45,7 +45,7 @@ class Store:
         self._findings = dict(self._db.execute("SELECT id, body FROM findings"))
         self._age = Ageing(self._db, steady, boot)
         self._keep_age()
-        (self._reports,) = self._db.execute("SELECT COALESCE(MAX(number), 0) FROM unjudged").fetchone()
+        self._reports = int(self._db.execute("SELECT COALESCE(MAX(number), 0) FROM unjudged").fetchone()[0])
 
     @property
     def path(self) -> Path:
@@ -125,7 +125,7 @@ class Store:
     @property
     def reports(self) -> int:
         """A number that grows with each report that is stored."""
-        return int(self._reports)
+        return self._reports
 
     def unjudged(self) -> list[str]:
         """The main rounds with reports that nobody has judged: they came, and the coordinator died."""

@@ -7,6 +7,7 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,7 +81,7 @@ def test_a_clock_that_is_set_by_years_makes_nothing_old(world: Coordinator, rest
         else:
             world.estate.clock_stepped(by_s)
 
-    def held() -> list[object]:
+    def held() -> list[Any]:
         store = world.store
         books = (
             {key for key, _, _ in store.cells()},

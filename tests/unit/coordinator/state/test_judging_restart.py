@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
+from coordinator.state.concluding import JudgedRow
 from coordinator.state.judging import Judging
 from coordinator.store import Store
 from reachability.arrival import ArrivalRow, WitnessReport
+from reachability.life import Event
 from reachability.ports import PortSet
+from reachability.round_data import RoundSpec
 from reachability.vocabulary import Protocol, Result
 from tests.support.slow_agents import Slow
 from tests.support.virtual import run
@@ -68,29 +71,41 @@ def test_a_late_report_that_was_stored_when_it_was_killed_is_judged_at_the_start
 def test_what_comes_while_a_round_is_judged_is_not_taken_for_judged(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world, late = Slow(store), []
+    world = Slow(store)
+    late: list[str] = []
 
-    def meanwhile(*_: object) -> None:
+    take = world.estate.take_judged
+
+    def meanwhile(spec: RoundSpec, rows: Iterable[JudgedRow]) -> tuple[Event, ...]:
         if not late:
             order = next(m for _, m in world.sent if isinstance(m, Go))
             late.append(order.round)
             stored(store, arrived(order))
+        return take(spec, rows)
 
-    take = world.estate.take_judged
-    monkeypatch.setattr(world.estate, "take_judged", lambda *rows: (meanwhile(), take(*rows))[1])
+    monkeypatch.setattr(world.estate, "take_judged", meanwhile)
     world.cycle()
     assert store.unjudged() == late
 
 
-def test_what_a_full_disk_did_not_take_of_a_judged_round_is_judged_again_after_a_kill(store: Store) -> None:
+def test_what_a_full_disk_did_not_take_of_a_judged_round_is_judged_again_after_a_kill(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world = Slow(store)
     world.cycle()
     order = next(m for _, m in world.sent if isinstance(m, Go))
     stored(store, arrived(order))
+    take = world.estate.take_judged
+
+    def full_meanwhile(spec: RoundSpec, rows: Iterable[JudgedRow]) -> tuple[Event, ...]:
+        store._db.execute("PRAGMA query_only = ON")
+        events = take(spec, rows)
+        store._db.execute("PRAGMA query_only = OFF")
+        return events
+
+    monkeypatch.setattr(world.estate, "take_judged", full_meanwhile)
     world.engine.judging.again(order.round)
-    store._db.execute("PRAGMA query_only = ON")
     run(world.engine.judging.catch_up())
-    store._db.execute("PRAGMA query_only = OFF")
     assert world.estate.problem
     assert (of_22(world), store.unjudged()) == ({Result.INCONCLUSIVE}, [order.round])
 
