@@ -288,7 +288,8 @@ class Witness:
 
     def _rewatch(self) -> None:
         self._watch = {}
-        for round_ in (*self._rounds.values(), *self._closed.values()):
+        # The newest first: most packets are its own, and to be sure that a packet is no older round's takes all its tokens.
+        for round_ in (*reversed(self._rounds.values()), *reversed(self._closed.values())):
             for endpoint in round_.arrivals.endpoints:
                 self._watch.setdefault(endpoint, []).append(round_)
         self.sweep_reader.watch({endpoint: [r.arrivals for r in rounds] for endpoint, rounds in self._watch.items()})
