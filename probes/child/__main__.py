@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
@@ -80,6 +81,7 @@ class Child:
                 gateways=lambda: frozenset(a for ip in (4, 6) for _, a in self.station.routes.gateways(ip)),
                 provoke=provoker.provoke,
                 drops=lambda: capture.counts().lost,
+                now=time.monotonic,  # the loop's own, and good in the thread that reads the counters, too
             )
             self.station.listen()
         self.witness = Witness(configuration.agent, deps)
