@@ -21,6 +21,7 @@ from coordinator.broker.watchdog import Watchdog
 from coordinator.clock import WatchedClock
 from coordinator.json_types import iso
 from coordinator.messaging.floods import CUT_S, Floods
+from coordinator.messaging.joins import Joins
 from coordinator.messaging.receiver import Receiver
 from coordinator.messaging.sender import Sender
 from coordinator.messaging.signers import Signers
@@ -150,6 +151,7 @@ class Daemon:
                         group.create_task(self.watch.run(), name="topology file"),
                         group.create_task(self._revocations.run(), name="revocations"),
                         group.create_task(self._renewals.run(), name="renewals"),
+                        group.create_task(Joins(self._settings, self.broker, self.estate).run(), name="joins"),
                     ]
                     self.serving.set()
                     await self._stopping.wait()

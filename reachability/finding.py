@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -136,12 +136,12 @@ class FindingBook:
         self._all[finding.id] = replace(finding, status=status, acknowledged_by=by, acknowledged_reason=reason)
         return Event(at=now.timestamp(), finding=finding.id, what=EventKind.ACKNOWLEDGED, text=reason, by=by)
 
-    def forget(self, before: float) -> bool:
-        """Let go of findings that were resolved before (epoch seconds), and of those that they took over; whether any went."""
+    def forget(self, old: Collection[str]) -> bool:
+        """Let go of the resolved ones among `old`, ids, and of those that they took over; whether any went."""
         over = {
             name
             for name, finding in self._all.items()
-            if finding.status is Status.RESOLVED and finding.resolved_at < before and not finding.merged_into
+            if finding.status is Status.RESOLVED and name in old and not finding.merged_into
         }
         left = {
             name: finding
@@ -152,13 +152,12 @@ class FindingBook:
         self._all = left
         return went
 
-    def standing(self, at: float) -> set[str]:
-        """The rounds that showed the findings that stand, or may yet come back as the same."""
+    def standing(self, old: Collection[str]) -> set[str]:
+        """The rounds that showed the findings that stand, or may yet come back as the same; those of `old`, ids, may not."""
         return {
             name
             for finding in self._all.values()
-            if not finding.merged_into
-            and (finding.status is not Status.RESOLVED or at - finding.resolved_at <= REOPEN_S)
+            if not finding.merged_into and (finding.status is not Status.RESOLVED or finding.id not in old)
             for name in finding.shown
         }
 

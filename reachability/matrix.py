@@ -25,7 +25,7 @@ class CellKey:
 class Judged:
     """What one round concluded, with the evidence for it. `observed_at` is the coordinator's clock, epoch seconds.
 
-    `source_environment` and `witness` (agent) are as they were when it began; "": not known, or none.
+    `source_environment`, `witness` (agent) and `layout` are as they were when it began; "": not known, or none.
     No round, "", is of what nobody tries: the declaration alone says that it is unknown.
     """
 
@@ -37,6 +37,7 @@ class Judged:
     observed_at: float = 0.0
     source_environment: str = ""
     witness: str = ""
+    layout: str = ""  # of the pair, as `reachability.layout` has it; "": not known
 
 
 Row = tuple[PortSet, Judged]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import assert_never
 
 from reachability import catalogue
+from reachability.layout import inside_of
 from reachability.ports import ICMP_CELL, PortSet
 from reachability.topology import Environment, PortSpec, Service, Topology, family, is_address, is_anothers
 from reachability.vocabulary import Protocol, Schedule
@@ -37,6 +39,7 @@ class PlanTarget:
     services: tuple[tuple[str, PortSet], ...] = ()
     names: tuple[str, ...] = ()
     elsewhere: bool = False
+    layout: str = ""  # of the pair, as `reachability.layout` has it; "": not known
 
     @property
     def inside(self) -> str:
@@ -91,6 +94,7 @@ def build_plan(
     leads_to: Mapping[str, tuple[str, ...]],
     *,
     of: Collection[str] | None = None,
+    moves: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[PlanTarget, ...]:
     """Every target of every agent.
 
@@ -100,6 +104,7 @@ def build_plan(
         leads_to: DNS name to all addresses that it has, whoever it was that saw them; a missing or empty one is unresolved.
             What must be proven would else depend on what one agent's resolver says.
         of: the agents whose targets are wanted; None for all.
+        moves: as `layout_of` has it.
     """
     cycle = cycle_ports(topology)
     owned = {
@@ -118,12 +123,14 @@ def build_plan(
         ]
         for environment in topology.environments.values()
     }
+    inside = {name: inside_of(topology, name, moves) for name in topology.environments}
     targets: list[PlanTarget] = []
     for source in topology.environments.values():
         for agent in (name for name in source.agents if of is None or name in of):
             for name, there in probed.items():
                 if name != source.name:
-                    targets.extend(_targets(source.name, agent, owned[agent], there))
+                    layout = inside[source.name] + inside[name]
+                    targets.extend(_targets(source.name, agent, owned[agent], layout, there))
     return tuple(targets)
 
 
@@ -222,8 +229,10 @@ def needs_a_witness(protocol: Protocol, host: Host) -> bool:
     return protocol is Protocol.UDP and not host.owner
 
 
-def _targets(environment: str, agent: str, owned: tuple[str, ...], probed: Iterable[_Probed]) -> Iterator[PlanTarget]:
-    """The targets of one agent, which has the addresses `owned`."""
+def _targets(
+    environment: str, agent: str, owned: tuple[str, ...], layout: str, probed: Iterable[_Probed]
+) -> Iterator[PlanTarget]:
+    """The targets of one agent in one other environment; it has the addresses `owned`."""
     for one in probed:
         host = one.host
         known = bool(owned) and is_address(host.address)
@@ -245,4 +254,5 @@ def _targets(environment: str, agent: str, owned: tuple[str, ...], probed: Itera
                 services=one.services,
                 names=one.names,
                 elsewhere=host.elsewhere,
+                layout=layout,
             )

@@ -24,6 +24,7 @@ class RoundSpec:
     run: str = ""  # the verify run it belongs to
     beside: tuple[Target, ...] = ()  # declared endpoints, of any environment, that serve as source controls: not cells
     spread_s: float = 0.0  # over which the copies of what is silent must have left
+    layout: str = ""  # of the pair when it began, as `reachability.layout` has it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ _CROSSED = {Reachability.REACHABLE, Reachability.ONE_WAY}
 
 
 def stands(target: PlanTarget, judged: Judged, result: Result) -> bool:
-    """Whether source, witness and inside control are still what they were.
+    """Whether source, witness, inside control, and who is inside the two environments, are still what they were.
 
     An address that another agent has now is another host, and an agent that was taken out vouches for nothing; one that came
     to a host since takes nothing away. What crossed against the declaration stays seen until the cell is tried again.
@@ -22,5 +22,6 @@ def stands(target: PlanTarget, judged: Judged, result: Result) -> bool:
     return (
         judged.witness in {"", target.witness}
         and judged.source_environment in {"", target.source_environment}
+        and (not judged.layout or judged.layout == target.layout)
         and (not leans_inside or judged.evidence.inside_by in target.insides)
     )

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from reachability.compare import UNSCHEDULED_S, Cell, compare
+from reachability.layout import moved
 from reachability.matrix import CellKey, Matrix
 from reachability.overlay import overlay
 from reachability.plan import PlanTarget
 from reachability.ports import PortSet
-from reachability.topology import Topology
+from reachability.topology import Network, Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +36,7 @@ class Supposed:
 
     def __init__(self, held: Topology, proposed: Topology) -> None:
         self._held, self._agents, self._proposed = held, held.agents(), proposed
-        moved = {agent: (self._agents.get(agent, name), name) for agent, name in proposed.agents().items()}
-        self._moved = {
-            environment: agent for agent, (old, new) in moved.items() if old != new for environment in (old, new)
-        }
+        self._moved = moved(self._agents, proposed)
 
     def why_not(self, target: PlanTarget) -> str:
         """Why nothing that was observed of a target counts under the proposed topology; "" where it does.
@@ -54,10 +52,13 @@ class Supposed:
         for name in (source, target.destination):
             if name in self._moved:
                 return f"agent '{self._moved[name]}' changes its environment: what was shown of '{name}' leaned on where it is"
-        networks = self._held.environments[source].networks
-        if any(network not in networks for network in self._proposed.environments[source].networks):
-            return f"'{source}' has other networks now: what showed that its packets get out may be inside it then"
+            if self._networks(self._held, name) != self._networks(self._proposed, name):
+                return f"'{name}' has other networks now: what was shown of it leaned on what is inside it"
         return ""
+
+    @staticmethod
+    def _networks(topology: Topology, name: str) -> set[Network]:
+        return set(topology.environments[name].networks) if name in topology.environments else set()
 
     def cells(self, plan: Iterable[PlanTarget], matrix: Matrix, now: datetime) -> tuple[Cell, ...]:
         """Every cell of the proposed plan; what does not count is not-run. Nothing is fresh that is stale as it is."""

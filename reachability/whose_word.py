@@ -25,7 +25,7 @@ def of_those_asked(data: RoundData) -> RoundData:
         source = None
     return replace(
         data,
-        source=source,
+        source=None if source is None else _source(source, data),
         witnesses=tuple(
             _witness(report, data, source) for report in data.witnesses if report.agent not in data.two_holders
         ),
@@ -45,6 +45,13 @@ def without_two_holders(e: Evidence, rounds: Sequence[RoundData], target: Target
     if target.witness in doubted or (target.inside in doubted and on_inside):
         return replace(e, problem=Unproven.TWO_HOLDERS)
     return e
+
+
+def _source(report: SourceReport, data: RoundData) -> SourceReport:
+    """What left another address than was asked for is of another cell, which this round has, or not."""
+    asked = {target.id: target.source for target in data.spec.targets}
+    mine = tuple(o for o in report.observations if not asked.get(o.target) or o.source_address == asked[o.target])
+    return replace(report, observations=mine)
 
 
 def _witness(report: WitnessReport, data: RoundData, source: SourceReport | None) -> WitnessReport:

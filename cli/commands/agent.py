@@ -12,6 +12,7 @@ import click
 from agent.bundle import BundleError
 from agent.config import AgentConfig, ConfigError, load
 from cli.agent.file import parse_agent_yaml
+from cli.agent.join import command as join
 from cli.agent.setup import check_given, leave, read_bundled
 from cli.errors import Problem
 from cli.options import common, look
@@ -20,8 +21,9 @@ from wire.keyfiles import Exposed, check_key
 LACKING = 1
 
 
-@click.command(
+@click.group(
     "agent",
+    invoke_without_command=True,
     epilog="Example: segwatch agent --bundle dev-1.tar --state-dir /var/lib/segwatch",
 )
 @click.option("--bundle", type=click.Path(path_type=Path), metavar="FILE", help="What `segwatch pki agent` made.")
@@ -37,14 +39,23 @@ LACKING = 1
 )
 @click.option("--log", type=click.Choice(["json", "console"]), help="The form of its log; JSON unless on a terminal.")
 @common
+@click.pass_context
 def command(
-    bundle: Path | None, config: Path | None, state_dir: Path | None, user: str | None, check: bool, log: str | None
+    context: click.Context,
+    bundle: Path | None,
+    config: Path | None,
+    state_dir: Path | None,
+    user: str | None,
+    check: bool,
+    log: str | None,
 ) -> int:
     """The daemon in an environment.
 
     It probes other environments for the coordinator, witnesses what arrives here, and listens on no port. The bundle
-    or configuration is needed once: later starts find it in the state directory.
+    or configuration is needed once: later starts find it in the state directory. `segwatch agent join` needs neither.
     """
+    if context.invoked_subcommand is not None:
+        return 0
     if bundle is not None and config is not None:
         raise Problem("--bundle and --config both say who it is; give one of them")
     directory = _prepare(bundle, config, state_dir)
@@ -58,6 +69,9 @@ def command(
     # A process of its own: the idle daemon holds nothing of what a command line needs.
     os.execv(sys.executable, arguments)  # noqa: S606 - no shell is wanted
     return 0
+
+
+command.add_command(join)
 
 
 def _prepare(bundle: Path | None, config: Path | None, state_dir: Path | None) -> Path:

@@ -10,9 +10,10 @@ import click
 
 from cli.errors import Problem
 from cli.loading import certificate_life, load
-from cli.options import Command, common, look, topology
+from cli.options import Command, common, duration, look, topology
 from reachability.topology import Topology
 
+MINUTE_S, WEEK_S = 60.0, 7 * 86400.0
 _DIRECTORY = click.option(
     "--dir",
     "directory",
@@ -94,10 +95,41 @@ def _of_a_bundle(command: Command) -> Command:
 def agent(name: str, directory: Path, topology: Path, broker: str, coordinator: str, out: Path, life: str) -> None:
     """Make an agent's bundle: its certificate, key and configuration.
 
-    The coordinator needs no restart for it. Whoever holds the file is that agent: copy it over a secure channel. The agent
-    renews the certificate itself before it ends.
+    For a host that cannot enrol itself (segwatch pki join-token): whoever holds the file, its key in it, is that agent. The
+    coordinator needs no restart. A bundle that was made before for the name is refused from now on, as its agent is.
     """
-    _bundle(name, directory, topology, broker, coordinator, out, life)
+    _bundle(name, directory, topology, broker, coordinator, out, life, anew=True)
+
+
+@command.command("join-token", epilog="Example: segwatch pki join-token dev-1 --for 1h --dir pki -f topology.yaml")
+@click.argument("name")
+@click.option(
+    "--for", "lasts", type=duration, default="1h", show_default=True, metavar="TIME", help="How long it is good."
+)
+@_DIRECTORY
+@topology()
+@common
+def join_token(name: str, lasts: float, directory: Path, topology: Path) -> None:
+    """Print a one-time token, with which an agent's host makes its own key and gets a certificate.
+
+    It is good once, for this name; a new one makes the last one void. Bring it to the host's standard input or to a file
+    there, not to a command line. A coordinator with the embedded broker has to run on DIR.
+    """
+    from coordinator.broker import join_tokens, pki  # noqa: PLC0415 - cryptography is slow to import
+
+    if not MINUTE_S <= lasts <= WEEK_S:
+        raise Problem("--for: a token is good for a minute at least, and seven days at most")
+    environment = _environment(name, load(topology), topology)
+    try:
+        token = join_tokens.make(directory, environment, name, dt.datetime.now(dt.UTC), dt.timedelta(seconds=lasts))
+    except pki.PkiError as error:
+        raise Problem(str(error)) from error
+    except OSError as error:
+        raise Problem(f"{error.filename or directory}: {error.strerror}") from error
+    click.echo(token)
+    if not look().quiet:
+        click.echo(f"For {name} of {environment}, once. On its host, with that line on standard input:", err=True)
+        click.echo("  segwatch agent join --token-file - --coordinator HOST:8883 --state-dir DIR", err=True)
 
 
 @command.command(
@@ -194,7 +226,18 @@ def broker(kind: str, directory: Path, topology: Path, listen: str, out: Path, a
     )
 
 
-def _bundle(name: str, directory: Path, topology: Path, broker: str, coordinator: str, out: Path, life: str) -> None:
+def _bundle(
+    name: str,
+    directory: Path,
+    topology: Path,
+    broker: str,
+    coordinator: str,
+    out: Path,
+    life: str,
+    *,
+    anew: bool = False,
+) -> None:
+    from coordinator.broker import enrolment  # noqa: PLC0415
     from coordinator.broker.bundle import make_bundle  # noqa: PLC0415 - cryptography is slow to import
     from coordinator.broker.pki import PkiError  # noqa: PLC0415
     from wire.keyfiles import write_private  # noqa: PLC0415
@@ -202,16 +245,21 @@ def _bundle(name: str, directory: Path, topology: Path, broker: str, coordinator
     loaded = load(topology)
     environment = _environment(name, loaded, topology)
     try:
-        bundle = make_bundle(
-            loaded,
-            name,
-            broker=broker,
-            coordinator=coordinator,
-            directory=directory,
-            now=dt.datetime.now(dt.UTC),
-            life=certificate_life(life),
-        )
-        write_private(out, bundle.tar)
+        with enrolment.alone(directory):
+            now = dt.datetime.now(dt.UTC)
+            generation = enrolment.generation_for(directory, name, now) if anew else None
+            bundle = make_bundle(
+                loaded,
+                name,
+                broker=broker,
+                coordinator=coordinator,
+                directory=directory,
+                now=now,
+                life=certificate_life(life),
+                generation=generation,
+            )
+            write_private(out, bundle.tar)
+            ended = generation is not None and enrolment.stands(directory, name, generation, now)
     except (PkiError, ValueError) as error:
         raise Problem(str(error)) from error
     except OSError as error:
@@ -220,12 +268,18 @@ def _bundle(name: str, directory: Path, topology: Path, broker: str, coordinator
         click.echo(
             f"{out}: {name} of {environment}, until {bundle.expires:%Y-%m-%d}, may probe {len(bundle.allow)} networks."
         )
+        if ended:
+            click.echo(
+                f"{name} was enrolled before: what it had is refused from now on, its connection is cut.", err=True
+            )
+            click.echo("A broker of your own has to be told: segwatch pki broker …", err=True)
         for host in bundle.unresolved:
             click.echo(
                 f"{host} does not resolve here, so that its address is not in the agent's allow-list: the agent sends "
                 "source controls to where it is connected alone.",
                 err=True,
             )
+        click.echo("Its key is in it. Where the host can run segwatch, rather: segwatch pki join-token", err=True)
         click.echo(f"On its host: segwatch agent --bundle {out.name} --state-dir DIR", err=True)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from coordinator.broker import pki
+from coordinator.broker import enrolment, pki
 from coordinator.broker.addresses import Interfaces, Whereabouts, own_interfaces
 from reachability.topology import Topology, is_address
 from wire.dial import parse_url
@@ -39,6 +39,7 @@ def make_bundle(
     now: dt.datetime,
     life: dt.timedelta = pki.AGENT_LIFE,
     interfaces: Interfaces | None = None,
+    generation: int | None = None,
 ) -> Bundle:
     """A new certificate for the agent and what goes with it; KeyError for an agent that is not declared.
 
@@ -51,6 +52,7 @@ def make_bundle(
         now: aware.
         life: of the certificate.
         interfaces: this machine's, for tests.
+        generation: of the certificate; None for the one that is in force.
 
     Raises:
         ValueError: no broker is given, and no coordinator has left word of where it is; or its URL is none.
@@ -63,11 +65,29 @@ def make_bundle(
             "no coordinator has run on these keys at an address of its own: say --broker mqtts://HOST:PORT"
         )
     hosts = [*(host for host, _ in parse_url(broker)), *((coordinator,) if coordinator else left.hosts)]
-    addresses = {host: (host,) if is_address(host) else _resolve(host) for host in dict.fromkeys(hosts)}
+    addresses = {host: resolve(host) for host in dict.fromkeys(hosts)}
     known = [address for found in addresses.values() for address in found]
     allow = allowed(topology, known, own_interfaces() if interfaces is None else interfaces)
-    issued = pki.issue_agent(directory, environment, agent, now, life)
-    configuration = {
+    if generation is None:
+        issued = pki.issue_agent(directory, environment, agent, now, life)
+    else:
+        issued = enrolment.issue(directory, environment, agent, generation, now, life)
+    files = {
+        "agent.yaml": configuration(topology, agent, broker, allow),
+        "agent.pem": issued.certificate,
+        "agent.key": issued.key,
+        "ca.pem": (directory / "ca.pem").read_bytes(),
+        "coordinator.pub": (directory / "coordinator.pub").read_bytes(),
+    }
+    return Bundle(
+        _tar(files, now), issued.expires, allow, tuple(host for host, found in addresses.items() if not found)
+    )
+
+
+def configuration(topology: Topology, agent: str, broker: str, allow: Iterable[str]) -> bytes:
+    """`agent.yaml`, as an agent is given it."""
+    environment = topology.agents()[agent]
+    held = {
         "name": agent,
         "environment": environment,
         "broker": broker,
@@ -84,16 +104,7 @@ def make_bundle(
         "blackout": [],
     }
     head = f"# segwatch agent {agent} of {environment}. This host's owner may narrow allow, deny, rate_pps, flows and blackout.\n"
-    files = {
-        "agent.yaml": (head + yaml.safe_dump(configuration, sort_keys=False)).encode(),
-        "agent.pem": issued.certificate,
-        "agent.key": issued.key,
-        "ca.pem": (directory / "ca.pem").read_bytes(),
-        "coordinator.pub": (directory / "coordinator.pub").read_bytes(),
-    }
-    return Bundle(
-        _tar(files, now), issued.expires, allow, tuple(host for host, found in addresses.items() if not found)
-    )
+    return (head + yaml.safe_dump(held, sort_keys=False)).encode()
 
 
 def allowed(topology: Topology, found: Iterable[str], interfaces: Interfaces) -> tuple[str, ...]:
@@ -108,7 +119,10 @@ def allowed(topology: Topology, found: Iterable[str], interfaces: Interfaces) ->
     return tuple(dict.fromkeys((*networks, *addresses)))
 
 
-def _resolve(host: str) -> tuple[str, ...]:
+def resolve(host: str) -> tuple[str, ...]:
+    """The addresses of a host, of an address itself; none where its name is not known."""
+    if is_address(host):
+        return (host,)
     try:
         entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError:

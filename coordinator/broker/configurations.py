@@ -19,6 +19,8 @@ from coordinator.broker.pki import COORDINATOR_URI
 from reachability.topology import Topology
 from wire.certificates import agent_uri
 from wire.envelope import MOST_MESSAGE_BYTES
+from wire.joining import ANSWERS, ASK
+from wire.joining import URI as JOIN_URI
 from wire.keyfiles import write_private
 from wire.topics import ROOT, DownChannel, UpChannel, down, up
 
@@ -109,8 +111,10 @@ def files(kind: Kind, topology: Topology, generations: Mapping[str, int], place:
 # -- nats-server ------------------------------------------------------------------------------------------------------
 
 
-def nats(topology: Topology, generations: Mapping[str, int], place: Place, store: str) -> dict[str, Any]:
-    """The configuration of a nats-server (its format takes JSON)."""
+def nats(
+    topology: Topology, generations: Mapping[str, int], place: Place, store: str, *, joining: bool = False
+) -> dict[str, Any]:
+    """The configuration of a nats-server (its format takes JSON); `joining`: who brings a one-time token is let in too."""
     tls = {
         "cert_file": place.path(CERTIFICATE),
         "key_file": place.path(KEY),
@@ -121,6 +125,7 @@ def nats(topology: Topology, generations: Mapping[str, int], place: Place, store
     users += [
         _nats_user(environment, agent, generations.get(agent, 0)) for agent, environment in topology.agents().items()
     ]
+    users += [_nats_joining()] if joining else []
     return {
         "server_name": "segwatch",
         # It cannot do without a port for its own protocol: on loopback, with certificates, and no user may use it.
@@ -146,6 +151,15 @@ def _nats_user(environment: str, agent: str, generation: int) -> dict[str, Any]:
             "subscribe": [f"{own}.down.{channel.value}" for channel in DownChannel]
             + ["$MQTT.sub.>", "$MQTT.deliver.>"],
         },
+    }
+
+
+def _nats_joining() -> dict[str, Any]:
+    answers = f"{_dotted(ANSWERS)}.*"
+    return {
+        "user": JOIN_URI,
+        "allowed_connection_types": ["MQTT"],
+        "permissions": {"publish": [_dotted(ASK)], "subscribe": [answers, "$MQTT.sub.>", "$MQTT.deliver.>"]},
     }
 
 

@@ -63,6 +63,7 @@ class EmbeddedBroker:
         self.valid = (0.0, 0.0)  # from when until when its certificate is, seconds since the epoch
         self._topology = topology
         self._generations = dict(generations or {})
+        self._joining = False
         self._life = life
         self._pki = pki_dir
         self._dir = state_dir / "broker"
@@ -105,6 +106,11 @@ class EmbeddedBroker:
     async def revoke(self, generations: Mapping[str, int]) -> None:
         """Refuse all certificates but those of these generations; who is connected with another is cut off."""
         self._generations = dict(generations)
+        self.take_up()
+
+    async def let_join(self, *, joining: bool) -> None:
+        """Let in who brings a one-time token, to the way of joining alone; or cut them off."""
+        self._joining = joining
         self.take_up()
 
     async def renew(self, now: dt.datetime) -> bool:
@@ -222,7 +228,7 @@ class EmbeddedBroker:
         path = self._dir / "broker.conf"
         place = Place(self._listen.host, self._listen.port, self._pki.absolute())
         store = str((self._dir / "store").absolute())
-        text = json.dumps(nats(self._topology, self._generations, place, store), indent=1)
+        text = json.dumps(nats(self._topology, self._generations, place, store, joining=self._joining), indent=1)
         if path.exists() and path.read_text() == text:
             return False
         write_private(path, text.encode())

@@ -84,6 +84,9 @@ class ExternalBroker:
     def restart(self) -> None:
         """It is its operator's to start."""
 
+    async def let_join(self, *, joining: bool) -> None:
+        """It lets in whom its own configuration names: a host that is to use it needs a bundle."""
+
     async def renew(self, now: dt.datetime) -> bool:  # noqa: ARG002 - as the embedded one's
         """It is not ours to renew."""
         return False

@@ -217,7 +217,11 @@ class Receiver:
         for gap in taken.lost:
             log.warning("lost", agent=topic.agent, batches=gap.batches, reports=gap.reports, why=gap.why)
         self._estate.take_gaps(topic.agent, taken.lost)
-        self._acks[topic.agent, batch.spool] = taken.acknowledged
+        if taken.set_back:
+            log.warning(
+                "an agent's spool was set back to an older copy: it goes on under another id", agent=topic.agent
+            )
+        self._acks[topic.agent, batch.spool] = max(taken.acknowledged, self._acks.get((topic.agent, batch.spool), 0))
         self._wanted.set()
         if taken.new:
             for report in reports:

@@ -26,6 +26,7 @@ from coordinator.state.judging import Judging
 from coordinator.state.reports import has_part
 from coordinator.store import Part, Report
 from reachability.followups import MOST_FOLLOWUPS, FollowUp
+from reachability.layout import layout_of
 from reachability.life import Event
 from reachability.round_data import RoundSpec
 from reachability.vocabulary import RoundKind, Schedule
@@ -128,18 +129,17 @@ class Engine:
                     # A scheduled round that came after a verify's would take its cells away from that run.
                     if self.brake.holds(run) or self.exclusive not in {"", run} or not self._estate.online(agent):
                         return
+                    here = self._estate.agents[agent].environment
                     spec = RoundSpec(
-                        round=round_name(),
-                        kind=RoundKind.NORMAL,
-                        schedule=schedule,
+                        round=round_name(), kind=RoundKind.NORMAL, schedule=schedule, run=run,
                         source=agent,
-                        source_environment=self._estate.agents[agent].environment,
+                        source_environment=here,
                         destination=destination,
                         targets=targets,
-                        run=run,
                         beside=self._beside.targets(agent, plan, targets),
                         spread_s=self._estate.topology.probing.spread_s,
-                    )
+                        layout=layout_of(self._estate.topology, here, destination, self._estate.moves.last),
+                    )  # fmt: skip
                     sent = asyncio.Event()
                     tails.create_task(self._round_and_after(spec, sent), name=f"round {spec.round}")
                     await sent.wait()
@@ -223,7 +223,7 @@ class Engine:
             self._unready -= live.parts.keys()
             live.has_gone = True
             armed_ms = round((steady() - started) * 1000)
-            if stands(spec, estate.topology) and not self.brake.holds(spec.run):
+            if stands(spec, estate.topology, estate.moves.last) and not self.brake.holds(spec.run):
                 await self._send_off(live, follow)
         if live.done is not None:
             await asyncio.sleep(min(max(LEAST_TAIL_S, live.done.tail_s), MOST_TAIL_S))
@@ -248,7 +248,7 @@ class Engine:
         self._live[spec.round] = live
         self._echo.know(spec.round, live.key)
         asked = {}
-        if stands(spec, estate.topology):
+        if stands(spec, estate.topology, estate.moves.last):
             asked = requests.arms(estate.topology, spec, live.key, estate.present(), follow)
         for agent, arm in asked.items():
             if not self.brake.holds(spec.run):  # what leaves now leaves before the stop: a channel keeps its order

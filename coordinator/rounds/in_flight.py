@@ -14,6 +14,7 @@ from coordinator.state.reports import round_data
 from coordinator.store import Part, Parts, Report
 from reachability.arrival import WitnessReport
 from reachability.inside import ANSWERS
+from reachability.layout import layout_of
 from reachability.round_data import RoundData, RoundSpec
 from reachability.topology import Topology
 from reachability.vocabulary import Role
@@ -129,9 +130,12 @@ def stalled(rounds: Mapping[str, Live], judging_s: float, most_s: float) -> str:
     return f"{', '.join(late)}: no progress for {most_s:.0f} s" if late else ""
 
 
-def stands(spec: RoundSpec, topology: Topology) -> bool:
-    """Whether a topology that came meanwhile still has the source of a round where it was, and its destination."""
-    return topology.agents().get(spec.source) == spec.source_environment and spec.destination in topology.environments
+def stands(spec: RoundSpec, topology: Topology, moves: Mapping[str, str]) -> bool:
+    """Whether a topology that came meanwhile still has a round's source and its destination, and both as they were."""
+    here, there = spec.source_environment, spec.destination
+    if topology.agents().get(spec.source) != here or there not in topology.environments:
+        return False
+    return spec.layout in {"", layout_of(topology, here, there, moves)}
 
 
 def round_name() -> str:

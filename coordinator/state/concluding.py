@@ -33,6 +33,7 @@ def judged_of(rounds: Sequence[RoundData], *, pending: bool = False) -> tuple[Co
         judged = Judged(
             evidence=evidence, verdict=judge(evidence), round=spec.round, run=spec.run, schedule=spec.schedule,
             source_environment=spec.source_environment, witness=witnesses[key.destination, key.address, key.protocol],
+            layout=spec.layout,
         )  # fmt: skip
         rows.append(JudgedRow(key, ports, judged))
     return conclusion, rows

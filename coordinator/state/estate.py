@@ -10,14 +10,15 @@ from datetime import UTC, datetime
 import structlog
 
 from coordinator.clock import since_boot
+from coordinator.state import forgetting
 from coordinator.state.concluding import JudgedRow
 from coordinator.state.holders import Holders, unproven
 from coordinator.state.lookups import Lookups, names_of, needed_by, oldest_fresh
+from coordinator.state.moves import Moves
 from coordinator.state.roster import AgentState, Heard, Used, is_old_news, refusal, said, shifted, unheard
 from coordinator.store import Gap, Losses, Store, StoreError
-from coordinator.store.retention import RESOLVED_S, unwanted
 from coordinator.store.spools import added
-from reachability.compare import Cell, compare, key_of
+from reachability.compare import Cell, compare
 from reachability.finding import Event, EventKind, FindingBook
 from reachability.matrix import CellKey, Matrix, Row
 from reachability.observation import Lookup
@@ -57,6 +58,7 @@ class Estate:
         self._used: dict[str, Used] = store.get("certificates", dict[str, Used], {})
         self._lookups = Lookups(store, self.started)
         self.holders = Holders(steady, store.get("two_holders", list[str], []))
+        self.moves = Moves(store)
         self._addresses: dict[str, tuple[str, ...]] = store.get("addresses", dict[str, tuple[str, ...]], {})
         self.save(lambda: store.undate_rounds(self.started))
         self.take_topology(topology)
@@ -80,14 +82,12 @@ class Estate:
             else unheard(name, environment, self._used.get(name, Used()), self._generations.get(name, 0))
             for name, environment in topology.agents().items()
         }
-        self._plan()
-
-    def _plan(self) -> None:
+        self.save(lambda: self.moves.take(topology))
         self.plan = self.plan_of(self.topology)
 
     def plan_of(self, topology: Topology) -> tuple[PlanTarget, ...]:
         """What would be probed under a topology, by the addresses and names that are known."""
-        return build_plan(topology, self._addresses, self._lookups.leads_to())
+        return build_plan(topology, self._addresses, self._lookups.leads_to(), moves=self.moves.last)
 
     # -- whose certificates are in force --------------------------------------------------------------------------
 
@@ -132,7 +132,7 @@ class Estate:
         if status.online and status.addresses and self._addresses.get(status.name) != status.addresses:
             self._addresses[status.name] = status.addresses
             self.save(lambda: self.store.put("addresses", self._addresses))
-            self._plan()
+            self.plan = self.plan_of(self.topology)
         return Heard(changed=known.online != status.online or (status.online and known.instance != status.instance))
 
     def _count_holders(self, agent: str, status: Status) -> None:
@@ -175,9 +175,9 @@ class Estate:
         """What names resolved to at an agent; of names that it was not asked for, nothing."""
         now = self.clock()
         if self._lookups.take(agent, names_of(self.topology), lookups, now):
-            self._plan()  # what is needed of the old depends on whether the new was tried
+            self.plan = self.plan_of(self.topology)  # what is needed of the old depends on whether the new was tried
         if self._lookups.settle(oldest_fresh(self.topology, now), needed_by(self.plan, self.matrix, self.book)):
-            self._plan()
+            self.plan = self.plan_of(self.topology)
         self.save(self._lookups.write)
         for name, words in self._lookups.apart(self.agents).items():
             self.agents[name] = replace(self.agents[name], names_apart=words)
@@ -233,7 +233,8 @@ class Estate:
 
     def standing(self) -> set[str]:
         """The main rounds that a current cell, or a finding that is not long over, stands on."""
-        return self.matrix.rounds | self.book.standing(self.clock())
+        saved = self.book.findings == self._book_saved
+        return self.matrix.rounds | forgetting.standing(self.store, self.book, saved=saved)
 
     # -- what is kept ---------------------------------------------------------------------------------------------
 
@@ -244,15 +245,15 @@ class Estate:
 
     def forget(self) -> None:
         """Let go of what is old, in memory and in the store, by the rule of `coordinator.store.retention`."""
-        now = self.clock()
-        for key in unwanted(self.matrix, {key_of(target) for target in self.plan}, now):
-            self.matrix.drop(key)
-            self._unsaved[key] = None
-        self.book.forget(now - RESOLVED_S)
         self.save(self._write)
-        self.save(lambda: self.store.forget(now, self.standing()))
+        self._unsaved.update(dict.fromkeys(forgetting.cells(self.store, self.matrix, self.plan, self._unsaved)))
+        if self.book.findings == self._book_saved:
+            forgetting.findings(self.store, self.book)
+        self.save(self._write)
+        self.save(lambda: self.store.forget(self.standing()))
         self._lookups.forget(self.topology)
         self.save(self._lookups.write)
+        self.save(self.moves.write)
         if gone := self._addresses.keys() - self.topology.agents().keys():
             self._addresses = {name: found for name, found in self._addresses.items() if name not in gone}
             self.save(lambda: self.store.put("addresses", self._addresses))

@@ -45,8 +45,9 @@ class Judging:
         Whoever is cancelled meanwhile leaves it to `catch_up`: the reports are in the store.
         """
         try:
+            reports = self._estate.store.reports
             async with self._turn:
-                return await self._conclude(rounds, pending=pending)
+                return await self._conclude(rounds, reports, pending=pending)
         except asyncio.CancelledError:
             self.again(rounds[0].spec.round)
             raise
@@ -57,7 +58,9 @@ class Judging:
         self._wanted.set()
 
     async def run(self) -> None:
-        """Judge again, for ever, what `again` asks for."""
+        """Judge again, for ever, what `again` asks for; first what was stored and not judged before the coordinator ended."""
+        for round_id in self._estate.store.unjudged():
+            self.again(round_id)
         while True:
             await self._wanted.wait()
             self._wanted.clear()
@@ -78,10 +81,10 @@ class Judging:
 
     async def _conclude_again(self, round_id: str) -> None:
         del self._late[round_id]
-        path = self._estate.store.path
+        path, reports = self._estate.store.path, self._estate.store.reports
         try:
             if rounds := await asyncio.to_thread(_held, path, round_id):
-                await self._conclude(rounds, pending=False)
+                await self._conclude(rounds, reports, pending=False)
         except asyncio.CancelledError:
             self._late[round_id] = None
             raise
@@ -90,7 +93,7 @@ class Judging:
             self.faults[""] += 1
             self._late[round_id] = None  # with the next that comes
 
-    async def _conclude(self, rounds: Sequence[RoundData], *, pending: bool) -> Conclusion:
+    async def _conclude(self, rounds: Sequence[RoundData], reports: int, *, pending: bool) -> Conclusion:
         estate, spec = self._estate, rounds[0].spec
         self._began_at = asyncio.get_running_loop().time()
         try:
@@ -100,6 +103,8 @@ class Judging:
                 if estate.holders.two() <= two:  # else it would prove what was doubted meanwhile
                     break
             self._events(estate.take_judged(spec, rows))
+            if not (estate.problem or (pending and conclusion.followups)):  # else once more after a restart
+                estate.save(lambda: estate.store.judged([data.spec.round for data in rounds], reports))
         except Exception:  # what one report holds must end no daemon
             log.exception("a round cannot be judged, please report it", round=spec.round, source=spec.source)
             self.faults[spec.source] += 1

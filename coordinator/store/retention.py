@@ -1,10 +1,10 @@
-"""What is kept how long, so that a store of years stays as large as one of days.
+"""What is kept how long, so that a store of years stays as large as one of days; by the clock of `coordinator.store.ageing`.
 
 | what | kept |
 |---|---|
 | rounds and reports | 6 hours, and those that a current cell or a finding that is not long over stands on |
 | their packets | 5 minutes, and the same |
-| cells | while they are planned; 7 days more, of an agent the newest 10,000 keys |
+| cells | while they are planned; 7 days after they were last judged, of an agent the newest 10,000 keys |
 | findings | 90 days after they were resolved (`coordinator.state.estate`) |
 | events | a year, at most the newest 100,000 |
 | lookups, addresses | while the topology has the agent and the name |
@@ -20,9 +20,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import groupby
 
-from coordinator.store.codec import decode
 from coordinator.store.spools import Spools
-from reachability.life import Event
 from reachability.matrix import CellKey, Matrix
 
 ROUNDS_S = 6 * 3600.0  # what a late report may still correct; the cells that they led to stay
@@ -46,8 +44,8 @@ class Forgotten:
     events: int
 
 
-def unwanted(matrix: Matrix, planned: AbstractSet[CellKey], now: float) -> Iterator[CellKey]:
-    """The keys that no plan knows and that are old, or too many of one agent."""
+def unwanted(matrix: Matrix, planned: AbstractSet[CellKey], old: AbstractSet[CellKey]) -> Iterator[CellKey]:
+    """The keys that no plan knows and that are among the old, or too many of one agent."""
     seen = {
         key: max((judged.observed_at for _, judged in matrix.rows(key)), default=0.0)
         for key in matrix
@@ -56,36 +54,32 @@ def unwanted(matrix: Matrix, planned: AbstractSet[CellKey], now: float) -> Itera
     by_agent = sorted(seen, key=lambda key: (key.agent, -seen[key]))
     for _, keys in groupby(by_agent, key=lambda key: key.agent):
         for number, key in enumerate(keys):
-            if number >= MOST_UNPLANNED or seen[key] < now - CELLS_S:
+            if number >= MOST_UNPLANNED or key in old:
                 yield key
 
 
-def forget(db: sqlite3.Connection, spools: Spools, now: float, standing: str) -> Forgotten:
-    """One look, within the caller's transaction; `standing` is a JSON list of main rounds."""
+def forget(db: sqlite3.Connection, spools: Spools, age: float, standing: str) -> Forgotten:
+    """One look, within the caller's transaction; `age` is history's, `standing` a JSON list of main rounds."""
     packets = db.execute(
-        f"DELETE FROM packets WHERE received < ? AND NOT {_OF_STANDING}",  # noqa: S608 - a constant
-        (now - PACKETS_S, standing),
+        f"DELETE FROM packets WHERE kept < ? AND NOT {_OF_STANDING}",  # noqa: S608 - a constant
+        (age - PACKETS_S, standing),
     ).rowcount
     reports = db.execute(
-        f"DELETE FROM reports WHERE received < ? AND NOT {_OF_STANDING}",  # noqa: S608 - a constant
-        (now - ROUNDS_S, standing),
+        f"DELETE FROM reports WHERE kept < ? AND NOT {_OF_STANDING}",  # noqa: S608 - a constant
+        (age - ROUNDS_S, standing),
     ).rowcount
     rounds = db.execute(
-        "DELETE FROM rounds WHERE started < ? AND main NOT IN (SELECT value FROM json_each(?))",
-        (now - ROUNDS_S, standing),
+        "DELETE FROM rounds WHERE kept < ? AND main NOT IN (SELECT value FROM json_each(?))",
+        (age - ROUNDS_S, standing),
     ).rowcount
-    spools.forget_silent(now - SPOOLS_S)
-    return Forgotten(rounds, reports, packets, _forget_events(db, now - EVENTS_S))
+    db.execute("DELETE FROM unjudged WHERE round NOT IN (SELECT round FROM rounds)")
+    spools.forget_silent(age - SPOOLS_S)
+    return Forgotten(rounds, reports, packets, _forget_events(db, age - EVENTS_S))
 
 
 def _forget_events(db: sqlite3.Connection, before: float) -> int:
     gone = db.execute(
         "DELETE FROM events WHERE id <= (SELECT id FROM events ORDER BY id DESC LIMIT 1 OFFSET ?)", (MOST_EVENTS,)
     ).rowcount
-    old = []
-    for number, body in db.execute("SELECT id, body FROM events ORDER BY id LIMIT ?", (_EVENTS_A_LOOK,)):
-        if decode(body, Event).at >= before:
-            break
-        old.append((number,))
-    db.executemany("DELETE FROM events WHERE id = ?", old)
-    return gone + len(old)
+    old = "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE kept < ? LIMIT ?)"
+    return gone + db.execute(old, (before, _EVENTS_A_LOOK)).rowcount

@@ -55,6 +55,25 @@ MIGRATIONS = (
     CREATE INDEX reports_received ON reports (received);
     CREATE INDEX packets_received ON packets (received);
     """,
+    # How old each row is by history's own clock (`coordinator.store.ageing`), which begins now. And which rounds have reports that
+    # were not judged: `number` counts up with each that comes.
+    """
+    ALTER TABLE reports ADD COLUMN kept REAL NOT NULL DEFAULT 0;
+    ALTER TABLE packets ADD COLUMN kept REAL NOT NULL DEFAULT 0;
+    ALTER TABLE rounds ADD COLUMN kept REAL NOT NULL DEFAULT 0;
+    ALTER TABLE cells ADD COLUMN kept REAL NOT NULL DEFAULT 0;
+    ALTER TABLE findings ADD COLUMN kept REAL NOT NULL DEFAULT 0;
+    ALTER TABLE events ADD COLUMN kept REAL NOT NULL DEFAULT 0;
+    UPDATE spools SET heard = 0;
+    DROP INDEX reports_received;
+    DROP INDEX packets_received;
+    CREATE INDEX reports_kept ON reports (kept);
+    CREATE INDEX packets_kept ON packets (kept);
+    CREATE INDEX rounds_kept ON rounds (kept);
+    CREATE INDEX cells_kept ON cells (kept);
+    CREATE INDEX events_kept ON events (kept);
+    CREATE TABLE unjudged (round TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT;
+    """,
 )
 SCHEMA = len(MIGRATIONS)
 INCREMENTAL = 2  # PRAGMA auto_vacuum

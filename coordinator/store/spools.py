@@ -20,6 +20,7 @@ class _Key(NamedTuple):
     spool: str
 
 
+NEVER_SENT = 2**62  # an acknowledgement up to there tells a spool that it was set back: it goes on under another id
 MOST_COUNT = 2**62  # what an agent says, added up, still fits
 MOST_WORDS = 8  # an agent knows four
 GONE = "gone"  # why, where the agent does not say: a restored store or spool, or an older agent
@@ -67,6 +68,7 @@ class Taken:
     new: bool  # it was not known, and is held now
     acknowledged: int  # up to there all of its spool is held or lost
     lost: tuple[Gap, ...] = ()  # what has turned out to be
+    set_back: bool = False  # its sequence was another batch's: an older copy of the spool's file is in use
 
 
 class Spools:
@@ -76,16 +78,16 @@ class Spools:
         self._db = db
 
     def take(
-        self, agent: str, spool: str, sequence: int, oldest: int, gaps: Iterable[Gap], at: float, now: float
+        self, agent: str, spool: str, sequence: int, oldest: int, gaps: Iterable[Gap], at: float, now: float, age: float
     ) -> Taken:
         """Count a batch, the gaps that came with it, and what is missing below its oldest.
 
-        `at` is when the batch was made; a spool that is not known begins at its oldest.
+        `at` is when the batch was made, `age` history's by which spools are forgotten; one that is not known begins at its oldest.
         """
         told = sorted(gaps, key=lambda gap: gap.first)
         lowest = min(oldest, sequence, *(gap.first for gap in told))
         key = _Key(agent, spool)
-        acknowledged = self._open(key, lowest - 1, now)
+        acknowledged = self._open(key, lowest - 1, age)
         lost: list[Gap] = []
         for gap in told:
             runs = list(self._missing(key, acknowledged, gap.first, gap.last))
@@ -107,7 +109,7 @@ class Spools:
         new = any(self._missing(key, acknowledged, sequence, sequence))
         if new:
             self._hold(key, sequence, sequence)
-        acknowledged = self._settle(key, acknowledged, now)
+        acknowledged = self._settle(key, acknowledged, age)
         lost = [replace(gap, agent=agent, noticed=now) for gap in lost]
         for gap in lost:
             self._keep(gap)
@@ -116,6 +118,11 @@ class Spools:
     def gaps(self) -> list[Gap]:
         """Every gap, the newest first."""
         return [_gap(row) for row in self._db.execute(f"{_SELECT} ORDER BY noticed DESC, id DESC")]
+
+    def is_lost(self, agent: str, spool: str, sequence: int) -> bool:
+        """Whether a gap has it."""
+        rows = "SELECT 1 FROM gaps WHERE agent = ? AND spool = ? AND first <= ? AND last >= ?"
+        return self._db.execute(rows, (agent, spool, sequence, sequence)).fetchone() is not None
 
     def losses(self) -> dict[str, Losses]:
         """Agent to all that was lost of it."""
@@ -133,11 +140,11 @@ class Spools:
         self._db.execute("DELETE FROM held WHERE agent = ? AND spool = ?", key)
         self._db.execute("DELETE FROM spools WHERE agent = ? AND spool = ?", key)
 
-    def _open(self, key: _Key, before: int, now: float) -> int:
+    def _open(self, key: _Key, before: int, age: float) -> int:
         row = self._db.execute("SELECT acknowledged FROM spools WHERE agent = ? AND spool = ?", key).fetchone()
         if row is not None:
             return int(row[0])
-        self._db.execute("INSERT INTO spools VALUES (?, ?, ?, ?)", (*key, before, now))
+        self._db.execute("INSERT INTO spools VALUES (?, ?, ?, ?)", (*key, before, age))
         too_many = self._db.execute(
             "SELECT agent, spool FROM spools WHERE agent = ? ORDER BY heard DESC, rowid DESC LIMIT -1 OFFSET ?",
             (key.agent, MOST_SPOOLS),
@@ -175,13 +182,13 @@ class Spools:
                 raise TooManyHolesError(f"spool {key.spool} leaves out sequences in more than {MOST_HOLES} places")
         self._db.execute("INSERT INTO held VALUES (?, ?, ?, ?)", (*key, first, last))
 
-    def _settle(self, key: _Key, acknowledged: int, now: float) -> int:
+    def _settle(self, key: _Key, acknowledged: int, age: float) -> int:
         rows = self._db.execute(
             "DELETE FROM held WHERE agent = ? AND spool = ? AND first <= ? RETURNING last", (*key, acknowledged + 1)
         ).fetchall()
         acknowledged = max((acknowledged, *(last for (last,) in rows)))
         self._db.execute(
-            "UPDATE spools SET acknowledged = ?, heard = ? WHERE agent = ? AND spool = ?", (acknowledged, now, *key)
+            "UPDATE spools SET acknowledged = ?, heard = ? WHERE agent = ? AND spool = ?", (acknowledged, age, *key)
         )
         return acknowledged
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
+from coordinator.clock import since_boot
 from coordinator.store import retention
+from coordinator.store.ageing import Ageing
 from coordinator.store.codec import decode, encode, pack
-from coordinator.store.file import File
+from coordinator.store.file import File, StoreError
 from coordinator.store.held import HeldRound, PackedReport, Parts, Report, group_of, packed
 from coordinator.store.retention import Forgotten
-from coordinator.store.spools import Gap, Losses, Spools, Taken
+from coordinator.store.spools import NEVER_SENT, Gap, Losses, Spools, Taken
 from reachability.life import Event, Finding
 from reachability.matrix import CellKey, Judged
 from reachability.observation import Lookup
@@ -22,6 +26,8 @@ from reachability.ports import ICMP_CELL, PortSet, text_of
 from reachability.round_data import RoundSpec
 
 _T = TypeVar("_T")
+_NAMES = ("agent", "source_address", "destination", "address", "protocol")
+_KEY = ", ".join(_NAMES)
 
 
 class Store:
@@ -30,12 +36,16 @@ class Store:
     What changes something raises StoreError where the disk does not take it, and has changed nothing then.
     """
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, *, steady: Callable[[], float] = since_boot, boot: str | None = None) -> None:
+        """`steady` gives seconds that never jump while the machine is on, `boot` names from when to when it is."""
         self._file = File(state_dir)
         self._db = self._file.db
         self._spools = Spools(self._db)
         self._unshifted = 0.0  # by how much the clock was set that a full disk kept from the rounds, seconds
         self._findings = dict(self._db.execute("SELECT id, body FROM findings"))
+        self._age = Ageing(self._db, steady, boot)
+        self._keep_age()
+        self._reports = int(self._db.execute("SELECT COALESCE(MAX(number), 0) FROM unjudged").fetchone()[0])
 
     @property
     def path(self) -> Path:
@@ -44,7 +54,12 @@ class Store:
 
     def close(self) -> None:
         """Close it and let another coordinator have it."""
+        self._keep_age()
         self._file.close()
+
+    def _keep_age(self) -> None:
+        with contextlib.suppress(StoreError), self._file.writing():  # a full disk: what is held is kept longer
+            self._age.keep()
 
     # -- what agents send -----------------------------------------------------------------------------------------
 
@@ -67,9 +82,12 @@ class Store:
         """
         with self._file.writing():
             at = received if now is None else now
-            taken = self._spools.take(agent, spool, sequence, oldest, gaps, received, at)
-            if taken.new:
-                self._add_reports(map(packed, reports), received)
+            taken = self._spools.take(agent, spool, sequence, oldest, gaps, received, at, self._age())
+            # Of a sequence that is known, too: in a spool whose file was set back it is another batch's by now. What comes after it
+            # was counted as lost stays lost.
+            counted = not taken.new and self._spools.is_lost(agent, spool, sequence)
+            if not counted and self._add_reports(map(packed, reports), received) and not taken.new:
+                taken = replace(taken, new=True, acknowledged=NEVER_SENT, set_back=True)
         return taken
 
     def gaps(self) -> list[Gap]:
@@ -80,7 +98,9 @@ class Store:
         """The same, added up by agent."""
         return self._spools.losses()
 
-    def _add_reports(self, reports: Iterable[PackedReport], received: float) -> None:
+    def _add_reports(self, reports: Iterable[PackedReport], received: float) -> bool:
+        """Whether any was not here yet."""
+        age, before = self._age(), self._reports
         for report in reports:
             what = (report.round, report.agent, report.kind, report.body)
             # A spool that was set back sends what it holds under another id: some of that is here.
@@ -89,10 +109,34 @@ class Store:
             ).fetchone():
                 continue
             row = self._db.execute(
-                "INSERT INTO reports (round, agent, kind, body, received) VALUES (?, ?, ?, ?, ?)", (*what, received)
+                "INSERT INTO reports (round, agent, kind, body, received, kept) VALUES (?, ?, ?, ?, ?, ?)",
+                (*what, received, age),
             ).lastrowid
+            self._reports += 1
+            self._db.execute(
+                "INSERT OR REPLACE INTO unjudged SELECT round, ? FROM rounds WHERE round = ?",
+                (self._reports, report.round),
+            )
             if report.kept is not None:
-                self._db.execute("INSERT INTO packets VALUES (?, ?, ?, ?)", (row, report.round, received, report.kept))
+                values = (row, report.round, received, report.kept, age)
+                self._db.execute("INSERT INTO packets VALUES (?, ?, ?, ?, ?)", values)
+        return self._reports > before
+
+    @property
+    def reports(self) -> int:
+        """A number that grows with each report that is stored."""
+        return self._reports
+
+    def unjudged(self) -> list[str]:
+        """The main rounds with reports that nobody has judged: they came, and the coordinator died."""
+        rows = "SELECT main FROM unjudged JOIN rounds USING (round) GROUP BY main ORDER BY MIN(number)"
+        return [main for (main,) in self._db.execute(rows)]
+
+    def judged(self, rounds: Iterable[str], reports: int) -> None:
+        """What came of these rounds while `reports` was that number is in matrix and findings."""
+        with self._file.writing():
+            rows = [(name, reports) for name in rounds]
+            self._db.executemany("DELETE FROM unjudged WHERE round = ? AND number <= ?", rows)
 
     # -- rounds ---------------------------------------------------------------------------------------------------
 
@@ -101,8 +145,8 @@ class Store:
         with self._file.writing():
             self._shift()  # of those before it
             self._db.execute(
-                "INSERT OR REPLACE INTO rounds VALUES (?, ?, ?, ?, ?)",
-                (spec.round, main, started, pack(spec), encode({})),
+                "INSERT OR REPLACE INTO rounds VALUES (?, ?, ?, ?, ?, ?)",
+                (spec.round, main, started, pack(spec), encode({}), self._age()),
             )
         self._unshifted = 0.0
 
@@ -143,14 +187,18 @@ class Store:
     def cells(self) -> list[tuple[CellKey, PortSet, Judged]]:
         """Every current cell."""
         result = []
-        for *key, ports, judged in self._db.execute("SELECT * FROM cells"):
-            names = ("agent", "source_address", "destination", "address", "protocol")
-            cell = msgspec.convert(dict(zip(names, key, strict=True)), CellKey)
-            result.append((cell, PortSet.parse(ports) if ports else ICMP_CELL, decode(judged, Judged)))
+        for *key, ports, judged in self._db.execute(f"SELECT {_KEY}, ports, judged FROM cells"):  # noqa: S608 - a constant
+            result.append((_cell(key), PortSet.parse(ports) if ports else ICMP_CELL, decode(judged, Judged)))
         return result
+
+    def old_cells(self, than_s: float) -> set[CellKey]:
+        """The keys with cells that were written longer ago."""
+        rows = f"SELECT DISTINCT {_KEY} FROM cells WHERE kept < ?"  # noqa: S608 - a constant
+        return {_cell(key) for key in self._db.execute(rows, (self._age() - than_s,))}
 
     def put_cells(self, rows: Iterable[tuple[CellKey, Sequence[tuple[PortSet, Judged]]]]) -> None:
         """Replace all rows of each key; a key without entries is gone."""
+        age = self._age()
         with self._file.writing():
             for key, entries in rows:
                 values = (key.agent, key.source_address, key.destination, key.address, key.protocol.value)
@@ -160,23 +208,28 @@ class Store:
                     values,
                 )
                 self._db.executemany(
-                    "INSERT INTO cells VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    [(*values, text_of(ports) or "", encode(judged)) for ports, judged in entries],
+                    "INSERT INTO cells VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    [(*values, text_of(ports) or "", encode(judged), age) for ports, judged in entries],
                 )
 
     def findings(self) -> list[Finding]:
         """Every finding of the book."""
         return [decode(body, Finding) for (body,) in self._db.execute("SELECT body FROM findings")]
 
+    def old_findings(self, than_s: float) -> set[str]:
+        """Those in which nothing has changed for longer."""
+        return {name for (name,) in self._db.execute("SELECT id FROM findings WHERE kept < ?", (self._age() - than_s,))}
+
     def put_findings(self, findings: Iterable[Finding], events: Iterable[Event]) -> None:
         """Replace the book, and add events."""
-        book = {finding.id: encode(finding) for finding in findings}
+        book, age = {finding.id: encode(finding) for finding in findings}, self._age()
         with self._file.writing():
             gone = [(name,) for name in self._findings if name not in book]
             self._db.executemany("DELETE FROM findings WHERE id = ?", gone)
-            changed = [(name, body) for name, body in book.items() if self._findings.get(name) != body]
-            self._db.executemany("INSERT OR REPLACE INTO findings VALUES (?, ?)", changed)
-            self._db.executemany("INSERT INTO events (body) VALUES (?)", [(encode(event),) for event in events])
+            changed = [(name, body, age) for name, body in book.items() if self._findings.get(name) != body]
+            self._db.executemany("INSERT OR REPLACE INTO findings VALUES (?, ?, ?)", changed)
+            rows = [(encode(event), age) for event in events]
+            self._db.executemany("INSERT INTO events (body, kept) VALUES (?, ?)", rows)
         self._findings = book
 
     def events(self, most: int = 1000) -> list[Event]:
@@ -209,10 +262,11 @@ class Store:
 
     # -- what is forgotten ----------------------------------------------------------------------------------------
 
-    def forget(self, now: float, standing: Iterable[str]) -> Forgotten:
+    def forget(self, standing: Iterable[str]) -> Forgotten:
         """Let go of what `retention` says, but for what the main rounds `standing` led to; give room back to the disk."""
         with self._file.writing():
-            forgotten = retention.forget(self._db, self._spools, now, json.dumps(list(standing)))
+            forgotten = retention.forget(self._db, self._spools, self._age(), json.dumps(list(standing)))
+            self._age.keep()
         self._file.shrink()
         return forgotten
 
@@ -220,3 +274,7 @@ class Store:
         """Let go of what names resolved to at an agent that no longer asks for them."""
         with self._file.writing():
             self._db.executemany("DELETE FROM lookups WHERE agent = ? AND name = ?", [(agent, name) for name in names])
+
+
+def _cell(key: Sequence[object]) -> CellKey:
+    return msgspec.convert(dict(zip(_NAMES, key, strict=True)), CellKey)

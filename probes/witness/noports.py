@@ -53,7 +53,7 @@ class _Burst:
     after: int = -1  # place of the first reading well after it
     arrived: int = 0
     ports: set[int] = field(default_factory=set)
-    mixed: bool = False  # copies of another group came in the same slot
+    mixed: bool = False  # copies of another group came in the same slot, or some at a time that is not known
 
     @property
     def is_whole(self) -> bool:
@@ -77,8 +77,8 @@ class Groups:
         """Whether there are any."""
         return bool(self._groups)
 
-    def take(self, target: int, port: int, at: float) -> None:
-        """A copy with the round's token arrived."""
+    def take(self, target: int, port: int, at: float, *, sure: bool = True) -> None:
+        """A copy with the round's token arrived; `sure`: it is known when."""
         group = self._index.get((target, port))
         if group is None:
             return
@@ -86,13 +86,13 @@ class Groups:
             before = bisect_right(self._readings, at - BEFORE_S, key=attrgetter("ended")) - 1
             self._bursts.append(_Burst(group, before, at))
         burst = self._bursts[-1]
-        burst.mixed |= burst.group != group
+        burst.mixed |= burst.group != group or not sure
         burst.last = max(burst.last, at)
         burst.arrived += 1
         burst.ports.add(port)
 
     def read(self, reading: Reading) -> None:
-        """Take a reading of the counters."""
+        """Take a reading of the counters, the newest; from any thread."""
         if len(self._readings) < MOST_READINGS:
             self._readings.append(reading)
 

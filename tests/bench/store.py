@@ -56,7 +56,7 @@ class Year:
             )
             for n in range(200)
         )
-        self.store = Store(directory / "state")
+        self.store = Store(directory / "state", steady=lambda: self.now)
         self.sample = Estate()
         self.held: list[Finding] = []
 
@@ -81,7 +81,7 @@ class Year:
                     if other != environment:
                         self.round(agent, environment, other, schedule)
         self.now += 60.0
-        self.store.forget(self.now, self.newest.values())
+        self.store.forget(self.newest.values())
 
     def round(self, agent: str, environment: str, other: str, schedule: Schedule) -> None:
         """One round: what was asked, its reports from each of its agents, its cells."""
@@ -139,7 +139,7 @@ class Year:
                 self.store.take(agent, spool, sequence, 1, [], self.now, gaps=[lost])
             self.store.take(next(agents(environment)), f"new {self.now}", 1, 1, [], self.now)
         self.now += 86400.0 - 60.0
-        self.store.forget(self.now, self.newest.values())
+        self.store.forget(self.newest.values())
 
     def mib(self) -> float:
         """The file with its log."""

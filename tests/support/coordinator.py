@@ -38,8 +38,17 @@ NOW = 1_704_099_600.0  # 2024-01-01T09:00:00Z
 
 class Coordinator:
     def __init__(self, directory: Path) -> None:
-        self.now, self.runner = NOW, asyncio.Runner()
-        self.store = Store(directory)
+        self.now, self.runner, self.directory = NOW, asyncio.Runner(), directory
+        self.set_s = 0.0  # by how much the wall clock was set
+        self._start()
+
+    def restart(self) -> None:
+        """Another coordinator takes the store over."""
+        self.store.close()
+        self._start()
+
+    def _start(self) -> None:
+        self.store = Store(self.directory, steady=lambda: self.now - self.set_s, boot="b")
         self.estate = Estate(parse_topology(TOPOLOGY.encode()), self.store, lambda: self.now)
         self.acknowledged: list[tuple[str, Ack]] = []
         engine = Engine(self.estate, self._post, Echo(), lambda: Controls((("10.0.0.1", 8883),)))

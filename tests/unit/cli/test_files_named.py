@@ -29,6 +29,7 @@ READ: dict[tuple[str, str], tuple[str, ...]] = {
     ("pki agent", "topology"): ("dev-1", "--dir", PKI, "-f", F, *BROKER, "--out", OUT),
     ("pki broker", "topology"): ("--kind", "nats", "--dir", PKI, "-f", F, "--out", OUT, "--listen", "127.0.0.1:1"),
     ("pki init", "topology"): ("--dir", OUT, "-f", F),
+    ("pki join-token", "topology"): ("dev-1", "--dir", PKI, "-f", F),
     ("pki renew", "topology"): ("dev-1", "--dir", PKI, "-f", F, *BROKER, "--out", OUT),
     ("pki revoke", "topology"): ("dev-1", "--dir", PKI, "-f", F),
     ("coordinator", "topology"): ("-f", F, "--pki", PKI, "--listen", "127.0.0.1:0", "--state-dir", STATE),
@@ -36,6 +37,7 @@ READ: dict[tuple[str, str], tuple[str, ...]] = {
     ("coordinator", "web_cert"): (*COORDINATOR, "--web-cert", F, "--web-key", "{pki}/ca.key"),
     ("coordinator", "web_key"): (*COORDINATOR, "--web-cert", "{pki}/ca.pem", "--web-key", F),
     ("coordinator", "nats_server"): (*COORDINATOR, "--nats-server", F),
+    ("agent join", "token_file"): ("--token-file", F, "--state-dir", STATE),
     ("agent", "bundle"): ("--bundle", F, "--state-dir", STATE),
     ("agent", "config"): ("--config", F, "--state-dir", STATE),
     ("verify", "baseline"): ("--state-dir", STATE, "--baseline", F),
@@ -58,7 +60,7 @@ READ: dict[tuple[str, str], tuple[str, ...]] = {
         (verb, parameter): (*more, *NOBODY, option, F)
         for parameter, option in (("token_file", "--token-file"), ("ca_file", "--ca-file"))
         for verb, *more in (
-            ("verify",), ("stop",), ("dashboard",), ("matrix",), ("findings ack", "F-1", "--by", "a", "--reason", "b"),
+            ("verify",), ("stop",), ("dashboard",), ("matrix",), ("findings",), ("findings ack", "F-1", "--by", "a", "--reason", "b"),
             ("findings export", "F-1", "--pcap", OUT), ("explain", "F-1"), ("coverage",), ("report",), ("history",),
             ("support-bundle", "--out", OUT), ("topology draft",),
         )
@@ -93,6 +95,7 @@ SAID_OTHERWISE = {
     ("store restore file", "none"): "there is no store",
     ("store restore file", "empty"): "not a sound backup",
     ("support-bundle logs", "directory"): "not a plain file",
+    ("agent join token_file", "garbage"): "is not a token of segwatch pki join-token",
     **{("coordinator nats_server", wrong): "is not a program that this user can start" for wrong in WRONG},
     **{
         (f"{verb} {parameter}", wrong): "are not a certificate and its key, both pem"
@@ -111,7 +114,6 @@ def parameters(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[t
             found = command.get_command(context, name)
             assert found is not None
             yield from parameters(found, (*path, name))
-        return
     for parameter in command.params:
         if isinstance(parameter.type, click.Path) or "FILE" in (parameter.metavar or ""):
             yield " ".join(path), parameter

@@ -40,10 +40,14 @@ CONTROLLED = judged(Reachability.NO_SESSION, 16, "prod-2", witness="")
         (CONTROLLED, replace(TARGET, insides=("prod-9", "prod-2")), True),
         (CONTROLLED, replace(TARGET, insides=("prod-9",)), False),
         (replace(WITNESSED, evidence=CONTROLLED.evidence), replace(TARGET, insides=()), True),
+        (replace(WITNESSED, layout="a"), replace(TARGET, layout="a"), True),
+        (replace(WITNESSED, layout="a"), replace(TARGET, layout="b"), False),
+        (WITNESSED, replace(TARGET, layout="b"), True),
     ],
     ids=[
         "as it was", "another host", "no agent's any more", "another source", "an older store's, or an agent came to the host",
         "from inside", "others came", "who vouched is gone", "it did not lean inside",
+        "inside are the same", "inside are others", "not known who was inside",
     ],
 )  # fmt: skip
 def test_what_is_proven_stands_while_those_who_proved_it_do(judged: Judged, target: PlanTarget, expected: bool) -> None:

@@ -84,7 +84,7 @@ MOVED = {**HELD.environments, "dev": replace(HELD.environments["dev"], agents={}
 NEW = {**HELD.environments, "test": replace(HELD.environments["test"], agents=agents("newcomer"))}
 WIDER = {**HELD.environments, "dev": replace(
     HELD.environments["dev"], networks=(ip_network("10.10.0.0/24"), ip_network("10.99.0.0/16")))}  # fmt: skip
-NARROWER = {**HELD.environments, "dev": replace(HELD.environments["dev"], networks=(ip_network("10.10.0.0/24"),))}
+NARROWER = {**HELD.environments, "dev": replace(HELD.environments["dev"], networks=(ip_network("10.10.0.0/25"),))}
 
 
 @pytest.mark.parametrize(
@@ -108,10 +108,11 @@ NARROWER = {**HELD.environments, "dev": replace(HELD.environments["dev"], networ
             WIDER,
             "dev",
             "prod",
-            "'dev' has other networks now: what showed that its packets get out may be inside it then",
+            "'dev' has other networks now: what was shown of it leaned on what is inside it",
         ),
-        (WIDER, "prod", "dev", ""),
-        (NARROWER, "dev", "prod", ""),
+        (WIDER, "prod", "dev", "'dev' has other networks now: what was shown of it leaned on what is inside it"),
+        (NARROWER, "dev", "prod", "'dev' has other networks now: what was shown of it leaned on what is inside it"),
+        (NARROWER, "test", "prod", ""),
         (MOVED, "staging", "prod", ""),
     ],
 )

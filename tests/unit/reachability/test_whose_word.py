@@ -74,6 +74,17 @@ def test_an_arrival_is_of_its_targets_own_address() -> None:
     assert found(data(SSH, src=source(silence(SSH)), wit=(witness(elsewhere),)))[0].row == 15
 
 
+@pytest.mark.parametrize("asked", ["", "10.10.0.10", "10.10.0.11"])
+def test_a_source_speaks_of_the_address_that_it_was_asked_to_send_from(asked: str) -> None:
+    """Else two targets of a round would be one cell, with rows that contradict each other."""
+    other = replace(SSH, id=2, source="10.10.0.12")
+    src = source(silence(SSH), silence(other, state=State.OPEN, reason=Reason.SYN_ACK))
+    cells = conclude([data(replace(SSH, source=asked), other, src=src, wit=(witness(),))]).cells
+    assert [(key.source_address, e.state) for key, _, e in cells] == (
+        [] if asked == "10.10.0.11" else [("10.10.0.10", State.FILTERED)]
+    )
+
+
 def test_only_the_targets_inside_agent_controls_it_from_inside() -> None:
     src = source(silence(ALONE))
     assert found(data(ALONE, src=src, insides=insides(CLOSED)))[0].row == 16

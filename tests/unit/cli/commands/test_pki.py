@@ -9,6 +9,7 @@ from cryptography import x509
 from agent.bundle import read_bundle
 from cli.commands.pki import command
 from coordinator.broker.pki import revocations
+from wire.joining import read_token
 
 TOPOLOGY = """\
 version: 1
@@ -216,5 +217,49 @@ def test_a_bundle_of_a_short_life_for_a_coordinator_elsewhere() -> None:
 def test_what_is_wrong_about_a_broker_is_said(arguments: dict[str, str], words: str) -> None:
     run("init --dir pki -f topology.yaml")
     result = broker(**arguments)
+    assert result.exit_code == 2
+    assert words in result.output
+
+
+@pytest.mark.usefixtures("estate")
+def test_a_second_bundle_of_a_name_ends_the_first_and_says_so() -> None:
+    run("init --dir pki -f topology.yaml")
+    first = bundle()
+    assert "was enrolled before" not in first.output
+    assert "Its key is in it. Where the host can run segwatch, rather: segwatch pki join-token" in first.output
+    lost = bundle(out="nowhere/b.tar")
+    assert lost.exit_code == 2
+    assert revocations(Path("pki")) == {}, "nothing was made, nothing is ended"
+    second = bundle()
+    assert "dev-1 was enrolled before: what it had is refused from now on" in second.output
+    generation = revocations(Path("pki"))["dev-1"]
+    certificate = x509.load_pem_x509_certificate(read_bundle(Path("b.tar"))["agent.pem"])
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.UniformResourceIdentifier) == [f"segwatch://agent/dev/dev-1/{generation}"]
+
+
+@pytest.mark.usefixtures("estate")
+def test_a_token_is_all_that_is_printed_on_standard_output() -> None:
+    run("init --dir pki -f topology.yaml")
+    made = run("join-token dev-1 --for 10m --dir pki -f topology.yaml")
+    assert made.exit_code == 0, made.output
+    token = read_token(made.stdout)
+    assert (token.agent, token.environment) == ("dev-1", "dev")
+    assert "segwatch agent join --token-file -" in made.stderr
+
+
+@pytest.mark.usefixtures("estate")
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("dev-2", "did you mean 'dev-1'?"),
+        ("dev-1 --for 1s", "a minute at least"),
+        ("dev-1 --for 8d", "seven days at most"),
+        ("dev-1 --for long", "--for"),
+    ],
+)
+def test_what_no_token_is_made_for(arguments: str, words: str) -> None:
+    run("init --dir pki -f topology.yaml")
+    result = run(f"join-token {arguments} --dir pki -f topology.yaml")
     assert result.exit_code == 2
     assert words in result.output

@@ -12,9 +12,10 @@ import pytest
 
 from coordinator.messaging.causes import Cause, NotTheirs, cause_of
 from coordinator.messaging.reading import LIGHT_BYTES, is_light
-from coordinator.messaging.receiver import Receiver
+from coordinator.messaging.receiver import READS, Receiver
 from coordinator.messaging.signers import NotBelieved
-from tests.support.coordinator import Coordinator
+from coordinator.topology.load import parse_topology
+from tests.support.coordinator import TOPOLOGY, Coordinator
 from tests.support.waiting import HANG_S
 from wire.envelope import AnyUp, BadMessage, OtherVersion, pack_up, unpack_up
 from wire.messages import Armed, Done
@@ -87,6 +88,56 @@ def test_a_message_that_takes_long_holds_up_its_agents_own_and_no_others(
     monkeypatch.setattr(reading, "unpack_up", slow)
     asyncio.run(scene())
     assert taken == [("prod-1", "1"), ("prod-1", "2"), ("dev-1", "1"), ("dev-1", "2")]
+
+
+def test_one_heavy_message_is_taken_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that compute side by side would take the loop its turns."""
+    at_once: list[int] = []
+    under_way: list[str] = []
+
+    async def scene() -> None:
+        world = Coordinator(tmp_path)
+        all_in = asyncio.Event()
+
+        async def take(message: Message) -> None:
+            under_way.append(message.topic)
+            for _ in range(3 * READS):  # another would have begun meanwhile
+                await asyncio.sleep(0)
+            at_once.append(len(under_way))
+            under_way.remove(message.topic)
+            if len(at_once) == 3:
+                all_in.set()
+
+        monkeypatch.setattr(world.receiver, "take", take)
+        messages = (armed("dev-1", 1, LONG), armed("prod-1", 1, LONG), armed("prod-1", 2, LONG))
+        async with asyncio.timeout(HANG_S), asyncio.TaskGroup() as group:
+            task = group.create_task(world.receiver.run(cast("Any", Messages(*messages))), name="collect")
+            await all_in.wait()
+            task.cancel()
+        world.runner.close()
+        world.store.close()
+
+    asyncio.run(scene())
+    assert at_once == [1, 1, 1]
+
+
+def test_one_that_a_reload_takes_out_while_its_words_are_read_is_refused(tmp_path: Path) -> None:
+    world = Coordinator(tmp_path)
+    topic, body = armed("dev-1", 1)
+    answered: list[AnyUp] = []
+
+    async def reading(*_: object) -> AnyUp:
+        world.estate.take_topology(parse_topology(TOPOLOGY.replace("dev-1", "dev-2").encode()))
+        return body
+
+    world.receiver._signers = SimpleNamespace(open=reading)  # type: ignore[assignment]
+    world.engine.answer = lambda _, message: answered.append(message)  # type: ignore[method-assign,assignment]
+    message = Message(up("dev", topic, UpChannel.ROUND), pack_up(body), retained=False, done=lambda: None)
+    with pytest.raises(NotTheirs):
+        world.runner.run(world.receiver.take(message))
+    assert answered == []
+    world.runner.close()
+    world.store.close()
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+import coordinator.messaging.signers
 from agent import upkey
 from agent.config import AgentConfig, ConfigError, Credentials
 from coordinator.broker import pki
@@ -203,3 +204,21 @@ def test_what_a_revoked_certificate_vouches_for_is_not_believed(tmp_path: Path) 
     newer = estate.key()
     assert asyncio.run(signers.open(STATUS, signed(newer, status(newer))))
     assert asyncio.run(signers.open(ROUND, signed(newer, DONE))) == DONE
+
+
+def test_one_that_is_revoked_while_its_words_are_read_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    estate = Estate(tmp_path)
+    key = estate.key()
+    held: dict[str, int] = {}
+    signers = Signers((estate.pki / "ca.pem").read_bytes(), estate.clock, lambda agent: held.get(agent, 0))
+    asyncio.run(signers.open(STATUS, signed(key, status(key))))
+
+    async def reading(_: bytes) -> AnyUp:
+        held["dev-1"] = 1
+        return DONE
+
+    monkeypatch.setattr(coordinator.messaging.signers, "read", reading)
+    with pytest.raises(BadMessage, match="the certificate of 'dev-1' is revoked"):
+        asyncio.run(signers.open(ROUND, signed(key, DONE)))

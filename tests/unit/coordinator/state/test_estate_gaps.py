@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from cli.commands.coverage import listing
 from cli.show.render import Paint
 from coordinator.api import agents, metrics, views
 from coordinator.api.responses.estate import Coverage
 from coordinator.store import Losses
+from coordinator.store.spools import NEVER_SENT
+from reachability.observation import SourceReport
 from tests.support.answers import as_struct, json_of
 from tests.support.coordinator import NOW, Coordinator, batch
 from wire.messages import Gap, Status
@@ -85,3 +88,15 @@ def test_a_gap_that_cannot_be_is_refused(world: Coordinator, bad: dict[str, Any]
     assert world.store.gaps() == []
     assert world.hear(batch(2**63)) == []
     assert world.hear(batch(1)) == [1]
+
+
+def test_a_spool_that_was_set_back_in_part_is_told_so_and_nothing_of_it_is_lost(world: Coordinator) -> None:
+    """An older copy went on where it was, and further than what was acknowledged: its numbers alone show nothing."""
+    world.hear(*(batch(number) for number in range(1, 5)))
+    other = [replace(batch(number), sources=(SourceReport(round=f"N{number}", agent="dev-1"),)) for number in (3, 4, 5)]
+    assert world.hear(*other) == [NEVER_SENT], "a later acknowledgement does not hide it"
+    held = {name for (name,) in world.store._db.execute("SELECT round FROM reports")}
+    assert held == {"R1", "R2", "R3", "R4", "N3", "N4", "N5"}
+    again = [replace(one, spool="new", sequence=number) for number, one in enumerate(other, 1)]
+    assert world.hear(*again) == [3], "under its new id"
+    assert world.store._db.execute("SELECT COUNT(*) FROM reports").fetchone() == (7,), "each once"

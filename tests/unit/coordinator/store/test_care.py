@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 from cli.main import cli
 from coordinator.store import Store, StoreError
 from coordinator.store.care import backup, check, restore
+from coordinator.store.schema import SCHEMA
 from reachability.observation import SourceReport
 from tests.support.sample import Estate
 
@@ -43,7 +44,7 @@ def test_a_check_reads_beside_the_writer_and_says_what_is_there(tmp_path: Path) 
     done = run("check", "--state-dir", tmp_path, "-o", "json")
     store._db.execute("ROLLBACK")
     body = json.loads(done.stdout)
-    assert (done.exit_code, body["ok"], body["problems"], body["schema"]) == (0, True, [], 3)
+    assert (done.exit_code, body["ok"], body["problems"], body["schema"]) == (0, True, [], SCHEMA)
     assert (body["rows"]["reports"], body["rows"]["findings"], body["rows"]["spools"]) == (20, 1, 1)
     assert body["wal_bytes"] > 0
     text = run("check", "--state-dir", tmp_path)
@@ -111,7 +112,7 @@ def test_a_store_of_a_newer_segwatch_is_not_called_damaged(tmp_path: Path) -> No
         done = run(*words, "--state-dir", tmp_path)
         assert (done.exit_code, done.stdout) == (2, "")
         assert (
-            "store.sqlite is of a newer segwatch: its schema version is 99, this one knows 3. Install that one"
+            f"store.sqlite is of a newer segwatch: its schema version is 99, this one knows {SCHEMA}. Install that one"
             in done.stderr
         )
 

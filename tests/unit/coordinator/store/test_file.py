@@ -18,7 +18,6 @@ import pytest
 
 from coordinator.store import Store, StoreError, Taken
 from coordinator.store.care import check
-from coordinator.store.retention import ROUNDS_S
 from coordinator.store.schema import SCHEMA
 from reachability.matrix import CellKey, Judged
 from reachability.ports import PortSet
@@ -50,7 +49,7 @@ def write_for_ever(directory: Path, first: int, told: int) -> None:
         store.put_cells(rows[number % 7 :: 7])
         store.put_findings(sample.book.findings[: number % 2], sample.events)
         if number % 5 == 0:
-            store.forget(ROUNDS_S - 1.0, [])  # nothing is as old as that: not a report may go
+            store.forget([])  # nothing is as old as that: not a report may go
 
 
 def killed(directory: Path, first: int, after: int, more_s: float) -> int:

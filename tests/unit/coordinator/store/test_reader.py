@@ -50,7 +50,7 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="there is no store"), reading(tmp_path / "store.sqlite"):
         pass
     store = Store(tmp_path)
-    store._db.execute("INSERT INTO findings VALUES ('F-1', x'c1')")
+    store._db.execute("INSERT INTO findings VALUES ('F-1', x'c1', 0)")
     store.close()
     with pytest.raises(StoreError, match="the store cannot be read"), reading(tmp_path / "store.sqlite") as reader:
         reader.findings()

@@ -11,7 +11,7 @@ import pytest
 
 from coordinator.store import Gap, Losses, Part, Store, StoreError, Taken
 from coordinator.store.retention import PACKETS_S, ROUNDS_S
-from coordinator.store.spools import TooManyHolesError
+from coordinator.store.spools import NEVER_SENT, TooManyHolesError
 from reachability.arrival import WitnessReport
 from reachability.finding import Region
 from reachability.observation import KeptPacket, Lookup, SourceReport
@@ -31,9 +31,21 @@ SPEC = RoundSpec(
 )
 
 
+class Steady:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = Store(tmp_path / "state")
+def clock() -> Steady:
+    return Steady()
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: Steady) -> Iterator[Store]:
+    made = Store(tmp_path / "state", steady=clock)
     yield made
     made.close()
 
@@ -57,6 +69,21 @@ def test_a_report_that_is_stored_comes_again_by_a_spool_of_another_name_and_coun
     store.start_round(SPEC, "R1", 9.0)
     [(_, _, reports)] = store.group_of("R1")
     assert reports == [(report(), 10.0), (other, 10.0)]
+
+
+def test_another_batch_under_a_sequence_that_is_known_is_stored_and_its_spool_told_that_it_was_set_back(
+    store: Store,
+) -> None:
+    """An older copy of the spool's file went on from there: its agent has sent more than was acknowledged already."""
+    for number in range(1, 4):
+        store.take("dev-1", "s", number, 1, [report(f"R{number}")], 1.0)
+    store.take("dev-1", "s", 6, 1, [report("R6")], 1.0)
+    for number, (name, known) in enumerate({"R2": True, "N2": False, "N6": False}.items(), 1):
+        taken = store.take("dev-1", "s", int(name[1:]), 1, [report(name)], 1.0 + number)
+        assert taken == (Taken(False, 3) if known else Taken(True, NEVER_SENT, set_back=True))
+        assert store.take("dev-1", "s", int(name[1:]), 1, [report(name)], 2.0 + number) == Taken(False, 3), "once"
+    held = [name for (name,) in store._db.execute("SELECT round FROM reports ORDER BY id")]
+    assert held == ["R1", "R2", "R3", "R6", "N2", "N6"]
 
 
 def test_the_acknowledgement_is_cumulative_in_any_order(store: Store) -> None:
@@ -149,7 +176,7 @@ def test_gaps_and_holes_and_spools_are_bounded_and_nothing_is_uncounted(
     assert store.take("prod-1", "u", 3, 1, [], 1.0) == Taken(True, 1), "closing one is always possible"
 
 
-def test_what_a_report_kept_comes_back_with_it_until_nothing_stands_on_its_round(store: Store) -> None:
+def test_what_a_report_kept_comes_back_with_it_until_nothing_stands_on_its_round(store: Store, clock: Steady) -> None:
     kept = (KeptPacket(target=1, what=PacketRole.SENT, at_ms=1.5, data=b"\x45\0", port=22, copy=0, interface="eth0"),)
     for name in ("R1", "R2"):
         store.start_round(replace(SPEC, round=name), name, 5.0)
@@ -163,15 +190,18 @@ def test_what_a_report_kept_comes_back_with_it_until_nothing_stands_on_its_round
         return [r.kept for spec, _, reports in store.group_of(name) if spec.round == name for r, _ in reports]
 
     assert held("R1") == [kept, ()]
-    store.forget(10.0 + PACKETS_S, [])
+    clock.now += PACKETS_S
+    store.forget([])
     assert held("R1") == [kept, ()], "it is not older"
-    store.forget(20.0 + PACKETS_S, ["R1", "of another day"])
+    clock.now += 1
+    store.forget(["R1", "of another day"])
     assert [held(name) for name in ("R1", "F", "R2")] == [[kept, ()], [kept], [(), ()]]
-    store.forget(20.0 + ROUNDS_S, ["R1"])
+    clock.now += ROUNDS_S
+    store.forget(["R1"])
     assert [spec.round for spec, _, _ in store.group_of("R1")] == ["R1", "F"]
     assert held("R1") == [kept, ()]
     assert store.group_of("R2") == []
-    store.forget(20.0 + ROUNDS_S, [])
+    store.forget([])
     assert store.group_of("R1") == []
 
 

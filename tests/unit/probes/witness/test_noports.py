@@ -7,13 +7,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import msgspec
+import pytest
 
 from probes.host.counters import HostFacts
 from probes.host.deliveries import Deliveries
 from probes.packets.parse import Packet
 from probes.packets.token import token
 from probes.witness.noports import Groups, Reading
-from probes.witness.witness import Witness
+from probes.witness.readings import EVERY_S
+from probes.witness.witness import SURE_S, Witness
 from reachability.arrival import CounterSlot, NoPortsGroup
 from reachability.observation import Target
 from reachability.ports import PortSet
@@ -132,10 +134,24 @@ def test_without_a_reading_after_the_last_copies_they_tell_nothing_and_strangers
     assert not Groups([(7, LOW)], (TARGET,), host.reading())
 
 
-def test_the_witness_reads_the_counters_at_each_tick_of_such_a_round() -> None:
+@pytest.mark.parametrize(
+    ("late_s", "slots"),
+    [
+        (0.0, [(1, 1), (0, 0), (1, 1), (0, 0), (1, 1)]),
+        (SURE_S - 1, [(1, 1), (0, 0), (1, 1), (0, 0), (1, 1)]),
+        (SURE_S, []),
+    ],
+    ids=["at once", "late", "too late to be sure when they came"],
+)
+def test_slots_are_told_apart_by_when_copies_came_whenever_they_are_looked_at(
+    late_s: float, slots: list[tuple[int, int]]
+) -> None:
+    """The loop may stand still for seconds while the counters are read beside it."""
+
     async def play() -> tuple[NoPortsGroup, ...]:
         clock = [1.0]
         witness = new_witness()
+        came: list[Packet] = []
         assert witness._deps is not None
         moved = {4: Deliveries(delivered=0), 6: Deliveries()}
 
@@ -147,19 +163,25 @@ def test_the_witness_reads_the_counters_at_each_tick_of_such_a_round() -> None:
         await witness.arm(msgspec.structs.replace(order, kind=RoundKind.NOPORTS, groups=((1, PortSet.of([PORT])),)))
         for copy in range(3):
             for _ in range(10):
-                clock[0] += TICK_S
-                witness.tick()
+                clock[0] += EVERY_S
+                witness.readings.read()
             clock[0] += 0.01
-            witness.packet(
+            came.append(
                 replace(packet(SOURCE, 40_000, Protocol.UDP, token(KEY, HERE, Protocol.UDP, PORT, copy)), at=clock[0])
             )
+            if not late_s:
+                witness.packet(came.pop())
             moved[4] = Deliveries(delivered=copy + 1)
         clock[0] += 0.1
+        witness.readings.read()
+        clock[0] += late_s
+        for each in came:
+            witness.packet(each)
         return (await witness.close("R1")).groups
 
-    [row] = asyncio.run(play())
-    assert [(s.arrived, s.delivered) for s in row.slots] == [(1, 1), (0, 0), (1, 1), (0, 0), (1, 1)]
-    assert isinstance(row.slots[0], CounterSlot)
+    found = asyncio.run(play())
+    assert [(s.arrived, s.delivered) for row in found for s in row.slots] == slots
+    assert all(isinstance(s, CounterSlot) for row in found for s in row.slots)
 
 
 def test_what_the_host_sends_to_its_own_dead_ports_is_counted_with_the_rest() -> None:

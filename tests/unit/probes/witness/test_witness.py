@@ -9,6 +9,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+from probes.packets import token_index
 from probes.packets.build import Template
 from probes.packets.parse import Packet
 from probes.packets.port_arrays import WINDOWS
@@ -267,3 +268,27 @@ def test_it_listens_to_a_round_from_arming_to_closing_and_not_at_all_without_a_c
         return [*said, witness.listens("R1")]
 
     assert asyncio.run(play()) == [False, True, False, False]
+
+
+def test_a_packet_is_first_asked_whether_it_is_the_newest_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To be sure that it is no older one's takes all tokens of that, 256 of them: thousands of ports made seconds of it."""
+    keys = tuple(bytes((number,)) * 16 for number in range(4))
+    made: list[bytes] = []
+
+    def counted(key: bytes, *cell: object) -> bytes:
+        made.append(key)
+        return token(key, *cell)  # type: ignore[arg-type]
+
+    async def play() -> list[int]:
+        witness = new_witness()
+        for number, key in enumerate(keys):
+            await witness.arm(arm(str(number), key, "dev-1"))
+            if number < 2:
+                await witness.close(str(number))
+        witness.packet(packet(SOURCE, 40_000, tok=token(keys[3], HERE, Protocol.TCP, PORT, 0)))
+        newest = list(made)
+        witness.packet(packet(SOURCE, 40_000, tok=token(keys[1], HERE, Protocol.TCP, PORT, 0)))
+        return [len(newest), newest.count(keys[3]), made.count(keys[0])]
+
+    monkeypatch.setattr(token_index, "token", counted)
+    assert asyncio.run(play()) == [1, 1, 0]

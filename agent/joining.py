@@ -1,0 +1,161 @@
+"""`segwatch agent join`: this host makes its key, and a one-time token gets it a certificate. The key never leaves.
+
+The broker has to show a certificate of the token's CA before anything is said; the token's own secrets are never sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import ssl
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from nacl.signing import SigningKey
+
+from reachability.texts import printable
+from wire import joining
+from wire.dial import Broker, dial
+from wire.keyfiles import write_private
+from wire.mqtt import Link, NotConnected
+from wire.problem import in_words
+
+KEY = "join.key"  # until the certificate is there: a join that was interrupted goes on with the same key
+WITHIN_S, AGAIN_S = 30.0, 2.0
+
+
+class JoinError(Exception):
+    """The host was not enrolled; the text says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What the host got, beside its own key (PEM): a certificate (PEM), the configuration (YAML), the broker's address."""
+
+    certificate: bytes
+    key: bytes
+    configuration: bytes
+    peer: str
+
+
+def join(token: joining.Token, url: str, state_dir: Path, within_s: float = WITHIN_S) -> Joined:
+    """Enrol this host at the broker of the URL; JoinError says why not. `state_dir` exists and is ours."""
+    key = _key(state_dir / KEY)
+    with tempfile.TemporaryDirectory(dir=state_dir, prefix=".join.") as directory:
+        broker = _broker(token, url, Path(directory))
+        try:
+            dial(broker).close()
+        except ssl.SSLCertVerificationError as error:
+            raise JoinError(
+                f"{broker}: its certificate is not of the CA that the token names ({error.verify_message}): nothing was"
+                " sent. Is it the right coordinator, and is the token of its keys?"
+            ) from error
+        except ssl.SSLError as error:
+            raise JoinError(f"{in_words(error, broker, None)}. {_stale(token)}") from error
+        except OSError as error:
+            raise JoinError(
+                f"{in_words(error, broker, None)}: it is not reachable from here. Give --coordinator HOST:PORT as this host"
+                " reaches it, and let that TCP port through"
+            ) from error
+        answer, peer = asyncio.run(_ask(token, url, broker, key, within_s))
+    if answer.problem:
+        raise JoinError(f"the coordinator says: {printable(answer.problem)}")
+    _check(token, answer.certificate, key)
+    return Joined(answer.certificate, _pem(key), answer.configuration, peer)
+
+
+async def _ask(
+    token: joining.Token, url: str, broker: Broker, key: ec.EllipticCurvePrivateKey, within_s: float
+) -> tuple[joining.Answer, str]:
+    nonce = secrets.token_bytes(joining.NONCE)
+    ask = joining.Ask(token=token.id, agent=token.agent, nonce=nonce, request=_request(token, key), broker=url)
+    payload = joining.sign_ask(SigningKey(token.seed), ask)
+    link = Link(broker, subscriptions=(f"{joining.ANSWERS}/{nonce.hex()}",), name="segwatch-join")
+    try:
+        async with asyncio.timeout(within_s), link, asyncio.TaskGroup() as group:
+            asking = group.create_task(_repeat(link, payload), name="ask to join")
+            try:
+                async for message in link.messages():
+                    message.done()
+                    try:
+                        answer = joining.read_answer(message.payload, token.coordinator, nonce)
+                    except joining.BadJoin:  # a broker that makes up answers
+                        continue
+                    assert link.peer is not None
+                    return answer, str(link.peer[0])
+            finally:
+                asking.cancel()
+    except TimeoutError:
+        why = f"{link.problem}. {_stale(token)}" if link.problem else f"{broker}: no coordinator answers there"
+        raise JoinError(why) from None
+    raise AssertionError("messages never end")
+
+
+async def _repeat(link: Link, payload: bytes) -> None:
+    while True:
+        await link.wait_connected()
+        try:
+            await link.publish(joining.ASK, payload)
+        except NotConnected:
+            continue
+        await asyncio.sleep(AGAIN_S)
+
+
+def _stale(token: joining.Token) -> str:
+    return (
+        "The token may have expired, been used or been replaced. Make another on the coordinator's host: segwatch pki"
+        f" join-token {token.agent} …"
+    )
+
+
+def _broker(token: joining.Token, url: str, directory: Path) -> Broker:
+    files = {"ca": token.ca, "certificate": token.certificate, "key": token.key}
+    for name, data in files.items():
+        write_private(directory / name, data)
+    return Broker.parse(url, **{name: directory / name for name in files}, server_name=token.server_name)
+
+
+def _key(path: Path) -> ec.EllipticCurvePrivateKey:
+    try:
+        held = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        if isinstance(held, ec.EllipticCurvePrivateKey):
+            return held
+    except (FileNotFoundError, ValueError):
+        pass
+    key = ec.generate_private_key(ec.SECP256R1())
+    write_private(path, _pem(key))
+    return key
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _request(token: joining.Token, key: ec.EllipticCurvePrivateKey) -> bytes:
+    name = x509.Name(
+        [
+            x509.NameAttribute(NameOID.COMMON_NAME, token.agent),
+            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, token.environment),
+        ]
+    )
+    asked = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+    return asked.public_bytes(serialization.Encoding.DER)
+
+
+def _check(token: joining.Token, pem: bytes, key: ec.EllipticCurvePrivateKey) -> None:
+    """JoinError unless the certificate is for our key, of the token's CA."""
+    try:
+        certificate = x509.load_pem_x509_certificate(pem)
+        certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(token.ca))
+    except (ValueError, TypeError, InvalidSignature) as error:
+        raise JoinError("what the coordinator sent is not a certificate of the token's CA") from error
+    if certificate.public_key() != key.public_key():
+        raise JoinError("the certificate that the coordinator sent is for another key")
