@@ -14,7 +14,8 @@ from probes.witness.armed import Round
 from probes.witness.arrivals import Arrivals, Token
 from probes.witness.health import OffHost, WitnessDeps
 from probes.witness.initiator import HOST_SPOKE_FIRST, Talks
-from probes.witness.noports import AFTER_S, Groups, Reading
+from probes.witness.noports import AFTER_S, Groups
+from probes.witness.readings import Readings
 from probes.witness.sweep_arrivals import SweepArrivals
 from probes.witness.sweep_reader import SweepReader
 from probes.witness.unbound import Unbound
@@ -51,6 +52,7 @@ class Witness:
         self._bound_at = 0.0
         self._talks = Talks()
         self._drops = 0
+        self._readings = Readings()
 
     def listens(self, round_id: str) -> bool:
         """Whether the round is armed."""
@@ -76,7 +78,7 @@ class Witness:
             unbound=dict(self._unbound.counts),
             drops=self._drops,
             xdp=deps.xdp(),
-            groups=Groups(arm.groups, arm.targets, Reading.take(deps.now, deps.deliveries)),
+            groups=Groups(arm.groups, arm.targets, self._readings.take(deps.now, deps.deliveries)),
             bound=facts.bound,
         )
         self._rewatch()
@@ -99,12 +101,12 @@ class Witness:
         deps = self._deps
         addresses = {address for address, _ in round_.arrivals.endpoints}
         self._local = deps.local()
+        self._readings.end(round_.groups, deps.now, deps.deliveries)
         dark = await self._off_host.prove(deps, addresses & self._local, PROVE_AGAIN_S)
         facts = deps.facts()
         self._drops = deps.drops()
         self._learn(facts.bound, deps.now())
         round_.xdp |= deps.xdp()
-        round_.groups.read(Reading.take(deps.now, deps.deliveries))
         await deps.sleep(AFTER_S)  # what the counters count, the capture is to hand over too
         self._rounds.pop(round_id, None)
         round_.closed_at, round_.arrivals.closed = deps.now(), True
@@ -156,15 +158,11 @@ class Witness:
             self._outgoing(packet, protocol)
 
     def tick(self) -> list[WitnessReport]:
-        """Once in 20 ms or so: counters, forgotten rounds; returns corrections for copies that came late."""
+        """Once in 20 ms or so: readings, forgotten rounds; returns corrections for copies that came late."""
         if self._deps is None:
             return []
         now = self._deps.now()
-        grouped = [round_ for round_ in self._rounds.values() if round_.groups]
-        if grouped:
-            reading = Reading.take(self._deps.now, self._deps.deliveries)
-            for round_ in grouped:
-                round_.groups.read(reading)
+        self._readings.hand_out()
         if self._rounds and now - self._bound_at >= SOCKETS_EVERY_S:
             self._learn(self._deps.facts().bound, now)
         self._expire(now)
@@ -234,6 +232,7 @@ class Witness:
             if round_.arrivals.has_late:
                 self._late.add(round_.arrivals.arm.round)
         elif round_.groups and at is not None:
+            self._readings.hand_out()
             for target in round_.arrivals.targets_of(cell):
                 round_.groups.take(target.id, cell.port, at)
 
@@ -292,4 +291,7 @@ class Witness:
         for round_ in (*self._rounds.values(), *self._closed.values()):
             for endpoint in round_.arrivals.endpoints:
                 self._watch.setdefault(endpoint, []).append(round_)
+        if (deps := self._deps) is not None:
+            awaited = (round_.groups for round_ in self._rounds.values())
+            self._readings.await_(awaited, lambda: deps.repeat(lambda: self._readings.take(deps.now, deps.deliveries)))
         self.sweep_reader.watch({endpoint: [r.arrivals for r in rounds] for endpoint, rounds in self._watch.items()})
