@@ -17,6 +17,7 @@ from coordinator.broker import pki
 from coordinator.broker.capabilities import BrokerCheck, Lack
 from coordinator.broker.external import broker_of
 from coordinator.broker.issuing import Ends, Renewals, Revocations
+from coordinator.broker.own import OwnCertificates
 from coordinator.broker.watchdog import Watchdog
 from coordinator.clock import WatchedClock
 from coordinator.json_types import iso
@@ -59,8 +60,6 @@ class Daemon:
         self._plan_wanted = asyncio.Event()
         self._cut_wanted = asyncio.Event()
         key = pki.load_signing_key(settings.pki)
-        self._own = pki.ends(settings.pki)
-        self._not_renewed = ""
         check_directory(settings.state_dir)
         self.store = Store(settings.state_dir)
         clock = WatchedClock()
@@ -72,6 +71,7 @@ class Daemon:
             settings.broker, topology, settings.pki, settings.state_dir, settings.listen, self._revocations.held,
             settings.nats_server,
         )  # fmt: skip
+        self._own = OwnCertificates(settings.pki, self.broker)
         self._lacks: tuple[Lack, ...] | None = None  # what the broker cannot do, once that was tried
         self.link = Link(
             self.broker.endpoint(),
@@ -132,6 +132,7 @@ class Daemon:
     async def run(self) -> None:
         """Serve until `stop`; StoreError, PkiError, BrokerError and OSError say why it cannot."""
         try:
+            await self._own.care(self.estate.now())  # it may have ended while this coordinator was off
             await self.broker.start()
             await self._points.open(self._settings.pki)
             async with self._api.serving(self._settings), self.link:
@@ -175,12 +176,13 @@ class Daemon:
             halt=self.engine.brake.halt,
             floods=self.floods,
             refusals=self._receiver.refusals,
+            certificates=self.own_certificates(),
         )
 
     def own_certificates(self) -> dict[str, tuple[float, float]]:
         """Holder to from when until when its certificate is valid, epoch seconds."""
-        held = {"broker": self.broker.valid, "web": self._api.certificate, **self._own}
-        return {holder: valid for holder, valid in held.items() if any(valid)}
+        web = self._api.certificate
+        return {**self._own.valid(), **({"web": web} if any(web) else {})}
 
     def _environment(self, agent: str) -> str | None:
         return self.estate.topology.agents().get(agent)
@@ -268,23 +270,17 @@ class Daemon:
                     log.warning("agent is silent", name=name, seconds=round(now - state.last_seen))
             self._tell(self.estate.review())
             await self.engine.brake.look()
-            await self._care_for_broker()
+            await self._care()
             self._warn_of_ends(now)
             if time.monotonic() - forgot_at > FORGET_S:
                 forgot_at = time.monotonic()
                 self.estate.forget()
 
-    async def _care_for_broker(self) -> None:
+    async def _care(self) -> None:
         self.broker.take_up()
         self.broker.look_at_disk()
         self._watchdog.look()
-        try:
-            if await self.broker.renew(self.estate.now()):
-                log.info("the broker has a new certificate", until=iso(self.broker.valid[1]))
-        except (pki.PkiError, OSError) as error:
-            if str(error) != self._not_renewed:
-                self._not_renewed = str(error)
-                log.error("the broker's certificate is not renewed", problem=str(error))  # noqa: TRY400 - in words
+        await self._own.care(self.estate.now())
 
     def _warn_of_ends(self, now: float) -> None:
         agents = {name: state.certificate for name, state in self.estate.agents.items() if not state.revoked}

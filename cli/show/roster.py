@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cli.show.render import clean, plural
-from coordinator.api.responses.status import Agent
+from coordinator.api.responses.status import Agent, Certificate
 
 SKEW_S = 5.0  # clocks that are closer are in step
 _UNITS = ((3600, "h"), (60, "min"), (1, "s"))
@@ -22,11 +22,21 @@ def notes(agent: Agent) -> list[str]:
     if agent.refusals:
         newest = f", last: {agent.refused[-1]}" if agent.refused else ""
         found.append(f"refused {plural(agent.refusals, 'message')}{newest}")
+    if words := ends_soon(agent.certificate):
+        found.append(f"its {words}")
     skew_s = agent.clock_skew_s
     if skew_s is not None and abs(skew_s) >= SKEW_S:
         found.append(f"its clock is {apart(skew_s)} the coordinator's")
     found += [f"sees names otherwise: {words}" for words in agent.names_apart]
     return [clean(note) for note in found]
+
+
+def ends_soon(certificate: Certificate | None) -> str:
+    """`certificate ends in 9 days`; "" where there is nothing to show."""
+    if certificate is None or not certificate.soon:
+        return ""
+    days = certificate.days
+    return f"certificate ends in {plural(round(days), 'day')}" if days > 0 else "certificate has ended"
 
 
 def apart(skew_s: float) -> str:

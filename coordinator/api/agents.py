@@ -38,7 +38,7 @@ def agents_body(
             last_seen=iso(agent.last_seen),
             clock_skew_s=None if agent.clock_skew_s is None else round(agent.clock_skew_s, 1) + 0.0,  # no -0.0
             age_s=round(max(0.0, now - agent.last_round), 1) if agent.last_round else None,
-            certificate=_certificate(*agent.certificate, now),
+            certificate=certificate_body(agent.certificate, now),
             names_apart=agent.names_apart,
             two_holders=agent.two_holders,
         )
@@ -95,8 +95,9 @@ def gaps_body(topology: Topology, gaps: Iterable[Gap]) -> tuple[status.Gap, ...]
     )
 
 
-def _certificate(starts: float, ends: float, now: float) -> status.Certificate | None:
-    """`soon` is when its end is to be shown: 14 days ahead."""
+def certificate_body(valid: tuple[float, float], now: float) -> status.Certificate | None:
+    """From when until when it is valid, epoch seconds; `soon` is when its end is to be shown: 14 days ahead."""
+    starts, ends = valid
     if not ends:
         return None
     return status.Certificate(expires=iso(ends), days=round((ends - now) / 86400, 1), soon=ends_soon(starts, ends, now))

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import msgspec
 
-from coordinator.api.agents import agents_body
+from coordinator.api.agents import agents_body, certificate_body
 from coordinator.api.responses.status import (
     BrokerLack,
     BrokerState,
@@ -70,6 +70,7 @@ def status_of(
     halt: Halt | None,
     floods: Floods,
     refusals: Refusals,
+    certificates: Mapping[str, tuple[float, float]],
 ) -> Status:
     """Topology file, store, broker, and what is held back, beside what stands.
 
@@ -82,6 +83,7 @@ def status_of(
         halt: why all probing is stopped.
         floods: who sends more than an agent may.
         refusals: messages that were not taken.
+        certificates: of its own, from when until when each is valid.
     """
     refused, web = watch.refused, settings.web
     stands = standing(
@@ -110,5 +112,10 @@ def status_of(
         stopped_by=halt.by or None if halt else None,
         floods=tuple(Flood(**flood) for flood in floods.body()),
         refused=Refused(count=refusals.count, newest=tuple(refusals.newest)),
+        certificates={
+            holder: body
+            for holder, valid in certificates.items()
+            if (body := certificate_body(valid, estate.clock())) is not None
+        },
         web=f"{'https' if settings.web_cert else 'http'}://{replace(web, host=web.dial)}" if web else None,
     )

@@ -45,7 +45,10 @@ class AgentLosses(Losses, frozen=True, kw_only=True):
 
 
 class Certificate(msgspec.Struct, frozen=True, kw_only=True):
-    """The certificate that an agent used last. `days` may be negative; `soon`: its end is to be shown."""
+    """The certificate that an agent used last, or one of the coordinator's own.
+
+    `days` may be negative; `soon`: its end is to be shown.
+    """
 
     expires: Time | None
     days: float
@@ -191,7 +194,8 @@ class Status(Standing, frozen=True, kw_only=True):
     """What stands, and how the coordinator itself is.
 
     `stopped` says why all probing is stopped, null when it is not; `topology_refused` is null when the file that is there is
-    in force; `web` is where it serves its page, null for nowhere.
+    in force; `web` is where it serves its page, null for nowhere. `certificates` are the coordinator's own, by who shows them:
+    ca, coordinator, broker, web.
     """
 
     version: str
@@ -206,3 +210,4 @@ class Status(Standing, frozen=True, kw_only=True):
     floods: tuple[Flood, ...]
     refused: Refused
     web: str | None
+    certificates: dict[str, Certificate] = {}
