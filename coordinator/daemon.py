@@ -23,6 +23,7 @@ from coordinator.clock import WatchedClock
 from coordinator.json_types import iso
 from coordinator.messaging.floods import CUT_S, Floods
 from coordinator.messaging.joins import Joins
+from coordinator.messaging.lease import Plans
 from coordinator.messaging.receiver import Receiver
 from coordinator.messaging.sender import Sender
 from coordinator.messaging.signers import Signers
@@ -37,7 +38,7 @@ from coordinator.topology.reload import Watch
 from reachability.life import Event, EventKind
 from reachability.topology import Topology
 from wire.keyfiles import check_directory
-from wire.messages import VERSION, Plan, Stop
+from wire.messages import VERSION
 from wire.mqtt import Link
 from wire.process.progress import Progress
 from wire.topics import all_up
@@ -56,8 +57,6 @@ class Daemon:
         self._settings = settings
         self._stopping, self.serving = asyncio.Event(), asyncio.Event()
         self.progress = Progress()
-        self._plans_wanted: set[str] = set()
-        self._plan_wanted = asyncio.Event()
         self._cut_wanted = asyncio.Event()
         key = pki.load_signing_key(settings.pki)
         check_directory(settings.state_dir)
@@ -85,6 +84,8 @@ class Daemon:
         self.engine = Engine(
             self.estate, self.post, self._points.echo, lambda: self._points.controls, events=self._tell
         )
+        self.engine.brake.newest = lambda: self.post.newest
+        self._plans = Plans(self.estate, self.post, lambda: self.engine.stopped)
         self.runs = Runs(self.estate, self.engine)
         self.watch = Watch(settings.topology, topology, self._take_topology, clock)
         self.floods = Floods(time.monotonic, self._cut)
@@ -102,7 +103,7 @@ class Daemon:
             self.engine,
             self.post,
             Signers((settings.pki / "ca.pem").read_bytes(), clock, self._generation),
-            self._want_plan,
+            self._plans.want,
             self._renewals.ask,
             floods=self.floods,
         )
@@ -143,7 +144,7 @@ class Daemon:
                     tasks = [
                         group.create_task(self._check_broker(), name="broker check"),
                         group.create_task(self._receiver.run(self.link), name="collect"),
-                        group.create_task(self._send_plans(), name="plans"),
+                        group.create_task(self._plans.run(), name="plans"),
                         group.create_task(self._housekeeping(), name="housekeeping"),
                         group.create_task(self._keep_out(), name="floods"),
                         group.create_task(self._scheduler.run(), name="schedule"),
@@ -173,7 +174,7 @@ class Daemon:
             watch=self.watch,
             link=self.link,
             lacks=self._lacks,
-            halt=self.engine.brake.halt,
+            brake=self.engine.brake,
             floods=self.floods,
             refusals=self._receiver.refusals,
             certificates=self.own_certificates(),
@@ -208,7 +209,7 @@ class Daemon:
         self._tell(self.estate.review())
         for name, state in self.estate.agents.items():
             if state.online:
-                self._want_plan(name)
+                self._plans.want(name)
 
     def _cut(self, agent: str) -> None:
         """Keep a flooding agent out for a while: the broker hangs up on it."""
@@ -240,23 +241,6 @@ class Daemon:
     async def _revoke(self, generations: Mapping[str, int]) -> None:
         await self.broker.revoke(generations)
         self._tell(self.estate.revoke(generations))
-
-    def _want_plan(self, agent: str) -> None:
-        self._plans_wanted.add(agent)
-        self._plan_wanted.set()
-
-    async def _send_plans(self) -> None:
-        while True:
-            await self._plan_wanted.wait()
-            self._plan_wanted.clear()
-            while self._plans_wanted:
-                agent = self._plans_wanted.pop()
-                if agent in self.estate.agents:
-                    if self.engine.stopped:  # it may have missed the order, and be probing on
-                        await self.post(agent, Stop(reason=self.engine.stopped))
-                    topology = self.estate.topology
-                    hard = topology.probing
-                    await self.post(agent, Plan(digest=topology.digest, rate_pps=hard.rate_pps, flows=hard.flows))
 
     async def _housekeeping(self) -> None:
         """Agents that have gone silent, cells that grow stale, waivers that end, rounds that are old."""

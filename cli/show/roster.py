@@ -6,6 +6,10 @@ from cli.show.render import clean, plural
 from coordinator.api.responses.status import Agent, Certificate
 
 SKEW_S = 5.0  # clocks that are closer are in step
+_UNCONFIRMED = {
+    "not yet": "has not confirmed that all of its probing has ended",
+    "unable": "cannot confirm that its probing has ended: its version is older. Upgrade it",
+}
 _UNITS = ((3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -17,6 +21,7 @@ def notes(agent: Agent) -> list[str]:
             "two processes live under its name, so that nothing of it is proven: its bundle was copied. Make it worthless by "
             f"`segwatch pki revoke {agent.name}`, then install a new one on one host"
         )
+    found += [_UNCONFIRMED[agent.stop]] if agent.stop in _UNCONFIRMED else []
     if agent.lacks:
         found.append(f"lacks: {agent.lacks}")
     if agent.refusals:

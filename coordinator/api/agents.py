@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from coordinator.api.responses import status
 from coordinator.json_types import iso
@@ -13,11 +13,15 @@ from wire.certificates import ends_soon
 
 
 def agents_body(
-    agents: Iterable[AgentState], now: float, losses: Mapping[str, Losses] | None = None
+    agents: Iterable[AgentState],
+    now: float,
+    losses: Mapping[str, Losses] | None = None,
+    confirmed: Callable[[AgentState], str] = lambda _: "",
 ) -> tuple[status.Agent, ...]:
     """The roster, as `status` and `verify` show it. `age_s` is how long ago its last round was concluded.
 
-    `lost` has all that was ever lost of what the agent reported, and `untold` batches that it has just lost.
+    `lost` has all that was ever lost of what the agent reported, and `untold` batches that it has just lost. `confirmed` says of an
+    agent whether it has confirmed a stop, "" while there is none.
     """
     known, agents = losses or {}, tuple(agents)
     return tuple(
@@ -41,6 +45,8 @@ def agents_body(
             certificate=certificate_body(agent.certificate, now),
             names_apart=agent.names_apart,
             two_holders=agent.two_holders,
+            stop=confirmed(agent) or None,
+            not_now=agent.not_now or None,
         )
         for agent in agents
     )

@@ -62,7 +62,8 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     what it did not obey, `refusals` how many there were; `problem` says why what comes from it is not taken. `two_holders`:
     more than one process lives under its name, so that nothing of it is proven. `clock_skew_s` is its clock less the
     coordinator's; `age_s` how long ago its last round ended. Null: none, or not known. `names_apart`: DNS names that lead
-    elsewhere for it than for others, in words that say who saw what.
+    elsewhere for it than for others, in words that say who saw what. `stop`, while all probing is stopped: `confirmed` (it says
+    that all of its own has ended since), `not yet`, or `unable` (its version does not say). `not_now`: why it sends nothing.
     """
 
     name: str
@@ -84,6 +85,8 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     certificate: Certificate | None
     names_apart: tuple[str, ...] = ()
     two_holders: bool = False
+    stop: str | None = None
+    not_now: str | None = None
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
