@@ -24,7 +24,8 @@ FOR_CHILD = mask(Capability.NET_RAW)
 class PacketChild:
     """Starts the child when there is something to tell it, hands on what it says, and ends it.
 
-    `heard` gets each of its messages, `died` a sentence when it ended without being told to. `run` is the one task.
+    `heard` gets each of its messages, `died` a sentence when it ended without being told to, `ended` is called whenever there
+    is none any more. `run` is the one task.
     """
 
     def __init__(
@@ -34,10 +35,12 @@ class PacketChild:
         heard: Callable[[FromChild], None],
         died: Callable[[str], None],
         log: Log,
+        ended: Callable[[], None] = lambda: None,
         command: Sequence[str] = COMMAND,
         idle_s: float = IDLE_S,
     ) -> None:
         self._configure, self._heard, self._died, self._log = configure, heard, died, log
+        self._ended = ended
         self._command, self._idle_s = tuple(command), idle_s
         self._orders: asyncio.Queue[ToChild] = asyncio.Queue()
         self._busy = False
@@ -110,6 +113,7 @@ class PacketChild:
             await self._end(process, kill=self._kill_at is not None)
             self._process = None
             self._drop_stops()
+            self._ended()
         if not expected:
             self._drop_orders()
             self._died(f"the packet child ended unexpectedly with code {process.returncode}")

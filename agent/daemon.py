@@ -17,15 +17,18 @@ from agent.answers import Answers
 from agent.challenges import Challenges
 from agent.childproc import COMMAND, PacketChild
 from agent.config import AgentConfig, ConfigError, broker_of
-from agent.identity import lacks_raw, own_addresses
+from agent.identity import lacks_raw
 from agent.in_force import InForce
 from agent.journal import Log, bind_contextvars, bound_contextvars, clear_contextvars
+from agent.lease import boot_time
 from agent.memory import give_back
 from agent.names import resolve
 from agent.outbox import Outbox
 from agent.renewal import Renewal, in_child, switching, try_out
 from agent.rounds import Rounds
 from agent.spool import Spool
+from agent.standstill import Standstill
+from agent.statuses import Statuses
 from agent.upkey import Signer
 from probes.child.protocol import ChildArmed, FromChild, Ready, SourceDone, WitnessDone, round_of
 from wire.envelope import BadMessage, pack_up
@@ -59,9 +62,9 @@ class Daemon:
         self._stopping, self.serving = asyncio.Event(), asyncio.Event()
         self._status_wanted = asyncio.Event()
         self._refusals = Refusals()
-        self._challenges = Challenges(lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
-        self._statuses = 0
+        self._challenges = Challenges(boot_time)
         self._in_force = InForce(config, lambda: self._link.peer)
+        self._in_force.lease.changed = self._lease_changed
         self.progress = Progress()
         self._raw_lacks = lacks_raw() if raw_lacks is None else raw_lacks
         self._key = read_verify_key((state_dir / config.credentials.coordinator).read_text())
@@ -78,8 +81,18 @@ class Daemon:
         )
         self._outbox = Outbox(self._link, self._spool, self._topics[UpChannel.OBSERVATIONS], sign=self._signer.sign)
         self._answers = Answers(self._link, self._topics[UpChannel.ROUND], self._pack, log)
-        configure = self._in_force.configure
-        self._child = PacketChild(configure, heard=self._heard, died=self._child_died, log=log, command=child)
+        self._still = Standstill(lambda: not self._child.pid, self._status_wanted.set)
+        self._statuses = Statuses(
+            self._instance, self._challenges, self._signer, self._spool, self._refusals, self._still
+        )
+        self._child = PacketChild(
+            self._in_force.configure,
+            heard=self._heard,
+            died=self._child_died,
+            ended=self._still.look,
+            log=log,
+            command=child,
+        )
         self._rounds = Rounds(
             config.name,
             self._in_force.allowed,
@@ -136,6 +149,7 @@ class Daemon:
                     group.create_task(self._outbox.run(), name="outbox"),
                     group.create_task(self._child.run(), name="packet child"),
                     group.create_task(self._renewal.run(), name="renewal"),
+                    group.create_task(self._in_force.lease.run(), name="lease"),
                 ]
                 self.serving.set()
                 await self._stopping.wait()
@@ -170,7 +184,9 @@ class Daemon:
             if not (isinstance(error, Replayed) and isinstance(order.body, Ack)):
                 self._refuse(str(error))
             return
+        self._in_force.lease.heard(order.body)
         self._obey(order, group)
+        self._still.heard(order)
 
     def _obey(self, order: SignedOrder, group: asyncio.TaskGroup) -> None:
         body = order.body
@@ -217,6 +233,10 @@ class Daemon:
     def _child_died(self, why: str) -> None:
         self._log.error("packet child", problem=why, rounds=list(self._rounds))
         self._rounds.child_died(why)
+
+    def _lease_changed(self) -> None:
+        self._rounds.expire()  # what nothing may be sent for ends
+        self._status_wanted.set()
 
     def _refuse(self, why: str) -> None:
         self._refusals.add(why)
@@ -268,33 +288,11 @@ class Daemon:
         return self._signer.sign(pack_up(message))
 
     def _status(self, *, online: bool) -> Status:
-        self._statuses += 1
-        (certificate, key, proof), held = self._signer.shown(), self._renewal.held
-        return Status(
-            name=self._config.name,
-            environment=self._config.environment,
+        return self._statuses.next(
+            self._config,
             online=online,
-            version=VERSION,
-            instance=self._instance,
-            addresses=own_addresses(),
-            raw=not self._raw_lacks,
             lacks=self._raw_lacks,
-            rate_pps=self._config.rate_pps,
-            flows=self._config.flows,
-            spooled=len(self._spool),
-            lost=self._spool.gap,
-            untold=self._spool.untold,
-            refused=self._refusals.newest,
-            refusals=self._refusals.count,
-            sent_at=time.time(),
-            traces=True,
-            number=self._statuses,
-            challenge=self._challenges.current() if online else b"",
-            certificate=certificate,
-            key=key,
-            proof=proof,
-            certificate_from=held.starts if held else 0.0,
-            certificate_until=held.ends if held else 0.0,
-            generation=held.generation if held else -1,
+            not_now=self._in_force.allowed()[1],
+            held=self._renewal.held,
             connections=self._link.connections,
         )

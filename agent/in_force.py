@@ -8,19 +8,21 @@ from datetime import UTC, datetime
 
 from agent.allow import AllowList
 from agent.config import AgentConfig
+from agent.lease import Lease
 from probes.child.protocol import Configure
 from wire.dial import Endpoint, parse_url
 from wire.messages import Plan
 
 
 class InForce:
-    """`plan` is set when one comes."""
+    """`plan` is set when one comes, `lease` hears of every order."""
 
     def __init__(
         self, config: AgentConfig, peer: Callable[[], Endpoint | None], clock: Callable[[], float] = time.monotonic
     ) -> None:
         """`peer` gives where the broker is reached, where that is known."""
         self.plan = Plan(digest="", rate_pps=config.rate_pps)
+        self.lease = Lease()
         self._peer, self._clock = peer, clock
         self._held: tuple[float, tuple[tuple[float, int], ...]] = (0.0, ())
         self.take(config)
@@ -36,7 +38,7 @@ class InForce:
 
     def allowed(self) -> tuple[AllowList, str]:
         """The allow-list, and why nothing may be probed now, "" when it may."""
-        return self._allow, self._allow.refuses_now(datetime.now(UTC))
+        return self._allow, self.lease.why or self._allow.refuses_now(datetime.now(UTC))
 
     def configure(self) -> Configure:
         """What the packet child is told."""

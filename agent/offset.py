@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 FILE = "clock"
+SAME_S, EVERY_S = 1.0, 600.0
 
 
 def record(state_dir: Path, ahead_s: float, now: float) -> None:
-    """Leave it for people; where it cannot be written they do without."""
+    """Leave it for people; where it cannot be written they do without. Plans come twice a minute: what says the same is kept."""
+    was = recorded(state_dir)
+    if was is not None and abs(was[0] - ahead_s) < SAME_S and 0 <= now - was[1] < EVERY_S:
+        return
     try:
         (state_dir / FILE).write_text(f"{ahead_s:.1f} {now:.0f}\n")
     except OSError:

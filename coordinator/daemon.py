@@ -17,11 +17,13 @@ from coordinator.broker import pki
 from coordinator.broker.capabilities import BrokerCheck, Lack
 from coordinator.broker.external import broker_of
 from coordinator.broker.issuing import Ends, Renewals, Revocations
+from coordinator.broker.own import OwnCertificates
 from coordinator.broker.watchdog import Watchdog
 from coordinator.clock import WatchedClock
 from coordinator.json_types import iso
 from coordinator.messaging.floods import CUT_S, Floods
 from coordinator.messaging.joins import Joins
+from coordinator.messaging.lease import Plans
 from coordinator.messaging.receiver import Receiver
 from coordinator.messaging.sender import Sender
 from coordinator.messaging.signers import Signers
@@ -36,7 +38,7 @@ from coordinator.topology.reload import Watch
 from reachability.life import Event, EventKind
 from reachability.topology import Topology
 from wire.keyfiles import check_directory
-from wire.messages import VERSION, Plan, Stop
+from wire.messages import VERSION
 from wire.mqtt import Link
 from wire.process.progress import Progress
 from wire.topics import all_up
@@ -55,12 +57,8 @@ class Daemon:
         self._settings = settings
         self._stopping, self.serving = asyncio.Event(), asyncio.Event()
         self.progress = Progress()
-        self._plans_wanted: set[str] = set()
-        self._plan_wanted = asyncio.Event()
         self._cut_wanted = asyncio.Event()
         key = pki.load_signing_key(settings.pki)
-        self._own = pki.ends(settings.pki)
-        self._not_renewed = ""
         check_directory(settings.state_dir)
         self.store = Store(settings.state_dir)
         clock = WatchedClock()
@@ -72,6 +70,7 @@ class Daemon:
             settings.broker, topology, settings.pki, settings.state_dir, settings.listen, self._revocations.held,
             settings.nats_server,
         )  # fmt: skip
+        self._own = OwnCertificates(settings.pki, self.broker)
         self._lacks: tuple[Lack, ...] | None = None  # what the broker cannot do, once that was tried
         self.link = Link(
             self.broker.endpoint(),
@@ -85,6 +84,8 @@ class Daemon:
         self.engine = Engine(
             self.estate, self.post, self._points.echo, lambda: self._points.controls, events=self._tell
         )
+        self.engine.brake.newest = lambda: self.post.newest
+        self._plans = Plans(self.estate, self.post, lambda: self.engine.stopped)
         self.runs = Runs(self.estate, self.engine)
         self.watch = Watch(settings.topology, topology, self._take_topology, clock)
         self.floods = Floods(time.monotonic, self._cut)
@@ -102,7 +103,7 @@ class Daemon:
             self.engine,
             self.post,
             Signers((settings.pki / "ca.pem").read_bytes(), clock, self._generation),
-            self._want_plan,
+            self._plans.want,
             self._renewals.ask,
             floods=self.floods,
         )
@@ -132,6 +133,7 @@ class Daemon:
     async def run(self) -> None:
         """Serve until `stop`; StoreError, PkiError, BrokerError and OSError say why it cannot."""
         try:
+            await self._own.care(self.estate.now())  # it may have ended while this coordinator was off
             await self.broker.start()
             await self._points.open(self._settings.pki)
             async with self._api.serving(self._settings), self.link:
@@ -142,7 +144,7 @@ class Daemon:
                     tasks = [
                         group.create_task(self._check_broker(), name="broker check"),
                         group.create_task(self._receiver.run(self.link), name="collect"),
-                        group.create_task(self._send_plans(), name="plans"),
+                        group.create_task(self._plans.run(), name="plans"),
                         group.create_task(self._housekeeping(), name="housekeeping"),
                         group.create_task(self._keep_out(), name="floods"),
                         group.create_task(self._scheduler.run(), name="schedule"),
@@ -172,15 +174,16 @@ class Daemon:
             watch=self.watch,
             link=self.link,
             lacks=self._lacks,
-            halt=self.engine.brake.halt,
+            brake=self.engine.brake,
             floods=self.floods,
             refusals=self._receiver.refusals,
+            certificates=self.own_certificates(),
         )
 
     def own_certificates(self) -> dict[str, tuple[float, float]]:
         """Holder to from when until when its certificate is valid, epoch seconds."""
-        held = {"broker": self.broker.valid, "web": self._api.certificate, **self._own}
-        return {holder: valid for holder, valid in held.items() if any(valid)}
+        web = self._api.certificate
+        return {**self._own.valid(), **({"web": web} if any(web) else {})}
 
     def _environment(self, agent: str) -> str | None:
         return self.estate.topology.agents().get(agent)
@@ -206,7 +209,7 @@ class Daemon:
         self._tell(self.estate.review())
         for name, state in self.estate.agents.items():
             if state.online:
-                self._want_plan(name)
+                self._plans.want(name)
 
     def _cut(self, agent: str) -> None:
         """Keep a flooding agent out for a while: the broker hangs up on it."""
@@ -239,23 +242,6 @@ class Daemon:
         await self.broker.revoke(generations)
         self._tell(self.estate.revoke(generations))
 
-    def _want_plan(self, agent: str) -> None:
-        self._plans_wanted.add(agent)
-        self._plan_wanted.set()
-
-    async def _send_plans(self) -> None:
-        while True:
-            await self._plan_wanted.wait()
-            self._plan_wanted.clear()
-            while self._plans_wanted:
-                agent = self._plans_wanted.pop()
-                if agent in self.estate.agents:
-                    if self.engine.stopped:  # it may have missed the order, and be probing on
-                        await self.post(agent, Stop(reason=self.engine.stopped))
-                    topology = self.estate.topology
-                    hard = topology.probing
-                    await self.post(agent, Plan(digest=topology.digest, rate_pps=hard.rate_pps, flows=hard.flows))
-
     async def _housekeeping(self) -> None:
         """Agents that have gone silent, cells that grow stale, waivers that end, rounds that are old."""
         forgot_at = time.monotonic()
@@ -268,23 +254,17 @@ class Daemon:
                     log.warning("agent is silent", name=name, seconds=round(now - state.last_seen))
             self._tell(self.estate.review())
             await self.engine.brake.look()
-            await self._care_for_broker()
+            await self._care()
             self._warn_of_ends(now)
             if time.monotonic() - forgot_at > FORGET_S:
                 forgot_at = time.monotonic()
                 self.estate.forget()
 
-    async def _care_for_broker(self) -> None:
+    async def _care(self) -> None:
         self.broker.take_up()
         self.broker.look_at_disk()
         self._watchdog.look()
-        try:
-            if await self.broker.renew(self.estate.now()):
-                log.info("the broker has a new certificate", until=iso(self.broker.valid[1]))
-        except (pki.PkiError, OSError) as error:
-            if str(error) != self._not_renewed:
-                self._not_renewed = str(error)
-                log.error("the broker's certificate is not renewed", problem=str(error))  # noqa: TRY400 - in words
+        await self._own.care(self.estate.now())
 
     def _warn_of_ends(self, now: float) -> None:
         agents = {name: state.certificate for name, state in self.estate.agents.items() if not state.revoked}

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-RENEW_AT = 2 / 3  # of its life
-JITTER = 1 / 12  # of its life, after that: not all agents of one day at once
+RENEW_AT = 2 / 3  # of its life, at the latest: of one of 90 days a month is left, for which an agent may be away
+JITTER = 1 / 12  # of its life, before that: not all agents of one day at once
 SOON_S = 14 * 86400.0
 _URI = re.compile(r"segwatch://agent/([a-z][a-z0-9-]*)/([a-z][a-z0-9-]*)(?:/(\d{1,12}))?\Z")
 
@@ -30,7 +30,12 @@ def read_uri(uri: str) -> tuple[str, str, int]:
 
 def renew_at(starts: float, ends: float, chance: float = 0.0) -> float:
     """When a certificate is renewed; `chance` is a random number of 0 to 1. Seconds since the epoch, all of them."""
-    return starts + (ends - starts) * (RENEW_AT + JITTER * chance)
+    return starts + (ends - starts) * (RENEW_AT - JITTER * chance)
+
+
+def is_due(starts: float, ends: float, now: float) -> bool:
+    """Whether one of this machine is to be renewed: in time, or because the clock was set back to before it is valid."""
+    return not starts <= now < renew_at(starts, ends)
 
 
 def ends_soon(starts: float, ends: float, now: float) -> bool:

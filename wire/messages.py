@@ -18,11 +18,16 @@ VERSION = "0.1.0"  # as pyproject.toml has it; importlib.metadata would cost an 
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, tag="plan"):
-    """How hard an agent may send, by the topology of this digest."""
+    """How hard an agent may send, by the topology of this digest; said again and again, as a lease.
+
+    `lease_s`, in `Arm` and `Go` too: for so long from now packets may be sent; then the agent stops by itself, until it
+    hears another one. 0: no lease, the coordinator is older. Below 0: it is over now.
+    """
 
     digest: str
     rate_pps: int = 1000
     flows: int = 50_000  # entries in connection tables at a time
+    lease_s: float = 0.0
 
 
 MOST_NAMES = 256  # in one `Resolve`: an agent looks no more of them up
@@ -48,6 +53,7 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True, tag="arm"):
     groups: tuple[tuple[int, PortSet], ...] = ()  # NoPorts rounds: (target id, ports), in the order they are sent
     ttl_s: float = 600.0  # disarm without being told after this long
     connects: bool = True  # the source may sweep by connect: nothing of that carries a token
+    lease_s: float = 0.0
 
 
 class Go(msgspec.Struct, frozen=True, kw_only=True, tag="go"):
@@ -64,6 +70,7 @@ class Go(msgspec.Struct, frozen=True, kw_only=True, tag="go"):
     groups: tuple[tuple[int, PortSet], ...] = ()
     rate_pps: int = 0  # at most, in this round; 0: the agent's own
     spread_s: float = 0.0  # a sweep's last copies leave so long after its first ones
+    lease_s: float = 0.0
 
 
 class Close(msgspec.Struct, frozen=True, kw_only=True, tag="close"):
@@ -129,6 +136,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, tag="status"):
     certificate_until: float = 0.0
     generation: int = -1  # of that certificate, see `wire.certificates`; -1: not said
     connections: int = 0  # to the broker since the start: what was sent down while one gave way to the next is lost
+    stopped: int = -1  # sequence of the newest `Stop` of which all probing has ended; 0: none yet; -1: not said
+    not_now: str = ""  # why it sends nothing just now, whatever it is told, in words
 
 
 class Resolved(msgspec.Struct, frozen=True, kw_only=True, tag="resolved"):

@@ -21,9 +21,9 @@ from cli.errors import Problem
 from cli.show.grid import LEGEND, by_pair, counted, headline, live, pair_cell, standing
 from cli.show.losses import why_lost
 from cli.show.render import clean, clock, glyph_of, plural
-from cli.show.roster import notes
+from cli.show.roster import ends_soon, notes
 from coordinator.api.responses.estate import Coverage, Finding, Matrix
-from coordinator.api.responses.status import Certificate, Status
+from coordinator.api.responses.status import Status
 
 EVERY_S = 2.0
 STYLES = {"bad": "bold red", "good": "green", "warn": "yellow", "dim": "dim", "bold": "bold", "link": "cyan", "": ""}
@@ -200,8 +200,10 @@ class Dashboard(App[None]):
             lost = agent.lost.reports + agent.lost.untold
             why = f" ({why_lost(agent.lost)})" if agent.lost.why else ""
             text.append(f", {lost} lost{why}" if lost else "", "yellow")
-            text.append(_ends_soon(agent.certificate), "yellow")
             lines.append(text.append("".join(f"  {note}" for note in notes(agent)), "yellow"))
+        for holder, certificate in picture.status.certificates.items():
+            if words := ends_soon(certificate):
+                lines.append(Text(f"! {holder}: its {words}", STYLES["warn"]))
         refused = picture.status.refused
         if refused.count:
             said = f"! refused {plural(refused.count, 'message')} from agents, last: {clean(refused.newest[-1])}"
@@ -267,13 +269,6 @@ class Dashboard(App[None]):
         box = self.query_one("#filter", Input)
         box.display = bool(box.value)
         self.query_one("#matrix", DataTable).focus()
-
-
-def _ends_soon(certificate: Certificate | None) -> str:
-    if certificate is None or not certificate.soon:
-        return ""
-    days = certificate.days
-    return f"  certificate ends in {plural(round(days), 'day')}" if days > 0 else "  certificate has ended"
 
 
 def refill(table: DataTable[Text], labels: Sequence[str], rows: Sequence[Sequence[Text]]) -> None:

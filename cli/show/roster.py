@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from cli.show.render import clean, plural
-from coordinator.api.responses.status import Agent
+from coordinator.api.responses.status import Agent, Certificate
 
 SKEW_S = 5.0  # clocks that are closer are in step
+_UNCONFIRMED = {
+    "not yet": "has not confirmed that all of its probing has ended",
+    "unable": "cannot confirm that its probing has ended: its version is older. Upgrade it",
+}
 _UNITS = ((3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -17,16 +21,27 @@ def notes(agent: Agent) -> list[str]:
             "two processes live under its name, so that nothing of it is proven: its bundle was copied. Make it worthless by "
             f"`segwatch pki revoke {agent.name}`, then install a new one on one host"
         )
+    found += [_UNCONFIRMED[agent.stop]] if agent.stop in _UNCONFIRMED else []
     if agent.lacks:
         found.append(f"lacks: {agent.lacks}")
     if agent.refusals:
         newest = f", last: {agent.refused[-1]}" if agent.refused else ""
         found.append(f"refused {plural(agent.refusals, 'message')}{newest}")
+    if words := ends_soon(agent.certificate):
+        found.append(f"its {words}")
     skew_s = agent.clock_skew_s
     if skew_s is not None and abs(skew_s) >= SKEW_S:
         found.append(f"its clock is {apart(skew_s)} the coordinator's")
     found += [f"sees names otherwise: {words}" for words in agent.names_apart]
     return [clean(note) for note in found]
+
+
+def ends_soon(certificate: Certificate | None) -> str:
+    """`certificate ends in 9 days`; "" where there is nothing to show."""
+    if certificate is None or not certificate.soon:
+        return ""
+    days = certificate.days
+    return f"certificate ends in {plural(round(days), 'day')}" if days > 0 else "certificate has ended"
 
 
 def apart(skew_s: float) -> str:

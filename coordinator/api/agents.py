@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from coordinator.api.responses import status
 from coordinator.json_types import iso
@@ -13,11 +13,15 @@ from wire.certificates import ends_soon
 
 
 def agents_body(
-    agents: Iterable[AgentState], now: float, losses: Mapping[str, Losses] | None = None
+    agents: Iterable[AgentState],
+    now: float,
+    losses: Mapping[str, Losses] | None = None,
+    confirmed: Callable[[AgentState], str] = lambda _: "",
 ) -> tuple[status.Agent, ...]:
     """The roster, as `status` and `verify` show it. `age_s` is how long ago its last round was concluded.
 
-    `lost` has all that was ever lost of what the agent reported, and `untold` batches that it has just lost.
+    `lost` has all that was ever lost of what the agent reported, and `untold` batches that it has just lost. `confirmed` says of an
+    agent whether it has confirmed a stop, "" while there is none.
     """
     known, agents = losses or {}, tuple(agents)
     return tuple(
@@ -38,9 +42,11 @@ def agents_body(
             last_seen=iso(agent.last_seen),
             clock_skew_s=None if agent.clock_skew_s is None else round(agent.clock_skew_s, 1) + 0.0,  # no -0.0
             age_s=round(max(0.0, now - agent.last_round), 1) if agent.last_round else None,
-            certificate=_certificate(*agent.certificate, now),
+            certificate=certificate_body(agent.certificate, now),
             names_apart=agent.names_apart,
             two_holders=agent.two_holders,
+            stop=confirmed(agent) or None,
+            not_now=agent.not_now or None,
         )
         for agent in agents
     )
@@ -95,8 +101,9 @@ def gaps_body(topology: Topology, gaps: Iterable[Gap]) -> tuple[status.Gap, ...]
     )
 
 
-def _certificate(starts: float, ends: float, now: float) -> status.Certificate | None:
-    """`soon` is when its end is to be shown: 14 days ahead."""
+def certificate_body(valid: tuple[float, float], now: float) -> status.Certificate | None:
+    """From when until when it is valid, epoch seconds; `soon` is when its end is to be shown: 14 days ahead."""
+    starts, ends = valid
     if not ends:
         return None
     return status.Certificate(expires=iso(ends), days=round((ends - now) / 86400, 1), soon=ends_soon(starts, ends, now))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
 
-from coordinator.api.agents import agents_body
+from coordinator.api.agents import agents_body, certificate_body
 from coordinator.api.responses.status import (
     BrokerLack,
     BrokerState,
@@ -23,7 +23,7 @@ from coordinator.api.views import results
 from coordinator.broker.capabilities import Lack
 from coordinator.json_types import iso
 from coordinator.messaging.floods import Floods
-from coordinator.rounds.brake import Halt
+from coordinator.rounds.brake import Brake
 from coordinator.settings import Settings
 from coordinator.state.estate import Estate
 from coordinator.state.roster import AgentState
@@ -46,13 +46,14 @@ def standing(
     *,
     now: float = 0.0,
     losses: Mapping[str, Losses] | None = None,
+    confirmed: Callable[[AgentState], str] = lambda _: "",
 ) -> Standing:
     """What the dashboard's first line needs, at `now` in epoch seconds; `status_of` adds the coordinator itself."""
     entry = total(cells)
     return Standing(
         now=iso(now),
         topology=TopologyInForce(file=topology.file, digest=topology.digest, environments=tuple(topology.environments)),
-        agents=agents_body(agents, now, losses),
+        agents=agents_body(agents, now, losses, confirmed),
         results=results(entry),
         coverage=round(entry.ratio, 6),
         findings=sum(finding.live for finding in found),
@@ -67,9 +68,10 @@ def status_of(
     watch: Watch,
     link: Link,
     lacks: Sequence[Lack] | None,
-    halt: Halt | None,
+    brake: Brake,
     floods: Floods,
     refusals: Refusals,
+    certificates: Mapping[str, tuple[float, float]],
 ) -> Status:
     """Topology file, store, broker, and what is held back, beside what stands.
 
@@ -79,11 +81,12 @@ def status_of(
         watch: of the topology file.
         link: to the broker.
         lacks: what the broker cannot do; None until that was tried.
-        halt: why all probing is stopped.
+        brake: whether all probing is stopped, and who has confirmed it.
         floods: who sends more than an agent may.
         refusals: messages that were not taken.
+        certificates: of its own, from when until when each is valid.
     """
-    refused, web = watch.refused, settings.web
+    refused, web, halt = watch.refused, settings.web, brake.halt
     stands = standing(
         estate.topology,
         estate.agents.values(),
@@ -91,6 +94,7 @@ def status_of(
         estate.book.findings,
         now=estate.clock(),
         losses=estate.losses,
+        confirmed=brake.confirmed,
     )
     return Status(
         **msgspec.structs.asdict(stands),
@@ -110,5 +114,10 @@ def status_of(
         stopped_by=halt.by or None if halt else None,
         floods=tuple(Flood(**flood) for flood in floods.body()),
         refused=Refused(count=refusals.count, newest=tuple(refusals.newest)),
+        certificates={
+            holder: body
+            for holder, valid in certificates.items()
+            if (body := certificate_body(valid, estate.clock())) is not None
+        },
         web=f"{'https' if settings.web_cert else 'http'}://{replace(web, host=web.dial)}" if web else None,
     )

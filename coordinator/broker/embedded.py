@@ -26,7 +26,7 @@ from coordinator.broker import pki
 from coordinator.broker.addresses import Listen, cannot_listen
 from coordinator.broker.configurations import Place, nats
 from reachability.topology import Topology
-from wire.certificates import renew_at
+from wire.certificates import is_due
 from wire.dial import Broker
 from wire.keyfiles import write_private
 from wire.process.parent import die_with
@@ -115,7 +115,7 @@ class EmbeddedBroker:
 
     async def renew(self, now: dt.datetime) -> bool:
         """Get a new certificate when two thirds of the life of this one are over; whether it was time."""
-        if not self.pid or now.timestamp() < renew_at(*self.valid):
+        if not self.pid or not is_due(*self.valid, now.timestamp()):
             return False
         self._issue(now)
         self._hang_up()
@@ -150,7 +150,7 @@ class EmbeddedBroker:
 
     def _issue(self, now: dt.datetime) -> None:
         ends = pki.issue_server(self._pki, self._listen.hosts(), now, self._life)
-        self.valid = (now.timestamp(), ends.timestamp())
+        self.valid = ((now - pki.backdate(self._life)).timestamp(), ends.timestamp())
 
     async def stop(self) -> None:
         """End it, in good order within a second or else at once."""

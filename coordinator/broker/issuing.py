@@ -40,13 +40,16 @@ class Renewals:
         self._directory, self._post = directory, post
         self._generation_of, self._told, self._clock = generation_of, told, clock
         self._life = life
-        self._asked: dict[str, tuple[UpTopic, Renew]] = {}
+        self._asked: dict[str, tuple[UpTopic, int, Renew]] = {}
         self._wanted = asyncio.Event()
         self._issued_at: dict[str, float] = {}
 
     def ask(self, topic: UpTopic, request: Renew) -> None:
-        """An agent that is in the topology asks; the topic says which."""
-        self._asked[topic.agent] = (topic, request)
+        """An agent that is in the topology asks; the topic says which.
+
+        It gets a certificate of the generation in which it asks: one that is revoked before the answer gets none that is good.
+        """
+        self._asked[topic.agent] = (topic, self._generation_of(topic.agent), request)
         self._wanted.set()
 
     async def run(self) -> None:
@@ -55,15 +58,15 @@ class Renewals:
             await self._wanted.wait()
             self._wanted.clear()
             while self._asked:
-                agent, (topic, request) = self._asked.popitem()
-                await self._post(agent, await self._answer(topic, request))
+                agent, asked = self._asked.popitem()
+                await self._post(agent, await self._answer(*asked))
 
-    async def _answer(self, topic: UpTopic, request: Renew) -> Renewed:
+    async def _answer(self, topic: UpTopic, generation: int, request: Renew) -> Renewed:
         now = self._clock()
         apart = min(APART_S, self._life.total_seconds() / 20)
         if now - self._issued_at.get(topic.agent, float("-inf")) < apart:
             return Renewed(problem=f"it was given a certificate within the last {apart:.0f} s")
-        uri = agent_uri(topic.environment, topic.agent, self._generation_of(topic.agent))
+        uri = agent_uri(topic.environment, topic.agent, generation)
         moment = dt.datetime.fromtimestamp(now, dt.UTC)
         try:
             issued = await asyncio.to_thread(

@@ -29,7 +29,7 @@ from wire.certificates import agent_uri, read_uri
 from wire.keyfiles import Exposed, check_directory, check_key, write_private
 
 CA_LIFE = dt.timedelta(days=3650)
-COORDINATOR_LIFE = dt.timedelta(days=3650)  # it does not leave this directory
+COORDINATOR_LIFE = dt.timedelta(days=90)  # see `own`
 AGENT_LIFE = dt.timedelta(days=90)
 SERVER_LIFE = dt.timedelta(days=90)  # issued at each start
 BACKDATE = dt.timedelta(days=1)  # clocks of agents may be late
@@ -86,9 +86,7 @@ def init(directory: Path, now: dt.datetime) -> None:
     )
     write_private(directory / "ca.key", _pem(key))
     write_private(directory / "ca.pem", certificate.public_bytes(serialization.Encoding.PEM), mode=0o644)
-    coordinator = _issue(directory, now, COORDINATOR_LIFE, [(NameOID.COMMON_NAME, "coordinator")], uri=COORDINATOR_URI)
-    write_private(directory / "coordinator.key", coordinator.key)
-    write_private(directory / "coordinator.pem", coordinator.certificate, mode=0o644)
+    issue_coordinator(directory, now)
     signing = SigningKey.generate()
     write_private(directory / SIGNING_KEY, signing.encode(HexEncoder) + b"\n")
     write_private(directory / "coordinator.pub", signing.verify_key.encode(HexEncoder) + b"\n", mode=0o644)
@@ -150,13 +148,11 @@ def revoke(directory: Path, agent: str, now: dt.datetime) -> int:
     return held[agent]
 
 
-def ends(directory: Path) -> dict[str, tuple[float, float]]:
-    """From when until when the CA and the coordinator's own certificate are valid, seconds since the epoch."""
-    found = {}
-    for holder in ("ca", "coordinator"):
-        held = x509.load_pem_x509_certificate((directory / f"{holder}.pem").read_bytes())
-        found[holder] = (held.not_valid_before_utc.timestamp(), held.not_valid_after_utc.timestamp())
-    return found
+def issue_coordinator(directory: Path, now: dt.datetime, life: dt.timedelta = COORDINATOR_LIFE) -> None:
+    """A new certificate for the coordinator's own connection, in `coordinator.pem`, its key in `coordinator.key`."""
+    issued = _issue(directory, now, life, [(NameOID.COMMON_NAME, "coordinator")], uri=COORDINATOR_URI)
+    write_private(directory / "coordinator.key", issued.key)
+    write_private(directory / "coordinator.pem", issued.certificate, mode=0o644)
 
 
 def issue_server(
@@ -246,6 +242,11 @@ def _issue(
     return Issued(certificate.public_bytes(serialization.Encoding.PEM), private, certificate.not_valid_after_utc)
 
 
+def backdate(life: dt.timedelta) -> dt.timedelta:
+    """How long before it is issued a certificate of such a life is valid."""
+    return min(BACKDATE, life / 6)
+
+
 def _builder(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: dt.datetime, life: dt.timedelta
 ) -> x509.CertificateBuilder:
@@ -255,7 +256,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - min(BACKDATE, life / 6))
+        .not_valid_before(now - backdate(life))
         .not_valid_after(now + life)
     )
 

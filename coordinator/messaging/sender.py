@@ -8,6 +8,7 @@ from collections.abc import Callable
 import structlog
 from nacl.signing import SigningKey
 
+from coordinator.messaging.lease import leased
 from coordinator.store import Store, StoreError
 from wire.messages import Ack, Down, Stop
 from wire.mqtt import Link, NotConnected
@@ -41,7 +42,7 @@ class Sender:
         self._locks: dict[tuple[str, DownChannel], asyncio.Lock] = {}
 
     async def __call__(self, agent: str, body: Down | Ack) -> None:
-        """Sign, publish and wait for the broker."""
+        """Sign, publish and wait for the broker. What lets packets be sent does so for a while: see `lease`."""
         environment = self._environment_of(agent)
         if environment is None:  # it left the topology meanwhile
             return
@@ -50,12 +51,17 @@ class Sender:
         async with self._locks.setdefault((agent, channel), asyncio.Lock()):
             try:
                 echo = self._challenge_of(agent)
-                payload = pack_down(self._key, agent, self._next(body), body, self._clock(), echo=echo)
+                payload = pack_down(self._key, agent, self._next(body), leased(body), self._clock(), echo=echo)
                 await self._link.publish(down(environment, agent, channel), payload)
             except (NotConnected, StoreError) as error:
                 log.warning("not sent", agent=agent, message=type(body).__name__.lower(), problem=str(error))
             except ValueError as error:
                 log.error("cannot be sent", agent=agent, problem=str(error))  # noqa: TRY400 - it is not our bug
+
+    @property
+    def newest(self) -> int:
+        """The sequence that was used last: what is sent from now on has a higher one."""
+        return self._last
 
     def _next(self, body: Down | Ack) -> int:
         self._last = next_sequence(self._last, self._clock())

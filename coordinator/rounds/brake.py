@@ -5,17 +5,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import structlog
 
 from coordinator.state.estate import Estate
+from coordinator.state.roster import AgentState
 from coordinator.store import StoreError
 from reachability.blackout import active_blackout, in_words
 from reachability.life import EventKind
 from wire.messages import Stop
 
+AHEAD_S = 0.2  # that the orders have of the disk: a broker that never says that it has them does not hold it up
+
 log = structlog.get_logger("brake")
+
+
+class Confirmed(StrEnum):
+    """Whether an agent has ended all probing since the stop, by its own word."""
+
+    YES = "confirmed"
+    NOT_YET = "not yet"
+    UNABLE = "unable"  # its version does not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +37,7 @@ class Halt:
     reason: str
     by: str
     at: float  # epoch seconds
+    after: int = 2**53  # the sequence that was used last before it; none is higher where a record does not say
 
 
 class Brake:
@@ -42,6 +55,7 @@ class Brake:
         """`others` gives the agents that send in rounds which are not of a run."""
         self._estate, self._post, self._others = estate, post, others
         self.halt: Halt | None = estate.store.get("halt", Halt | None, None)  # type: ignore[arg-type]
+        self.newest: Callable[[], int] = lambda: 0  # the sequence that was used last
         self.in_blackout = ""
         self._interrupted = ""
         self._quiet = ""  # the blackout that was open when it was looked last, in words
@@ -76,14 +90,33 @@ class Brake:
 
     async def stop(self, reason: str, by: str) -> None:
         """Until `resume`, whatever happens meanwhile; StoreError when it is stopped and a restart would not know."""
-        self.halt = Halt(reason or "stopped", by, self._estate.clock())
-        log.warning("all probing is stopped", reason=self.halt.reason, by=by)
-        await self.interrupt(self.halt.reason)
-        self._estate.note(EventKind.STOPPED, self.halt.reason, by)
+        after = self.halt.after if self.halt else self.newest()  # who has confirmed need not do so again
+        self.halt = halt = Halt(reason or "stopped", by, self._estate.clock(), after)
+        log.warning("all probing is stopped", reason=halt.reason, by=by)
+        async with asyncio.TaskGroup() as group:
+            telling = group.create_task(self.interrupt(halt.reason), name="stop")
+            await asyncio.wait({telling}, timeout=AHEAD_S)
+            self._estate.note(EventKind.STOPPED, halt.reason, by)
+            problem = self._keep(halt)
+        if problem:
+            raise StoreError(f"all probing is stopped, but a restart would begin it again: {problem}") from problem
+
+    def _keep(self, halt: Halt) -> StoreError | None:
         try:
-            self._estate.store.put("halt", self.halt)
+            self._estate.store.put("halt", halt)
         except StoreError as error:
-            raise StoreError(f"all probing is stopped, but a restart would begin it again: {error}") from error
+            return error
+        return None
+
+    def confirmed(self, agent: AgentState) -> str:
+        """Whether an agent has confirmed the stop of a person: a `Confirmed`, "" while there is no such stop."""
+        if self.halt is None:
+            return ""
+        if agent.stopped < 0 and agent.last_seen:
+            return Confirmed.UNABLE
+        # Of two processes under one name one may have stopped, and the other not.
+        said = agent.stopped > self.halt.after and not agent.two_holders
+        return Confirmed.YES if said else Confirmed.NOT_YET
 
     def resume(self, by: str) -> None:
         """Probe again; StoreError when that cannot be written, and it stays stopped."""

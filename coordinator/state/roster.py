@@ -40,6 +40,10 @@ class AgentState:
     revoked: bool = False  # its certificates are, and it has come with no newer one yet
     two_holders: bool = False  # more than one process lives under its name
     connections: int = 0  # of this process to the broker; 0: its version does not say
+    stopped: int = (
+        -1
+    )  # sequence of the newest stop of which all its probing has ended; 0: none; -1: its version does not say
+    not_now: str = ""  # why it sends nothing just now, in words
 
     @property
     def state(self) -> str:
@@ -106,6 +110,8 @@ def said(known: AgentState, status: Status, now: float, *, retained: bool, two_h
         revoked=known.revoked and not status.online,
         two_holders=two_holders,
         connections=status.connections,
+        stopped=status.stopped,
+        not_now=status.not_now,
         last_seen=known.last_seen if retained and known.last_seen else now,
     )
 

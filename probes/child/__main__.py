@@ -11,7 +11,6 @@ import contextlib
 import os
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
@@ -81,12 +80,10 @@ class Child:
                 gateways=lambda: frozenset(a for ip in (4, 6) for _, a in self.station.routes.gateways(ip)),
                 provoke=provoker.provoke,
                 drops=lambda: capture.counts().lost,
-                now=time.monotonic,  # the loop's own, and good in the thread that reads the counters, too
             )
             self.station.listen()
         self.witness = Witness(configuration.agent, deps)
         if deps is not None and capture is not None:
-            self.witness.readings.start()
             self.station.listeners.append(self._packet)
             capture.readers.append(self.witness.sweep_reader.read)
         self._insides = Insides(configuration.agent, self._control_inside, self._controlled)
@@ -110,7 +107,7 @@ class Child:
                 self.station.bound.most = order.flows
 
     async def tick(self) -> None:
-        """Sockets and late copies, for as long as the child lives."""
+        """Counters and late copies, for as long as the child lives."""
         while True:
             await asyncio.sleep(TICK_S)
             for report in self.witness.tick():

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from probes.clock import ahead
 from probes.packets.parse import AH, ESP, EXTENSIONS, IPV4, IPV6, Packet, parse
 
 ETH_P_ALL = 3
@@ -29,6 +30,7 @@ SNAP = SLOT - LAYER3
 BATCH = 4096
 TP_STATUS_USER = 1
 JUMP_S = 0.001
+OLDEST_S = 5.0  # a packet that was read, where nothing shows that it may have waited for longer
 
 # Classic BPF on layer 3: IPv4 and IPv6 with UDP, ICMP, IPsec, extension headers, or TCP that opens or resets; bulk traffic
 # never reaches us.
@@ -101,8 +103,8 @@ class Slots:
         self._ethertype, self._interface, self._pkttype = halves[:, 17], bytes_.view(np.int32)[:, 9], bytes_[:, 42]
         self._data = bytes_[:, LAYER3:]
 
-    def batch(self, rows: slice, now: float, wall: float) -> Batch:
-        """Some of them; `now` and `wall` are the monotonic and the wall clock's seconds."""
+    def batch(self, rows: slice, now: float, wall: float, oldest: float = OLDEST_S) -> Batch:
+        """Some of them, at most `oldest` seconds old; `now` and `wall` are the monotonic and the wall clock's seconds."""
         taken = self._time[rows, 0] + self._time[rows, 1] * 1e-9
         return Batch(
             data=self._data[rows],
@@ -110,7 +112,7 @@ class Slots:
             ethertype=self._ethertype[rows].byteswap(),
             interface=self._interface[rows],
             pkttype=self._pkttype[rows],
-            at=now - np.clip(wall - taken, 0.0, 5.0),  # a wall clock that jumps moves nothing far
+            at=now - np.clip(wall - taken, 0.0, oldest),  # a wall clock that jumps moves nothing far
         )
 
 
@@ -146,21 +148,26 @@ class Capture:
         self._map = mmap.mmap(self.socket.fileno(), SLOTS * SLOT)
         self._slots = Slots(np.frombuffer(self._map, np.uint8))
         self._head = self._seen = self._lost = 0
-        self._ahead = time.time() - time.monotonic()  # of the wall clock
+        self._ahead = ahead()
+        self._empty = time.monotonic()  # when the ring was last seen to be so
         self.counts()
         self._lost = 0
 
     def read(self) -> list[Packet] | None:
         """What has come in, at most a batch, without what readers have used up; None when there is nothing."""
+        now = time.monotonic()
         run = self._slots.status[self._head : self._head + BATCH] & TP_STATUS_USER
         count = len(run) if run.all() else int(run.argmin())
         if not count:
+            self._empty = now
             return None
         rows = slice(self._head, self._head + count)
-        now, wall = time.monotonic(), time.time()
-        if abs(wall - now - self._ahead) > JUMP_S:  # otherwise as before, so that what came later has a later time
-            self._ahead = wall - now
-        batch = self._slots.batch(rows, now, now + self._ahead)
+        now = time.monotonic()
+        if (
+            abs((found := ahead()) - self._ahead) > JUMP_S
+        ):  # otherwise as before, so that what came later has a later time
+            self._ahead = found
+        batch = self._slots.batch(rows, now, now + self._ahead, max(OLDEST_S, now - self._empty))
         left = np.ones(count, bool)
         for reader in self.readers:
             left &= ~reader(batch)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from probes.clock import monotonic
 from probes.host import deliveries
 from probes.host.counters import HostFacts
 from probes.host.deliveries import Deliveries
 from probes.packets.parse import Packet
+from probes.witness.readings import Stop, repeat
 
 PROVE_EVERY_S = 0.15
 MOST_PEERS = 4096
@@ -26,9 +27,10 @@ class WitnessDeps:
     gateways: Callable[[], frozenset[str]]
     provoke: Callable[[str], Awaitable[None]]  # make some other host send a packet to this address
     drops: Callable[[], int]  # packets that the capture lost since its start
-    now: Callable[[], float] = monotonic
+    now: Callable[[], float] = time.monotonic  # in whatever thread
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    deliveries: Callable[[], Mapping[int, Deliveries]] = deliveries.read
+    deliveries: Callable[[], Mapping[int, Deliveries]] = deliveries.read  # likewise
+    repeat: Callable[[Callable[[], object]], Stop] = repeat
 
 
 class OffHost:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
+from probes.clock import ahead
 from probes.host.deliveries import Deliveries
 from reachability.arrival import CounterSlot, NoPortsGroup
 from reachability.observation import Target
@@ -24,6 +25,7 @@ BEFORE_S, AFTER_S = (
     0.06,
 )  # of the copies: clocks are compared to a millisecond; the stack may take a packet up later
 MOST_READINGS = 50_000  # a quarter of an hour: what comes later is told nothing of
+STEADY_S = 0.002  # by so much the wall clock, which stamps packets, may move against the one that stamps readings
 SHARE = 0.5  # of the slots in which copies of a port have to arrive
 
 
@@ -34,13 +36,7 @@ class Reading:
     began: float
     ended: float
     counters: Mapping[int, Deliveries]
-
-    @classmethod
-    def take(cls, now: Callable[[], float], counters: Callable[[], Mapping[int, Deliveries]]) -> Reading:
-        """Read them."""
-        began = now()
-        read = counters()
-        return cls(began, now(), read)
+    ahead: float  # how far the wall clock was ahead of the monotonic one
 
 
 @dataclass(slots=True)
@@ -53,32 +49,41 @@ class _Burst:
     after: int = -1  # place of the first reading well after it
     arrived: int = 0
     ports: set[int] = field(default_factory=set)
-    mixed: bool = False  # copies of another group came in the same slot, or some at a time that is not known
+    mixed: bool = False  # copies of another group came in the same slot
+    steady: bool = True  # the clocks kept pace from the reading before it until its copies were looked at
 
     @property
     def is_whole(self) -> bool:
         """Whether the counters are known before and after its copies alone."""
-        return not self.mixed and self.before >= 0 and self.after >= 0
+        return self.steady and not self.mixed and self.before >= 0 and self.after >= 0
 
 
 class Groups:
     """The groups of a NoPorts round."""
 
-    def __init__(self, groups: Sequence[tuple[int, PortSet]], targets: Sequence[Target], first: Reading) -> None:
-        """`first` was read when the round was armed."""
+    def __init__(
+        self,
+        groups: Sequence[tuple[int, PortSet]],
+        targets: Sequence[Target],
+        first: Reading,
+        ahead: Callable[[], float] = ahead,
+    ) -> None:
+        """`first` was read when the round was armed; `ahead` as that of a reading, right now."""
+        self._ahead = ahead
         self._families = {target.id: family(target.address) for target in targets}
         self._groups = [(target, ports) for target, ports in groups if target in self._families]
         self._index = {(target, port): n for n, (target, ports) in enumerate(self._groups) for port in ports}
         self._came: list[Counter[int]] = [Counter() for _ in self._groups]  # port -> slots in which a copy came
         self._readings = [first]
         self._bursts: list[_Burst] = []
+        self._ended = False
 
     def __bool__(self) -> bool:
         """Whether there are any."""
         return bool(self._groups)
 
-    def take(self, target: int, port: int, at: float, *, sure: bool = True) -> None:
-        """A copy with the round's token arrived; `sure`: it is known when."""
+    def take(self, target: int, port: int, at: float) -> None:
+        """A copy with the round's token arrived."""
         group = self._index.get((target, port))
         if group is None:
             return
@@ -86,18 +91,22 @@ class Groups:
             before = bisect_right(self._readings, at - BEFORE_S, key=attrgetter("ended")) - 1
             self._bursts.append(_Burst(group, before, at))
         burst = self._bursts[-1]
-        burst.mixed |= burst.group != group or not sure
+        burst.mixed |= burst.group != group
         burst.last = max(burst.last, at)
         burst.arrived += 1
         burst.ports.add(port)
 
     def read(self, reading: Reading) -> None:
-        """Take a reading of the counters, the newest; from any thread."""
-        if len(self._readings) < MOST_READINGS:
+        """Take a reading of the counters."""
+        if len(self._readings) < MOST_READINGS and not self._ended:
             self._readings.append(reading)
 
+    def end(self) -> None:
+        """That was the last reading: nothing tells whether all that came before a later one has been handed over."""
+        self._ended = True
+
     def rows(self) -> tuple[NoPortsGroup, ...]:
-        """What is known of each group of which copies came. Call `read` before, with a reading of the round's end."""
+        """What is known of each group of which copies came; all that came before the last reading has to be handed over."""
         if self._bursts:
             self._end(self._bursts[-1])
         slots: list[list[CounterSlot]] = [[] for _ in self._groups]
@@ -133,6 +142,8 @@ class Groups:
 
     def _end(self, burst: _Burst) -> None:
         burst.after = self._first_after(burst)
+        ahead = [self._ahead(), *(reading.ahead for reading in self._readings[max(0, burst.before) :])]
+        burst.steady = max(ahead) - min(ahead) <= STEADY_S
         if burst.is_whole:
             self._came[burst.group].update(burst.ports)
         burst.ports.clear()

@@ -1,48 +1,71 @@
-"""The counters for the groups that are awaited, read in a thread of their own.
-
-The loop may stand still for longer than a slot, while it reads what has come in or makes what is to be sent. When a packet
-came is the kernel's word, so that only the readings have to keep time.
-"""
+"""Readings of the host's counters while groups are awaited: in a thread, so that they come however long captured packets take."""
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 
+from probes.clock import ahead
+from probes.host.deliveries import Deliveries
 from probes.witness.noports import Groups, Reading
 
 EVERY_S = 0.02
+Stop = Callable[[], None]
+
+
+def repeat(work: Callable[[], object]) -> Stop:
+    """Do it every 20 ms in a thread of its own, until what this returns is called."""
+    over = threading.Event()
+
+    def run() -> None:
+        while not over.wait(EVERY_S):
+            work()
+
+    threading.Thread(target=run, name="readings", daemon=True).start()
+    return over.set
 
 
 class Readings:
-    """Reads for all groups together; each gets its readings in the order of time."""
+    """Takes them in order, and gives them to the groups that are awaited.
 
-    def __init__(self, take: Callable[[], Reading]) -> None:
-        self._take = take
-        self._groups: tuple[Groups, ...] = ()
+    When a copy came is the kernel's word, whenever it is handed over: so are the readings around it right, however late both
+    are looked at. What has to be is that `hand_out` is called before a copy is looked at.
+    """
+
+    def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._awaited = threading.Event()
+        self._fresh: deque[Reading] = deque()
+        self._awaited: tuple[Groups, ...] = ()
+        self._stop: Stop | None = None
 
-    def watch(self, groups: Iterable[Groups]) -> None:
-        """For these, from now on."""
-        self._groups = tuple(groups)
-        (self._awaited.set if self._groups else self._awaited.clear)()
-
-    def read(self) -> None:
-        """Read once."""
+    def take(self, now: Callable[[], float], counters: Callable[[], Mapping[int, Deliveries]]) -> Reading:
+        """Read the counters, after all readings before. Safe in any thread."""
         with self._lock:
-            groups = self._groups  # one that comes while this is read has a newer reading already
-            reading = self._take()
-            for each in groups:
-                each.read(reading)
+            began, read = now(), counters()
+            reading = Reading(began, now(), read, ahead())
+            self._fresh.append(reading)
+        return reading
 
-    def start(self) -> None:
-        """Read whenever something is awaited, for as long as the process lives."""
-        threading.Thread(target=self._run, name="counters", daemon=True).start()
+    def hand_out(self) -> None:
+        """Give the groups what was read since the last time."""
+        while self._fresh:
+            reading = self._fresh.popleft()
+            for groups in self._awaited:
+                groups.read(reading)
 
-    def _run(self) -> None:
-        while True:
-            self._awaited.wait()
-            self.read()
-            time.sleep(EVERY_S)
+    def end(self, groups: Groups, now: Callable[[], float], counters: Callable[[], Mapping[int, Deliveries]]) -> None:
+        """A last reading for groups; the capture has to hand over what came before it, before they are asked for rows."""
+        self.take(now, counters)
+        self.hand_out()
+        groups.end()
+
+    def await_(self, rounds: Iterable[Groups], begin: Callable[[], Stop]) -> None:
+        """Which are awaited from now on. `begin` has the counters read again and again, as long as there are any."""
+        self.hand_out()
+        self._awaited = tuple(groups for groups in rounds if groups)
+        if self._awaited and self._stop is None:
+            self._stop = begin()
+        elif not self._awaited and self._stop is not None:
+            self._stop()
+            self._stop = None

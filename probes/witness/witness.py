@@ -14,7 +14,7 @@ from probes.witness.armed import Round
 from probes.witness.arrivals import Arrivals, Token
 from probes.witness.health import OffHost, WitnessDeps
 from probes.witness.initiator import HOST_SPOKE_FIRST, Talks
-from probes.witness.noports import AFTER_S, Groups, Reading
+from probes.witness.noports import AFTER_S, Groups
 from probes.witness.readings import Readings
 from probes.witness.sweep_arrivals import SweepArrivals
 from probes.witness.sweep_reader import SweepReader
@@ -29,7 +29,6 @@ PROVE_S, PROVE_AGAIN_S = 4.0, 4.0  # a busy host takes a while to answer; both a
 KEEP_S, KEEP_ROUNDS = 60.0, 200
 MOST_ARMED = 256
 SOCKETS_EVERY_S = 1.0
-SURE_S = 4.0  # what the capture hands over more than five seconds late it dates too late
 PROTOCOLS = {TCP: Protocol.TCP, UDP: Protocol.UDP, ICMP: Protocol.ICMP, ICMP6: Protocol.ICMP}
 NO_CAPTURE = "no capture: this agent lacks CAP_NET_RAW"
 
@@ -53,7 +52,7 @@ class Witness:
         self._bound_at = 0.0
         self._talks = Talks()
         self._drops = 0
-        self.readings = Readings(self._reading)
+        self._readings = Readings()
 
     def listens(self, round_id: str) -> bool:
         """Whether the round is armed."""
@@ -79,7 +78,7 @@ class Witness:
             unbound=dict(self._unbound.counts),
             drops=self._drops,
             xdp=deps.xdp(),
-            groups=Groups(arm.groups, arm.targets, self._reading()),
+            groups=Groups(arm.groups, arm.targets, self._readings.take(deps.now, deps.deliveries)),
             bound=facts.bound,
         )
         self._rewatch()
@@ -102,12 +101,12 @@ class Witness:
         deps = self._deps
         addresses = {address for address, _ in round_.arrivals.endpoints}
         self._local = deps.local()
+        self._readings.end(round_.groups, deps.now, deps.deliveries)
         dark = await self._off_host.prove(deps, addresses & self._local, PROVE_AGAIN_S)
         facts = deps.facts()
         self._drops = deps.drops()
         self._learn(facts.bound, deps.now())
         round_.xdp |= deps.xdp()
-        self.readings.read()
         await deps.sleep(AFTER_S)  # what the counters count, the capture is to hand over too
         self._rounds.pop(round_id, None)
         round_.closed_at, round_.arrivals.closed = deps.now(), True
@@ -159,10 +158,11 @@ class Witness:
             self._outgoing(packet, protocol)
 
     def tick(self) -> list[WitnessReport]:
-        """Once in 20 ms or so: sockets, forgotten rounds; returns corrections for copies that came late."""
+        """Once in 20 ms or so: readings, forgotten rounds; returns corrections for copies that came late."""
         if self._deps is None:
             return []
         now = self._deps.now()
+        self._readings.hand_out()
         if self._rounds and now - self._bound_at >= SOCKETS_EVERY_S:
             self._learn(self._deps.facts().bound, now)
         self._expire(now)
@@ -231,10 +231,10 @@ class Witness:
         if round_.arrivals.closed:
             if round_.arrivals.has_late:
                 self._late.add(round_.arrivals.arm.round)
-        elif round_.groups and at is not None and self._deps is not None:
-            sure = self._deps.now() - at < SURE_S
+        elif round_.groups and at is not None:
+            self._readings.hand_out()
             for target in round_.arrivals.targets_of(cell):
-                round_.groups.take(target.id, cell.port, at, sure=sure)
+                round_.groups.take(target.id, cell.port, at)
 
     def _first_of(self, packet: Packet) -> str:
         """As `Talks.first_of`. Counts those without a socket, once each."""
@@ -292,9 +292,7 @@ class Witness:
         for round_ in (*reversed(self._rounds.values()), *reversed(self._closed.values())):
             for endpoint in round_.arrivals.endpoints:
                 self._watch.setdefault(endpoint, []).append(round_)
+        if (deps := self._deps) is not None:
+            awaited = (round_.groups for round_ in self._rounds.values())
+            self._readings.await_(awaited, lambda: deps.repeat(lambda: self._readings.take(deps.now, deps.deliveries)))
         self.sweep_reader.watch({endpoint: [r.arrivals for r in rounds] for endpoint, rounds in self._watch.items()})
-        self.readings.watch(round_.groups for round_ in self._rounds.values() if round_.groups)
-
-    def _reading(self) -> Reading:
-        assert self._deps is not None
-        return Reading.take(self._deps.now, self._deps.deliveries)

@@ -36,10 +36,19 @@ def counter(estate: Estate) -> Callable[[], int]:
     return read
 
 
+def wait_until_confirmed(system: System) -> None:
+    system.wait_for(
+        lambda: {agent["stop"] for agent in system.api("status")["agents"]} == {"confirmed"}, "the agents' word"
+    )
+
+
 def stop(system: System) -> float:
     """Stop all probing; when the coordinator was told, seconds since the epoch."""
     done = system.cli("stop", "--reason", "maintenance", "--by", "olga", "--state-dir", "state").check()
-    assert done.stdout == "All probing is stopped: maintenance. To go on: segwatch stop --resume\n"
+    said, confirmed, *_ = done.stdout.splitlines()
+    assert said == "All probing is stopped: maintenance. To go on: segwatch stop --resume"
+    assert confirmed.endswith(f" of {len(AGENTS)} agents")
+    wait_until_confirmed(system)
     return datetime.fromisoformat(system.api("status")["stopped_at"]).timestamp()
 
 
@@ -81,7 +90,9 @@ def test_a_sweep_at_full_rate_ends_within_a_second_and_nothing_leaves_until_it_i
         assert isinstance(summary, dict)
         assert summary["fail"] == 0
         assert summary["not_run"] > 0
-        assert system.cli("stop", "--resume", "--state-dir", "state").check().stdout == "Probing goes on.\n"
+        wait_until_confirmed(system)  # by the process that was started since, too
+        assert f"confirmed by {len(AGENTS)}" in system.cli("agents", "--state-dir", "state").check().stdout
+        assert system.cli("resume", "--state-dir", "state").check().stdout == "Probing goes on.\n"
         assert system.cli("verify", "--from", "dev", "--to", "prod", "--state-dir", "state").returncode in {0, 3}
         assert seen() > after
         said = [(event["what"], event["by"]) for event in system.ask("history") if not event["finding"]]

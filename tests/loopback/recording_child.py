@@ -1,4 +1,7 @@
-"""A packet child that writes every order to a file, as a line of JSON, and answers as if all had been silent."""
+"""A packet child that writes every order to a file, as a line of JSON, and answers as if all had been silent.
+
+While there is a file `hold` beside that one it sends on and on: it answers no `go`.
+"""
 
 import os
 import sys
@@ -49,7 +52,7 @@ def main(path: Path, agent: str) -> None:
                     case Arm():
                         armed[order.round] = order.targets
                         say(ChildArmed(round=order.round, ok=True))
-                    case Go():
+                    case Go() if not path.with_name("hold").exists():
                         seen = tuple(map(silent, order.targets))
                         say(SourceDone(report=SourceReport(round=order.round, agent=agent, observations=seen)))
                     case Close():

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import json
 import ssl
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -18,16 +20,19 @@ from coordinator.broker import pki
 from coordinator.broker.addresses import Listen
 from coordinator.broker.embedded import EmbeddedBroker
 from coordinator.broker.issuing import Renewals
+from coordinator.broker.own import OwnCertificates
 from tests.loopback import brokers
 from tests.loopback.agents import agent, configure
+from tests.loopback.coordinators import Running as Process
+from tests.loopback.coordinators import coordinator
 from tests.loopback.estate import Running, Site, connected
 from tests.loopback.middle import Middle
-from tests.support.waiting import HANG_S, until
+from tests.support.waiting import HANG_S, until, wait_for
 from wire.certificates import agent_uri
 from wire.dial import Broker, dial
 from wire.messages import Renew, Renewed, Status
 from wire.mqtt import Link, NotConnected
-from wire.topics import DownChannel, UpChannel, UpTopic, all_down, down, up
+from wire.topics import DownChannel, UpChannel, UpTopic, all_down, all_up, down, up
 
 TOPIC = UpTopic("dev", "dev-1", UpChannel.ROUND)
 
@@ -154,6 +159,55 @@ async def test_the_broker_renews_its_own_while_connections_live_on(tmp_path: Pat
             assert link.connections == 1
     finally:
         await broker.stop()
+
+
+@pytest.mark.asyncio
+async def test_the_coordinator_renews_its_own_while_its_connection_lives_on(running_site: Running) -> None:
+    async with running_site() as site:
+        now = dt.datetime.now(dt.UTC)
+        pki.issue_coordinator(site.pki, now - dt.timedelta(days=61))
+        held = site.pki / "coordinator.pem"
+        own, first = OwnCertificates(site.pki, site.broker), held.read_bytes()
+        async with (
+            Link(site.broker.endpoint(), subscriptions=all_up()) as link,
+            Link(site.credentials("dev-1")) as other,
+        ):
+            await connected(link, other)
+            await own.care(now)
+            assert held.read_bytes() != first
+            await other.publish(up("dev", "dev-1", UpChannel.STATUS), b"while it lives on")
+            async with asyncio.timeout(HANG_S):
+                assert (await anext(link.messages())).payload == b"while it lives on"
+            assert link.connections == 1
+            site.broker.restart()
+            async with asyncio.timeout(HANG_S):
+                await link.wait_connected(after=1)
+            assert not link.problem
+
+
+def test_a_coordinator_whose_own_ended_while_it_was_off_starts_and_shows_when_the_new_one_ends(tmp_path: Path) -> None:
+    ended = (
+        "import datetime as dt, pathlib; from coordinator.broker import pki;"
+        " pki.issue_coordinator(pathlib.Path('pki'), dt.datetime.now(dt.UTC) - dt.timedelta(days=100))"
+    )
+    with coordinator(tmp_path, before=ended) as running:
+        wait_for(lambda: _status(running)["broker"]["connected"])
+        shown = _status(running)["certificates"]
+        assert {holder: (round(held["days"]), held["soon"]) for holder, held in shown.items()} == {
+            "ca": (3650, False),
+            "coordinator": (90, False),
+            "broker": (90, False),
+        }
+        running.process.terminate()
+        assert running.process.stderr is not None
+        said = running.process.stderr.read()
+    assert "renewed" in said
+    assert "not connected to the broker" not in said, "it never showed the old one"
+
+
+def _status(running: Process) -> Any:
+    done = running.request("GET", "/api/v1/status")
+    return json.loads(done[1])
 
 
 # -- renewal by the agent ---------------------------------------------------------------------------------------------

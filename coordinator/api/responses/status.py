@@ -45,7 +45,10 @@ class AgentLosses(Losses, frozen=True, kw_only=True):
 
 
 class Certificate(msgspec.Struct, frozen=True, kw_only=True):
-    """The certificate that an agent used last. `days` may be negative; `soon`: its end is to be shown."""
+    """The certificate that an agent used last, or one of the coordinator's own.
+
+    `days` may be negative; `soon`: its end is to be shown.
+    """
 
     expires: Time | None
     days: float
@@ -59,7 +62,8 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     what it did not obey, `refusals` how many there were; `problem` says why what comes from it is not taken. `two_holders`:
     more than one process lives under its name, so that nothing of it is proven. `clock_skew_s` is its clock less the
     coordinator's; `age_s` how long ago its last round ended. Null: none, or not known. `names_apart`: DNS names that lead
-    elsewhere for it than for others, in words that say who saw what.
+    elsewhere for it than for others, in words that say who saw what. `stop`, while all probing is stopped: `confirmed` (it says
+    that all of its own has ended since), `not yet`, or `unable` (its version does not say). `not_now`: why it sends nothing.
     """
 
     name: str
@@ -81,6 +85,8 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     certificate: Certificate | None
     names_apart: tuple[str, ...] = ()
     two_holders: bool = False
+    stop: str | None = None
+    not_now: str | None = None
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,7 +197,8 @@ class Status(Standing, frozen=True, kw_only=True):
     """What stands, and how the coordinator itself is.
 
     `stopped` says why all probing is stopped, null when it is not; `topology_refused` is null when the file that is there is
-    in force; `web` is where it serves its page, null for nowhere.
+    in force; `web` is where it serves its page, null for nowhere. `certificates` are the coordinator's own, by who shows them:
+    ca, coordinator, broker, web.
     """
 
     version: str
@@ -206,3 +213,4 @@ class Status(Standing, frozen=True, kw_only=True):
     floods: tuple[Flood, ...]
     refused: Refused
     web: str | None
+    certificates: dict[str, Certificate] = {}

@@ -97,3 +97,20 @@ async def test_an_order_in_the_moments_that_a_stop_leaves_its_child_is_for_the_n
         await until(lambda: written[-1] == (2, Close(round="r")))
 
     assert await lived(test) == 2
+
+
+@pytest.mark.asyncio
+async def test_it_is_said_when_there_is_no_child_any_more() -> None:
+    pids: list[int] = []
+
+    async def test(child: Dying) -> None:
+        child._ended = lambda: pids.append(child.pid)
+        child.tell(GO)
+        await until(lambda: child.pid)
+        child.tell(Stop(reason="maintenance"))
+        child.stop_within(0.0)
+        assert pids == []
+        await until(lambda: pids)
+
+    await lived(test)
+    assert pids == [0]

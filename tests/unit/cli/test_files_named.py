@@ -60,7 +60,7 @@ READ: dict[tuple[str, str], tuple[str, ...]] = {
         (verb, parameter): (*more, *NOBODY, option, F)
         for parameter, option in (("token_file", "--token-file"), ("ca_file", "--ca-file"))
         for verb, *more in (
-            ("verify",), ("stop",), ("dashboard",), ("matrix",), ("findings",), ("findings ack", "F-1", "--by", "a", "--reason", "b"),
+            ("verify",), ("stop",), ("resume",), ("agents",), ("dashboard",), ("matrix",), ("findings",), ("findings ack", "F-1", "--by", "a", "--reason", "b"),
             ("findings export", "F-1", "--pcap", OUT), ("explain", "F-1"), ("coverage",), ("report",), ("history",),
             ("support-bundle", "--out", OUT), ("topology draft",),
         )

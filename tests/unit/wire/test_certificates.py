@@ -1,6 +1,6 @@
 import pytest
 
-from wire.certificates import SOON_S, agent_uri, ends_soon, read_uri, renew_at
+from wire.certificates import SOON_S, agent_uri, ends_soon, is_due, read_uri, renew_at
 
 DAY = 86400.0
 
@@ -33,9 +33,13 @@ def test_other_names_are_nobodys(uri: str) -> None:
         read_uri(uri)
 
 
-def test_it_is_renewed_after_two_thirds_of_its_life_and_not_all_at_once() -> None:
+def test_it_is_renewed_at_two_thirds_of_its_life_at_the_latest_and_not_all_at_once() -> None:
     assert renew_at(0, 90 * DAY) == 60 * DAY
-    assert renew_at(0, 90 * DAY, 1.0) == pytest.approx(67.5 * DAY)
+    assert renew_at(0, 90 * DAY, 1.0) == pytest.approx(52.5 * DAY)
+
+
+def test_one_that_is_not_valid_yet_is_due_too() -> None:
+    assert [is_due(DAY, 91 * DAY, now * DAY) for now in (0, 1, 60, 61, 100)] == [True, False, False, True, True]
 
 
 def test_its_end_shows_14_days_ahead() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from textual.widgets import Static
 
-from cli.commands.stop import command
+from cli.commands.stop import command, confirmed
 from cli.dashboard.app import Dashboard
 from cli.formats.terminal import report
 from cli.show.render import Paint
@@ -59,6 +60,75 @@ def test_it_stops_and_resumes_and_says_so(tmp_path: Path) -> None:
         ("stop", {"reason": "maintenance", "by": "olga"}),
         ("resume", {"by": "olga"}),
     ]
+
+
+STOPPED = "All probing is stopped: maintenance. To go on: segwatch stop --resume"
+
+
+STATES = {"test-1": "lost"}
+LATER = "it is told when it comes, and stops by itself a minute after it last heard an order"
+
+
+class Confirming(Stopped):
+    """Who has confirmed, status by status; the last goes on for ever."""
+
+    def __init__(self, *rounds: Mapping[str, str | None]) -> None:
+        super().__init__(Estate())
+        self.rounds = list(rounds)
+
+    def get(self, path: str, query: dict[str, str]) -> Any:
+        body = super().get(path, query)
+        said = self.rounds.pop(0) if len(self.rounds) > 1 else self.rounds[0]
+        agents = tuple(
+            msgspec.structs.replace(agent, stop=said[agent.name], state=STATES.get(agent.name, "connected"))
+            for agent in body.agents
+            if agent.name in said
+        )
+        return msgspec.structs.replace(body, agents=agents)
+
+
+def said_of(*rounds: Mapping[str, str | None]) -> tuple[list[str], float]:
+    """What is said of the agents, and after how many seconds."""
+    fake, slept = Confirming(*rounds), list[float]()
+
+    class Reading:
+        def get(self, path: str, _: object, /) -> Any:
+            return fake.get(path, {})
+
+    return confirmed(Reading(), lambda: sum(slept), slept.append), sum(slept)  # type: ignore[arg-type]
+
+
+def test_it_waits_until_all_who_are_there_have_confirmed() -> None:
+    both = {"dev-1": "not yet", "prod-1": "not yet"}
+    lines, seconds = said_of(both, {**both, "dev-1": "confirmed"}, {"dev-1": "confirmed", "prod-1": "confirmed"})
+    assert lines == ["confirmed: 2 of 2 agents"]
+    assert seconds == pytest.approx(1.0)
+
+
+def test_it_names_who_has_not_and_says_what_to_do() -> None:
+    lines, seconds = said_of({"dev-1": "not yet", "prod-1": "confirmed", "staging-1": "unable", "test-1": "not yet"})
+    assert lines == [
+        "confirmed: 1 of 4 agents",
+        "! dev-1 has not confirmed: it is connected; look at its host, and again: segwatch agents",
+        f"! test-1 has not confirmed: it is lost; {LATER}",
+        "! staging-1 has not confirmed: its version cannot say; upgrade it",
+    ]
+    assert 5.0 <= seconds < 6.0, "and it does not wait for ever"
+
+
+def test_it_waits_for_nobody_who_is_away_or_cannot_say() -> None:
+    lines, seconds = said_of({"prod-1": "unable", "test-1": "not yet"})
+    assert (len(lines), seconds) == (3, 0)
+
+
+def test_of_a_coordinator_that_does_not_know_nothing_is_said() -> None:
+    assert said_of({"dev-1": None, "prod-1": None}) == ([], 0)
+
+
+def test_both_are_said(tmp_path: Path) -> None:
+    with served(Confirming({"dev-1": "confirmed"}), tmp_path):
+        done = CliRunner().invoke(command, ["--reason", "maintenance", "--state-dir", str(tmp_path)])
+    assert (done.exit_code, done.output) == (0, f"{STOPPED}\nconfirmed: 1 of 1 agent\n")
 
 
 def test_a_verify_that_was_stopped_says_why() -> None:

@@ -36,6 +36,9 @@ def test_what_is_said() -> None:
         "not understood: the message has schema version 2",
         "lacks: raw",
     ]
+    assert said(certificate=(-81 * 86400.0, 9 * 86400.0)) == ["its certificate ends in 9 days"]
+    assert said(certificate=(-1.0, 90 * 86400.0)) == []
+    assert said(certificate=(-90 * 86400.0, -1.0)) == ["its certificate has ended"]
     (two,) = said(two_holders=True)
     assert "two processes" in two
     assert "`segwatch pki revoke dev-1`" in two

@@ -29,3 +29,10 @@ def test_agents_of_two_environments_on_one_host_are_told_so() -> None:
         body.problem
         for body in agents_body([AgentState(name="a", environment="x"), AgentState(name="b", environment="y")], 0.0)
     } == {None}
+
+
+def test_whether_each_has_confirmed_a_stop_and_why_it_sends_nothing() -> None:
+    agents = [AgentState(name="a", environment="x", not_now="its lease is over"), AgentState(name="b", environment="y")]
+    stopped = agents_body(agents, 0.0, confirmed=lambda agent: "confirmed" if agent.name == "a" else "not yet")
+    assert [(body.stop, body.not_now) for body in stopped] == [("confirmed", "its lease is over"), ("not yet", None)]
+    assert [body.stop for body in agents_body(agents, 0.0)] == [None, None], "nothing is stopped"

@@ -181,12 +181,13 @@ class Middle:
 
     def __init__(self, directory: Path, generation: int = 0) -> None:
         self.now = NOW.timestamp()
+        self.generation = generation
         self.told: list[str] = []
         self.answers: list[tuple[str, Renewed]] = []
         self.renewals = Renewals(
             directory,
             self.post,
-            generation_of=lambda _: generation,
+            generation_of=lambda _: self.generation,
             told=lambda agent, _: self.told.append(agent),
             clock=lambda: self.now,
         )
@@ -197,10 +198,10 @@ class Middle:
     async def ask(self, topic: UpTopic, *requests: bytes) -> list[Renewed]:
         for request in requests:
             self.renewals.ask(topic, Renew(request=request))
-        before = len(self.answers)
+        before, waiting = len(self.answers), len(self.renewals._asked)
         async with asyncio.timeout(HANG_S), asyncio.TaskGroup() as group:
             running = group.create_task(self.renewals.run(), name="renewals")
-            while len(self.answers) == before:  # noqa: ASYNC110 - it is answered in a thread
+            while len(self.answers) < before + waiting:  # noqa: ASYNC110 - it is answered in a thread
                 await asyncio.sleep(0)
             running.cancel()
         return [answer for agent, answer in self.answers[before:] if agent == topic.agent]
@@ -212,6 +213,18 @@ async def test_a_renewed_one_has_the_generation_that_is_in_force(directory: Path
     (answer,) = await middle.ask(DEV, b"an older request", GOOD)
     assert uri(answer.certificate) == "segwatch://agent/dev/dev-1/42"
     assert middle.told == ["dev-1"]
+
+
+@pytest.mark.asyncio
+async def test_who_asked_before_it_was_revoked_gets_nothing_that_is_let_in(directory: Path) -> None:
+    """Whoever has a stolen bundle may ask all the time, and wait in line."""
+    middle = Middle(directory, generation=42)
+    middle.renewals.ask(DEV, Renew(request=GOOD))
+    middle.generation = 43
+    (answer,) = await middle.ask(UpTopic("prod", "prod-1", UpChannel.ROUND), b"that is no request")
+    assert answer.problem
+    (mine,) = [answer for agent, answer in middle.answers if agent == "dev-1"]
+    assert uri(mine.certificate) == "segwatch://agent/dev/dev-1/42"
 
 
 @pytest.mark.asyncio

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from coordinator.api.verify import body_of
+from coordinator.rounds.brake import Halt
 from coordinator.rounds.verify_runs import Runs, Stopped
 from coordinator.store import Store
 from reachability.vocabulary import Schedule
 from tests.support.answers import json_of
 from tests.support.rounds import World
 from tests.support.virtual import run
-from wire.messages import Arm, Go, Stop
+from wire.messages import Arm, Down, Go, Status, Stop
+from wire.topics import UpChannel, UpTopic
 
 EVERYBODY = ["dev-1", "test-1", "prod-1"]
 
@@ -72,6 +75,94 @@ def test_it_outlives_a_restart_until_it_is_resumed(tmp_path: Path) -> None:
     third = Store(tmp_path / "state")
     assert World(third).engine.stopped == ""
     third.close()
+
+
+def test_a_broker_that_never_says_that_it_has_a_stop_does_not_hold_up_the_writing_of_it(store: Store) -> None:
+    world = World(store)
+    tell, written = world._post, list[tuple[int, object]]()
+
+    async def withheld(agent: str, body: Down) -> None:
+        await tell(agent, body)
+        await asyncio.sleep(15.0)
+        written.append((len(world.sent), store.get("halt", Halt | None, None)))  # type: ignore[arg-type]
+
+    put, sent_before = store.put, list[int]()
+
+    def putting(name: str, value: object) -> None:
+        sent_before.append(len(world.sent))
+        put(name, value)
+
+    world.engine.brake._post = withheld
+    store.put = putting  # type: ignore[method-assign]
+    run(world.engine.stop("maintenance", "olga"))
+    assert [(count, held.reason) for count, held in written] == [(3, "maintenance")] * 3  # type: ignore[attr-defined]
+    assert sent_before == [3], "and everybody is told before"
+
+
+def confirmations(world: World) -> list[str]:
+    return [world.engine.brake.confirmed(agent) for agent in world.estate.agents.values()]
+
+
+def says(world: World, name: str, **more: Any) -> None:
+    """An agent's status."""
+    environment = world.estate.topology.agents()[name]
+    status = Status(name=name, environment=environment, online=True, raw=True, **more)
+    world.estate.take_status(UpTopic(environment, name, UpChannel.STATUS), status, retained=False)
+
+
+def test_an_agent_has_confirmed_a_stop_by_a_sequence_of_after_it(store: Store) -> None:
+    world = World(store)
+    brake = world.engine.brake
+    brake.newest = lambda: 100
+    for name in EVERYBODY:
+        says(world, name, stopped=100)  # of the stop before
+    assert confirmations(world) == ["", "", ""], "nothing is stopped"
+    run(world.engine.stop("maintenance"))
+    assert confirmations(world) == ["not yet"] * 3
+    says(world, "dev-1", stopped=101)
+    says(world, "test-1", stopped=-1)  # its version does not say
+    assert confirmations(world) == ["confirmed", "unable", "not yet"]
+    brake.newest = lambda: 105
+    run(world.engine.stop("maintenance, and longer"))
+    assert confirmations(world)[0] == "confirmed", "it has been stopped all the while"
+    says(world, "dev-1", stopped=0, instance="another")
+    assert confirmations(world)[0] == "not yet", "a new process has stopped nothing yet"
+    world.engine.resume()
+    assert confirmations(world) == ["", "", ""]
+
+
+def test_of_two_processes_under_one_name_neither_speaks_for_the_other(store: Store) -> None:
+    world = World(store)
+    run(world.engine.stop("maintenance"))
+    says(world, "dev-1", stopped=7)
+    assert confirmations(world)[0] == "confirmed"
+    world.estate.agents["dev-1"] = replace(world.estate.agents["dev-1"], two_holders=True)
+    assert confirmations(world)[0] == "not yet"
+
+
+def test_who_has_confirmed_outlives_a_restart(tmp_path: Path) -> None:
+    store = Store(tmp_path / "state")
+    world = World(store)
+    world.engine.brake.newest = lambda: 100
+    run(world.engine.stop("maintenance", "olga"))
+    store.close()
+    again = Store(tmp_path / "state")
+    world = World(again)
+    says(world, "dev-1", stopped=100)
+    says(world, "test-1", stopped=101)
+    assert confirmations(world)[:2] == ["not yet", "confirmed"]
+    again.put("halt", {"reason": "maintenance", "by": "olga", "at": 1.0})  # by a version that did not ask
+    world = World(again)
+    says(world, "test-1", stopped=101)
+    assert confirmations(world)[1] == "not yet"
+    again.close()
+
+
+def test_one_that_never_came_has_not_confirmed(store: Store) -> None:
+    world = World(store)
+    world.estate.agents["prod-1"] = replace(world.estate.agents["prod-1"], last_seen=0.0)
+    run(world.engine.stop("maintenance"))
+    assert confirmations(world) == ["unable", "unable", "not yet"]
 
 
 def test_a_verify_neither_runs_nor_lifts_it(store: Store) -> None:

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 
-import msgspec
-import pytest
-
-from probes.host.counters import HostFacts
 from probes.host.deliveries import Deliveries
-from probes.packets.parse import Packet
-from probes.packets.token import token
 from probes.witness.noports import Groups, Reading
-from probes.witness.readings import EVERY_S
-from probes.witness.witness import SURE_S, Witness
-from reachability.arrival import CounterSlot, NoPortsGroup
 from reachability.observation import Target
 from reachability.ports import PortSet
-from reachability.vocabulary import Protocol, RoundKind
-from tests.support.witness import ECHO_REPLY, HERE, KEY, PORT, SOURCE, arm, new_witness, packet, witness_of
+from reachability.vocabulary import Protocol
 
 TICK_S = 0.02
 LOW, HIGH = PortSet.parse("100-104"), PortSet.parse("105-109")
@@ -34,11 +22,12 @@ class Host:
         """`counted`: ports of which each copy moves NoPorts; `noise`: datagrams of others a second that do."""
         self.counted, self.noise, self.now = counted, noise, 0.0
         self.noports = 0
-        self.groups = Groups([(2, ports) for ports in groups], (TARGET,), self.reading())
+        self.ahead = 1e9
+        self.groups = Groups([(2, ports) for ports in groups], (TARGET,), self.reading(), lambda: self.ahead)
 
     def reading(self) -> Reading:
         counters = Deliveries(noports=self.noports + int(self.now * self.noise))
-        return Reading(self.now, self.now + 0.001, {4: counters, 6: Deliveries()})
+        return Reading(self.now, self.now + 0.001, {4: counters, 6: Deliveries()}, self.ahead)
 
     def wait(self, seconds: float) -> None:
         until = self.now + seconds
@@ -134,81 +123,22 @@ def test_without_a_reading_after_the_last_copies_they_tell_nothing_and_strangers
     assert not Groups([(7, LOW)], (TARGET,), host.reading())
 
 
-@pytest.mark.parametrize(
-    ("late_s", "slots"),
-    [
-        (0.0, [(1, 1), (0, 0), (1, 1), (0, 0), (1, 1)]),
-        (SURE_S - 1, [(1, 1), (0, 0), (1, 1), (0, 0), (1, 1)]),
-        (SURE_S, []),
-    ],
-    ids=["at once", "late", "too late to be sure when they came"],
-)
-def test_slots_are_told_apart_by_when_copies_came_whenever_they_are_looked_at(
-    late_s: float, slots: list[tuple[int, int]]
-) -> None:
-    """The loop may stand still for seconds while the counters are read beside it."""
-
-    async def play() -> tuple[NoPortsGroup, ...]:
-        clock = [1.0]
-        witness = new_witness()
-        came: list[Packet] = []
-        assert witness._deps is not None
-        moved = {4: Deliveries(delivered=0), 6: Deliveries()}
-
-        async def provoke(_: str) -> None:
-            witness.packet(replace(ECHO_REPLY, at=clock[0]))
-
-        witness._deps = replace(witness._deps, now=lambda: clock[0], deliveries=lambda: dict(moved), provoke=provoke)
-        order = arm("R1", KEY, "dev-1", Protocol.UDP)
-        await witness.arm(msgspec.structs.replace(order, kind=RoundKind.NOPORTS, groups=((1, PortSet.of([PORT])),)))
-        for copy in range(3):
-            for _ in range(10):
-                clock[0] += EVERY_S
-                witness.readings.read()
-            clock[0] += 0.01
-            came.append(
-                replace(packet(SOURCE, 40_000, Protocol.UDP, token(KEY, HERE, Protocol.UDP, PORT, copy)), at=clock[0])
-            )
-            if not late_s:
-                witness.packet(came.pop())
-            moved[4] = Deliveries(delivered=copy + 1)
-        clock[0] += 0.1
-        witness.readings.read()
-        clock[0] += late_s
-        for each in came:
-            witness.packet(each)
-        return (await witness.close("R1")).groups
-
-    found = asyncio.run(play())
-    assert [(s.arrived, s.delivered) for row in found for s in row.slots] == slots
-    assert all(isinstance(s, CounterSlot) for row in found for s in row.slots)
+def test_a_slot_in_which_the_wall_clock_was_moved_tells_nothing() -> None:
+    """It stamps the packets: what waited for the capture's reader meanwhile seems to have come at another time."""
+    host = Host(LOW)
+    host.on_slots(LOW, 2)
+    host.burst(LOW)
+    host.ahead += 0.5
+    host.wait(0.25)
+    host.on_slots(LOW, 2)
+    [row] = host.groups.rows()
+    assert [s.arrived for s in row.slots if s.arrived] == [5] * 4
 
 
-def test_what_the_host_sends_to_its_own_dead_ports_is_counted_with_the_rest() -> None:
-    """It moves NoPorts as well: else a host whose firewall drops everything would look as if it had let as much through."""
-    own = Packet(1.2, True, True, "lo", 4, "127.0.0.1", "127.0.0.1", 64, 17, 40_000, 8125)
-
-    def feed(witness: Witness) -> None:
-        witness.packet(own)
-        witness.packet(replace(own, incoming=False, to_host=False))
-        witness.packet(replace(own, protocol=6))
-        witness.packet(packet(SOURCE, 40_000, Protocol.UDP, token(KEY, HERE, Protocol.UDP, PORT, 0)))
-
-    [report] = witness_of(feed, arm("R1", KEY, "dev-1", Protocol.UDP))
-    assert [(h.udp_unbound, h.noports) for h in report.health] == [(2, 0)]
-
-
-def test_health_says_what_moved_over_the_round_and_whether_the_host_forwards() -> None:
-    async def play(*facts: HostFacts) -> tuple[object, ...]:
-        witness, read = new_witness(), iter(facts)
-        assert witness._deps is not None
-        witness._deps = replace(witness._deps, facts=lambda: next(read))
-        await witness.arm(arm("R1", KEY, "dev-1", Protocol.UDP))
-        [found] = (await witness.close("R1")).health
-        return found.noports, found.delivered, found.forwarded, found.forwards
-
-    before = HostFacts(deliveries={4: Deliveries(1, 2, 0, 3)})
-    after = HostFacts(deliveries={4: Deliveries(2, 4, 0, 6)})
-    assert asyncio.run(play(before, after)) == (1, 2, 3, False)
-    assert asyncio.run(play(replace(before, forwards=frozenset({4})), after)) == (1, 2, 3, True)
-    assert asyncio.run(play(before, replace(after, forwards=frozenset({6})))) == (1, 2, 3, False)
+def test_nor_does_one_that_is_looked_at_when_it_was_just_moved() -> None:
+    host = Host(LOW)
+    host.on_slots(LOW, 3)
+    host.ahead += 0.5  # no reading shows it yet
+    host.burst(LOW)
+    [row] = host.groups.rows()
+    assert [s.arrived for s in row.slots if s.arrived] == [5] * 2

@@ -1,0 +1,197 @@
+"""Four hundred days of an estate's certificates, on a virtual clock: nobody does anything."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Callable
+from ipaddress import ip_network
+from pathlib import Path
+
+import msgspec
+import pytest
+import structlog
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from structlog.testing import capture_logs
+
+from agent import credential
+from agent.config import AgentConfig, save
+from agent.config import credential as files_of
+from agent.renewal import Renewal
+from coordinator.broker import pki
+from coordinator.broker.addresses import Listen
+from coordinator.broker.embedded import EmbeddedBroker
+from coordinator.broker.issuing import Renewals
+from coordinator.broker.own import OwnCertificates
+from reachability.topology import DeclaredAgent, Environment, Topology
+from tests.support import virtual
+from wire.certificates import renew_at
+from wire.messages import Renew, Renewed
+from wire.topics import UpChannel, UpTopic
+
+START = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
+DAYS, MONTH_S, STEP_S, DAY_S = 400, 30 * 86400.0, 6 * 3600.0, 86400.0
+CHANCES = {"dev-1": 0.0, "dev-2": 0.5, "dev-3": 1.0}
+TOPOLOGY = Topology(
+    {"dev": Environment("dev", (ip_network("10.10.0.0/24"),), {name: DeclaredAgent(name) for name in CHANCES})}
+)
+
+
+def clock() -> float:
+    return START.timestamp() + virtual.now()
+
+
+def moment() -> dt.datetime:
+    return dt.datetime.fromtimestamp(clock(), dt.UTC)
+
+
+class Server(EmbeddedBroker):
+    """With no process: one that is always there."""
+
+    @property
+    def pid(self) -> int:
+        return 1
+
+    def _hang_up(self) -> None:
+        """Nobody is to be told."""
+
+
+class Estate:
+    """A coordinator with its broker, and three agents. What connects must show what the other side takes at that moment."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.pki = directory / "pki"
+        pki.init(self.pki, START)
+        self.ca = x509.load_pem_x509_certificate((self.pki / "ca.pem").read_bytes())
+        self.broker = Server(TOPOLOGY, self.pki, directory, Listen("127.0.0.1", 8883))
+        self.broker._issue(START)
+        self.own = OwnCertificates(self.pki, self.broker)
+        self.away: set[str] = set()
+        self.seen: dict[bytes, tuple[dt.datetime, dt.datetime]] = {}
+        self.granted: list[str] = []
+        self.signing = Renewals(
+            self.pki,
+            self.post,
+            generation_of=lambda _: 0,
+            told=lambda agent, _: self.granted.append(agent),
+            clock=clock,
+        )
+        self.agents = {name: self.agent(name, chance) for name, chance in CHANCES.items()}
+
+    def agent(self, name: str, chance: float) -> Renewal:
+        state = self.directory / name
+        state.mkdir(mode=0o700)
+        config = AgentConfig(name=name, environment="dev", broker="mqtts://127.0.0.1:1", allow=("10.0.0.0/8",))
+        issued = pki.issue_agent(self.pki, "dev", name, START)
+        held = {"agent.pem": issued.certificate, "agent.key": issued.key, "ca.pem": (self.pki / "ca.pem").read_bytes()}
+        for file, data in held.items():
+            (state / file).write_bytes(data)
+        save(config, state)
+
+        async def child(kind: str, given: bytes) -> bytes:
+            match kind:
+                case "look":
+                    return msgspec.json.encode(credential.look(config, state))
+                case "request":
+                    return credential.request(config, state)
+                case _:
+                    return msgspec.json.encode(credential.take(config, state, given))
+
+        def ask(request: Renew) -> None:
+            if name not in self.away and not self.shows(*files_of(config, state)):
+                self.signing.ask(UpTopic("dev", name, UpChannel.ROUND), request)
+
+        async def try_out(path: Path) -> str:
+            return self.shows(path, path)
+
+        async def switch(_path: Path, _within_s: float) -> None:
+            return None
+
+        return Renewal(
+            state,
+            child=child,
+            ask=ask,
+            try_out=try_out,
+            switch=switch,
+            changed=lambda: None,
+            log=structlog.get_logger(),
+            clock=clock,
+            chance=lambda: chance,
+        )
+
+    async def post(self, agent: str, answer: Renewed) -> None:
+        if agent not in self.away:
+            self.agents[agent].answer(answer)
+
+    def shows(self, certificate: Path, key: Path) -> str:
+        """Why a connection with these fails now, "" when it does not."""
+        starts, ends = self.valid(certificate.read_bytes(), key.read_bytes())
+        return "" if starts <= moment() <= ends else f"{certificate.parent.name}/{certificate.name} at {moment()}"
+
+    def valid(self, certificate: bytes, key: bytes) -> tuple[dt.datetime, dt.datetime]:
+        """From when until when; of this CA, and for this key."""
+        if certificate not in self.seen:
+            held = x509.load_pem_x509_certificate(certificate)
+            held.verify_directly_issued_by(self.ca)
+            assert serialization.load_pem_private_key(key, password=None).public_key() == held.public_key()
+            self.seen[certificate] = held.not_valid_before_utc, held.not_valid_after_utc
+        return self.seen[certificate]
+
+    def problems(self) -> list[str]:
+        """Of whoever is there: why it could not connect again now."""
+        found = [
+            self.shows(self.pki / f"{holder}.pem", self.pki / f"{holder}.key") for holder in ("coordinator", "broker")
+        ]
+        for name in CHANCES:
+            state = self.directory / name
+            file = state / "renewed.pem"
+            if name not in self.away:
+                found.append(
+                    self.shows(*((file, file) if file.exists() else (state / "agent.pem", state / "agent.key")))
+                )
+        return list(filter(None, found))
+
+    async def live(self, at_times: Callable[[], None]) -> list[str]:
+        """All problems of 400 days."""
+        found: list[str] = []
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one.run(), name=name) for name, one in self.agents.items()]
+            tasks.append(group.create_task(self.signing.run(), name="signing"))
+            while virtual.now() < DAYS * DAY_S:
+                await asyncio.sleep(STEP_S)
+                await self.own.care(moment())
+                at_times()
+                found += self.problems()
+            for task in tasks:
+                task.cancel()
+        return found
+
+
+def test_a_year_needs_nobody_though_agents_are_away_for_a_month_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the worst moment: just before they would have renewed their certificates."""
+    monkeypatch.setattr("os.fsync", lambda _: None)
+    estate, left = Estate(tmp_path), dict[str, float]()
+
+    def leave_and_come_back() -> None:
+        for name, chance in (("dev-1", 0.0), ("dev-3", 1.0)):
+            held = estate.agents[name].held
+            assert held is not None
+            due = renew_at(held.starts, held.ends, chance)
+            if name not in left and virtual.now() > 150 * DAY_S and due - clock() < STEP_S:
+                left[name] = virtual.now()
+                estate.away.add(name)
+            elif name in left and virtual.now() - left[name] >= MONTH_S:
+                estate.away.discard(name)
+
+    with capture_logs() as said:
+        problems = virtual.run(estate.live(leave_and_come_back), (DAYS + 1) * DAY_S)
+    assert set(left) == {"dev-1", "dev-3"}
+    assert not estate.away
+    assert not problems
+    renewed = [entry["holder"] for entry in said if entry["event"] == "a certificate of its own is renewed"]
+    assert {holder: renewed.count(holder) for holder in renewed} == {"coordinator": 6, "broker": 6}
+    assert all(estate.granted.count(name) >= 5 for name in CHANCES)
