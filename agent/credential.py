@@ -13,12 +13,12 @@ from pathlib import Path
 import msgspec
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.hazmat.primitives import serialization
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from agent.config import NEXT, NEXT_KEY, AgentConfig, ConfigError, credential, load
 from agent.renewal import Held
+from wire.certificate_request import new_key, pem, request_of
 from wire.certificates import read_uri
 from wire.keyfiles import write_private
 
@@ -38,24 +38,14 @@ def look(config: AgentConfig, state_dir: Path) -> Held:
 
 def request(config: AgentConfig, state_dir: Path) -> bytes:
     """Make a key for the next certificate, and ask for that in the agent's own name."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    write_private(
-        state_dir / NEXT_KEY,
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
-    )
-    name = x509.Name(
-        [
-            x509.NameAttribute(NameOID.COMMON_NAME, config.name),
-            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, config.environment),
-        ]
-    )
-    asked = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
-    return asked.public_bytes(serialization.Encoding.DER)
+    key = new_key()
+    write_private(state_dir / NEXT_KEY, pem(key))
+    return request_of(key, config.environment, config.name)
 
 
-def take(config: AgentConfig, state_dir: Path, pem: bytes) -> Held:
+def take(config: AgentConfig, state_dir: Path, granted: bytes) -> Held:
     """Leave a certificate for the key that was made last, with it, in `NEXT`; CredentialError when it is another's."""
-    certificate = _read(pem, "the certificate")
+    certificate = _read(granted, "the certificate")
     key_pem = (state_dir / NEXT_KEY).read_bytes()
     key = serialization.load_pem_private_key(key_pem, password=None)
     ca = x509.load_pem_x509_certificate((state_dir / config.credentials.ca).read_bytes())
@@ -71,7 +61,7 @@ def take(config: AgentConfig, state_dir: Path, pem: bytes) -> Held:
     usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     if ExtendedKeyUsageOID.CLIENT_AUTH not in usage:
         raise CredentialError("the certificate is not for a client")
-    write_private(state_dir / NEXT, pem.rstrip() + b"\n" + key_pem)
+    write_private(state_dir / NEXT, granted.rstrip() + b"\n" + key_pem)
     (state_dir / NEXT_KEY).unlink()
     return held
 
@@ -96,9 +86,9 @@ def check_given(config: AgentConfig, certificate: bytes, key: bytes) -> None:
         raise CredentialError("its key is not the one of its certificate")
 
 
-def _read(pem: bytes, what: str) -> x509.Certificate:
+def _read(given: bytes, what: str) -> x509.Certificate:
     try:
-        return x509.load_pem_x509_certificate(pem)
+        return x509.load_pem_x509_certificate(given)
     except ValueError as error:
         raise CredentialError(f"{what} cannot be read: {error}") from error
 

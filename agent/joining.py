@@ -14,13 +14,13 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from nacl.signing import SigningKey
 
 from reachability.texts import printable
 from wire import joining
+from wire.certificate_request import new_key, pem, request_of
 from wire.dial import Broker, dial
 from wire.keyfiles import write_private
 from wire.mqtt import Link, NotConnected
@@ -67,14 +67,20 @@ def join(token: joining.Token, url: str, state_dir: Path, within_s: float = WITH
     if answer.problem:
         raise JoinError(f"the coordinator says: {printable(answer.problem)}")
     _check(token, answer.certificate, key)
-    return Joined(answer.certificate, _pem(key), answer.configuration, peer)
+    return Joined(answer.certificate, pem(key), answer.configuration, peer)
 
 
 async def _ask(
     token: joining.Token, url: str, broker: Broker, key: ec.EllipticCurvePrivateKey, within_s: float
 ) -> tuple[joining.Answer, str]:
     nonce = secrets.token_bytes(joining.NONCE)
-    ask = joining.Ask(token=token.id, agent=token.agent, nonce=nonce, request=_request(token, key), broker=url)
+    ask = joining.Ask(
+        token=token.id,
+        agent=token.agent,
+        nonce=nonce,
+        request=request_of(key, token.environment, token.agent),
+        broker=url,
+    )
     payload = joining.sign_ask(SigningKey(token.seed), ask)
     link = Link(broker, subscriptions=(f"{joining.ANSWERS}/{nonce.hex()}",), name="segwatch-join")
     try:
@@ -128,32 +134,15 @@ def _key(path: Path) -> ec.EllipticCurvePrivateKey:
             return held
     except (FileNotFoundError, ValueError):
         pass
-    key = ec.generate_private_key(ec.SECP256R1())
-    write_private(path, _pem(key))
+    key = new_key()
+    write_private(path, pem(key))
     return key
 
 
-def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-
-
-def _request(token: joining.Token, key: ec.EllipticCurvePrivateKey) -> bytes:
-    name = x509.Name(
-        [
-            x509.NameAttribute(NameOID.COMMON_NAME, token.agent),
-            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, token.environment),
-        ]
-    )
-    asked = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
-    return asked.public_bytes(serialization.Encoding.DER)
-
-
-def _check(token: joining.Token, pem: bytes, key: ec.EllipticCurvePrivateKey) -> None:
+def _check(token: joining.Token, granted: bytes, key: ec.EllipticCurvePrivateKey) -> None:
     """JoinError unless the certificate is for our key, of the token's CA."""
     try:
-        certificate = x509.load_pem_x509_certificate(pem)
+        certificate = x509.load_pem_x509_certificate(granted)
         certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(token.ca))
     except (ValueError, TypeError, InvalidSignature) as error:
         raise JoinError("what the coordinator sent is not a certificate of the token's CA") from error

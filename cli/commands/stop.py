@@ -37,7 +37,7 @@ def command(*, endpoint: Endpoint, reason: str, by: str | None, resume: bool) ->
         click.echo(resumed(client, who))
         return
     stopped = client.post("stop", Stopped, reason=reason, by=who).stopped
-    click.echo(f"All probing is stopped: {stopped}. To go on: segwatch stop --resume")
+    click.echo(f"All probing is stopped: {stopped}. To go on: segwatch resume")
     for line in confirmed(client):
         click.echo(line)
 

@@ -30,7 +30,7 @@ def report(run: FinishedRun, style: Paint) -> list[str]:
     lines = sentence(style, word, _TONES.get(word, "warn"), said)
     if run.stopped:
         why = f"all probing was stopped meanwhile: {clean(run.stopped)}"
-        lines.append(f"{style('!', 'warn')} {why}. To go on: segwatch stop --resume")
+        lines.append(f"{style('!', 'warn')} {why}. To go on: segwatch resume")
     if result.what_if:
         lines += supposed(result.what_if, style)
     lines += _missing_agents(result.agents, style)

@@ -14,12 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from coordinator.broker import pki
+from wire.certificate_request import new_key, pem, request_of
 from wire.certificates import agent_uri
 from wire.keyfiles import write_private
 
@@ -49,18 +46,10 @@ def issue(
     directory: Path, environment: str, agent: str, generation: int, now: dt.datetime, life: dt.timedelta
 ) -> pki.Issued:
     """A certificate of this generation, with a key that is made here: for a bundle."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name(
-        [
-            x509.NameAttribute(NameOID.COMMON_NAME, agent),
-            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, environment),
-        ]
-    )
-    asked = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
-    request = asked.public_bytes(serialization.Encoding.DER)
-    issued = pki.sign_request(directory, agent_uri(environment, agent, generation), request, now, life)
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return pki.Issued(issued.certificate, pem, issued.expires)
+    key = new_key()
+    uri = agent_uri(environment, agent, generation)
+    issued = pki.sign_request(directory, uri, request_of(key, environment, agent), now, life)
+    return pki.Issued(issued.certificate, pem(key), issued.expires)
 
 
 def stands(directory: Path, agent: str, generation: int, now: dt.datetime) -> bool:

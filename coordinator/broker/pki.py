@@ -25,6 +25,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from nacl.encoding import HexEncoder
 from nacl.signing import SigningKey
 
+from wire.certificate_request import new_key, pem
 from wire.certificates import agent_uri, read_uri
 from wire.keyfiles import Exposed, check_directory, check_key, write_private
 
@@ -69,7 +70,7 @@ def init(directory: Path, now: dt.datetime) -> None:
         check_directory(directory)
     except Exposed as error:
         raise PkiError(str(error)) from error
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = new_key()
     name = x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, "segwatch"),
@@ -84,7 +85,7 @@ def init(directory: Path, now: dt.datetime) -> None:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
-    write_private(directory / "ca.key", _pem(key))
+    write_private(directory / "ca.key", pem(key))
     write_private(directory / "ca.pem", certificate.public_bytes(serialization.Encoding.PEM), mode=0o644)
     issue_coordinator(directory, now)
     signing = SigningKey.generate()
@@ -220,7 +221,7 @@ def _issue(
     server: tuple[x509.GeneralName, ...] = (),
 ) -> Issued:
     """A leaf certificate, for the key or a new one: a client's with a URI, or a server's with its names."""
-    own = ec.generate_private_key(ec.SECP256R1())
+    own = new_key()
     try:
         ca = x509.load_pem_x509_certificate((directory / "ca.pem").read_bytes())
         ca_key = serialization.load_pem_private_key((directory / "ca.key").read_bytes(), password=None)
@@ -238,7 +239,7 @@ def _issue(
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
-    private = b"" if key else _pem(own)
+    private = b"" if key else pem(own)
     return Issued(certificate.public_bytes(serialization.Encoding.PEM), private, certificate.not_valid_after_utc)
 
 
@@ -291,9 +292,3 @@ def _alone(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )

@@ -37,7 +37,7 @@ class Stopped(Exception):  # noqa: N818 - reads as what it is
     """All probing is stopped, so that nothing can be verified."""
 
     def __init__(self, reason: str, since: str) -> None:
-        super().__init__(f"all probing is stopped since {since}: {reason}. To go on: segwatch stop --resume")
+        super().__init__(f"all probing is stopped since {since}: {reason}. To go on: segwatch resume")
 
 
 class InBlackout(Stopped):

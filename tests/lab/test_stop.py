@@ -46,7 +46,7 @@ def stop(system: System) -> float:
     """Stop all probing; when the coordinator was told, seconds since the epoch."""
     done = system.cli("stop", "--reason", "maintenance", "--by", "olga", "--state-dir", "state").check()
     said, confirmed, *_ = done.stdout.splitlines()
-    assert said == "All probing is stopped: maintenance. To go on: segwatch stop --resume"
+    assert said == "All probing is stopped: maintenance. To go on: segwatch resume"
     assert confirmed.endswith(f" of {len(AGENTS)} agents")
     wait_until_confirmed(system)
     return datetime.fromisoformat(system.api("status")["stopped_at"]).timestamp()
@@ -78,7 +78,7 @@ def test_a_sweep_at_full_rate_ends_within_a_second_and_nothing_leaves_until_it_i
         refused = system.cli("verify", "--state-dir", "state")
         assert refused.returncode == 2
         assert "all probing is stopped since" in refused.stderr
-        assert "maintenance. To go on: segwatch stop --resume" in refused.stderr
+        assert "maintenance. To go on: segwatch resume" in refused.stderr
         assert seen() == after, "nothing leaves while it is stopped"
         capture.terminate()
         count, last = (estate.directory / "last").read_text().split()

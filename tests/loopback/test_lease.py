@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -23,17 +25,28 @@ def why(system: System, name: str) -> list[str]:
     return [order["reason"] for order in system.orders(name) if order["type"] == "stop"]
 
 
-@pytest.mark.asyncio
-async def test_a_broker_that_withholds_all_orders_ends_probing_and_a_stop_is_confirmed_when_it_is_heard(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "LEASE_S", LEASE_S)
     monkeypatch.setattr(lease, "PERIOD_S", PERIOD_S)
-    system = System(tmp_path)
+
+
+@asynccontextmanager
+async def sending(directory: Path) -> AsyncIterator[System]:
+    """An estate in which dev-1 sends, and does not come to an end."""
+    system = System(directory)
     async with system.running("dev-1", "prod-1"):
-        (tmp_path / "dev-1" / "hold").touch()
+        (directory / "dev-1" / "hold").touch()
         system.daemon.runs.ask(sweep=False, source="dev", destination="prod")
         await until(lambda: any(order["type"] == "go" for order in system.orders("dev-1")))
+        yield system
+
+
+@pytest.mark.asyncio
+async def test_a_broker_that_withholds_all_orders_ends_probing_and_a_stop_is_confirmed_when_it_is_heard(
+    tmp_path: Path,
+) -> None:
+    async with sending(tmp_path) as system:
         assert set(said(system).values()) == {None}, "nothing is stopped"
         system.broker.drops = lambda topic, _: "/dev-1/down/" in topic
         await system.daemon.engine.stop("maintenance")
@@ -54,17 +67,9 @@ async def test_a_broker_that_withholds_all_orders_ends_probing_and_a_stop_is_con
 
 
 @pytest.mark.asyncio
-async def test_plans_that_go_through_let_nobody_send_on_while_the_stop_is_withheld(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_plans_that_go_through_let_nobody_send_on_while_the_stop_is_withheld(tmp_path: Path) -> None:
     """A broker picks what it withholds: the coordinator signs no lease while all is stopped, also for who comes anew."""
-    monkeypatch.setattr(lease, "LEASE_S", LEASE_S)
-    monkeypatch.setattr(lease, "PERIOD_S", PERIOD_S)
-    system = System(tmp_path)
-    async with system.running("dev-1", "prod-1"):
-        (tmp_path / "dev-1" / "hold").touch()
-        system.daemon.runs.ask(sweep=False, source="dev", destination="prod")
-        await until(lambda: any(order["type"] == "go" for order in system.orders("dev-1")))
+    async with sending(tmp_path) as system:
         system.broker.drops = lambda topic, _: topic.endswith("/dev-1/down/round")
         await system.daemon.engine.stop("maintenance")
         system.daemon._plans.want("dev-1")

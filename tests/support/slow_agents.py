@@ -9,16 +9,29 @@ from collections.abc import Callable
 import pytest
 
 from coordinator.store import Report, Store
+from reachability.arrival import ArrivalRow, WitnessReport
+from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, Result, Schedule
 from tests.support.rounds import ANSWERED, TOPOLOGY, World
 from tests.support.virtual import now, run
-from wire.messages import Down, Status
+from wire.messages import Down, Go, Status
 from wire.topics import UpChannel, UpTopic
 
 TWO_WITNESSES = TOPOLOGY.replace(
     b"{prod-1: {addresses: [10.30.0.10]}}", b"{prod-1: {addresses: [10.30.0.10]}, prod-2: {addresses: [10.30.0.11]}}"
 )
 NEVER = math.inf
+PROD = "10.30.0.10"
+
+
+def arrived(order: Go) -> WitnessReport:
+    """The witness's correction: copies to a port that was silent came after it had reported."""
+    target = next(t for t in order.targets if t.address == PROD and t.protocol is Protocol.TCP)
+    row = ArrivalRow(
+        target=target.id, address=PROD, protocol=Protocol.TCP, ports=PortSet.parse("22"), copies=2, last_copy=1,
+        came_from="10.10.0.10",
+    )  # fmt: skip
+    return WitnessReport(round=order.round, agent="prod-1", late=True, arrivals=(row,))
 
 
 class Slow(World):

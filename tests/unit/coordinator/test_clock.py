@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -49,13 +47,6 @@ class Time:
     def passes(self, seconds: float) -> None:
         self.wall += seconds
         self.steady += seconds
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = Store(tmp_path / "state")
-    yield made
-    made.close()
 
 
 def watched(time: Time, store: Store) -> Estate:

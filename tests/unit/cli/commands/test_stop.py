@@ -51,9 +51,7 @@ def test_it_stops_and_resumes_and_says_so(tmp_path: Path) -> None:
             return done.output
 
         assert said("--resume") == "Nothing was stopped.\n"
-        assert (
-            said("--reason", "maintenance") == "All probing is stopped: maintenance. To go on: segwatch stop --resume\n"
-        )
+        assert said("--reason", "maintenance") == "All probing is stopped: maintenance. To go on: segwatch resume\n"
         assert said("--resume") == "Probing goes on.\n"
     assert fake.posted == [
         ("resume", {"by": "olga"}),
@@ -62,7 +60,7 @@ def test_it_stops_and_resumes_and_says_so(tmp_path: Path) -> None:
     ]
 
 
-STOPPED = "All probing is stopped: maintenance. To go on: segwatch stop --resume"
+STOPPED = "All probing is stopped: maintenance. To go on: segwatch resume"
 
 
 STATES = {"test-1": "lost"}
@@ -135,7 +133,7 @@ def test_a_verify_that_was_stopped_says_why() -> None:
     body = msgspec.structs.replace(Estate().run_body(), stopped="maint\x1b[31menance")
     line = next(line for line in report(body, Paint(color=False)) if "stopped" in line)
     assert line.startswith("! all probing was stopped meanwhile: maint")
-    assert line.endswith("enance. To go on: segwatch stop --resume")
+    assert line.endswith("enance. To go on: segwatch resume")
     assert "\x1b" not in line
     body = msgspec.structs.replace(body, stopped=None)
     assert not [line for line in report(body, Paint(color=False)) if "stopped" in line]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from nacl.signing import SigningKey
@@ -58,13 +57,6 @@ class Scene:
 
     def go_on(self) -> None:
         self.stopped = ""
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = Store(tmp_path / "state")
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -172,9 +172,7 @@ def test_a_verify_neither_runs_nor_lifts_it(store: Store) -> None:
     async def scene() -> None:
         waiting = runs.ask(sweep=False, source=None, destination=None)
         await world.engine.stop("maintenance")
-        with pytest.raises(
-            Stopped, match="since 1970-01-12T13:46:40.000Z: maintenance. To go on: segwatch stop --resume"
-        ):
+        with pytest.raises(Stopped, match="since 1970-01-12T13:46:40.000Z: maintenance. To go on: segwatch resume"):
             runs.ask(sweep=False, source=None, destination=None)
         serving = asyncio.get_running_loop().create_task(runs.serve())
         asked = runs.get(waiting)

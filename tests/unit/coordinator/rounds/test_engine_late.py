@@ -3,37 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from coordinator.store import Store
-from reachability.arrival import ArrivalRow, WitnessReport
-from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, Result, Schedule
-from tests.support.slow_agents import Slow
+from tests.support.slow_agents import PROD, Slow, arrived
 from tests.support.virtual import run
 from wire.messages import Down, Go
-
-PROD = "10.30.0.10"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = Store(tmp_path / "state")
-    yield made
-    made.close()
-
-
-def arrived(order: Go) -> WitnessReport:
-    """The witness's correction: copies to a port that was silent came after it had reported."""
-    target = next(t for t in order.targets if t.address == PROD and t.protocol is Protocol.TCP)
-    row = ArrivalRow(
-        target=target.id, address=PROD, protocol=Protocol.TCP, ports=PortSet.parse("22"), copies=2, last_copy=1,
-        came_from="10.10.0.10",
-    )  # fmt: skip
-    return WitnessReport(round=order.round, agent="prod-1", late=True, arrivals=(row,))
 
 
 @pytest.mark.parametrize("followed", [True, False], ids=["while it is followed up", "when all is over"])

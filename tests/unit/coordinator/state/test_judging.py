@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -23,13 +23,6 @@ from tests.support.virtual import VirtualLoop, run
 from tests.support.waiting import HANG_S
 from wire.messages import Status
 from wire.topics import UpChannel, UpTopic
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = Store(tmp_path / "state")
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
 
 import pytest
 
 from coordinator.state.concluding import JudgedRow
 from coordinator.state.judging import Judging
 from coordinator.store import Store
-from reachability.arrival import ArrivalRow, WitnessReport
+from reachability.arrival import WitnessReport
 from reachability.life import Event
-from reachability.ports import PortSet
 from reachability.round_data import RoundSpec
 from reachability.vocabulary import Protocol, Result
-from tests.support.slow_agents import Slow
+from tests.support.slow_agents import PROD, Slow, arrived
 from tests.support.virtual import run
 from wire.messages import Go
-
-PROD = "10.30.0.10"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = Store(tmp_path / "state")
-    yield made
-    made.close()
 
 
 async def started(judging: Judging) -> None:
@@ -36,15 +25,6 @@ async def started(judging: Judging) -> None:
     await asyncio.sleep(0)
     await judging.catch_up()
     task.cancel()
-
-
-def arrived(order: Go) -> WitnessReport:
-    target = next(t for t in order.targets if t.address == PROD and t.protocol is Protocol.TCP)
-    row = ArrivalRow(
-        target=target.id, address=PROD, protocol=Protocol.TCP, ports=PortSet.parse("22"), copies=2, last_copy=1,
-        came_from="10.10.0.10",
-    )  # fmt: skip
-    return WitnessReport(round=order.round, agent="prod-1", late=True, arrivals=(row,))
 
 
 def of_22(world: Slow) -> set[Result]:

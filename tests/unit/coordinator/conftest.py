@@ -1,4 +1,4 @@
-"""A store for each test of the rounds."""
+"""A store for each test that asks for one."""
 
 from __future__ import annotations
 
