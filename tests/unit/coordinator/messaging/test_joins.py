@@ -1,6 +1,7 @@
 """What hosts that enrol themselves are answered."""
 
 import datetime as dt
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,6 +15,7 @@ from coordinator.messaging.joins import MOST, Joins
 from reachability.topology import DeclaredAgent, Environment, Topology
 from tests.support.joins import NONCE, ask
 from wire import joining
+from wire.mqtt import Message
 
 NOW = dt.datetime(2026, 12, 1, 12, 0, tzinfo=dt.UTC)
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -58,10 +60,25 @@ async def test_what_is_not_a_request_gets_no_answer(joins: Joins, token: joining
         assert await joins.answer(payload) is None
 
 
-def test_a_flood_shuts_the_door(joins: Joins, token: joining.Token) -> None:
-    assert token
+class Flood:
+    """A link by which requests come for ever."""
+
+    def __init__(self, payload: bytes) -> None:
+        self.payload = payload
+        self.answered = 0
+
+    async def messages(self) -> AsyncIterator[Message]:
+        while True:
+            yield Message(joining.ASK, self.payload, retained=False, done=lambda: None)
+
+    async def publish(self, _topic: str, _payload: bytes) -> None:
+        self.answered += 1
+
+
+@pytest.mark.asyncio
+async def test_a_flood_shuts_the_door(joins: Joins, token: joining.Token) -> None:
+    flood = Flood(ask(token, KEY))
     assert joins._is_open()
-    assert not any(joins._floods() for _ in range(MOST))
-    assert joins._is_open()
-    assert joins._floods()
+    await joins._answer(cast("Any", flood))
+    assert flood.answered == MOST
     assert not joins._is_open()
