@@ -23,7 +23,7 @@ from coordinator.packets.pcapng import pcapng
 from coordinator.state.estate import Estate
 from coordinator.state.reports import round_data
 from coordinator.state.roster import AgentState
-from coordinator.store import HeldRound, Part, Report, Store
+from coordinator.store import HeldRound, Part, Report, Store, strays
 from reachability import trace
 from reachability.evidence import conclude
 from reachability.matrix import CellKey
@@ -102,6 +102,8 @@ def _estate() -> tuple[Estate, Receiver, AgentState]:
     _FOLDERS.append(folder)
     estate = Estate(sample.topology(), Store(folder), lambda: samples_at)
     estate.store._db.execute("PRAGMA synchronous = OFF")  # a disk is not what is tried here
+    for kind in rows.NAMES:
+        estate.store.start_round(spec := rows.spec(kind), spec.round, samples_at)
     estate._generations = {"dev-1": identity.GENERATION}
     engine = SimpleNamespace(report=_TOLD.append, answer=lambda *_: None)
     signers = Signers(identity.CA, lambda: samples_at, lambda _: identity.GENERATION)
@@ -146,6 +148,8 @@ def collect(data: bytes) -> None:
     assert {agent: state for agent, state in estate.agents.items() if agent != "dev-1"} == others
     strange = estate.store._db.execute("SELECT COUNT(*) FROM reports WHERE agent != 'dev-1'").fetchone()[0]
     assert not strange, "a report in another's name"
+    begun = "SELECT COALESCE(SUM(stray), 0) FROM reports WHERE round NOT IN (SELECT round FROM rounds)"
+    assert estate.store._db.execute(begun).fetchone()[0] <= strays.MOST_BYTES, "more of rounds that nobody began"
     assert all(agent == "dev-1" and sequence < 2**53 for (agent, _), sequence in receiver._acks.items())
     spent = estate.store._db.execute("SELECT acknowledged FROM spools WHERE agent = 'prod-1'").fetchall()
     assert spent == [(0,)], "another's spool"
