@@ -81,6 +81,7 @@ def command(config: Path | None, log_form: str | None, **given: Any) -> int:
     from coordinator.service import serve  # noqa: PLC0415
     from coordinator.settings import Settings  # noqa: PLC0415
     from coordinator.store import StoreError  # noqa: PLC0415
+    from coordinator.topology.load import TopologyErrors  # noqa: PLC0415
     from wire.dial import parse_url  # noqa: PLC0415
     from wire.keyfiles import Exposed  # noqa: PLC0415
 
@@ -128,7 +129,7 @@ def command(config: Path | None, log_form: str | None, **given: Any) -> int:
         if settings.nats_server is not None:
             find_server(settings.nats_server)
         asyncio.run(serve(settings, topology))
-    except* (BrokerError, Exposed, PkiError, StoreError) as group:
+    except* (BrokerError, Exposed, PkiError, StoreError, TopologyErrors) as group:
         raise Problem(str(_first(group))) from group
     except* OSError as group:
         cause = _first(group)
