@@ -94,7 +94,7 @@ class Store:
                 self._spools.lose(gap)
                 taken = replace(taken, lost=(*taken.lost, gap))
             elif not taken.new and (left or self._reports > before):  # what is left out comes again under the other id
-                taken = replace(taken, new=True, acknowledged=NEVER_SENT, set_back=True)
+                taken = replace(taken, new=self._reports > before, acknowledged=NEVER_SENT, set_back=True)
         return taken
 
     def gaps(self) -> list[Gap]:

@@ -68,10 +68,14 @@ def test_one_from_a_spool_that_was_set_back_is_counted_where_it_comes_again(stor
     """Under the spool's other id; until then it is neither stored nor lost."""
     for number in range(1, MOST + 1):
         store.take("dev-1", "s", number, 1, [report(f"X{number}")], 1.0)
-    assert store.take("dev-1", "s", 2, 1, [report("N2")], 1.0) == Taken(True, NEVER_SENT, set_back=True)
+    begin(store, "R")
+    mixed = [report("R"), report("N2")]
+    assert store.take("dev-1", "s", 2, 1, mixed, 1.0) == Taken(True, NEVER_SENT, set_back=True)
+    assert store.take("dev-1", "s", 2, 1, mixed, 1.0) == Taken(False, NEVER_SENT, set_back=True), "no round hears twice"
     assert store.gaps() == []
-    [gap] = store.take("dev-1", "new", 1, 1, [report("N2")], 1.0).lost
+    [gap] = store.take("dev-1", "new", 1, 1, mixed, 1.0).lost
     assert (gap.spool, gap.reports) == ("new", 1)
+    assert held(store).count("R") == 1
 
 
 def test_bytes_are_bounded_as_well(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
