@@ -33,6 +33,7 @@ from coordinator.rounds.scheduler import Scheduler
 from coordinator.rounds.verify_runs import Runs
 from coordinator.settings import Settings
 from coordinator.state.estate import Estate
+from coordinator.state.in_force import put_in_force
 from coordinator.store import Store
 from coordinator.topology.reload import Watch
 from reachability.life import Event, EventKind
@@ -62,7 +63,7 @@ class Daemon:
         check_directory(settings.state_dir)
         self.store = Store(settings.state_dir)
         clock = WatchedClock()
-        self.estate = Estate(topology, self.store, clock)
+        self.estate = Estate(topology, self.store, clock, plan=())  # until `run` makes it
         clock.stepped.append(self.estate.clock_stepped)
         self._revocations = Revocations(settings.pki, self.estate.generations, self._revoke)
         self._tell(self.estate.revoke(self._revocations.held))
@@ -134,6 +135,7 @@ class Daemon:
         """Serve until `stop`; StoreError, PkiError, BrokerError and OSError say why it cannot."""
         try:
             await self._own.care(self.estate.now())  # it may have ended while this coordinator was off
+            await put_in_force(self.estate.topology, self.estate)
             await self.broker.start()
             await self._points.open(self._settings.pki)
             async with self._api.serving(self._settings), self.link:
@@ -204,7 +206,7 @@ class Daemon:
             log.warning("the broker lacks", name=lack.name, text=lack.text)
 
     async def _take_topology(self, topology: Topology) -> None:
-        self.estate.take_topology(topology)
+        await put_in_force(topology, self.estate)
         await self._let_in()
         self._tell(self.estate.review())
         for name, state in self.estate.agents.items():

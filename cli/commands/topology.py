@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from cli import options
 from cli.client import Client
@@ -27,6 +28,7 @@ from reachability.plan import PlanTarget, build_plan
 from reachability.policy import Decision, Policy, nearest_paths
 from reachability.ports import PortSet
 from reachability.sides import Sides
+from reachability.texts import clean_lines
 from reachability.topology import Topology, is_address
 from reachability.uncontrolled import Uncontrolled, by_declaration
 from reachability.vocabulary import Declared, Protocol
@@ -125,11 +127,11 @@ def draft(*, endpoint: Endpoint, out: Path | None) -> None:
     """
     if out is not None:
         check_new(out)
-    body = Client(endpoint).get("draft", Drafted)
+    body = msgspec.convert(Client(endpoint).get("draft", object), Drafted)  # the one answer that has lines
     if out is None:
-        click.echo(body.topology, nl=False)
+        click.echo(clean_lines(body.topology), nl=False)
     else:
-        create(out, body.topology.encode("utf-8", "replace"))
+        create(out, clean_lines(body.topology).encode("utf-8", "replace"))
     if not options.look().quiet:
         text = (
             f"{plural(body.review, 'entry', 'entries')} to review. What it would change: segwatch verify --what-if FILE"

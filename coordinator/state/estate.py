@@ -11,18 +11,19 @@ import structlog
 
 from coordinator.clock import since_boot
 from coordinator.state import forgetting
-from coordinator.state.concluding import JudgedRow
+from coordinator.state.concluding import JudgedRow, held_matrix
 from coordinator.state.holders import Holders, unproven
 from coordinator.state.lookups import Lookups, names_of, needed_by, oldest_fresh
 from coordinator.state.moves import Moves
+from coordinator.state.planning import Known, Plan, plan_of
 from coordinator.state.roster import AgentState, Heard, Used, is_old_news, refusal, said, shifted, unheard
 from coordinator.store import Gap, Losses, Store, StoreError
 from coordinator.store.spools import added
 from reachability.compare import Cell, compare
 from reachability.finding import Event, EventKind, FindingBook
-from reachability.matrix import CellKey, Matrix, Row
+from reachability.matrix import CellKey, Row
 from reachability.observation import Lookup
-from reachability.plan import PlanTarget, build_plan
+from reachability.plan import PlanTarget
 from reachability.round_data import RoundSpec
 from reachability.topology import Topology
 from wire.messages import Status
@@ -35,18 +36,14 @@ class Estate:
     """The state of the estate, and the only writer of its store."""
 
     def __init__(
-        self, topology: Topology, store: Store, clock: Callable[[], float], steady: Callable[[], float] = since_boot
-    ) -> None:
-        """`clock` gives epoch seconds, `steady` seconds that never jump."""
+        self, topology: Topology, store: Store, clock: Callable[[], float], steady: Callable[[], float] = since_boot,
+        plan: Plan | None = None,
+    ) -> None:  # fmt: skip
+        """`clock` gives epoch seconds, `steady` seconds that never jump; `plan`, where it is made later, stands until then."""
         self.topology = topology
-        self.store = store
-        self.clock = clock
+        self.store, self.clock = store, clock
         self.started = clock()
-        self.matrix = Matrix()
-        for key, ports, judged in store.cells():
-            # The clock was set back while nobody watched: when it was is not known any more, so that it is stale.
-            known = judged if judged.observed_at <= self.started else replace(judged, observed_at=0.0)
-            self.matrix.update(key, ports, known)
+        self.matrix = held_matrix(store, self.started)
         self.book = FindingBook(store.findings())
         self.agents: dict[str, AgentState] = {}
         self.losses: dict[str, Losses] = dict(store.losses())
@@ -61,7 +58,7 @@ class Estate:
         self.moves = Moves(store)
         self._addresses: dict[str, tuple[str, ...]] = store.get("addresses", dict[str, tuple[str, ...]], {})
         self.save(lambda: store.undate_rounds(self.started))
-        self.take_topology(topology)
+        self.take_topology(topology, plan)
 
     def clock_stepped(self, seconds: float) -> None:
         """The clock was set by this much: ages stay what they are. What is stored follows as it is concluded anew."""
@@ -73,8 +70,8 @@ class Estate:
 
     # -- what is declared -----------------------------------------------------------------------------------------
 
-    def take_topology(self, topology: Topology) -> None:
-        """A new topology is in force: it judges what was observed before, too."""
+    def take_topology(self, topology: Topology, plan: Plan | None = None) -> None:
+        """A new topology is in force, with its plan: it judges what was observed before, too."""
         self.topology = topology
         self.agents = {
             name: known
@@ -83,11 +80,11 @@ class Estate:
             for name, environment in topology.agents().items()
         }
         self.save(lambda: self.moves.take(topology))
-        self.plan = self.plan_of(self.topology)
+        self.plan = plan_of(topology, self.known(topology)) if plan is None else plan
 
-    def plan_of(self, topology: Topology) -> tuple[PlanTarget, ...]:
-        """What would be probed under a topology, by the addresses and names that are known."""
-        return build_plan(topology, self._addresses, self._lookups.leads_to(), moves=self.moves.last)
+    def known(self, topology: Topology) -> Known:
+        """What agents and resolvers have said of addresses until now, and who moves by that topology."""
+        return Known(dict(self._addresses), self._lookups.leads_to(), self.moves.after(topology))
 
     # -- whose certificates are in force --------------------------------------------------------------------------
 
@@ -132,7 +129,7 @@ class Estate:
         if status.online and status.addresses and self._addresses.get(status.name) != status.addresses:
             self._addresses[status.name] = status.addresses
             self.save(lambda: self.store.put("addresses", self._addresses))
-            self.plan = self.plan_of(self.topology)
+            self.plan = plan_of(self.topology, self.known(self.topology))
         return Heard(changed=known.online != status.online or (status.online and known.instance != status.instance))
 
     def _count_holders(self, agent: str, status: Status) -> None:
@@ -175,9 +172,10 @@ class Estate:
         """What names resolved to at an agent; of names that it was not asked for, nothing."""
         now = self.clock()
         if self._lookups.take(agent, names_of(self.topology), lookups, now):
-            self.plan = self.plan_of(self.topology)  # what is needed of the old depends on whether the new was tried
+            # What is needed of the old depends on whether the new was tried.
+            self.plan = plan_of(self.topology, self.known(self.topology))
         if self._lookups.settle(oldest_fresh(self.topology, now), needed_by(self.plan, self.matrix, self.book)):
-            self.plan = self.plan_of(self.topology)
+            self.plan = plan_of(self.topology, self.known(self.topology))
         self.save(self._lookups.write)
         for name, words in self._lookups.apart(self.agents).items():
             self.agents[name] = replace(self.agents[name], names_apart=words)

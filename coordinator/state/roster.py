@@ -9,6 +9,8 @@ from reachability.topology import Topology
 from wire.messages import Status
 from wire.topics import UpTopic
 
+MOST_ADDRESSES = 1024  # of a host; each is one that everybody probes
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentState:
@@ -70,6 +72,8 @@ def refusal(topic: UpTopic, status: Status, topology: Topology, generations: Map
         return f"'{topic.agent}' of '{topic.environment}' claims to be '{status.name}' of '{status.environment}'"
     if 0 <= status.generation < generations.get(topic.agent, 0):
         return f"'{topic.agent}' uses a certificate that is revoked"
+    if len(status.addresses) > MOST_ADDRESSES:
+        return f"'{topic.agent}' says that it has {len(status.addresses)} addresses; the most of a host is {MOST_ADDRESSES}"
     return ""
 
 

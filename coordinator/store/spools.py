@@ -34,7 +34,8 @@ class TooManyHolesError(Exception):
 class Gap:
     """Sequences of a spool that are lost: `batches` of those from `first` to `last`. Times are epoch seconds.
 
-    `why` has of bytes, age, disk, size (the agent says so) and gone (it says nothing) those that it was, with commas.
+    `why` has of bytes, age, disk, size (the agent says so), gone (it says nothing) and unknown (`coordinator.store.strays`)
+    those that it was, with commas.
     Where gaps of several spools were folded, `spool` is "" and `first` and `last` are 0.
     """
 
@@ -112,7 +113,7 @@ class Spools:
         acknowledged = self._settle(key, acknowledged, age)
         lost = [replace(gap, agent=agent, noticed=now) for gap in lost]
         for gap in lost:
-            self._keep(gap)
+            self.lose(gap)
         return Taken(new, acknowledged, tuple(lost))
 
     def gaps(self) -> list[Gap]:
@@ -192,8 +193,8 @@ class Spools:
         )
         return acknowledged
 
-    def _keep(self, gap: Gap) -> None:
-        """One that goes on from the newest of its spool is part of it; of too many the two oldest are one."""
+    def lose(self, gap: Gap) -> None:
+        """Keep a gap. One that goes on from the newest of its spool is part of it; of too many the two oldest are one."""
         newest = self._db.execute(f"{_SELECT} WHERE agent = ? ORDER BY id DESC LIMIT 1", (gap.agent,)).fetchone()
         before = None if newest is None else _gap(newest)
         if before is not None and (before.spool, before.last) == (gap.spool, gap.first - 1):

@@ -19,6 +19,7 @@ from coordinator.store.file import File, StoreError
 from coordinator.store.held import HeldRound, PackedReport, Parts, Report, group_of, packed
 from coordinator.store.retention import Forgotten
 from coordinator.store.spools import NEVER_SENT, Gap, Losses, Spools, Taken
+from coordinator.store.strays import bytes_of_stray, fits, gap_of
 from reachability.life import Event, Finding
 from reachability.matrix import CellKey, Judged
 from reachability.observation import Lookup
@@ -85,9 +86,15 @@ class Store:
             taken = self._spools.take(agent, spool, sequence, oldest, gaps, received, at, self._age())
             # Of a sequence that is known, too: in a spool whose file was set back it is another batch's by now. What comes after it
             # was counted as lost stays lost.
-            counted = not taken.new and self._spools.is_lost(agent, spool, sequence)
-            if not counted and self._add_reports(map(packed, reports), received) and not taken.new:
-                taken = replace(taken, new=True, acknowledged=NEVER_SENT, set_back=True)
+            if not taken.new and self._spools.is_lost(agent, spool, sequence):
+                return taken
+            before, left = self._reports, self._add_reports(map(packed, reports), received)
+            if taken.new and left:
+                gap = gap_of(agent, spool, sequence, left, received, at)
+                self._spools.lose(gap)
+                taken = replace(taken, lost=(*taken.lost, gap))
+            elif not taken.new and (left or self._reports > before):  # what is left out comes again under the other id
+                taken = replace(taken, new=self._reports > before, acknowledged=NEVER_SENT, set_back=True)
         return taken
 
     def gaps(self) -> list[Gap]:
@@ -98,9 +105,9 @@ class Store:
         """The same, added up by agent."""
         return self._spools.losses()
 
-    def _add_reports(self, reports: Iterable[PackedReport], received: float) -> bool:
-        """Whether any was not here yet."""
-        age, before = self._age(), self._reports
+    def _add_reports(self, reports: Iterable[PackedReport], received: float) -> int:
+        """How many are left out, as strays that are too many. What is here is not added again."""
+        age, left = self._age(), 0
         for report in reports:
             what = (report.round, report.agent, report.kind, report.body)
             # A spool that was set back sends what it holds under another id: some of that is here.
@@ -108,9 +115,13 @@ class Store:
                 "SELECT 1 FROM reports WHERE round = ? AND agent = ? AND kind = ? AND body = ?", what
             ).fetchone():
                 continue
+            stray = bytes_of_stray(self._db, report)
+            if stray and not fits(self._db, report.agent, stray):
+                left += 1
+                continue
             row = self._db.execute(
-                "INSERT INTO reports (round, agent, kind, body, received, kept) VALUES (?, ?, ?, ?, ?, ?)",
-                (*what, received, age),
+                "INSERT INTO reports (round, agent, kind, body, received, kept, stray) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (*what, received, age, stray),
             ).lastrowid
             self._reports += 1
             self._db.execute(
@@ -120,7 +131,7 @@ class Store:
             if report.kept is not None:
                 values = (row, report.round, received, report.kept, age)
                 self._db.execute("INSERT INTO packets VALUES (?, ?, ?, ?, ?)", values)
-        return self._reports > before
+        return left
 
     @property
     def reports(self) -> int:

@@ -157,10 +157,10 @@ def test_a_file_that_shrank_gives_its_room_back_to_the_disk(world: Coordinator, 
     chance = random.Random(7)
     for number in range(1, 9):  # noise does not compress well
         reports = [
-            SourceReport(round=f"R{each}", agent="dev-1", problems=(chance.randbytes(12_000).hex(),))
+            SourceReport(round=f"R{each}", agent=f"dev-{number}", problems=(chance.randbytes(12_000).hex(),))
             for each in range(50)
         ]
-        world.store.take("dev-1", "s", number, 1, reports, NOW)
+        world.store.take(f"dev-{number}", "s", 1, 1, reports, NOW)
     peak = pages()
     assert peak > 1000
     world.now += ROUNDS_S + 1
