@@ -31,11 +31,10 @@ class Moves:
         """Environment to a text that another move replaces; no entry where none is known."""
         return self._known.last
 
-    def take(self, topology: Topology) -> bool:
-        """A topology is in force; as `write`. Chance stands for a move, for a number that a full disk lost would come again."""
+    def take(self, topology: Topology) -> None:
+        """A topology is in force; `write` follows. Chance stands for a move: a number that a full disk lost would come again."""
         last = {name: secrets.token_hex(4) for name in moved(self._known.homes, topology)}
         self._known = Known({**self._known.homes, **topology.agents()}, {**self._known.last, **last})
-        return self.write()
 
     def write(self) -> bool:
         """What memory has and the store does not; False when there is nothing."""
