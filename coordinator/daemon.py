@@ -137,6 +137,7 @@ class Daemon:
             await self._own.care(self.estate.now())  # it may have ended while this coordinator was off
             await put_in_force(self.estate.topology, self.estate)
             await self.broker.start()
+            await self.post.reserve()
             await self._points.open(self._settings.pki)
             async with self._api.serving(self._settings), self.link:
                 listen = f"{self._settings.listen.host} port {self._settings.listen.port}"
@@ -148,6 +149,8 @@ class Daemon:
                         group.create_task(self._receiver.run(self.link), name="collect"),
                         group.create_task(self._plans.run(), name="plans"),
                         group.create_task(self._housekeeping(), name="housekeeping"),
+                        group.create_task(self._reviews(), name="reviews"),
+                        group.create_task(self.post.run(), name="sequences"),
                         group.create_task(self._keep_out(), name="floods"),
                         group.create_task(self._scheduler.run(), name="schedule"),
                         group.create_task(self.runs.serve(), name="verify runs"),
@@ -208,10 +211,10 @@ class Daemon:
     async def _take_topology(self, topology: Topology) -> None:
         await put_in_force(topology, self.estate)
         await self._let_in()
-        self._tell(self.estate.review())
         for name, state in self.estate.agents.items():
             if state.online:
                 self._plans.want(name)
+        self._tell(await self.estate.review())
 
     def _cut(self, agent: str) -> None:
         """Keep a flooding agent out for a while: the broker hangs up on it."""
@@ -245,8 +248,7 @@ class Daemon:
         self._tell(self.estate.revoke(generations))
 
     async def _housekeeping(self) -> None:
-        """Agents that have gone silent, cells that grow stale, waivers that end, rounds that are old."""
-        forgot_at = time.monotonic()
+        """Agents that have gone silent, blackouts that begin, the broker, certificates that end."""
         while True:
             await self.progress.sleeping("housekeeping")(REVIEW_S)
             now = self.estate.clock()
@@ -254,13 +256,19 @@ class Daemon:
                 if state.online and now - state.last_seen > SILENT_S:
                     self.estate.agents[name] = replace(state, online=False)
                     log.warning("agent is silent", name=name, seconds=round(now - state.last_seen))
-            self._tell(self.estate.review())
             await self.engine.brake.look()
             await self._care()
             self._warn_of_ends(now)
+
+    async def _reviews(self) -> None:
+        """Cells that grow stale, waivers that end, rounds that are old. What takes long here holds up no stop."""
+        forgot_at = time.monotonic()
+        while True:
+            await self.progress.sleeping("reviews")(REVIEW_S)
+            self._tell(await self.estate.review())
             if time.monotonic() - forgot_at > FORGET_S:
                 forgot_at = time.monotonic()
-                self.estate.forget()
+                await self.estate.forget()
 
     async def _care(self) -> None:
         self.broker.take_up()

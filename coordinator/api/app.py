@@ -217,7 +217,7 @@ class Api:
         if not (isinstance(by, str) and isinstance(reason, str) and max(len(by), len(reason)) <= MOST_WORDS):
             raise ApiError(400, f"an acknowledgement needs `by` and `reason`, at most {MOST_WORDS} characters each")
         try:
-            self._served.estate.acknowledge(name, by, reason)
+            await self._served.estate.acknowledge(name, by, reason)
         except KeyError:
             raise self._no_finding(name) from None
         except ValueError as error:
@@ -269,7 +269,7 @@ class Api:
         return answer(Stopped(stopped=self._served.engine.stopped))
 
     async def _resume(self, request: web.Request) -> web.Response:
-        self._served.engine.resume(str((await _body(request)).get("by") or "")[:MOST_WORDS])
+        await self._served.engine.resume(str((await _body(request)).get("by") or "")[:MOST_WORDS])
         return answer(Stopped(stopped=None))
 
     def _no_finding(self, name: str) -> ApiError:

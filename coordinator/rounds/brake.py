@@ -96,14 +96,15 @@ class Brake:
         async with asyncio.TaskGroup() as group:
             telling = group.create_task(self.interrupt(halt.reason), name="stop")
             await asyncio.wait({telling}, timeout=AHEAD_S)
-            self._estate.note(EventKind.STOPPED, halt.reason, by)
-            problem = self._keep(halt)
+            problem = await self._keep(halt)
+            await self._estate.noted(EventKind.STOPPED, halt.reason, by)
         if problem:
             raise StoreError(f"all probing is stopped, but a restart would begin it again: {problem}") from problem
 
-    def _keep(self, halt: Halt) -> StoreError | None:
+    async def _keep(self, halt: Halt) -> StoreError | None:
+        store = self._estate.store
         try:
-            self._estate.store.put("halt", halt)
+            await store.beside(lambda: store.put("halt", halt))
         except StoreError as error:
             return error
         return None
@@ -118,13 +119,16 @@ class Brake:
         said = agent.stopped > self.halt.after and not agent.two_holders
         return Confirmed.YES if said else Confirmed.NOT_YET
 
-    def resume(self, by: str) -> None:
-        """Probe again; StoreError when that cannot be written, and it stays stopped."""
-        if self.halt is not None:
-            self._estate.store.put("halt", None)
+    async def resume(self, by: str) -> None:
+        """Probe again; StoreError when that cannot be written, and it stays stopped, as by a stop that comes meanwhile."""
+        halt, store = self.halt, self._estate.store
+        if halt is not None:
+            await store.beside(lambda: store.put("halt", None))
+            if self.halt is not halt:
+                return
             self.halt = None
             log.warning("probing is resumed", by=by)
-            self._estate.note(EventKind.RESUMED, "", by)
+            await self._estate.noted(EventKind.RESUMED, "", by)
         self._interrupted = ""
 
     async def interrupt(self, reason: str) -> None:

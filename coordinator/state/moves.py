@@ -41,10 +41,9 @@ class Moves:
         homes, last = self._known.homes, self._known.last
         return {**last, **{name: self._text(last.get(name, ""), who) for name, who in moved(homes, topology).items()}}
 
-    def take(self, topology: Topology) -> bool:
-        """A topology is in force; as `write`."""
+    def take(self, topology: Topology) -> None:
+        """A topology is in force; `write` follows."""
         self._known = Known({**self._known.homes, **topology.agents()}, self.after(topology))
-        return self.write()
 
     def write(self) -> bool:
         """What memory has and the store does not; False when there is nothing."""

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
-
 from coordinator.clock import since_boot
-from coordinator.store import retention
+from coordinator.store import cells, retention
 from coordinator.store.ageing import Ageing
 from coordinator.store.codec import decode, encode, pack
 from coordinator.store.file import File, StoreError
@@ -20,38 +18,49 @@ from coordinator.store.held import HeldRound, PackedReport, Parts, Report, group
 from coordinator.store.retention import Forgotten
 from coordinator.store.spools import NEVER_SENT, Gap, Losses, Spools, Taken
 from coordinator.store.strays import bytes_of_stray, fits, gap_of
+from coordinator.store.writer import Writer
 from reachability.life import Event, Finding
 from reachability.matrix import CellKey, Judged
 from reachability.observation import Lookup
-from reachability.ports import ICMP_CELL, PortSet, text_of
+from reachability.ports import PortSet
 from reachability.round_data import RoundSpec
 
 _T = TypeVar("_T")
-_NAMES = ("agent", "source_address", "destination", "address", "protocol")
-_KEY = ", ".join(_NAMES)
 
 
 class Store:
     """Everything that outlives the coordinator. One process at a time: a second one is refused.
 
-    What changes something raises StoreError where the disk does not take it, and has changed nothing then.
+    What changes something raises StoreError where the disk does not take it, and has changed nothing then. It may be called
+    in a thread, by `beside`; what reads sees what is committed, and belongs on the event loop.
     """
 
     def __init__(self, state_dir: Path, *, steady: Callable[[], float] = since_boot, boot: str | None = None) -> None:
         """`steady` gives seconds that never jump while the machine is on, `boot` names from when to when it is."""
         self._file = File(state_dir)
-        self._db = self._file.db
+        self._db, self._reads = self._file.db, self._file.reads
         self._spools = Spools(self._db)
-        self._unshifted = 0.0  # by how much the clock was set that a full disk kept from the rounds, seconds
+        self.writer = Writer()
+        self._unshifted: list[float] = []  # by how much the clock was set that the rounds do not have yet, seconds
         self._findings = dict(self._db.execute("SELECT id, body FROM findings"))
         self._age = Ageing(self._db, steady, boot)
         self._keep_age()
         self._reports = int(self._db.execute("SELECT COALESCE(MAX(number), 0) FROM unjudged").fetchone()[0])
+        self._before = self._reports
 
     @property
     def path(self) -> Path:
         """Its file, for `reader`."""
         return self._file.path
+
+    async def beside(self, write: Callable[[], _T]) -> _T:
+        """Let one of the below write in a thread; the event loop goes on, and others that write wait for their turn."""
+
+        def alone() -> _T:
+            self._before = self._reports
+            return write()
+
+        return await self.writer(alone)
 
     def close(self) -> None:
         """Close it and let another coordinator have it."""
@@ -99,11 +108,11 @@ class Store:
 
     def gaps(self) -> list[Gap]:
         """All that is known to be lost, the newest first."""
-        return self._spools.gaps()
+        return Spools(self._reads).gaps()
 
     def losses(self) -> Mapping[str, Losses]:
         """The same, added up by agent."""
-        return self._spools.losses()
+        return Spools(self._reads).losses()
 
     def _add_reports(self, reports: Iterable[PackedReport], received: float) -> int:
         """How many are left out, as strays that are too many. What is here is not added again."""
@@ -135,13 +144,13 @@ class Store:
 
     @property
     def reports(self) -> int:
-        """A number that grows with each report that is stored."""
-        return self._reports
+        """A number that grows with each report that is stored, once whoever stores it knows that it is."""
+        return self._before if self.writer.busy else self._reports
 
     def unjudged(self) -> list[str]:
         """The main rounds with reports that nobody has judged: they came, and the coordinator died."""
         rows = "SELECT main FROM unjudged JOIN rounds USING (round) GROUP BY main ORDER BY MIN(number)"
-        return [main for (main,) in self._db.execute(rows)]
+        return [main for (main,) in self._reads.execute(rows)]
 
     def judged(self, rounds: Iterable[str], reports: int) -> None:
         """What came of these rounds while `reports` was that number is in matrix and findings."""
@@ -153,29 +162,35 @@ class Store:
 
     def start_round(self, spec: RoundSpec, main: str, started: float) -> None:
         """Remember what was asked, before it is."""
-        with self._file.writing():
-            self._shift()  # of those before it
+        with self._shifting():  # those before it
             self._db.execute(
                 "INSERT OR REPLACE INTO rounds VALUES (?, ?, ?, ?, ?, ?)",
                 (spec.round, main, started, pack(spec), encode({}), self._age()),
             )
-        self._unshifted = 0.0
 
     def set_parts(self, round_id: str, parts: Parts) -> None:
         """Remember who took part, and how."""
         with self._file.writing():
             self._db.execute("UPDATE rounds SET armed = ? WHERE round = ?", (encode(parts), round_id))
 
-    def shift_rounds(self, seconds: float) -> None:
-        """The clock was set by this much: rounds began as long ago as before, also where the disk does not take it yet."""
-        self._unshifted += seconds
-        with self._file.writing():
-            self._shift()
-        self._unshifted = 0.0
+    def clock_stepped(self, seconds: float) -> None:
+        """The clock was set by this much: rounds began as long ago as before, also before `shift_rounds` has written it."""
+        self._unshifted.append(seconds)
 
-    def _shift(self) -> None:
-        if self._unshifted:
-            self._db.execute("UPDATE rounds SET started = started + ? WHERE started != 0", (self._unshifted,))
+    def shift_rounds(self) -> None:
+        """Write down by how much the clock was set."""
+        with self._shifting():
+            pass
+
+    @contextlib.contextmanager
+    def _shifting(self) -> Iterator[None]:
+        """A transaction that shifts the rounds first."""
+        count = len(self._unshifted)  # it may be set again meanwhile
+        with self._file.writing():
+            if seconds := sum(self._unshifted[:count]):
+                self._db.execute("UPDATE rounds SET started = started + ? WHERE started != 0", (seconds,))
+            yield
+        del self._unshifted[:count]
 
     def undate_rounds(self, after: float) -> None:
         """Rounds that began later than now did so by a clock that was set back since: when it was is not known any more."""
@@ -184,52 +199,39 @@ class Store:
 
     def group_of(self, round_id: str) -> list[HeldRound]:
         """A round with its follow-ups, the main one first."""
-        return group_of(self._db, round_id)
+        return group_of(self._reads, round_id)
 
     def began(self, round_id: str) -> float:
         """When the main round of a round's group began; 0 for an unknown one."""
-        row = self._db.execute(
+        row = self._reads.execute(
             "SELECT started FROM rounds WHERE round = (SELECT main FROM rounds WHERE round = ?)", (round_id,)
         ).fetchone()
-        return float(row[0]) + self._unshifted if row and row[0] else 0.0
+        return float(row[0]) + sum(self._unshifted) if row and row[0] else 0.0
 
     # -- cells, findings, the rest --------------------------------------------------------------------------------
 
     def cells(self) -> list[tuple[CellKey, PortSet, Judged]]:
         """Every current cell."""
-        result = []
-        for *key, ports, judged in self._db.execute(f"SELECT {_KEY}, ports, judged FROM cells"):  # noqa: S608 - a constant
-            result.append((_cell(key), PortSet.parse(ports) if ports else ICMP_CELL, decode(judged, Judged)))
-        return result
+        return cells.cells(self._reads)
 
     def old_cells(self, than_s: float) -> set[CellKey]:
         """The keys with cells that were written longer ago."""
-        rows = f"SELECT DISTINCT {_KEY} FROM cells WHERE kept < ?"  # noqa: S608 - a constant
-        return {_cell(key) for key in self._db.execute(rows, (self._age() - than_s,))}
+        return cells.old_cells(self._reads, self._age() - than_s)
 
     def put_cells(self, rows: Iterable[tuple[CellKey, Sequence[tuple[PortSet, Judged]]]]) -> None:
         """Replace all rows of each key; a key without entries is gone."""
         age = self._age()
         with self._file.writing():
-            for key, entries in rows:
-                values = (key.agent, key.source_address, key.destination, key.address, key.protocol.value)
-                self._db.execute(
-                    "DELETE FROM cells WHERE agent = ? AND source_address = ? AND destination = ? AND address = ? "
-                    "AND protocol = ?",
-                    values,
-                )
-                self._db.executemany(
-                    "INSERT INTO cells VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    [(*values, text_of(ports) or "", encode(judged), age) for ports, judged in entries],
-                )
+            cells.put_cells(self._db, rows, age)
 
     def findings(self) -> list[Finding]:
         """Every finding of the book."""
-        return [decode(body, Finding) for (body,) in self._db.execute("SELECT body FROM findings")]
+        return [decode(body, Finding) for (body,) in self._reads.execute("SELECT body FROM findings")]
 
     def old_findings(self, than_s: float) -> set[str]:
         """Those in which nothing has changed for longer."""
-        return {name for (name,) in self._db.execute("SELECT id FROM findings WHERE kept < ?", (self._age() - than_s,))}
+        rows = "SELECT id FROM findings WHERE kept < ?"
+        return {name for (name,) in self._reads.execute(rows, (self._age() - than_s,))}
 
     def put_findings(self, findings: Iterable[Finding], events: Iterable[Event]) -> None:
         """Replace the book, and add events."""
@@ -245,13 +247,13 @@ class Store:
 
     def events(self, most: int = 1000) -> list[Event]:
         """The newest events, oldest first."""
-        rows = self._db.execute("SELECT body FROM events ORDER BY id DESC LIMIT ?", (most,)).fetchall()
+        rows = self._reads.execute("SELECT body FROM events ORDER BY id DESC LIMIT ?", (most,)).fetchall()
         return [decode(body, Event) for (body,) in reversed(rows)]
 
     def lookups(self) -> dict[str, dict[str, Lookup]]:
         """Agent to what names resolved to there last."""
         found: dict[str, dict[str, Lookup]] = {}
-        for agent, name, body in self._db.execute("SELECT agent, name, body FROM lookups"):
+        for agent, name, body in self._reads.execute("SELECT agent, name, body FROM lookups"):
             found.setdefault(agent, {})[name] = decode(body, Lookup)
         return found
 
@@ -263,7 +265,7 @@ class Store:
 
     def get(self, name: str, kind: type[_T], default: _T) -> _T:
         """A value by name."""
-        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        row = self._reads.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return default if row is None else decode(row[0], kind)
 
     def put(self, name: str, value: Any) -> None:
@@ -285,7 +287,3 @@ class Store:
         """Let go of what names resolved to at an agent that no longer asks for them."""
         with self._file.writing():
             self._db.executemany("DELETE FROM lookups WHERE agent = ? AND name = ?", [(agent, name) for name in names])
-
-
-def _cell(key: Sequence[object]) -> CellKey:
-    return msgspec.convert(dict(zip(_NAMES, key, strict=True)), CellKey)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from reachability.vocabulary import Schedule
 from tests.support.answers import json_of
 from tests.support.rounds import World
 from tests.support.virtual import run
+from tests.support.waiting import HANG_S
 from wire.messages import Arm, Down, Go, Status, Stop
 from wire.topics import UpChannel, UpTopic
 
@@ -66,7 +68,7 @@ def test_it_outlives_a_restart_until_it_is_resumed(tmp_path: Path) -> None:
     assert world.engine.stopped == "maintenance"
     run(world.engine.cycle("dev-1", ("prod",), Schedule.CYCLE))
     assert world.sent == []
-    world.engine.resume("otto")
+    run(world.engine.resume("otto"))
     assert [(e.what, e.text, e.by) for e in again.events()] == [
         ("stopped", "maintenance", "olga"),
         ("resumed", "", "otto"),
@@ -99,6 +101,32 @@ def test_a_broker_that_never_says_that_it_has_a_stop_does_not_hold_up_the_writin
     assert sent_before == [3], "and everybody is told before"
 
 
+def test_a_stop_that_comes_while_a_resume_is_written_stays(store: Store) -> None:
+    world, put = World(store), store.put
+    run(world.engine.stop("maintenance"))
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(name: str, value: object) -> None:
+        if (name, value) == ("halt", None):
+            begun.set()
+            assert go_on.wait(HANG_S)
+        put(name, value)
+
+    async def scene() -> None:
+        async with asyncio.timeout(HANG_S), asyncio.TaskGroup() as group:
+            group.create_task(world.engine.resume(), name="resume")
+            assert await asyncio.to_thread(begun.wait, HANG_S)
+            group.create_task(world.engine.stop("once more"), name="stop")
+            await asyncio.sleep(0)
+            assert world.engine.stopped == "once more"
+            go_on.set()
+
+    store.put = slow  # type: ignore[method-assign]
+    asyncio.run(scene())
+    assert world.engine.stopped == "once more"
+    assert store.get("halt", Halt | None, None).reason == "once more"  # type: ignore[union-attr,arg-type]
+
+
 def confirmations(world: World) -> list[str]:
     return [world.engine.brake.confirmed(agent) for agent in world.estate.agents.values()]
 
@@ -127,7 +155,7 @@ def test_an_agent_has_confirmed_a_stop_by_a_sequence_of_after_it(store: Store) -
     assert confirmations(world)[0] == "confirmed", "it has been stopped all the while"
     says(world, "dev-1", stopped=0, instance="another")
     assert confirmations(world)[0] == "not yet", "a new process has stopped nothing yet"
-    world.engine.resume()
+    run(world.engine.resume())
     assert confirmations(world) == ["", "", ""]
 
 

@@ -230,7 +230,7 @@ def test_a_move_that_a_full_disk_did_not_take_is_told_apart_from_the_next(
     after = Estate(parse_topology(TO_ITS_SOURCE), store, lambda: world.now)
     assert after.moves.last.keys() == lost.keys() == {"dev", "stage"}
     assert not set(after.moves.last.values()) & set(lost.values())
-    world.estate.forget()
+    run(world.estate.forget())
     assert Estate(parse_topology(TO_ITS_SOURCE), store, lambda: world.now).moves.last == lost, "there is room again"
 
 

@@ -12,6 +12,7 @@ from reachability.ports import PortSet
 from reachability.verdict import Evidence, Verdict, judge
 from reachability.vocabulary import Arrival, Protocol, Reachability, State
 from tests.support.coordinator import Coordinator
+from tests.support.virtual import run
 from wire.messages import Status
 from wire.topics import UpChannel, UpTopic
 
@@ -224,5 +225,5 @@ def test_only_cells_that_lean_on_it_are_touched(world: Coordinator) -> None:
 
 
 def _reviewed(world: Coordinator) -> list[tuple[CellKey, PortSet, Judged]]:
-    world.estate.review()
+    run(world.estate.review())
     return world.store.cells()

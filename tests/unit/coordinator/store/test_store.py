@@ -271,8 +271,9 @@ def test_a_clock_that_is_set_while_the_disk_is_full_is_made_up_for_when_there_is
 ) -> None:
     store.start_round(SPEC, "R1", 10_000.0)
     store._db.execute("PRAGMA query_only = ON")
+    store.clock_stepped(step_s)
     with pytest.raises(StoreError):
-        store.shift_rounds(step_s)
+        store.shift_rounds()
     assert store.began("R1") == 10_000.0 + step_s
     with pytest.raises(StoreError):
         store.start_round(replace(SPEC, round="R2"), "R2", 10_100.0 + step_s)
@@ -280,6 +281,7 @@ def test_a_clock_that_is_set_while_the_disk_is_full_is_made_up_for_when_there_is
     assert store.began("R1") == 10_000.0 + step_s
     store.start_round(replace(SPEC, round="R3"), "R3", 10_200.0 + step_s)
     assert [store.began(name) - step_s for name in ("R1", "R3")] == [10_000.0, 10_200.0]
-    store.shift_rounds(5.0)
+    store.clock_stepped(5.0)
+    store.shift_rounds()
     assert [store.began(name) - step_s for name in ("R1", "R3")] == [10_005.0, 10_205.0], "once"
     assert store.began("R2") == 0.0
