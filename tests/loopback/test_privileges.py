@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import shutil
 import socket
@@ -33,6 +34,7 @@ from wire.process.privileges import Capability, Held, mask
 
 RAW = mask(Capability.NET_RAW)
 NOBODY = 65534
+LANDLOCK = ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1) > 0  # the version of landlock(7)
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change to another user")
 
 
@@ -55,11 +57,28 @@ def ending(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def start(directory: Path, *options: str) -> AbstractContextManager[subprocess.Popen[str]]:
+def start(directory: Path, *options: str, childs: bool = False) -> AbstractContextManager[subprocess.Popen[str]]:
     command = [sys.executable, "-P", "-m", "agent", "--state-dir", str(directory), "--log", "json", *options]
     if options:
-        command = [sys.executable, open_to_all.__file__, *command]
+        command = [sys.executable, open_to_all.__file__, *(with_childs_user() if childs else []), *command]
     return ending(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
+
+
+# In the mount namespace of `open_to_all`: a host that has the packet child's user.
+CHILDS = """
+users=$(mktemp)
+cat /etc/passwd > "$users"
+echo "segwatch-packets:x:64998:64998::/nonexistent:/usr/sbin/nologin" >> "$users"
+chmod 644 "$users"
+mount --bind "$users" /etc/passwd
+rm "$users"
+exec "$@"
+"""
+CHILDS_USER = 64998
+
+
+def with_childs_user() -> list[str]:
+    return ["sh", "-euc", CHILDS, "sh"]
 
 
 def looked_into_by_its_own_user(pid: int) -> bool:
@@ -79,9 +98,13 @@ def one_that_did_not_say_no_is_looked_into() -> bool:
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("user", ["", pytest.param("nobody", marks=AS_ROOT)])
+@pytest.mark.parametrize(
+    ("user", "childs"),
+    [("", False), pytest.param("nobody", False, marks=AS_ROOT), pytest.param("nobody", True, marks=AS_ROOT)],
+    ids=["as-it-is", "own-user", "child-too"],
+)
 async def test_only_the_packet_child_may_send_raw_and_neither_offers_anything(
-    elsewhere: str, open_path: Path, user: str
+    elsewhere: str, open_path: Path, user: str, childs: bool
 ) -> None:
     site = Site(open_path)
     await site.broker.start()
@@ -90,7 +113,7 @@ async def test_only_the_packet_child_may_send_raw_and_neither_offers_anything(
     targets = (probed(1, elsewhere, Protocol.UDP, 53), probed(2, elsewhere, Protocol.TCP, 22))
     try:
         async with middle.link:
-            with start(directory, *(("--user", user) if user else ())) as running:
+            with start(directory, *(("--user", user) if user else ()), childs=childs) as running:
                 status = await middle.hear(Status)
                 assert status.raw == bool(Held.read().effective & RAW)
                 await middle.tell(arm("r1"))
@@ -98,7 +121,8 @@ async def test_only_the_packet_child_may_send_raw_and_neither_offers_anything(
                 await middle.tell(Go(round="r2", key=b"k" * 16, kind=RoundKind.NORMAL, targets=targets))
                 # Not the one that looks at the certificate, which ends by itself.
                 (child,) = (c for c in psutil.Process(running.pid).children() if "probes.child" in command_line(c))
-                holds(Held.read(running.pid), Held.read(child.pid), NOBODY if user else os.geteuid())
+                daemons = NOBODY if user else os.geteuid()
+                holds(Held.read(running.pid), Held.read(child.pid), daemons, CHILDS_USER if childs else daemons)
                 async with asyncio.TaskGroup() as group:
                     done = group.create_task(middle.hear(Done))
                     offered = await offers((running.pid, child.pid), done)
@@ -128,11 +152,11 @@ async def test_only_the_packet_child_may_send_raw_and_neither_offers_anything(
         await site.broker.stop()
 
 
-def holds(daemon: Held, child: Held, user: int) -> None:
+def holds(daemon: Held, child: Held, user: int, childs: int) -> None:
     """The daemon can use no capability, the child CAP_NET_RAW alone; neither can gain any."""
     raw = Held.read().effective & RAW
     assert (daemon.user, daemon.effective, daemon.permitted) == (user, 0, raw)
-    assert (child.user, child.effective, child.permitted) == (user, raw, raw)
+    assert (child.user, child.effective, child.permitted) == (childs, raw, raw)
     assert daemon.no_new_privileges
     assert child.no_new_privileges
     assert child.filtered
@@ -181,7 +205,7 @@ INSIDE = """
 import os, socket, subprocess, sys, threading
 from pathlib import Path
 from probes.host import privileges
-assert privileges.confine() == (), "what could not be done"
+assert privileges.confine().notes == (), "what could not be done"
 
 def refused(what, attempt):
     try:
@@ -203,7 +227,7 @@ refused("a user", lambda: os.setuid(12345) if os.getuid() == 0 else os.chroot("/
 thread = threading.Thread(target=lambda: print("thread done"))
 thread.start()
 thread.join()
-import numpy, scapy.all
+import numpy, probes.packets.build
 print("packets" if socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) else "")
 print(len(Path("/proc/self/net/tcp").read_text()) > 0, len(os.listdir("/proc/self/fd")) > 2)
 """
@@ -218,6 +242,114 @@ def test_the_packet_child_starts_no_program_no_process_and_no_service() -> None:
         f"{what} 1" for what in refused[5:]
     ]
     assert lines[9:] == ["thread done", "packets", "True True"]
+
+
+FILES = """
+import os, sys, threading
+from pathlib import Path
+from probes.host import privileges
+assert privileges.confine().files == "", "Landlock is there"
+
+def refused(what, attempt):
+    try:
+        attempt()
+    except OSError as error:
+        print(what, error.strerror)
+    else:
+        print(what, "done")
+
+for path in ("/etc/shadow", "/etc/passwd", sys.argv[1]):
+    refused("read", lambda: open(path).read())
+refused("list", lambda: os.listdir("/etc"))
+refused("write", lambda: open(sys.argv[1], "a"))
+refused("make", lambda: open(sys.argv[1] + ".new", "w"))
+refused("remove", lambda: os.remove(sys.argv[1]))
+refused("signal", lambda: os.kill(os.getppid(), 0))
+thread = threading.Thread(target=lambda: refused("thread", lambda: open(sys.argv[1])))
+thread.start()
+thread.join()
+import numpy, probes.packets.build, zoneinfo
+print(zoneinfo.ZoneInfo("Europe/Berlin"), len(Path("/proc/self/net/tcp").read_text()) > 0)
+"""
+
+
+@pytest.mark.skipif(not LANDLOCK, reason="this kernel has no Landlock")
+def test_the_packet_child_reads_and_writes_no_file_of_the_host(tmp_path: Path) -> None:
+    """Be it root's, and the child root."""
+    private = tmp_path / "private"
+    private.write_text("a key")
+    private.chmod(0o644)
+    done = subprocess.run([sys.executable, "-c", FILES, private], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    tried = ["read"] * 3 + ["list", "write", "make", "remove"]
+    *lines, thread, last = done.stdout.splitlines()
+    assert lines[: len(tried)] == [f"{what} Permission denied" for what in tried]
+    assert lines[len(tried) :] in ([], ["signal Operation not permitted"], ["signal done"])
+    assert (thread, last) == ("thread Permission denied", "Europe/Berlin True")
+    assert private.read_text() == "a key"
+
+
+KILLED = """
+import asyncio, os, sys
+from pathlib import Path
+from agent.childproc import PacketChild
+from agent.journal import open_log
+from agent.privileges import settle
+from probes.child.protocol import Configure
+from wire.messages import Close
+from wire.process.privileges import Held
+
+print(*settle("nobody", Path(sys.argv[1])))
+
+async def main():
+    child = PacketChild(
+        lambda: Configure(agent="a"), heard=print, died=print, log=open_log("a", as_json=True), command=("sleep", "600")
+    )
+    running = asyncio.create_task(child.run())
+    child.tell(Close(round="r"))
+    child.set_busy(True)
+    while not child.pid:
+        await asyncio.sleep(0.01)
+    print(Held.read(child.pid).user)
+    child.stop_within(0.0)
+    async with asyncio.timeout(20):
+        while child.pid:
+            await asyncio.sleep(0.01)
+    print(os.getresuid(), child.pid)
+    running.cancel()
+
+asyncio.run(main())
+"""
+
+
+@AS_ROOT
+def test_a_packet_child_of_another_user_that_hangs_is_killed_and_the_daemon_stays_who_it_is(open_path: Path) -> None:
+    command = [sys.executable, open_to_all.__file__, *with_childs_user(), sys.executable, "-c", KILLED, str(open_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout.splitlines() == ["", str(CHILDS_USER), f"({NOBODY}, {NOBODY}, {CHILDS_USER}) 0"], done.stderr
+
+
+@AS_ROOT
+@pytest.mark.parametrize("user", ["", "nobody"])
+def test_check_says_whose_the_packet_child_is(open_path: Path, user: str) -> None:
+    """Root without a user of its own keeps one for its packet child all the same."""
+    command = [
+        sys.executable,
+        open_to_all.__file__,
+        *with_childs_user(),
+        sys.executable,
+        "-c",
+        SHOWN,
+        str(open_path),
+        user,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    _, raw, line, privileges, *_ = done.stdout.splitlines()
+    daemons = f"nobody ({NOBODY})" if user else "root (0)"
+    assert f"{daemons}, packet child segwatch-packets ({CHILDS_USER})" in line
+    assert "CAP_NET_RAW: it can witness" in raw
+    assert "daemon none, packet child CAP_NET_RAW; neither can gain any" in privileges
+    assert "lacks=()" in privileges
 
 
 def test_a_user_that_cannot_be_had_is_said(open_path: Path) -> None:
@@ -255,7 +387,7 @@ def test_files_of_others_stay_theirs(open_path: Path) -> None:
     assert (other.stat().st_uid, (state / "own").stat().st_uid) == (0, NOBODY)
 
 
-SHOWN = "from cli.agent.sandbox import lines; from pathlib import Path; import sys; print(*lines(Path(sys.argv[1]), ''), sep='\\n')"
+SHOWN = "from cli.agent.sandbox import lines; from pathlib import Path; import sys; print(*lines(Path(sys.argv[1]), *sys.argv[2:] or ['']), sep='\\n')"
 
 
 @pytest.mark.parametrize("alone", [False, True], ids=["host", "one-user-namespace"])
@@ -264,17 +396,18 @@ def test_check_tries_what_both_hold(open_path: Path, alone: bool) -> None:
     done = subprocess.run(
         [*enter, sys.executable, "-c", SHOWN, str(open_path)], capture_output=True, text=True, check=True
     )
-    netlink, raw, user, privileges, sandbox = done.stdout.splitlines()
+    netlink, raw, user, privileges, sandbox, files = done.stdout.splitlines()
     assert "AF_NETLINK" in netlink
     if alone:
-        assert "root (0), the only one that is mapped into this namespace" in user
+        assert "root (0), packet child the same: the only one that is mapped into this namespace" in user
     elif os.geteuid() == 0:
         assert "To give it a user of its own: useradd --system segwatch" in user
     if alone or os.geteuid() == 0:
         assert "CAP_NET_RAW: it can witness" in raw
         assert "daemon none, packet child CAP_NET_RAW; neither can gain any" in privileges
     assert "starts no program and offers no service" in sandbox
-    for line in (privileges, sandbox):
+    assert ("(Landlock)" if LANDLOCK else "no Landlock: ") in files
+    for line in (privileges, sandbox, files):
         assert "lacks=()" in line
 
 
@@ -291,6 +424,6 @@ def test_check_says_what_the_packet_child_holds_where_proc_hides_it(open_path: P
     hidden = ("sh", "-euc", HIDDEN, "sh", sys.executable, "-c", SHOWN, str(open_path))
     done = subprocess.run([*alone, *hidden], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    _, _, user, privileges, _ = done.stdout.splitlines()
-    assert user == "Line(what='user', holds='nobody (65534)', lacks=())"
+    _, _, user, privileges, _, _ = done.stdout.splitlines()
+    assert user == "Line(what='user', holds='nobody (65534), packet child the same', lacks=())"
     assert "packet child CAP_NET_RAW" in privileges
