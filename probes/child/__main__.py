@@ -97,7 +97,7 @@ class Child:
             capture.readers.append(self.witness.sweep_reader.read)
         self._insides = Insides(configuration.agent, self._control_inside, self._controlled)
         self._inside_only: set[str] = set()  # rounds in which nothing is listened for
-        self._sending, self._halted = 0, False  # jobs
+        self._halted = False
 
     def ready(self, confined: Confined) -> Ready:
         """What it holds."""
@@ -123,11 +123,9 @@ class Child:
                 self._gate.take(*in_force(order))
 
     async def tick(self) -> None:
-        """Counters, late copies, and whether a blackout has begun, for as long as the child lives."""
+        """Counters and late copies, for as long as the child lives."""
         while True:
             await asyncio.sleep(TICK_S)
-            if self._sending:
-                self._halt()
             for report in self.witness.tick():
                 self._write(WitnessDone(report=report))
 
@@ -161,18 +159,13 @@ class Child:
 
     async def _held(self, may: Permitted, round_id: str, role: Role, send: Send) -> tuple[SourceReport, float]:
         """What comes of sending what may be sent; the rest is said in the report."""
-        sends = bool(may.targets)
-        self._sending += sends
-        try:
-            found = await carried_out(may, SourceReport(round=round_id, agent=self.station.agent, role=role), send)
-            if sends:
-                self._halt()  # what it was in the way of is no answer
-        finally:
-            self._sending -= sends
+        found = await carried_out(may, SourceReport(round=round_id, agent=self.station.agent, role=role), send)
+        if may.targets:
+            self._halt()  # what it was in the way of is no answer
         return found
 
     def _halt(self) -> None:
-        """A blackout has begun while something is being sent: the daemon ends that, nothing leaves meanwhile."""
+        """Where a blackout has begun while something was being sent, which the gate has ended: the daemon answers for it."""
         if not self._halted and (why := self._gate.refuses_now()):
             self._halted = True
             self._write(Halted(why=why))
