@@ -30,7 +30,7 @@ from agent.spool import Spool
 from agent.standstill import Standstill
 from agent.statuses import Statuses
 from agent.upkey import Signer
-from probes.child.protocol import ChildArmed, FromChild, Ready, SourceDone, WitnessDone, round_of
+from probes.child.protocol import ChildArmed, FromChild, Halted, Ready, SourceDone, WitnessDone, round_of
 from wire.envelope import BadMessage, pack_up
 from wire.messages import VERSION, Ack, Arm, Close, Go, Plan, Renewed, Resolve, Status, Stop, Up
 from wire.mqtt import Link, Message, NotConnected, Will
@@ -226,6 +226,8 @@ class Daemon:
                     self._in_force.hold(message.held)
                 with bound_contextvars(round=round_of(message)):
                     self._rounds.heard(message)
+            case Halted():
+                self._rounds.heard(message)
             case _:
                 say = self._log.error if message.level == "error" else self._log.info
                 say("packet child", text=message.text, round=message.round)
