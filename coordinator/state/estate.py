@@ -18,7 +18,7 @@ from coordinator.state.kept import Kept
 from coordinator.state.lookups import Lookups, names_of, needed_by, oldest_fresh
 from coordinator.state.moves import Moves
 from coordinator.state.planning import Known, Plan, plan_of
-from coordinator.state.reviewing import Moment, lay, reviewed
+from coordinator.state.reviewing import MOST_TRIES, Moment, lay, reviewed
 from coordinator.state.roster import AgentState, Heard, Used, is_old_news, refusal, said, shifted, unheard
 from coordinator.store import Gap, Losses, Store, StoreError
 from coordinator.store.spools import added
@@ -214,11 +214,12 @@ class Estate(Kept):
         self, spec: RoundSpec | None = None, rows: Sequence[JudgedRow] = (), stands: Callable[[], bool] = lambda: True
     ) -> tuple[Event, ...] | None:
         """Work it out in a thread. Whoever asks meanwhile sees what was before, and then all of it at once."""
-        while True:
+        for tries in range(MOST_TRIES + 1):
             # The clock may have been set back since it began.
             at = min(self.store.began(spec.round), self.clock()) if spec else 0.0
-            moment = self._moment()
-            done = await asyncio.to_thread(reviewed, moment, rows, at)
+            asked = (moment := self._moment(), rows, at)
+            # One who never ceases to change something puts off nothing for ever.
+            done = await asyncio.to_thread(reviewed, *asked) if tries < MOST_TRIES else reviewed(*asked)
             if not stands():
                 return None
             if (moment.topology, moment.changes) == (self.topology, self._changes) and moment.plan is self.plan:

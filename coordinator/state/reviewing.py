@@ -14,6 +14,8 @@ from reachability.matrix import CellKey, Matrix, Row
 from reachability.plan import PlanTarget
 from reachability.topology import Topology
 
+MOST_TRIES = 3  # beside the event loop: then on it, where nothing changes meanwhile
+
 
 class Moment(NamedTuple):
     """What stands as a review begins. `changes` grows with all that touches the original of a copy in here."""

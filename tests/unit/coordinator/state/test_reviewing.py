@@ -165,3 +165,22 @@ def test_what_happens_while_a_full_disk_is_tried_is_written_after_what_it_did_no
     assert told(begun.store.events()) == [("opened", ""), ("stopped", "")]
     assert len(begun.store.cells()) == 1
     assert estate.problem == ""
+
+
+def test_who_changes_something_all_the_time_puts_off_no_round(
+    begun: Coordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    estate, times = begun.estate, 0
+
+    def disturbed(moment: Moment, rows: Sequence[JudgedRow], at: float) -> Reviewed:
+        nonlocal times
+        times += 1
+        found = reviewed(moment, rows, at)
+        if threading.current_thread() is not threading.main_thread():
+            assert times < 100, "put off for ever"
+            estate.plan = (*estate.plan,)[:-1] if times % 2 else (*estate.plan, estate.plan[0])
+        return found
+
+    monkeypatch.setattr(estates, "reviewed", disturbed)
+    events = asyncio.run(estate.take_judged(SPEC, rows_of(estate, State.OPEN, "R1")))
+    assert told(events or ()) == [("opened", "")]
