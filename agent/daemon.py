@@ -22,6 +22,7 @@ from agent.in_force import InForce
 from agent.journal import Log, bind_contextvars, bound_contextvars, clear_contextvars
 from agent.lease import boot_time
 from agent.memory import give_back
+from agent.name_origins import Origins
 from agent.names import resolve
 from agent.outbox import Outbox
 from agent.renewal import Renewal, in_child, switching, try_out
@@ -65,7 +66,7 @@ class Daemon:
         self._challenges = Challenges(boot_time)
         self._in_force = InForce(config, lambda: self._link.peer)
         self._in_force.lease.changed = self._lease_changed
-        self.progress = Progress()
+        self.progress, self._origins = Progress(), Origins()
         self._raw_lacks = lacks_raw() if raw_lacks is None else raw_lacks
         self._key = read_verify_key((state_dir / config.credentials.coordinator).read_text())
         self._signer = Signer(config, state_dir)
@@ -213,7 +214,7 @@ class Daemon:
                 assert_never(body)
 
     async def _resolve(self, request: Resolve) -> None:
-        self._answers.put(await resolve(request))
+        self._answers.put(await resolve(request, explained=self._origins.of))
 
     def _heard(self, message: FromChild) -> None:
         match message:

@@ -129,7 +129,8 @@ def join_token(name: str, lasts: float, directory: Path, topology: Path) -> None
     click.echo(token)
     if not look().quiet:
         click.echo(f"For {name} of {environment}, once. On its host, with that line on standard input:", err=True)
-        click.echo("  segwatch agent join --token-file - --coordinator HOST:8883 --state-dir DIR", err=True)
+        found = _found_at(directory)
+        click.echo(f"  segwatch agent join --token-file - --coordinator {found} --state-dir DIR", err=True)
 
 
 @command.command(
@@ -171,8 +172,8 @@ def revoke(name: str, directory: Path, topology: Path) -> None:
         click.echo("A coordinator that runs on this directory cuts its connections within a second.", err=True)
         click.echo("A broker of your own does when its configuration is written anew: segwatch pki broker …", err=True)
         click.echo(
-            f"To let it in again: segwatch pki agent {name} --dir {directory} -f {topology} --broker mqtts://HOST:8883"
-            f" --out {name}.tar",
+            f"To let it in again: segwatch pki agent {name} --dir {directory} -f {topology}"
+            f" --broker mqtts://{_found_at(directory)} --out {name}.tar",
             err=True,
         )
 
@@ -281,6 +282,12 @@ def _bundle(
             )
         click.echo("Its key is in it. Where the host can run segwatch, rather: segwatch pki join-token", err=True)
         click.echo(f"On its host: segwatch agent --bundle {out.name} --state-dir DIR", err=True)
+
+
+def _found_at(directory: Path) -> str:
+    from coordinator.broker.addresses import Whereabouts  # noqa: PLC0415 - psutil, which an agent's host need not have
+
+    return Whereabouts.of(directory).place or "HOST:8883"
 
 
 def _environment(name: str, loaded: Topology, file: Path) -> str:

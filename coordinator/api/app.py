@@ -93,6 +93,7 @@ class Api:
             web.get(f"{v1}/gaps", self._gaps),
             web.get(f"{v1}/report", self._report),
             web.get(f"{v1}/explain", self._explain),
+            web.get(f"{v1}/names", self._names),
             web.get(f"{v1}/plan", self._plan),
             web.get(f"{v1}/draft", partial(draft.answered, estate=self._served.estate)),
             web.post(f"{v1}/trace", self._trace),
@@ -180,11 +181,15 @@ class Api:
             if found is None:
                 raise self._no_finding(query["finding"])
             shown = explain.of_finding(estate.plan, cells, found)
-            return explain.explain_finding(situation_now(estate), found, shown, estate.store.events(), exchanges), shown
+            body = explain.explain_finding(situation_now(estate), found, shown, estate.store.events(), exchanges)
+            return explain.named(estate, body, shown), shown
         if missing := [name for name in ("from", "to", "port") if name not in query]:
             raise ApiError(400, f"explain needs finding, or from, to and port; {', '.join(missing)} is not given")
         asked = explain.find_cell(estate.plan, cells, (query["from"], query["to"], query["port"]))
-        return explain.explain_cell(situation_now(estate), asked, exchanges), asked
+        return explain.named(estate, explain.explain_cell(situation_now(estate), asked, exchanges), asked), asked
+
+    async def _names(self, _: web.Request) -> web.Response:
+        return answer(agents.names_body(self._served.estate))
 
     async def _packets(self, request: web.Request) -> web.Response:
         estate, name = self._served.estate, request.match_info["id"]

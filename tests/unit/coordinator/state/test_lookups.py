@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from coordinator.state.estate import Estate
@@ -200,3 +202,15 @@ def test_what_does_not_change_is_not_written_again(world: Coordinator) -> None:
     assert lookups.write()
     lookups.take("dev-1", [DB], [Lookup(name=DB, addresses=(OLD,))], NOW + 60)
     assert not lookups.write()
+
+
+def test_a_ttl_that_counts_down_is_kept_and_is_no_news_to_the_store(world: Coordinator) -> None:
+    lookups = Lookups(world.store, NOW)
+    seen = Lookup(name=DB, addresses=(OLD,), origin="dns", ttl_s=300)
+    lookups.take("dev-1", [DB], [seen], NOW)
+    assert lookups.write()
+    lookups.take("dev-1", [DB], [replace(seen, ttl_s=60)], NOW)
+    assert lookups.of("dev-1")[DB].ttl_s == 60
+    assert not lookups.write()
+    lookups.take("dev-1", [DB], [replace(seen, origin="hosts-file")], NOW)
+    assert lookups.write()
