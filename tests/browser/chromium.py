@@ -23,7 +23,14 @@ FLAGS = (
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--remote-debugging-port=0",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )  # fmt: skip
-KEYS = {"Enter": (13, "\r"), "Tab": (9, ""), "ArrowLeft": (37, ""), "ArrowUp": (38, ""), "ArrowRight": (39, ""), "ArrowDown": (40, "")}
+KEYS = {
+    "Enter": (13, "\r"),
+    "Tab": (9, ""),
+    "ArrowLeft": (37, ""),
+    "ArrowUp": (38, ""),
+    "ArrowRight": (39, ""),
+    "ArrowDown": (40, ""),
+}
 
 
 class Page:
@@ -39,7 +46,8 @@ class Page:
         async for message in self._socket:
             said = json.loads(message.data)
             if "id" in said:
-                self._waiting.pop(said["id"]).set_result(said)
+                if not (waiting := self._waiting.pop(said["id"])).done():  # nobody waits any more
+                    waiting.set_result(said)
             elif said["method"] == "Runtime.exceptionThrown":
                 self.problems.append(json.dumps(said["params"]["exceptionDetails"]))
             elif said["method"] == "Log.entryAdded" and said["params"]["entry"]["level"] in {"error", "warning"}:
@@ -66,8 +74,9 @@ class Page:
         await self.ask("Page.navigate", url=url)
 
     async def run(self, expression: str) -> Any:
-        """The value of an expression, or of its promise. By the protocol: the page's policy knows nothing of it."""
-        said = await self.ask("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        """The value of an expression, or of its promise; true for a node. The page's policy knows nothing of it."""
+        whole = f"Promise.resolve({expression}).then((value) => value instanceof Node ? true : value)"
+        said = await self.ask("Runtime.evaluate", expression=whole, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in said, said
         return said["result"].get("value")
 
@@ -100,12 +109,14 @@ class Page:
         """How large the window is, and which of the user's wishes the page is told."""
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await self.ask("Emulation.setEmulatedMedia", media="print" if paper else "", features=[scheme])
-        await self.ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        await self.ask(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+        )
 
     async def shoot(self, path: Path) -> None:
         """A picture of the whole page."""
         shot = await self.ask("Page.captureScreenshot", format="png", captureBeyondViewport=True)
-        path.write_bytes(base64.b64decode(shot["data"]))
+        await asyncio.to_thread(path.write_bytes, base64.b64decode(shot["data"]))
 
 
 @contextlib.asynccontextmanager
@@ -114,11 +125,11 @@ async def browser(directory: Path) -> AsyncIterator[Page]:
     assert PROGRAM, "chromium is not installed: make browser does that"
     command = [PROGRAM, *FLAGS, f"--user-data-dir={directory}", "about:blank"]
     with (directory / "chromium.log").open("wb") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        process = await asyncio.create_subprocess_exec(*command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
         told = directory / "DevToolsActivePort"
-        await until(lambda: told.exists() and told.read_text().count("\n") or process.poll() is not None)
-        assert process.poll() is None, (directory / "chromium.log").read_text()
+        await until(lambda: told.exists() and told.read_text().count("\n") or process.returncode is not None)
+        assert process.returncode is None, (directory / "chromium.log").read_text()
         port = told.read_text().split()[0]
         async with aiohttp.ClientSession() as session:
             async with session.get(f"http://127.0.0.1:{port}/json/list") as answer:
@@ -132,9 +143,11 @@ async def browser(directory: Path) -> AsyncIterator[Page]:
                 finally:
                     listening.cancel()
     finally:
-        process.terminate()
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
         try:
-            await asyncio.to_thread(process.wait, 10)
-        except subprocess.TimeoutExpired:
+            async with asyncio.timeout(10):
+                await process.wait()
+        except TimeoutError:
             process.kill()
-            await asyncio.to_thread(process.wait)
+            await process.wait()

@@ -15,12 +15,12 @@ from types import MappingProxyType
 
 from aiohttp import web
 
-from coordinator.api.auth import FROM_SOCKET, METRICS_TOKEN, OPEN, TOKEN, allowed, token_of
+from coordinator.api.auth import FROM_SOCKET, KNOWN, METRICS_TOKEN, OPEN, TOKEN, allowed, token_of
 from coordinator.api.errors import errors
 from coordinator.api.guard.connections import BODIES, IDLE_S, Places, accept, bounded, whole_body
 from coordinator.api.guard.headers import hardened
 from coordinator.api.guard.hosts import NAMES, known_host
-from coordinator.api.guard.sessions import FILE, PUBLIC, SESSIONS, Sessions, by_session
+from coordinator.api.guard.sessions import FILE, PUBLIC, SESSIONS, Sessions, is_known
 from coordinator.api.guard.tls import Certificate
 from coordinator.api.listen import listen_on, make_runner
 from coordinator.broker.addresses import Listen, cannot_listen
@@ -46,10 +46,9 @@ def application(
     """The routes behind the guard; `from_socket`: whoever can open that may do all. `pages` are open, and there with `sessions`."""
     pages = tuple(pages)
     guard = [errors, allowed, whole_body] if from_socket else [errors, bounded, known_host, allowed, whole_body]
-    if sessions is not None:
-        guard.insert(guard.index(allowed), by_session)
     app = web.Application(middlewares=guard, client_max_size=MOST_BODY)
     app.on_response_prepare.append(hardened)
+    app[KNOWN] = is_known if sessions is not None else _nobody
     if sessions is not None:
         app[SESSIONS], app[PUBLIC] = sessions, frozenset(route.path for route in pages)
         app.add_routes(pages)
@@ -57,6 +56,10 @@ def application(
     app[NAMES], app[BODIES] = names, bodies
     app.add_routes(routes)
     return app
+
+
+def _nobody(_: web.Request) -> bool:
+    return False
 
 
 @contextlib.asynccontextmanager

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 from aiohttp import web
 
-from coordinator.api.auth import KNOWN, ApiError, Handler
+from coordinator.api.auth import ApiError
 from wire.keyfiles import check_key, write_private
 
 MOST = 64  # the oldest goes
@@ -110,16 +110,15 @@ def check_change(request: web.Request, name: str) -> None:
         raise ApiError(403, "a change in a browser's session must come from the coordinator's own page; load it again")
 
 
-@web.middleware
-async def by_session(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let in who asks for a page's file or has a session; whoever has neither goes on as before. A token is stronger."""
+def is_known(request: web.Request) -> bool:
+    """Whether it asks for a page's file, or has a session. ApiError for a change that no page of ours wants."""
     if request.path in request.app[PUBLIC]:
-        request[KNOWN] = True
-    elif "Authorization" not in request.headers and (name := session_of(request)):
-        if request.method not in READING:
-            check_change(request, name)
-        request[KNOWN] = True
-    return await handler(request)
+        return True
+    if "Authorization" in request.headers or not (name := session_of(request)):
+        return False
+    if request.method not in READING:
+        check_change(request, name)
+    return True
 
 
 def set_cookie(response: web.Response, request: web.Request, name: str) -> None:

@@ -124,7 +124,7 @@ function packets({ packets: kept, source, clocks, exact, protocol, port }) {
     el("h2", {}, "Packets"),
     !exact && el("p", {}, `of ${protocol}/${port}, which looked the same: none of the port itself are kept`),
     !clocks && kept.some((packet) => packet.side === "witness") && el("p", {}, "the witness's by its own clock"),
-    el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "packets" }, el("table", { class: "cells" },
+    el("div", { class: "scroll wide", tabindex: "0", role: "region", "aria-label": "packets" }, el("table", { class: "cells" },
       el("thead", {}, el("tr", {}, heads.map((name) => el("th", { scope: "col" }, name)))),
       el("tbody", {}, shown.map((packet) => el("tr", {},
         [shift(packet).toFixed(3), packet.agent, WHAT[packet.what] ?? packet.what, packet.said,

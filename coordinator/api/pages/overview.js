@@ -17,7 +17,7 @@ export class Overview {
     this.troubles = el("div", { id: "troubles" });
     this.matrix = el("div", { class: "scroll", role: "region", "aria-label": "matrix", tabindex: "0" });
     this.findings = el("div");
-    this.agents = el("div", { class: "scroll" });
+    this.agents = el("div", { class: "scroll wide" });
     const field = el("input", { id: "filter", type: "search", autocomplete: "off", spellcheck: "false",
       placeholder: "environment, service, finding, agent",
       input: () => { this.filter = field.value.toLowerCase(); this.draw(); } });

@@ -81,7 +81,7 @@ export class Pair extends Asking {
       el("p", {}, `${plural(entry.cells, "cell")}, ${percent(pair.coverage)} proven`),
       el("section", {}, el("h2", {}, "Findings, newest first"), list),
       el("section", {}, el("h2", {}, "Cells that came out alike"),
-        sorted.length ? el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "cells" }, table(sorted.slice(0, MOST))) : el("p", {}, "no cells"),
+        sorted.length ? el("div", { class: "scroll wide", tabindex: "0", role: "region", "aria-label": "cells" }, table(sorted.slice(0, MOST))) : el("p", {}, "no cells"),
         sorted.length > MOST && el("p", {}, `The first ${MOST} of ${plural(sorted.length, "range")}, the worst first. All: segwatch matrix --cells`)));
   }
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 from multidict import CIMultiDict
 
-from coordinator.api.auth import KNOWN, ApiError
+from coordinator.api.auth import ApiError
 from coordinator.api.guard.sessions import (
     CSRF,
     FILE,
@@ -20,9 +19,9 @@ from coordinator.api.guard.sessions import (
     PUBLIC,
     SESSIONS,
     Sessions,
-    by_session,
     check_change,
     cookie_of,
+    is_known,
     is_same_origin,
 )
 from wire.keyfiles import Exposed
@@ -47,7 +46,7 @@ def sessions(tmp_path: Path, clock: Clock) -> Sessions:
     return Sessions(TOKEN, tmp_path / FILE, clock)
 
 
-class Asked(dict[str, Any]):
+class Asked:
     """A request, as far as it is looked at."""
 
     def __init__(
@@ -60,7 +59,6 @@ class Asked(dict[str, Any]):
         path: str = "/api/v1/stop",
         **headers: str,
     ) -> None:
-        super().__init__()
         self.app = {SESSIONS: sessions, PUBLIC: frozenset({"/", "/page/app.js"})}
         self.method, self.secure, self.path = method, secure, path
         self.cookies = {cookie_of(secure): cookie} if cookie else {}
@@ -70,10 +68,7 @@ class Asked(dict[str, Any]):
 
 
 def known(asked: Asked) -> bool:
-    async def answer(request: Any) -> Any:
-        return bool(request.get(KNOWN))
-
-    return bool(asyncio.run(by_session(asked, answer)))  # type: ignore[arg-type]
+    return is_known(asked)  # type: ignore[arg-type]
 
 
 def test_one_lasts_twelve_hours_and_no_longer(sessions: Sessions, clock: Clock) -> None:
