@@ -20,7 +20,7 @@ FROM_SOCKET = web.AppKey("from_socket", bool)
 TOKEN = web.AppKey("token", str)
 METRICS_TOKEN = web.AppKey("metrics_token", str)  # opens /metrics and nothing else
 OPEN = web.AppKey("open", bool)  # reading needs no token
-KNOWN = web.AppKey("known", Callable[[web.Request], bool])  # whether it may be answered by a session, or to anybody
+KNOWN: web.AppKey[Callable[[web.Request], bool]] = web.AppKey("known")  # may be answered by a session, or to anybody
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -52,7 +52,7 @@ class Page:
                 self.problems.append(json.dumps(said["params"]["exceptionDetails"]))
             elif said["method"] == "Log.entryAdded" and said["params"]["entry"]["level"] in {"error", "warning"}:
                 self.problems.append(json.dumps(said["params"]["entry"]))
-            elif said["method"] == "Audits.issueAdded":
+            elif said["method"] == "Audits.issueAdded" and "ContentSecurityPolicy" in said["params"]["issue"]["code"]:
                 self.problems.append(json.dumps(said["params"]["issue"]))
 
     async def ask(self, method: str, **parameters: Any) -> Any:
@@ -81,11 +81,12 @@ class Page:
         return said["result"].get("value")
 
     async def sees(self, expression: str, within_s: float = HANG_S) -> Any:
-        """The first true value of an expression."""
+        """The first true value of an expression; one that cannot be evaluated yet is false."""
         value: Any = None
         try:
             async with asyncio.timeout(within_s):
-                while not (value := await self.run(expression)):  # noqa: ASYNC110 - nobody tells of it
+                tried = f"(() => {{ try {{ return {expression} }} catch {{ return false }} }})()"
+                while not (value := await self.run(tried)):  # noqa: ASYNC110 - nobody tells of it
                     await asyncio.sleep(0.05)
         except TimeoutError:
             shown = await self.run("document.body.innerText")

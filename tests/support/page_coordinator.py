@@ -41,6 +41,7 @@ class PageCoordinator:
     ) -> None:
         self.directory, self.estate = directory, estate
         self.halt: Halt | None = None
+        self._rounds = 0
         self.stopped: list[tuple[str, str]] = []
         self.port = free_port()
         self._certificate = certificate
@@ -108,7 +109,9 @@ class PageCoordinator:
         """The hole is opened or closed, and a round has seen it."""
 
         def act() -> None:
-            self.estate.matrix = sample.observe(self.estate.plan, leak=there, at=sample.NOW.timestamp() - 1)
+            self._rounds += 1
+            name, at = f"01JD{self._rounds:04}", sample.NOW.timestamp() - 1 + self._rounds / 1000
+            self.estate.matrix = sample.observe(self.estate.plan, leak=there, name=name, at=at)
             self.estate.events += self.estate.book.apply(self.estate.cells, sample.NOW, 1)
 
         self.change(act)

@@ -29,7 +29,12 @@ class Serving(Estate):
 @pytest.mark.parametrize("code", [0, 1])
 def test_it_prints_the_address_and_opens_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     opened: list[str] = []
-    monkeypatch.setattr(click, "launch", lambda url: opened.append(url) or code)
+
+    def launch(url: str) -> int:
+        opened.append(url)
+        return code
+
+    monkeypatch.setattr(click, "launch", launch)
     with served(FakeCoordinator(Serving(URL)), tmp_path):
         done = CliRunner().invoke(command, ["--web", "--state-dir", str(tmp_path)])
     assert (done.exit_code, done.stdout, opened) == (0, f"{URL}\n", [URL])
