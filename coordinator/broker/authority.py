@@ -57,7 +57,10 @@ def read(directory: Path) -> Authority:
 
 def _read(directory: Path) -> Authority:
     key = _key(directory / KEY)  # first: a rotation writes it last
-    held = x509.load_pem_x509_certificates((directory / CA).read_bytes())
+    try:
+        held = x509.load_pem_x509_certificates((directory / CA).read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{CA} is not a certificate: {error}. Restore it: every bundle depends on it") from error
     signing = [index for index, each in enumerate(held) if each.public_key() == key.public_key()]
     if not signing:
         raise ValueError(f"{KEY} is not the key of a certificate in {CA}")

@@ -73,6 +73,8 @@ async def test_agents_come_over_by_themselves_and_then_what_is_of_the_old_one_is
                 assert code == 2, said
                 assert "dev-1 was not heard of" in said or "dev-1 still has" in said
                 await until(lambda: all((tmp_path / name / "trust.pem").exists() for name in names))
+                record = tmp_path / "c" / "pki" / "rotation.json"
+                await until(lambda: record.exists() and not any(json.loads(record.read_bytes())["agents"].values()))
                 await agents_are(running, state="connected", rotation=None)
                 assert len(trusted(tmp_path / "dev-1" / "trust.pem")) == 2
                 assert old in trusted(tmp_path / "prod-1" / "trust.pem")
@@ -81,9 +83,10 @@ async def test_agents_come_over_by_themselves_and_then_what_is_of_the_old_one_is
                 code, said = await by_hand("pki", "rotate-ca", "--finish", *HERE)
                 assert code == 0, said
                 await until(lambda: all(len(trusted(tmp_path / name / "trust.pem")) == 1 for name in names))
+                await connected(first._link, second._link)
                 await agents_are(running, state="connected", rotation=None)
-                assert first._link.connected
-                assert second._link.connected
+                lost = [agent["lost"] for agent in (await asyncio.to_thread(agents_of, running)).values()]
+                assert [(each["batches"], each["untold"]) for each in lost] == [(0, 0), (0, 0)]
         async with Link(stolen) as link:
             await until(lambda: link.problem)
             assert not link.connected

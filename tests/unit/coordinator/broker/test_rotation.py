@@ -70,11 +70,10 @@ def test_one_that_was_cut_off_counts_for_nothing_and_is_begun_anew(
     def write(path: Path, data: bytes, mode: int = 0o600) -> None:
         if path.name == authority.KEY:
             raise OSError(28, "No space left on device")
-        ordinary(path, data, mode)
+        write_private(path, data, mode)
 
-    ordinary = rotation.write_private
     with monkeypatch.context() as cut:
-        cut.setattr(rotation, "write_private", write)
+        cut.setattr("coordinator.broker.rotation.write_private", write)
         with pytest.raises(OSError, match="No space"):
             rotation.begin(directory, NOW)
     assert len(x509.load_pem_x509_certificates((directory / "ca.pem").read_bytes())) == 2
@@ -192,7 +191,7 @@ def test_each_agent_says_what_it_lacks_also_while_that_cannot_be_kept(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as disk, capture_logs() as said:
-        disk.setattr(rotation, "write_private", full)
+        disk.setattr("coordinator.broker.rotation.write_private", full)
         watched.follow(agents)
         watched.follow(agents)
     assert [entry["event"] for entry in said] == ["who has come over to the new CA cannot be kept"]
