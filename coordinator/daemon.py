@@ -23,6 +23,7 @@ from coordinator.broker.rotation import Rotation
 from coordinator.broker.watchdog import Watchdog
 from coordinator.clock import WatchedClock
 from coordinator.json_types import iso
+from coordinator.messaging.coming_over import follow
 from coordinator.messaging.floods import CUT_S, Floods
 from coordinator.messaging.joins import Joins
 from coordinator.messaging.lease import Plans
@@ -271,7 +272,7 @@ class Daemon:
             self._tell(self.estate.review())
             await self.engine.brake.look()
             await self._care()
-            self._rotation.follow(self.estate.agents)
+            follow(self._rotation, self.estate.agents)
             self._warn_of_ends(now)
             if time.monotonic() - forgot_at > FORGET_S:
                 forgot_at = time.monotonic()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -18,7 +17,6 @@ from cryptography.hazmat.primitives import serialization
 
 from coordinator.broker import authority, enrolment, pki
 from coordinator.broker.authority import Authority
-from coordinator.state.roster import AgentState
 from wire.certificate_request import pem
 from wire.certificates import ca_name, trust_name
 from wire.keyfiles import write_private
@@ -151,28 +149,22 @@ class Rotation:
         """The same, of an agent by what was heard of it last; "" while there is one CA."""
         return self._record.agents.get(agent, "unheard") if self.held.rotates else ""
 
-    def follow(self, agents: dict[str, AgentState]) -> None:
-        """Keep who of them has come over to the new CA, and have each say what it lacks."""
+    def keep(self, heard: Mapping[str, tuple[str, str]]) -> None:
+        """Write down what agents have said: name to (CA, trust). What cannot be written is said once, and tried again."""
+        if not self.held.rotates:
+            return
+        agents = {**self._record.agents, **{name: self.lack(*said) for name, said in heard.items()}}
+        if agents == self._record.agents:
+            return
+        record = Record(ca=name_of(self.held), agents=agents)
         try:
-            self.keep({name: (agent.ca, agent.trust) for name, agent in agents.items() if agent.instance})
-            self._problem = ""
+            write_private(self._directory / RECORD, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
         except OSError as error:
             if self._problem != (problem := str(error)):
                 self._problem = problem
                 log.error("who has come over to the new CA cannot be kept", problem=problem)  # noqa: TRY400 - in words
-        for name, agent in agents.items():
-            if agent.rotation != (lacks := self.lacks(name)):
-                agents[name] = replace(agent, rotation=lacks)
-
-    def keep(self, heard: Mapping[str, tuple[str, str]]) -> None:
-        """Write down what agents have said: name to (CA, trust). OSError when that cannot be written."""
-        if not self.held.rotates:
             return
-        agents = {**self._record.agents, **{name: self.lack(*said) for name, said in heard.items()}}
-        if agents != self._record.agents:
-            record = Record(ca=name_of(self.held), agents=agents)
-            write_private(self._directory / RECORD, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
-            self._record = record
+        self._record, self._problem = record, ""
 
     def _stamp(self) -> object:
         found = []

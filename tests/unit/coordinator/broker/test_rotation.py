@@ -13,7 +13,6 @@ from structlog.testing import capture_logs
 from coordinator.broker import authority, pki, rotation
 from coordinator.broker.authority import Authority
 from coordinator.broker.rotation import Rotation
-from coordinator.state.roster import AgentState
 from wire.certificate_request import is_issued_by
 from wire.keyfiles import write_private
 
@@ -175,30 +174,3 @@ def test_a_key_of_another_ca_signs_nothing(directory: Path, tmp_path: Path) -> N
     (directory / "ca.key").write_bytes((tmp_path / "other" / "ca.key").read_bytes())
     with pytest.raises(pki.PkiError, match=r"ca\.key is not the key of a certificate in ca\.pem"):
         client(directory)
-
-
-def test_each_agent_says_what_it_lacks_also_while_that_cannot_be_kept(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    held = rotation.begin(directory, NOW)
-    watched, _ = watching(directory)
-    agents = {
-        "dev-1": AgentState(name="dev-1", environment="dev", instance="a", ca=rotation.name_of(held, 1), trust="other"),
-        "prod-1": AgentState(name="prod-1", environment="prod"),
-    }
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as disk, capture_logs() as said:
-        disk.setattr("coordinator.broker.rotation.write_private", full)
-        watched.follow(agents)
-        watched.follow(agents)
-    assert [entry["event"] for entry in said] == ["who has come over to the new CA cannot be kept"]
-    assert [agent.rotation for agent in agents.values()] == ["unheard", "unheard"]
-    watched.follow(agents)
-    assert [agent.rotation for agent in agents.values()] == ["certificate", "unheard"]
-    rotation.finish(directory, AGENTS, AGENTS)
-    look(watched)
-    watched.follow(agents)
-    assert [agent.rotation for agent in agents.values()] == ["", ""]
