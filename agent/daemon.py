@@ -16,7 +16,7 @@ from agent import offset
 from agent.answers import Answers
 from agent.challenges import Challenges
 from agent.childproc import COMMAND, PacketChild
-from agent.config import AgentConfig, ConfigError, broker_of
+from agent.config import AgentConfig, ConfigError, broker_of, ca_of
 from agent.identity import lacks_raw
 from agent.in_force import InForce
 from agent.journal import Log, bind_contextvars, bound_contextvars, clear_contextvars
@@ -72,7 +72,7 @@ class Daemon:
         self._signer = Signer(config, state_dir)
         self._spool = Spool(state_dir / "spool.sqlite")
         self._topics = {channel: up(config.environment, config.name, channel) for channel in UpChannel}
-        broker = broker_of(config, state_dir)
+        broker = broker_of(*(place := (config, state_dir)))
         self._link = Link(
             broker,
             subscriptions=all_down(config.environment, config.name),
@@ -109,8 +109,8 @@ class Daemon:
             state_dir,
             child=in_child(state_dir),
             ask=self._answers.put,
-            try_out=lambda path: try_out(replace(broker, certificate=path, key=path)),
-            switch=switching(self._link, lambda: bool(self._rounds)),
+            try_out=lambda path: try_out(replace(broker, certificate=path, key=path, ca=ca_of(*place, tried=True))),
+            switch=switching(self._link, lambda: bool(self._rounds), lambda: ca_of(*place)),
             changed=self._status_wanted.set,
             log=log,
         )
@@ -194,6 +194,7 @@ class Daemon:
         match body:
             case Plan():
                 self._in_force.plan = body
+                self._renewal.trust(body.trust)
                 offset.record(self._state_dir, time.time() - order.issued, time.time())
             case Ack():
                 try:

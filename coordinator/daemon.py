@@ -14,13 +14,16 @@ from coordinator.api.app import Api, Served
 from coordinator.api.responses.status import Status
 from coordinator.api.status import status_of
 from coordinator.broker import pki
+from coordinator.broker.authority import Authority
 from coordinator.broker.capabilities import BrokerCheck, Lack
 from coordinator.broker.external import broker_of
 from coordinator.broker.issuing import Ends, Renewals, Revocations
 from coordinator.broker.own import OwnCertificates
+from coordinator.broker.rotation import Rotation
 from coordinator.broker.watchdog import Watchdog
 from coordinator.clock import WatchedClock
 from coordinator.json_types import iso
+from coordinator.messaging.coming_over import follow
 from coordinator.messaging.floods import CUT_S, Floods
 from coordinator.messaging.joins import Joins
 from coordinator.messaging.lease import Plans
@@ -72,6 +75,8 @@ class Daemon:
             settings.nats_server,
         )  # fmt: skip
         self._own = OwnCertificates(settings.pki, self.broker)
+        self._rotation = Rotation(settings.pki, self._rotate)
+        self._signers = Signers(self._rotation.held.pem, clock, self._generation)
         self._lacks: tuple[Lack, ...] | None = None  # what the broker cannot do, once that was tried
         self.link = Link(
             self.broker.endpoint(),
@@ -86,7 +91,7 @@ class Daemon:
             self.estate, self.post, self._points.echo, lambda: self._points.controls, events=self._tell
         )
         self.engine.brake.newest = lambda: self.post.newest
-        self._plans = Plans(self.estate, self.post, lambda: self.engine.stopped)
+        self._plans = Plans(self.estate, self.post, lambda: self.engine.stopped, lambda: self._rotation.trust)
         self.runs = Runs(self.estate, self.engine)
         self.watch = Watch(settings.topology, topology, self._take_topology, clock)
         self.floods = Floods(time.monotonic, self._cut)
@@ -103,7 +108,7 @@ class Daemon:
             self.estate,
             self.engine,
             self.post,
-            Signers((settings.pki / "ca.pem").read_bytes(), clock, self._generation),
+            self._signers,
             self._plans.want,
             self._renewals.ask,
             floods=self.floods,
@@ -158,6 +163,7 @@ class Daemon:
                         group.create_task(self.watch.run(), name="topology file"),
                         group.create_task(self._revocations.run(), name="revocations"),
                         group.create_task(self._renewals.run(), name="renewals"),
+                        group.create_task(self._rotation.run(), name="rotation of the CA"),
                         group.create_task(Joins(self._settings, self.broker, self.estate).run(), name="joins"),
                     ]
                     self.serving.set()
@@ -211,10 +217,13 @@ class Daemon:
     async def _take_topology(self, topology: Topology) -> None:
         await put_in_force(topology, self.estate)
         await self._let_in()
+        self._say_plans()
+        self._tell(await self.estate.review())
+
+    def _say_plans(self) -> None:
         for name, state in self.estate.agents.items():
             if state.online:
                 self._plans.want(name)
-        self._tell(await self.estate.review())
 
     def _cut(self, agent: str) -> None:
         """Keep a flooding agent out for a while: the broker hangs up on it."""
@@ -247,6 +256,14 @@ class Daemon:
         await self.broker.revoke(generations)
         self._tell(self.estate.revoke(generations))
 
+    async def _rotate(self, trust: Authority) -> None:
+        """Other CAs are trusted from now on; who is there hears of it with its plan, and renews."""
+        self._signers.trust(trust.pem)
+        self._own.trust(trust)
+        await self._own.care(self.estate.now())
+        await self.broker.trust(finished=not trust.rotates)
+        self._say_plans()
+
     async def _housekeeping(self) -> None:
         """Agents that have gone silent, blackouts that begin, the broker, certificates that end."""
         while True:
@@ -258,6 +275,7 @@ class Daemon:
                     log.warning("agent is silent", name=name, seconds=round(now - state.last_seen))
             await self.engine.brake.look()
             await self._care()
+            follow(self._rotation, self.estate.agents)
             self._warn_of_ends(now)
 
     async def _reviews(self) -> None:

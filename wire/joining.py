@@ -58,12 +58,13 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """A certificate (PEM) and the configuration (YAML), or why there are none."""
+    """A certificate (PEM), the configuration (YAML) and the CAs to trust (PEM; b"": the token's), or why there are none."""
 
     nonce: bytes
     problem: str = ""
     certificate: bytes = b""
     configuration: bytes = b""
+    trust: bytes = b""
 
 
 def write_token(token: Token) -> str:

@@ -51,6 +51,8 @@ def agents_body(
             two_holders=agent.two_holders,
             stop=confirmed(agent) or None,
             not_now=agent.not_now or None,
+            ca=agent.ca or None,
+            rotation=agent.rotation or None,
         )
         for agent in agents
     )

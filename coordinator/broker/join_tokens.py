@@ -69,7 +69,7 @@ def make(directory: Path, environment: str, agent: str, now: dt.datetime, life: 
             id=name,
             agent=agent,
             environment=environment,
-            ca=(directory / "ca.pem").read_bytes(),
+            ca=issued.trust,
             certificate=issued.certificate,
             key=issued.key,
             seed=signing.encode(),

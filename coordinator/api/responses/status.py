@@ -73,6 +73,8 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     coordinator's; `age_s` how long ago its last round ended. Null: none, or not known. `names_apart`: DNS names that lead
     elsewhere for it than for others, in words that say who saw what. `stop`, while all probing is stopped: `confirmed` (it says
     that all of its own has ended since), `not yet`, or `unable` (its version does not say). `not_now`: why it sends nothing.
+    `ca`: of which CA its certificate is, by the beginning of that one's SHA-256; `rotation`, while two CAs are trusted: what it
+    lacks to have come over to the new one (`unheard`, `version`, `certificate` or `trust`).
     """
 
     name: str
@@ -96,6 +98,8 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     two_holders: bool = False
     stop: str | None = None
     not_now: str | None = None
+    ca: str | None = None
+    rotation: str | None = None
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):

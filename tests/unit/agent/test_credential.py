@@ -15,13 +15,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from agent import credential
-from agent.config import AgentConfig, ConfigError, load, save
+from agent.config import AgentConfig, ConfigError, ca_of, load, save
 from agent.config import credential as files_of
 from agent.credential import CredentialError
 from agent.renewal import COMMAND, Held
-from coordinator.broker import pki
+from coordinator.broker import pki, rotation
+from coordinator.broker.authority import BACKDATE, read
 from tests.support.certificate_requests import CN, GOOD, KEY, OU, request_of
-from wire.certificates import agent_uri
+from wire.certificates import agent_uri, ca_name, trust_name
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
 PEM, PLAIN = serialization.Encoding.PEM, serialization.NoEncryption()
@@ -56,8 +57,10 @@ def test_what_is_held(site: Path) -> None:
         name="dev-1",
         environment="dev",
         generation=0,
-        starts=(NOW - pki.BACKDATE).timestamp(),
+        starts=(NOW - BACKDATE).timestamp(),
         ends=(NOW + dt.timedelta(days=90)).timestamp(),
+        ca=ca_name(ca := read(site.parent / "pki").certificates[0].public_bytes(serialization.Encoding.DER)),
+        trust=trust_name([ca]),
     )
 
 
@@ -117,7 +120,7 @@ def of_a_server(site: Path) -> bytes:
     ("made", "words"),
     [
         (of_another_key, "not for the key that was made for it"),
-        (of_another_ca, "not of the CA that this agent's bundle names"),
+        (of_another_ca, "not of a CA that this agent trusts"),
         (of_another_agent, "the certificate is of prod-1 of prod"),
         (of_nobody, "the certificate cannot be read"),
         (of_a_server, "the certificate names no agent"),
@@ -212,3 +215,23 @@ def test_what_an_agent_is_given_is_its_own(site: Path) -> None:
     ):
         with pytest.raises(CredentialError, match=words):
             credential.check_given(config, certificate, private)
+
+
+def test_the_cas_that_come_with_it_are_left_to_be_tried(site: Path) -> None:
+    directory = site.parent / "pki"
+    held = rotation.begin(directory, NOW)
+    issued = pki.sign_request(directory, agent_uri("dev", "dev-1"), credential.request(CONFIG, site), NOW)
+    before = credential.look(CONFIG, site)
+    with pytest.raises(CredentialError, match="not of a CA that this agent trusts"):
+        credential.take(CONFIG, site, issued.certificate)
+    taken = credential.take(CONFIG, site, issued.certificate + issued.trust)
+    assert taken.ca == rotation.name_of(held)
+    assert before.ca == rotation.name_of(held, 1)
+    assert before.trust != taken.trust
+    assert ca_of(CONFIG, site) == site / "ca.pem"
+    tried = ca_of(CONFIG, site, tried=True)
+    assert x509.load_pem_x509_certificates(tried.read_bytes()) == list(held.certificates)
+    tried.replace(site / "trust.pem")
+    assert ca_of(CONFIG, site) == ca_of(CONFIG, site, tried=True) == site / "trust.pem"
+    request = credential.request(CONFIG, site)
+    assert credential.take(CONFIG, site, signed(site, request=request)).trust == taken.trust, "none came: these stay"

@@ -28,9 +28,9 @@ def granted(directory: Path) -> tuple[joining.Token, bytes]:
 def test_it_takes_one_of_the_tokens_ca_for_its_own_key_alone(tmp_path: Path) -> None:
     token, certificate = granted(tmp_path / "a")
     _, others = granted(tmp_path / "b")
-    _check(token, certificate, OURS)
+    _check(token.ca, certificate, OURS)
     with pytest.raises(JoinError, match="is for another key"):
-        _check(token, certificate, THEIRS)
+        _check(token.ca, certificate, THEIRS)
     for pem in (others, b"", b"nonsense"):
-        with pytest.raises(JoinError, match="is not a certificate of the token's CA"):
-            _check(token, pem, OURS)
+        with pytest.raises(JoinError, match="is not a certificate of the CA that it names"):
+            _check(token.ca, pem, OURS)
