@@ -12,13 +12,13 @@ from pathlib import Path
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from agent.config import NEXT, NEXT_KEY, AgentConfig, ConfigError, credential, load
 from agent.renewal import Held
-from wire.certificate_request import new_key, pem, request_of
+from reachability.texts import printable
+from wire.certificate_request import UNREADABLE, new_key, pem, request_of
 from wire.certificates import read_uri
 from wire.keyfiles import write_private
 
@@ -49,16 +49,19 @@ def take(config: AgentConfig, state_dir: Path, granted: bytes) -> Held:
     key_pem = (state_dir / NEXT_KEY).read_bytes()
     key = serialization.load_pem_private_key(key_pem, password=None)
     ca = x509.load_pem_x509_certificate((state_dir / config.credentials.ca).read_bytes())
-    if certificate.public_key() != key.public_key():
+    if _key_of(certificate, "the certificate") != key.public_key():
         raise CredentialError("the certificate is not for the key that was made for it")
     try:
         certificate.verify_directly_issued_by(ca)
-    except (InvalidSignature, ValueError, TypeError) as error:
+    except UNREADABLE as error:
         raise CredentialError("the certificate is not of the CA that this agent's bundle names") from error
     held = _held(certificate)
     if (held.name, held.environment) != (config.name, config.environment):
         raise CredentialError(f"the certificate is of {held.name} of {held.environment}")
-    usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        usage = x509.ExtendedKeyUsage([])
     if ExtendedKeyUsageOID.CLIENT_AUTH not in usage:
         raise CredentialError("the certificate is not for a client")
     write_private(state_dir / NEXT, granted.rstrip() + b"\n" + key_pem)
@@ -70,7 +73,7 @@ def check_given(config: AgentConfig, certificate: bytes, key: bytes) -> None:
     """CredentialError unless certificate and key, in PEM, are each other's, and this agent's."""
     try:
         given = x509.load_pem_x509_certificate(certificate)
-    except ValueError as error:  # what the library says of it is for developers
+    except UNREADABLE as error:  # what the library says of it is for developers
         raise CredentialError("its certificate is not one in PEM") from error
     held = _held(given)
     if (held.name, held.environment) != (config.name, config.environment):
@@ -80,17 +83,24 @@ def check_given(config: AgentConfig, certificate: bytes, key: bytes) -> None:
         )
     try:
         public = serialization.load_pem_private_key(key, password=None).public_key()
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except UNREADABLE as error:
         raise CredentialError("its key is not a private key in PEM") from error
-    if public != given.public_key():
+    if public != _key_of(given, "its certificate"):
         raise CredentialError("its key is not the one of its certificate")
 
 
 def _read(given: bytes, what: str) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(given)
-    except ValueError as error:
+    except UNREADABLE as error:
         raise CredentialError(f"{what} cannot be read: {error}") from error
+
+
+def _key_of(certificate: x509.Certificate, what: str) -> object:
+    try:
+        return certificate.public_key()
+    except UNREADABLE as error:
+        raise CredentialError(f"{what} is for no key that is known here") from error
 
 
 def _held(certificate: x509.Certificate) -> Held:
@@ -98,8 +108,8 @@ def _held(certificate: x509.Certificate) -> Held:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         (uri,) = names.get_values_for_type(x509.UniformResourceIdentifier)
         environment, name, generation = read_uri(uri)
-    except (ValueError, x509.ExtensionNotFound) as error:
-        raise CredentialError(f"the certificate names no agent: {error}") from error
+    except UNREADABLE as error:
+        raise CredentialError(f"the certificate names no agent: {printable(str(error))[:200]}") from error
     return Held(
         name=name,
         environment=environment,

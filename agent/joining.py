@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from nacl.signing import SigningKey
 
 from reachability.texts import printable
 from wire import joining
-from wire.certificate_request import new_key, pem, request_of
+from wire.certificate_request import UNREADABLE, new_key, pem, request_of
 from wire.dial import Broker, dial
 from wire.keyfiles import write_private
 from wire.mqtt import Link, NotConnected
@@ -144,7 +143,8 @@ def _check(token: joining.Token, granted: bytes, key: ec.EllipticCurvePrivateKey
     try:
         certificate = x509.load_pem_x509_certificate(granted)
         certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(token.ca))
-    except (ValueError, TypeError, InvalidSignature) as error:
+        own = certificate.public_key() == key.public_key()
+    except UNREADABLE as error:
         raise JoinError("what the coordinator sent is not a certificate of the token's CA") from error
-    if certificate.public_key() != key.public_key():
+    if not own:
         raise JoinError("the certificate that the coordinator sent is for another key")
