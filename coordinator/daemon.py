@@ -21,7 +21,7 @@ from coordinator.broker.own import OwnCertificates
 from coordinator.broker.watchdog import Watchdog
 from coordinator.clock import WatchedClock
 from coordinator.json_types import iso
-from coordinator.messaging.floods import CUT_S, Floods
+from coordinator.messaging.floods import Floods
 from coordinator.messaging.joins import Joins
 from coordinator.messaging.lease import Plans
 from coordinator.messaging.receiver import Receiver
@@ -211,9 +211,9 @@ class Daemon:
             if state.online:
                 self._plans.want(name)
 
-    def _cut(self, agent: str) -> None:
+    def _cut(self, agent: str, seconds: float) -> None:
         """Keep a flooding agent out for a while: the broker hangs up on it."""
-        text = f"{agent} sends more than an agent may: it is cut off for {CUT_S:.0f} s"
+        text = f"{agent} sends more than an agent may: it is cut off for {seconds:.0f} s"
         log.error("flood", agent=agent, text=text)
         self.estate.note(EventKind.CUT, text)
         if state := self.estate.agents.get(agent):
