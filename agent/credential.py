@@ -12,13 +12,13 @@ from pathlib import Path
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from agent.config import NEXT, NEXT_KEY, NEXT_TRUST, AgentConfig, ConfigError, ca_of, credential, load
 from agent.renewal import Held
-from wire.certificate_request import is_issued_by, new_key, pem, request_of
+from reachability.texts import printable
+from wire.certificate_request import UNREADABLE, is_issued_by, new_key, pem, request_of
 from wire.certificates import ca_name, read_uri, trust_name
 from wire.keyfiles import write_private
 
@@ -53,14 +53,17 @@ def take(config: AgentConfig, state_dir: Path, granted: bytes) -> Held:
     trusted = given or _trusted(ca_of(config, state_dir).read_bytes())
     key_pem = (state_dir / NEXT_KEY).read_bytes()
     key = serialization.load_pem_private_key(key_pem, password=None)
-    if certificate.public_key() != key.public_key():
+    if _key_of(certificate, "the certificate") != key.public_key():
         raise CredentialError("the certificate is not for the key that was made for it")
     held = _held(certificate, trusted)
     if not held.ca:
         raise CredentialError("the certificate is not of a CA that this agent trusts")
     if (held.name, held.environment) != (config.name, config.environment):
         raise CredentialError(f"the certificate is of {held.name} of {held.environment}")
-    usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        usage = x509.ExtendedKeyUsage([])
     if ExtendedKeyUsageOID.CLIENT_AUTH not in usage:
         raise CredentialError("the certificate is not for a client")
     (state_dir / NEXT_TRUST).unlink(missing_ok=True)
@@ -75,7 +78,7 @@ def check_given(config: AgentConfig, certificate: bytes, key: bytes) -> None:
     """CredentialError unless certificate and key, in PEM, are each other's, and this agent's."""
     try:
         given = x509.load_pem_x509_certificate(certificate)
-    except ValueError as error:  # what the library says of it is for developers
+    except UNREADABLE as error:  # what the library says of it is for developers
         raise CredentialError("its certificate is not one in PEM") from error
     held = _held(given, [])
     if (held.name, held.environment) != (config.name, config.environment):
@@ -85,16 +88,16 @@ def check_given(config: AgentConfig, certificate: bytes, key: bytes) -> None:
         )
     try:
         public = serialization.load_pem_private_key(key, password=None).public_key()
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except UNREADABLE as error:
         raise CredentialError("its key is not a private key in PEM") from error
-    if public != given.public_key():
+    if public != _key_of(given, "its certificate"):
         raise CredentialError("its key is not the one of its certificate")
 
 
 def _read(given: bytes, what: str) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(given)
-    except ValueError as error:
+    except UNREADABLE as error:
         raise CredentialError(f"{what} cannot be read: {error}") from error
 
 
@@ -102,8 +105,15 @@ def _trusted(pem: bytes) -> list[x509.Certificate]:
     """Of all in it; CredentialError where there is none."""
     try:
         return x509.load_pem_x509_certificates(pem)
-    except ValueError as error:
+    except UNREADABLE as error:
         raise CredentialError(f"the certificate cannot be read: {error}") from error
+
+
+def _key_of(certificate: x509.Certificate, what: str) -> object:
+    try:
+        return certificate.public_key()
+    except UNREADABLE as error:
+        raise CredentialError(f"{what} is for no key that is known here") from error
 
 
 def _held(certificate: x509.Certificate, trusted: list[x509.Certificate]) -> Held:
@@ -111,8 +121,8 @@ def _held(certificate: x509.Certificate, trusted: list[x509.Certificate]) -> Hel
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         (uri,) = names.get_values_for_type(x509.UniformResourceIdentifier)
         environment, name, generation = read_uri(uri)
-    except (ValueError, x509.ExtensionNotFound) as error:
-        raise CredentialError(f"the certificate names no agent: {error}") from error
+    except UNREADABLE as error:
+        raise CredentialError(f"the certificate names no agent: {printable(str(error))[:200]}") from error
     return Held(
         name=name,
         environment=environment,

@@ -19,7 +19,7 @@ from nacl.signing import SigningKey
 
 from reachability.texts import printable
 from wire import joining
-from wire.certificate_request import is_issued_by, new_key, pem, request_of
+from wire.certificate_request import UNREADABLE, is_issued_by, new_key, pem, request_of
 from wire.dial import Broker, dial
 from wire.keyfiles import write_private
 from wire.mqtt import Link, NotConnected
@@ -150,7 +150,8 @@ def _check(given: bytes, granted: bytes, key: ec.EllipticCurvePrivateKey) -> Non
         trusted = x509.load_pem_x509_certificates(given)
         if not any(is_issued_by(ca, certificate) for ca in trusted):
             raise ValueError("no CA issued it")
-    except (ValueError, TypeError) as error:
+        own = certificate.public_key() == key.public_key()
+    except UNREADABLE as error:
         raise JoinError("what the coordinator sent is not a certificate of the CA that it names") from error
-    if certificate.public_key() != key.public_key():
+    if not own:
         raise JoinError("the certificate that the coordinator sent is for another key")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -24,7 +23,7 @@ from coordinator.broker.watchdog import Watchdog
 from coordinator.clock import WatchedClock
 from coordinator.json_types import iso
 from coordinator.messaging.coming_over import follow
-from coordinator.messaging.floods import CUT_S, Floods
+from coordinator.messaging.door import Door
 from coordinator.messaging.joins import Joins
 from coordinator.messaging.lease import Plans
 from coordinator.messaging.receiver import Receiver
@@ -61,7 +60,6 @@ class Daemon:
         self._settings = settings
         self._stopping, self.serving = asyncio.Event(), asyncio.Event()
         self.progress = Progress()
-        self._cut_wanted = asyncio.Event()
         key = pki.load_signing_key(settings.pki)
         check_directory(settings.state_dir)
         self.store = Store(settings.state_dir)
@@ -94,7 +92,7 @@ class Daemon:
         self._plans = Plans(self.estate, self.post, lambda: self.engine.stopped, lambda: self._rotation.trust)
         self.runs = Runs(self.estate, self.engine)
         self.watch = Watch(settings.topology, topology, self._take_topology, clock)
-        self.floods = Floods(time.monotonic, self._cut)
+        self.door = Door(self.estate, self.broker.reload)
         self._renewals = Renewals(
             settings.pki,
             self.post,
@@ -111,7 +109,7 @@ class Daemon:
             self._signers,
             self._plans.want,
             self._renewals.ask,
-            floods=self.floods,
+            floods=self.door.floods,
         )
         self._scheduler = Scheduler(
             self.estate,
@@ -124,7 +122,7 @@ class Daemon:
                 estate=self.estate,
                 engine=self.engine,
                 runs=self.runs,
-                floods=self.floods,
+                floods=self.door.floods,
                 refused=self._receiver.refused,
                 connected=lambda: self.link.connected,
                 status=self.status,
@@ -156,7 +154,7 @@ class Daemon:
                         group.create_task(self._housekeeping(), name="housekeeping"),
                         group.create_task(self._reviews(), name="reviews"),
                         group.create_task(self.post.run(), name="sequences"),
-                        group.create_task(self._keep_out(), name="floods"),
+                        group.create_task(self.door.run(), name="floods"),
                         group.create_task(self._scheduler.run(), name="schedule"),
                         group.create_task(self.runs.serve(), name="verify runs"),
                         group.create_task(self.engine.judging.run(), name="judging"),
@@ -186,7 +184,7 @@ class Daemon:
             link=self.link,
             lacks=self._lacks,
             brake=self.engine.brake,
-            floods=self.floods,
+            floods=self.door.floods,
             refusals=self._receiver.refusals,
             certificates=self.own_certificates(),
         )
@@ -216,7 +214,7 @@ class Daemon:
 
     async def _take_topology(self, topology: Topology) -> None:
         await put_in_force(topology, self.estate)
-        await self._let_in()
+        await self.door.let_in()
         self._say_plans()
         self._tell(await self.estate.review())
 
@@ -224,33 +222,6 @@ class Daemon:
         for name, state in self.estate.agents.items():
             if state.online:
                 self._plans.want(name)
-
-    def _cut(self, agent: str) -> None:
-        """Keep a flooding agent out for a while: the broker hangs up on it."""
-        text = f"{agent} sends more than an agent may: it is cut off for {CUT_S:.0f} s"
-        log.error("flood", agent=agent, text=text)
-        self.estate.note(EventKind.CUT, text)
-        if state := self.estate.agents.get(agent):
-            self.estate.agents[agent] = replace(state, online=False)  # its last will is not read either
-        self._cut_wanted.set()
-
-    async def _let_in(self) -> None:
-        """Give the broker the agents that may come in now."""
-        await self.broker.reload(self.estate.topology, self.floods.until)
-
-    async def _keep_out(self) -> None:
-        """Cut agents off, and let them in again when their time is over."""
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(REVIEW_S):
-                    await self._cut_wanted.wait()
-            for agent in (again := self.floods.let_in()):
-                text = f"{agent} is let in again; {self.floods.dropped[agent]} of its messages were dropped so far"
-                log.warning("flood", agent=agent, text=text)
-                self.estate.note(EventKind.LET_IN, text)
-            if again or self._cut_wanted.is_set():
-                self._cut_wanted.clear()
-                await self._let_in()
 
     async def _revoke(self, generations: Mapping[str, int]) -> None:
         await self.broker.revoke(generations)

@@ -11,6 +11,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+# What cryptography raises for a certificate or a request that somebody made up, whatever is asked of it.
+UNREADABLE = (
+    ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.InvalidVersion, x509.ExtensionNotFound,
+    x509.DuplicateExtension, x509.UnsupportedGeneralNameType,
+)  # fmt: skip
+
 
 def new_key() -> ec.EllipticCurvePrivateKey:
     """Of the kind that every certificate here is for."""
@@ -39,6 +45,6 @@ def is_issued_by(ca: x509.Certificate, certificate: x509.Certificate) -> bool:
     """Whether that CA signed it."""
     try:
         certificate.verify_directly_issued_by(ca)
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+    except UNREADABLE:
         return False
     return True

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -26,7 +25,8 @@ from nacl.signing import SigningKey
 
 from coordinator.broker import authority
 from coordinator.broker.authority import Authority
-from wire.certificate_request import new_key, pem
+from reachability.texts import printable
+from wire.certificate_request import UNREADABLE, new_key, pem
 from wire.certificates import agent_uri, read_uri
 from wire.keyfiles import Exposed, check_directory, check_key, write_private
 
@@ -102,14 +102,14 @@ def sign_request(
         asked = x509.load_der_x509_csr(request)
         key, signed = asked.public_key(), asked.is_signature_valid
         named, words = [(attribute.oid, attribute.value) for attribute in asked.subject], asked.subject.rfc4514_string()
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
+    except UNREADABLE as error:
         raise RequestRefused(f"the request cannot be read: {error}") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise RequestRefused("the request is for a key that is not of P-256")
     if not signed:
         raise RequestRefused("the request is not signed with its own key")
     if named != _subject(agent_uri(environment, agent)):
-        raise RequestRefused(f"'{agent}' of '{environment}' asks for a certificate of '{words}'")
+        raise RequestRefused(f"'{agent}' of '{environment}' asks for a certificate of '{printable(words)[:200]}'")
     check(directory)
     return _issue(directory, now, life, _subject(uri), key, uri=uri)
 

@@ -10,24 +10,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from nacl.exceptions import CryptoError
 from nacl.signing import VerifyKey
 
 from coordinator.messaging.reading import read
-from wire.certificate_request import is_issued_by
+from wire.certificate_request import UNREADABLE, is_issued_by
 from wire.certificates import agent_uri, read_uri
 from wire.envelope import AnyUp, BadMessage
 from wire.messages import Status
 from wire.signing import PROOF, is_signed_up, split
 from wire.topics import UpChannel, UpTopic
 
-# What cryptography and PyNaCl raise for bytes that somebody made up.
-_NO_CERTIFICATE = (
-    InvalidSignature, CryptoError, ValueError, TypeError, x509.ExtensionNotFound, x509.InvalidVersion,
-)  # fmt: skip
+_NO_CERTIFICATE = (*UNREADABLE, CryptoError)
 
 
 class NotBelieved(BadMessage):

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from wire.bounds import MOST_NUMBER
+
 MOST_HOLES = 4096  # per spool; a batch that would make one more waits until some are closed
 MOST_SPOOLS = 256  # per agent; a state directory that is made anew at each start is a new spool each time
 MOST_GAPS = 256  # per agent; the oldest fold into one
@@ -20,7 +22,8 @@ class _Key(NamedTuple):
     spool: str
 
 
-NEVER_SENT = 2**62  # an acknowledgement up to there tells a spool that it was set back: it goes on under another id
+# An acknowledgement up to there, the largest that an agent takes, tells a spool that it was set back: it goes on under another id.
+NEVER_SENT = MOST_NUMBER
 MOST_COUNT = 2**62  # what an agent says, added up, still fits
 MOST_WORDS = 8  # an agent knows four
 GONE = "gone"  # why, where the agent does not say: a restored store or spool, or an older agent

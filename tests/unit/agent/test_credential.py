@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import subprocess
 import sys
@@ -110,6 +111,24 @@ def of_nobody(site: Path) -> bytes:
     return b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 
 
+def of_a_strange_version(site: Path) -> bytes:
+    der = x509.load_pem_x509_certificate(signed(site)).public_bytes(serialization.Encoding.DER)
+    made = base64.encodebytes(der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x05", 1))
+    return b"-----BEGIN CERTIFICATE-----\n" + made + b"-----END CERTIFICATE-----\n"
+
+
+def of_no_use(site: Path) -> bytes:
+    """Of the CA, for the key, and for no purpose."""
+    asked = x509.load_der_x509_csr(credential.request(CONFIG, site))
+    ca = x509.load_pem_x509_certificate((site.parent / "pki" / "ca.pem").read_bytes())
+    key = serialization.load_pem_private_key((site.parent / "pki" / "ca.key").read_bytes(), password=None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(agent_uri("dev", "dev-1"))])
+    builder = x509.CertificateBuilder().subject_name(asked.subject).issuer_name(ca.subject).serial_number(1)
+    builder = builder.public_key(asked.public_key()).not_valid_before(NOW).not_valid_after(NOW + dt.timedelta(days=1))
+    return builder.add_extension(names, critical=False).sign(key, hashes.SHA256()).public_bytes(PEM)
+
+
 def of_a_server(site: Path) -> bytes:
     pki.issue_server(site.parent / "pki", ("127.0.0.1",))
     (site / "next.key").write_bytes((site.parent / "pki" / "broker.key").read_bytes())
@@ -124,6 +143,8 @@ def of_a_server(site: Path) -> bytes:
         (of_another_agent, "the certificate is of prod-1 of prod"),
         (of_nobody, "the certificate cannot be read"),
         (of_a_server, "the certificate names no agent"),
+        (of_a_strange_version, "the certificate cannot be read: 5 is not a valid X509 version"),
+        (of_no_use, "the certificate is not for a client"),
     ],
 )
 def test_what_came_is_not_taken_for_its_word(site: Path, made: Callable[[Path], bytes], words: str) -> None:
@@ -172,6 +193,8 @@ def test_a_request_is_granted_for_the_name_of_its_connection(site: Path) -> None
         (b"", "cannot be read"),
         (b"nonsense", "cannot be read"),
         (GOOD + b"\0" * 5000, "bytes; 4096 are taken"),
+        (request_of(KEY, (CN, "dev-1\x1b[2J\n"), (OU, "dev")), r"OU=dev,CN=dev-1[^\x1b\n]+'"),
+        (request_of(KEY, *((CN, "x" * 60),) * 40), r"of '.{200}'\Z"),
     ],
 )
 def test_a_request_that_is_not_granted(site: Path, request_: bytes, words: str) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from agent.joining import JoinError, _check
 from coordinator.broker import pki
@@ -31,6 +34,9 @@ def test_it_takes_one_of_the_tokens_ca_for_its_own_key_alone(tmp_path: Path) -> 
     _check(token.ca, certificate, OURS)
     with pytest.raises(JoinError, match="is for another key"):
         _check(token.ca, certificate, THEIRS)
-    for pem in (others, b"", b"nonsense"):
+    der = x509.load_pem_x509_certificate(certificate).public_bytes(serialization.Encoding.DER)
+    strange = base64.encodebytes(der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x05", 1))  # of a version 6
+    strange = b"-----BEGIN CERTIFICATE-----\n" + strange + b"-----END CERTIFICATE-----\n"
+    for pem in (others, b"", b"nonsense", strange):
         with pytest.raises(JoinError, match="is not a certificate of the CA that it names"):
             _check(token.ca, pem, OURS)
