@@ -223,13 +223,11 @@ class Daemon:
                 self._raw_lacks = "" if message.raw else (message.lacks or "its packet child has no raw sockets")
                 for note in message.notes:
                     self._log.info("packet child", note=note)
-            case ChildArmed() | SourceDone() | WitnessDone():
+            case ChildArmed() | SourceDone() | WitnessDone() | Halted():
                 if isinstance(message, SourceDone):
                     self._in_force.hold(message.held)
                 with bound_contextvars(round=round_of(message)):
                     self._rounds.heard(message)
-            case Halted():
-                self._rounds.heard(message)
             case _:
                 say = self._log.error if message.level == "error" else self._log.info
                 say("packet child", text=message.text, round=message.round)

@@ -87,8 +87,10 @@ class Log(msgspec.Struct, frozen=True, kw_only=True, tag="log"):
     round: str = ""  # that it belongs to
 
 
-def round_of(message: ChildArmed | SourceDone | WitnessDone) -> str:
-    """The round that it is about."""
+def round_of(message: ChildArmed | SourceDone | WitnessDone | Halted) -> str:
+    """The round that it is about, "" for all that are under way."""
+    if isinstance(message, Halted):
+        return ""
     return message.round if isinstance(message, ChildArmed) else message.report.round
 
 
