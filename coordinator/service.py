@@ -9,7 +9,7 @@ import structlog
 
 from coordinator.daemon import Daemon
 from coordinator.settings import Settings
-from coordinator.state.sentence import sentence
+from coordinator.sentence import sentence
 from reachability.topology import Topology
 from wire.keyfiles import keep_private
 from wire.process.notify import Notifier

@@ -190,6 +190,11 @@ def granted(data: bytes) -> None:
         assert ExtendedKeyUsageOID.CLIENT_AUTH in usage.value
 
 
+def _grants() -> list[bytes]:
+    """Alone, and with the CAs that are to be trusted from then on."""
+    return [*identity.certificates(), identity.in_pem(identity.certificate()) + identity.CA]
+
+
 TARGETS = (
     Target(
         "bundle", bundle, _bundles, {"agent/bundle.py": ("read_bundle", "_members")},
@@ -223,13 +228,13 @@ TARGETS = (
         share=40,
     ),
     Target(
-        "granted", granted, identity.certificates, {"agent/credential.py": ("take", "_read", "_key_of", "_held")},
+        "granted", granted, _grants, {"agent/credential.py": ("take", "_trusted", "_key_of", "_held")},
         (
-            Fault("agent.credential:_read", 'UNREADABLE as error:\n        raise CredentialError(f"{what} cannot', 'ValueError as error:\n        raise CredentialError(f"{what} cannot'),
+            Fault("agent.credential:_trusted", 'UNREADABLE as error:\n        raise CredentialError(f"the certificate cannot', 'ValueError as error:\n        raise CredentialError(f"the certificate cannot'),
             Fault("agent.credential:_held", 'UNREADABLE as error:\n        raise CredentialError(f"the certificate names', 'ValueError as error:\n        raise CredentialError(f"the certificate names'),
             Fault("agent.credential:take", "    except x509.ExtensionNotFound:", "    except KeyError:"),
             Fault("agent.credential:take", "    if ExtendedKeyUsageOID.CLIENT_AUTH not in usage:", "    if False:"),
-            Fault("agent.credential:take", "        certificate.verify_directly_issued_by(ca)\n", "        pass\n"),
+            Fault("agent.credential:take", "    if not held.ca:", "    if False:"),
             Fault("agent.credential:take", '    if (held.name, held.environment) != (config.name, config.environment):\n        raise CredentialError(f"the certificate is of', '    if False:\n        raise CredentialError(f"the certificate is of'),
         ),
         share=2,

@@ -94,14 +94,8 @@ def _tokens() -> list[bytes]:
         {"server_name": "a\0b"}, {"server_name": ""}, {"server_name": "a" * 64},
     ]  # fmt: skip
     made = [msgspec.msgpack.encode(msgspec.structs.replace(TOKEN, **one)) for one in changed]  # type: ignore[arg-type]
-    return [
-        msgspec.msgpack.encode(TOKEN),
-        *made,
-        _deep(TOKEN),
-        b"segwatch-join-1.%",
-        b"",
-        b"segwatch-join-1." + b"A" * 16400,
-    ]
+    ends = (_deep(TOKEN), b"segwatch-join-1.%", b"", b"segwatch-join-1." + b"A" * 16400)
+    return [msgspec.msgpack.encode(TOKEN), *made, *ends]
 
 
 def _deep(message: msgspec.Struct) -> bytes:

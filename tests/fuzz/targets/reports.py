@@ -196,7 +196,8 @@ _NOBODYS = ("segwatch/v1/dev/gone-1/up/status", "segwatch/v1/prod/dev-1/up/statu
 def _sent_by_dev() -> list[bytes]:
     mine = [
         *samples.UP,
-        *(batch(rows.source(rows.NORMAL), sequence=number) for number in (1, 2, 7)),
+        *(batch(rows.source(rows.NORMAL), sequence=number) for number in (1, 2, 5, 7)),
+        batch(*(replace(rows.source(rows.NORMAL), round=name) for name in ("x", "y"))),
         batch(replace(rows.witness(rows.NORMAL), agent="dev-1", kept=())),
         msgspec.structs.replace(batch(rows.source(rows.NORMAL)), spool="of-prod"),
         Batch(
@@ -252,7 +253,7 @@ TARGETS = (
             Fault("coordinator.messaging.signers:Signers._check", "        if signer.generation < self._generation_of(topic.agent):", "        if False:"),
             Fault("coordinator.messaging.signers:Signers._check", "        if self._clock() > signer.ends.timestamp():", "        if False:"),
             Fault("coordinator.messaging.signers:Signers._signer", "        except _NO_CERTIFICATE as error:", "        except InvalidSignature as error:"),
-            Fault("coordinator.messaging.signers:Signers._signer", "            certificate.verify_directly_issued_by(self._ca)\n", ""),
+            Fault("coordinator.messaging.signers:Signers._signer", "if is_issued_by(each, certificate)]", "]"),
             Fault("coordinator.store.spools:Spools.take", "        key = _Key(agent, spool)", "        key = _Key('prod-1', spool)"),
             Fault("coordinator.store.spools:Spools.take", "        new = any(self._missing(key, acknowledged, sequence, sequence))", "        new = True"),
             Fault("wire.bounds:_checked", "if not (-most if name in _SIGNED else 0) <= value <= most:", "if False:"),

@@ -64,12 +64,14 @@ def test_moves_that_a_full_disk_lost_do_not_come_again_after_a_restart(
     """There, back and there again, of which the store knows nothing: what was proven the first time there is not proven now."""
     moves = Moves(store)
     moves.take(HERE)
+    assert moves.write()
     lost = []
     with monkeypatch.context() as full:
         full.setattr(store, "put", _full)
         for topology in (THERE, HERE, THERE):
+            moves.take(topology)
             with pytest.raises(StoreError):
-                moves.take(topology)
+                moves.write()
             lost.append(moves.last["one"])
     again = Moves(store)
     again.take(THERE)
