@@ -25,6 +25,15 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     store: bool
 
 
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """What a browser may: `reads` without a token, too. `csrf` goes with each change, as the header of that name; null for none."""
+
+    logged_in: bool
+    reads: bool
+    header: str
+    csrf: str | None
+
+
 class Losses(msgspec.Struct, frozen=True, kw_only=True):
     """Reports that were lost on their way: made from when to when (null: not known, or none), and why.
 
@@ -136,7 +145,8 @@ class TopologyInForce(TopologyFile, frozen=True, kw_only=True):
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """What stands at this moment, `now`. `coverage` is the proven share of what is required, 0..1; `findings` how many stand.
 
-    `last_cycle` is when a cell was last observed, null for never.
+    `last_cycle` is when a cell was last observed, `oldest_proof` when the one that was shown longest ago of those that are proven;
+    null for never.
     """
 
     now: Time | None
@@ -146,6 +156,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     coverage: float
     findings: int
     last_cycle: Time | None
+    oldest_proof: Time | None = None
 
 
 class RefusedTopology(msgspec.Struct, frozen=True, kw_only=True):
