@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from reachability.observation import Lookup
-from reachability.topology import family
+from reachability.topology import family, is_address
 from reachability.vocabulary import NameOrigin
 
 HOSTS, RESOLV_CONF = Path("/etc/hosts"), Path("/etc/resolv.conf")
@@ -63,8 +63,8 @@ class Origins:
         self._known: dict[str, tuple[float, Lookup]] = {}
 
     def of(self, found: Lookup) -> Lookup:
-        """The same with its origin; without one where there is no address, or DNS could not be asked. Blocks."""
-        if not found.addresses:
+        """The same with its origin; without one where there is no name or no address, or DNS could not be asked. Blocks."""
+        if not found.addresses or is_address(found.name):
             return found
         here = in_hosts(self._text(), found.name)
         if here and here.issuperset(found.addresses):

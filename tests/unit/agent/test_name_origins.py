@@ -141,3 +141,10 @@ def test_dns_is_asked_again_after_ten_minutes_and_the_addresses_are_always_the_n
     assert (later.addresses, later.ttl_s, len(dns.asked)) == (("10.30.0.6",), 42, count)
     now[0] += 1
     assert kept.of(found("web.prod.internal", "10.30.0.6")).ttl_s == 7
+
+
+def test_of_an_address_nobody_is_asked(tmp_path: Path) -> None:
+    dns = Dns()
+    for address in ("10.30.0.99", "fd00:30::99"):
+        assert origins(dns, tmp_path).of(found(address, address)) == found(address, address)
+    assert dns.asked == []
