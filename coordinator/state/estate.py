@@ -142,7 +142,7 @@ class Estate(Kept):
             self._take(unproven(self.matrix, self.plan, agent))
         if (two := self.holders.two()) != self.holders.stored:
             self.holders.stored = two
-            self.save(lambda: self.store.put("two_holders", sorted(two)))
+            self.save(lambda: self.store.put("two_holders", sorted(self.holders.stored)))
 
     def online(self, agent: str) -> bool:
         """Whether it is in the topology, connected, and known to be one, or two."""
