@@ -96,15 +96,15 @@ class Brake:
         async with asyncio.TaskGroup() as group:
             telling = group.create_task(self.interrupt(halt.reason), name="stop")
             await asyncio.wait({telling}, timeout=AHEAD_S)
-            problem = await self._keep(halt)
+            problem = await self._keep()
             await self._estate.noted(EventKind.STOPPED, halt.reason, by)
         if problem:
             raise StoreError(f"all probing is stopped, but a restart would begin it again: {problem}") from problem
 
-    async def _keep(self, halt: Halt) -> StoreError | None:
+    async def _keep(self) -> StoreError | None:
         store = self._estate.store
         try:
-            await store.beside(lambda: store.put("halt", halt))
+            await store.beside(lambda: store.put("halt", self.halt))  # it may have been lifted since
         except StoreError as error:
             return error
         return None

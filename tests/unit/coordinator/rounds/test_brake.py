@@ -127,6 +127,29 @@ def test_a_stop_that_comes_while_a_resume_is_written_stays(store: Store) -> None
     assert store.get("halt", Halt | None, None).reason == "once more"  # type: ignore[union-attr,arg-type]
 
 
+def test_a_stop_that_is_lifted_before_it_is_written_is_lifted_on_disk_too(store: Store) -> None:
+    """A broker that takes its time over the order has the writing of it wait for a moment."""
+    world = World(store)
+    tell = world._post
+
+    async def withheld(agent: str, body: Down) -> None:
+        await tell(agent, body)
+        await asyncio.sleep(0.5)
+
+    world.engine.brake._post = withheld
+
+    async def scene() -> None:
+        async with asyncio.timeout(HANG_S), asyncio.TaskGroup() as group:
+            group.create_task(world.engine.stop("maintenance"), name="stop")
+            await asyncio.sleep(0.05)
+            assert world.engine.stopped == "maintenance"
+            await world.engine.resume()
+
+    asyncio.run(scene())
+    assert world.engine.stopped == ""
+    assert store.get("halt", Halt | None, None) is None  # type: ignore[arg-type]
+
+
 def confirmations(world: World) -> list[str]:
     return [world.engine.brake.confirmed(agent) for agent in world.estate.agents.values()]
 
