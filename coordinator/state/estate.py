@@ -44,8 +44,7 @@ class Estate(Kept):
         """`clock` gives epoch seconds, `steady` seconds that never jump; `plan`, where it is made later, stands until then."""
         super().__init__(store)
         self.topology = topology
-        self.clock = clock
-        self.started = clock()
+        self.clock, self.started = clock, clock()
         self.matrix = held_matrix(store, self.started)
         self.agents: dict[str, AgentState] = {}
         self.losses: dict[str, Losses] = dict(store.losses())
@@ -140,6 +139,7 @@ class Estate(Kept):
         if self.holders.heard(agent, status):
             log.error("two processes live under the name of one agent: nothing of it is proven", name=agent)
             self._take(unproven(self.matrix, self.plan, agent))
+            self.save(self._write)  # or a restart before the next review would prove it again
         if (two := self.holders.two()) != self.holders.stored:
             self.holders.stored = two
             self.save(lambda: self.store.put("two_holders", sorted(self.holders.stored)))
