@@ -6,6 +6,7 @@ import asyncio
 import threading
 
 from coordinator.state.estate import Estate
+from reachability.life import EventKind
 from tests.support.coordinator import Coordinator
 from tests.support.waiting import HANG_S
 from wire.messages import Status
@@ -43,3 +44,26 @@ def test_of_two_that_turn_out_to_be_doubled_one_after_the_other_a_restart_forget
     asyncio.run(scene())
     assert estate.holders.two() == {"dev-1", "prod-1"}
     assert world.store.get("two_holders", list[str], []) == ["dev-1", "prod-1"]
+
+
+def test_what_was_cut_off_while_it_waited_for_the_disk_is_written_at_the_end(world: Coordinator) -> None:
+    estate, begun, go_on = world.estate, threading.Event(), threading.Event()
+
+    def slow() -> None:
+        begun.set()
+        assert go_on.wait(HANG_S)
+
+    async def scene() -> None:
+        async with asyncio.timeout(HANG_S), asyncio.TaskGroup() as group:
+            group.create_task(world.store.beside(slow), name="commit")
+            assert await asyncio.to_thread(begun.wait, HANG_S)
+            noting = group.create_task(estate.noted(EventKind.RESUMED, "", "otto"), name="note")
+            await asyncio.sleep(0)
+            noting.cancel()
+            await asyncio.wait({noting})
+            go_on.set()
+
+    asyncio.run(scene())
+    assert world.store.events() == []
+    estate.end()
+    assert [(event.what, event.by) for event in world.store.events()] == [("resumed", "otto")]
