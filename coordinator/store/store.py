@@ -64,6 +64,7 @@ class Store:
 
     def close(self) -> None:
         """Close it and let another coordinator have it."""
+        self.writer.close()
         self._keep_age()
         self._file.close()
 
