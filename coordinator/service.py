@@ -8,8 +8,8 @@ import signal
 import structlog
 
 from coordinator.daemon import Daemon
-from coordinator.settings import Settings
 from coordinator.sentence import sentence
+from coordinator.settings import Settings
 from reachability.topology import Topology
 from wire.keyfiles import keep_private
 from wire.process.notify import Notifier
