@@ -189,8 +189,8 @@ class Estate(Kept):
 
     async def begin(self, spec: RoundSpec, main: str) -> None:
         """Remember what is asked, before it is; StoreError where that cannot be."""
-        at = self.clock()
-        await self.store.beside(lambda: self.store.start_round(spec, main, at))
+        at, before = self.clock(), self.started  # which moves with the clock, should that be set meanwhile
+        await self.store.beside(lambda: self.store.start_round(spec, main, at + (self.started - before)))
 
     # -- what was observed ----------------------------------------------------------------------------------------
 

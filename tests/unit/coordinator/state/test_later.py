@@ -7,10 +7,17 @@ import threading
 
 from coordinator.state.estate import Estate
 from reachability.life import EventKind
+from reachability.round_data import RoundSpec
+from reachability.vocabulary import RoundKind, Schedule
 from tests.support.coordinator import Coordinator
 from tests.support.waiting import HANG_S
 from wire.messages import Status
 from wire.topics import UpChannel, UpTopic
+
+SPEC = RoundSpec(
+    round="R1", kind=RoundKind.NORMAL, schedule=Schedule.CYCLE, source="dev-1", source_environment="dev", destination="prod",
+    targets=(),
+)  # fmt: skip
 
 
 def says(estate: Estate, agent: str, instance: str, number: int) -> None:
@@ -67,3 +74,24 @@ def test_what_was_cut_off_while_it_waited_for_the_disk_is_written_at_the_end(wor
     assert world.store.events() == []
     estate.end()
     assert [(event.what, event.by) for event in world.store.events()] == [("resumed", "otto")]
+
+
+def test_a_round_that_waits_for_the_disk_while_the_clock_is_set_began_by_the_new_one(world: Coordinator) -> None:
+    estate, begun, go_on = world.estate, threading.Event(), threading.Event()
+
+    def slow() -> None:
+        begun.set()
+        assert go_on.wait(HANG_S)
+
+    async def scene() -> None:
+        async with asyncio.timeout(HANG_S), asyncio.TaskGroup() as group:
+            group.create_task(world.store.beside(slow), name="commit")
+            assert await asyncio.to_thread(begun.wait, HANG_S)
+            group.create_task(estate.begin(SPEC, "R1"), name="begin")
+            await asyncio.sleep(0)
+            world.now -= 3600.0
+            estate.clock_stepped(-3600.0)
+            go_on.set()
+
+    asyncio.run(scene())
+    assert world.store.began("R1") == world.now
