@@ -172,6 +172,8 @@ class Daemon:
         finally:
             self._points.close()
             await self.broker.stop()
+            self.engine.brake.end()
+            self.estate.end()
             self.store.close()
         log.info("coordinator ended")
 

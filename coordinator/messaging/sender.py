@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from functools import partial
 
 import structlog
 from nacl.signing import SigningKey
@@ -71,7 +70,8 @@ class Sender:
         """Those of the next minute."""
         upto = next_sequence(self._last, self._clock()) + RESERVE
         with contextlib.suppress(StoreError):  # what is sent then says so
-            await self._store.beside(partial(self._store.put, "sequence", upto))
+            # While it waits for its turn, what is sent may have reserved more.
+            await self._store.beside(lambda: self._store.put("sequence", max(self._reserved, upto)))
             self._reserved = max(self._reserved, upto)
 
     @property

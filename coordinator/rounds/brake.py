@@ -55,6 +55,7 @@ class Brake:
         """`others` gives the agents that send in rounds which are not of a run."""
         self._estate, self._post, self._others = estate, post, others
         self.halt: Halt | None = estate.store.get("halt", Halt | None, None)  # type: ignore[arg-type]
+        self._kept = self.halt  # what a restart knows
         self.newest: Callable[[], int] = lambda: 0  # the sequence that was used last
         self.in_blackout = ""
         self._interrupted = ""
@@ -96,18 +97,27 @@ class Brake:
         async with asyncio.TaskGroup() as group:
             telling = group.create_task(self.interrupt(halt.reason), name="stop")
             await asyncio.wait({telling}, timeout=AHEAD_S)
-            problem = await self._keep(halt)
+            problem = await self._keep()
             await self._estate.noted(EventKind.STOPPED, halt.reason, by)
         if problem:
             raise StoreError(f"all probing is stopped, but a restart would begin it again: {problem}") from problem
 
-    async def _keep(self, halt: Halt) -> StoreError | None:
-        store = self._estate.store
+    async def _keep(self) -> StoreError | None:
         try:
-            await store.beside(lambda: store.put("halt", halt))
+            await self._estate.store.beside(self._put)
         except StoreError as error:
             return error
         return None
+
+    def _put(self) -> None:
+        halt = self.halt  # as it is now: it may have been lifted since
+        self._estate.store.put("halt", halt)
+        self._kept = halt
+
+    def end(self) -> None:
+        """Write what was cut off while it waited for the disk; nobody writes any more."""
+        if self.halt != self._kept:
+            self._estate.save(self._put)
 
     def confirmed(self, agent: AgentState) -> str:
         """Whether an agent has confirmed the stop of a person: a `Confirmed`, "" while there is no such stop."""

@@ -44,8 +44,7 @@ class Estate(Kept):
         """`clock` gives epoch seconds, `steady` seconds that never jump; `plan`, where it is made later, stands until then."""
         super().__init__(store)
         self.topology = topology
-        self.clock = clock
-        self.started = clock()
+        self.clock, self.started = clock, clock()
         self.matrix = held_matrix(store, self.started)
         self.agents: dict[str, AgentState] = {}
         self.losses: dict[str, Losses] = dict(store.losses())
@@ -140,9 +139,10 @@ class Estate(Kept):
         if self.holders.heard(agent, status):
             log.error("two processes live under the name of one agent: nothing of it is proven", name=agent)
             self._take(unproven(self.matrix, self.plan, agent))
+            self.save(self._write)  # or a restart before the next review would prove it again
         if (two := self.holders.two()) != self.holders.stored:
             self.holders.stored = two
-            self.save(lambda: self.store.put("two_holders", sorted(two)))
+            self.save(lambda: self.store.put("two_holders", sorted(self.holders.stored)))
 
     def online(self, agent: str) -> bool:
         """Whether it is in the topology, connected, and known to be one, or two."""
@@ -189,8 +189,8 @@ class Estate(Kept):
 
     async def begin(self, spec: RoundSpec, main: str) -> None:
         """Remember what is asked, before it is; StoreError where that cannot be."""
-        at = self.clock()
-        await self.store.beside(lambda: self.store.start_round(spec, main, at))
+        at, before = self.clock(), self.started  # which moves with the clock, should that be set meanwhile
+        await self.store.beside(lambda: self.store.start_round(spec, main, at + (self.started - before)))
 
     # -- what was observed ----------------------------------------------------------------------------------------
 

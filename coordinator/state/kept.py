@@ -90,6 +90,10 @@ class Kept:
         else:
             self.problem = ""
 
+    def end(self) -> None:
+        """Write what was cut off while it waited for the disk, and what the next review would have written."""
+        self.save(self._write)
+
     def cannot_write(self, error: StoreError) -> None:
         """Say so, once."""
         if str(error) != self.problem:

@@ -26,6 +26,7 @@ from reachability.ports import PortSet
 from reachability.round_data import RoundSpec
 
 _T = TypeVar("_T")
+_STEPPED = "stepped"  # in the table meta: by how much the clock was set that the rounds have, seconds
 
 
 class Store:
@@ -41,7 +42,7 @@ class Store:
         self._db, self._reads = self._file.db, self._file.reads
         self._spools = Spools(self._db)
         self.writer = Writer()
-        self._unshifted: list[float] = []  # by how much the clock was set that the rounds do not have yet, seconds
+        self._stepped: float = self.get(_STEPPED, float, 0.0)  # by how much the clock was ever set; the rounds follow
         self._findings = dict(self._db.execute("SELECT id, body FROM findings"))
         self._age = Ageing(self._db, steady, boot)
         self._keep_age()
@@ -64,6 +65,7 @@ class Store:
 
     def close(self) -> None:
         """Close it and let another coordinator have it."""
+        self.writer.close()
         self._keep_age()
         self._file.close()
 
@@ -175,7 +177,7 @@ class Store:
 
     def clock_stepped(self, seconds: float) -> None:
         """The clock was set by this much: rounds began as long ago as before, also before `shift_rounds` has written it."""
-        self._unshifted.append(seconds)
+        self._stepped += seconds
 
     def shift_rounds(self) -> None:
         """Write down by how much the clock was set."""
@@ -185,12 +187,13 @@ class Store:
     @contextlib.contextmanager
     def _shifting(self) -> Iterator[None]:
         """A transaction that shifts the rounds first."""
-        count = len(self._unshifted)  # it may be set again meanwhile
+        stepped = self._stepped  # it may be set again meanwhile
         with self._file.writing():
-            if seconds := sum(self._unshifted[:count]):
+            row = self._db.execute("SELECT value FROM meta WHERE name = ?", (_STEPPED,)).fetchone()
+            if seconds := stepped - _seconds(row and row[0]):
                 self._db.execute("UPDATE rounds SET started = started + ? WHERE started != 0", (seconds,))
+                self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_STEPPED, encode(stepped)))
             yield
-        del self._unshifted[:count]
 
     def undate_rounds(self, after: float) -> None:
         """Rounds that began later than now did so by a clock that was set back since: when it was is not known any more."""
@@ -203,10 +206,12 @@ class Store:
 
     def began(self, round_id: str) -> float:
         """When the main round of a round's group began; 0 for an unknown one."""
-        row = self._reads.execute(
-            "SELECT started FROM rounds WHERE round = (SELECT main FROM rounds WHERE round = ?)", (round_id,)
-        ).fetchone()
-        return float(row[0]) + sum(self._unshifted) if row and row[0] else 0.0
+        rows = (
+            "SELECT started, (SELECT value FROM meta WHERE name = ?) FROM rounds"
+            " WHERE round = (SELECT main FROM rounds WHERE round = ?)"
+        )
+        row = self._reads.execute(rows, (_STEPPED, round_id)).fetchone()  # of one moment
+        return float(row[0]) + self._stepped - _seconds(row[1]) if row and row[0] else 0.0
 
     # -- cells, findings, the rest --------------------------------------------------------------------------------
 
@@ -287,3 +292,7 @@ class Store:
         """Let go of what names resolved to at an agent that no longer asks for them."""
         with self._file.writing():
             self._db.executemany("DELETE FROM lookups WHERE agent = ? AND name = ?", [(agent, name) for name in names])
+
+
+def _seconds(stored: bytes | None) -> float:
+    return 0.0 if stored is None else decode(stored, float)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 _T = TypeVar("_T")
@@ -15,6 +16,7 @@ class Writer:
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
         self._later: list[Callable[[], object]] = []
+        self._thread = ThreadPoolExecutor(1, "store")  # its own: others keep asyncio's busy for as long as they like
 
     @property
     def busy(self) -> bool:
@@ -25,6 +27,10 @@ class Writer:
         """Have the loop call this as soon as no thread writes any more."""
         self._later.append(write)
 
+    def close(self) -> None:
+        """Nothing is written any more."""
+        self._thread.shutdown()
+
     async def __call__(self, write: Callable[[], _T]) -> _T:
         """What it gives, from a thread; in the order in which it was asked for.
 
@@ -33,7 +39,7 @@ class Writer:
         async with self._turn:
             loop = asyncio.get_running_loop()
             try:
-                return await _to_the_end(loop.run_in_executor(None, write))
+                return await _to_the_end(loop.run_in_executor(self._thread, write))
             finally:
                 for each in self._later:  # after whoever waited for this, and before the next that waits
                     loop.call_soon(each)

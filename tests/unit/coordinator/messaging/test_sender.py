@@ -52,3 +52,29 @@ def test_while_a_commit_hangs_a_stop_is_sent_and_whatever_has_a_sequence_reserve
         assert len(link.sent) == 3
 
     asyncio.run(scene())
+
+
+def test_a_reserve_that_had_to_wait_takes_none_back_that_was_made_meanwhile(store: Store) -> None:
+    link, begun, go_on = Away(), threading.Event(), threading.Event()
+    now = [NOW]
+    sender = Sender(link, SigningKey.generate(), store, lambda _: "dev", lambda _: b"", lambda: now[0])
+
+    def hangs() -> None:
+        begun.set()
+        assert go_on.wait(HANG_S)
+
+    async def scene() -> None:
+        async with asyncio.timeout(HANG_S), asyncio.TaskGroup() as group:
+            group.create_task(store.beside(hangs), name="commit")
+            assert await asyncio.to_thread(begun.wait, HANG_S)
+            group.create_task(sender.reserve(), name="reserve")
+            await asyncio.sleep(0)
+            now[0] += 2 * RESERVE / 1000
+            go_on.set()
+            while store.writer.busy:  # noqa: ASYNC110 - at the very turn of the loop at which it is not
+                await asyncio.sleep(0)
+            await sender("dev-1", ACK)
+
+    asyncio.run(scene())
+    assert len(link.sent) == 1
+    assert store.get("sequence", int, 0) > sender.newest, "what was used is not used again after a restart"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from coordinator.api.verify import body_of
-from coordinator.rounds.brake import Halt
+from coordinator.rounds.brake import AHEAD_S, Halt
 from coordinator.rounds.verify_runs import Runs, Stopped
 from coordinator.store import Store
 from reachability.vocabulary import Schedule
@@ -125,6 +125,53 @@ def test_a_stop_that_comes_while_a_resume_is_written_stays(store: Store) -> None
     asyncio.run(scene())
     assert world.engine.stopped == "once more"
     assert store.get("halt", Halt | None, None).reason == "once more"  # type: ignore[union-attr,arg-type]
+
+
+def test_a_stop_that_is_lifted_before_it_is_written_is_lifted_on_disk_too(store: Store) -> None:
+    """A broker that takes its time over the order has the writing of it wait for a moment."""
+    world = World(store)
+    tell = world._post
+
+    async def withheld(agent: str, body: Down) -> None:
+        await tell(agent, body)
+        await asyncio.sleep(0.5)
+
+    world.engine.brake._post = withheld
+
+    async def scene() -> None:
+        async with asyncio.timeout(HANG_S), asyncio.TaskGroup() as group:
+            group.create_task(world.engine.stop("maintenance"), name="stop")
+            await asyncio.sleep(0.05)
+            assert world.engine.stopped == "maintenance"
+            await world.engine.resume()
+
+    asyncio.run(scene())
+    assert world.engine.stopped == ""
+    assert store.get("halt", Halt | None, None) is None  # type: ignore[arg-type]
+
+
+def test_a_stop_that_is_cut_off_while_it_waits_for_the_disk_is_written_at_the_end(store: Store) -> None:
+    """The end of a coordinator cuts off whoever asks it something."""
+    world, begun, go_on = World(store), threading.Event(), threading.Event()
+
+    def slow() -> None:
+        begun.set()
+        assert go_on.wait(HANG_S)
+
+    async def scene() -> None:
+        async with asyncio.timeout(HANG_S), asyncio.TaskGroup() as group:
+            group.create_task(store.beside(slow), name="commit")
+            assert await asyncio.to_thread(begun.wait, HANG_S)
+            stop = group.create_task(world.engine.stop("maintenance"), name="stop")
+            await asyncio.sleep(2 * AHEAD_S)
+            stop.cancel()
+            await asyncio.wait({stop})
+            go_on.set()
+
+    asyncio.run(scene())
+    assert store.get("halt", Halt | None, None) is None  # type: ignore[arg-type]
+    world.engine.brake.end()
+    assert store.get("halt", Halt | None, None).reason == "maintenance"  # type: ignore[union-attr,arg-type]
 
 
 def confirmations(world: World) -> list[str]:

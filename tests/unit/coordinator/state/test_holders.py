@@ -200,6 +200,17 @@ def test_what_stands_of_its_cells_is_proven_no_more(world: Coordinator) -> None:
     assert again.holders.two() == {"prod-1"}, "a restart does not forget it"
 
 
+def test_a_restart_right_after_proves_nothing_of_it_again(world: Coordinator) -> None:
+    key, ports, judged = row("dev-1", "10.30.0.10", arrival=Arrival.NOT_SEEN)
+    world.store.put_cells([(key, [(ports, judged)])])
+    world.restart()
+    assert found(world.estate, key).reachability is Reachability.BLOCKED
+    take(world.estate, status("a", 7), status("b", 1), status("a", 8))
+    world.restart()
+    verdict = found(world.estate, key)
+    assert (verdict.reachability, verdict.reason) == (Reachability.UNKNOWN, "two-holders")
+
+
 def test_what_is_over_does_not_come_back_with_a_restart(world: Coordinator) -> None:
     steady = [0.0]
     estate = Estate(world.estate.topology, world.store, lambda: world.now, lambda: steady[0])

@@ -92,3 +92,19 @@ def test_what_cannot_be_written_is_told_to_who_asked_and_the_next_is_written() -
         return await writer(lambda: "written")
 
     assert asyncio.run(scene()) == "written"
+
+
+def test_others_that_keep_all_threads_busy_hold_up_nothing_that_is_written() -> None:
+    writer, go_on = Writer(), threading.Event()
+
+    async def scene() -> None:
+        async with asyncio.timeout(HANG_S), asyncio.TaskGroup() as group:
+            for number in range(40):  # more than asyncio has threads of its own
+                group.create_task(asyncio.to_thread(go_on.wait, HANG_S), name=f"other {number}")
+            await asyncio.sleep(0)
+            writing = group.create_task(writer(lambda: "written"), name="write")
+            done, _ = await asyncio.wait({writing}, timeout=5.0)
+            go_on.set()
+            assert done == {writing}
+
+    asyncio.run(scene())
