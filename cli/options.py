@@ -149,7 +149,7 @@ def web(command: Command) -> Command:
         click.option(
             "--web",
             metavar="ADDRESS:PORT",
-            help="Serve the API, /healthz and /metrics there too; off loopback with TLS alone.",
+            help="Serve the page for browsers, the API, /healthz and /metrics there too; off loopback with TLS alone.",
         ),
     ):
         command = option(command)

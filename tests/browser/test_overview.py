@@ -163,6 +163,17 @@ async def test_by_the_keyboard_alone_a_pair_is_found_and_its_cell_is_explained(
 
 
 @pytest.mark.asyncio
+async def test_what_is_said_of_signs_makes_no_narrow_page_wider(tmp_path: Path) -> None:
+    coordinator = PageCoordinator(tmp_path / "state", sample.Estate())
+    with coordinator.running():
+        async with browser(tmp_path) as page:
+            await page.look(300)
+            await page.go(coordinator.url)
+            await page.sees("document.querySelector('.matrix .heard')")
+            assert await page.run("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize("width", [1280, 390])
 async def test_forty_environments_are_read_with_heads_in_sight_and_a_filter(tmp_path: Path, width: int) -> None:
     estate = sample.Estate()

@@ -77,8 +77,12 @@ class Sessions:
         self._until = dict(sorted(standing.items(), key=lambda one: one[1])[-MOST:])
 
     def _write(self) -> None:
-        with contextlib.suppress(OSError):  # a disk that is full lets people in all the same, until the next restart
+        try:
             write_private(self._path, msgspec.json.encode(self._until))
+        except OSError:
+            # A disk that is full lets people in all the same, until the next restart; who has left stays out.
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
 
 
 SESSIONS = web.AppKey("sessions", Sessions)

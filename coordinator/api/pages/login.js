@@ -9,15 +9,6 @@ export async function look() {
   return session;
 }
 
-// The headers of a change, in a session.
-export const mayChange = () => Boolean(session?.logged_in);
-export const change = (path, body) =>
-  ask(path, {
-    method: "POST",
-    headers: { "Content-Type": "application/json", [session.header]: session.csrf },
-    body: JSON.stringify(body),
-  });
-
 export async function end() {
   await ask(PATH, { method: "DELETE", headers: { [session.header]: session.csrf } });
   return look();

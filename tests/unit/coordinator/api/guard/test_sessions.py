@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -103,6 +104,18 @@ def test_one_that_has_ended_opens_nothing(sessions: Sessions) -> None:
         False,
         False,
     ]
+
+
+def test_nor_after_a_restart_where_its_end_could_not_be_written(
+    tmp_path: Path, sessions: Sessions, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    name = sessions.begin()
+    monkeypatch.setattr("coordinator.api.guard.sessions.write_private", full)
+    sessions.end(name)
+    assert not Sessions(TOKEN, tmp_path / FILE, clock).has(name)
 
 
 def test_a_restart_ends_none_and_another_token_ends_all(tmp_path: Path, sessions: Sessions, clock: Clock) -> None:
