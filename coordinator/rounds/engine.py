@@ -211,7 +211,7 @@ class Engine:
                 return Live(spec, b"")
             started = steady()
             live, asked = await self._arm(spec, main, follow)
-            if spec.kind is RoundKind.NORMAL:
+            if spec.kind in {RoundKind.NORMAL, RoundKind.TRACE}:
                 if cold := self._missing(live, asked) - self._unready:
                     await self._until(live, COLD_S, lambda: not cold & self._missing(live, asked))
                     await self._close(live, asked)
