@@ -40,6 +40,7 @@ def forget() -> None:
     """Remove it."""
     if _file.cache_info().currsize:
         _file().unlink(missing_ok=True)
+        _file.cache_clear()
 
 
 def bundle(data: bytes) -> None:

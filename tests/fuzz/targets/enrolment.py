@@ -70,6 +70,7 @@ def forget() -> None:
     """Remove it."""
     if directory.cache_info().currsize:
         shutil.rmtree(directory(), ignore_errors=True)
+        directory.cache_clear()
 
 
 def token(data: bytes) -> None:
@@ -255,8 +256,7 @@ TARGETS = (
             Fault("wire.joining:read_token", " and _HOST.match(token.server_name)", ""),
             Fault("wire.joining:read_token", "    if not (NAME.match(token.agent) and NAME.match(token.environment)):", "    if False:"),
         ),
-        Shape.MSGPACK,
-        share=8,
+        Shape.MSGPACK, share=8,
     ),
     Target(
         "join", join, _asks,
