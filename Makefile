@@ -9,6 +9,7 @@
 # make golden what is made of the observations that tests/golden keeps, written anew: its diff is the review
 # make mutants  a fault put into the verdict, the loss rule, the fold, the store and so on, one at a time: a unit test must see each
 # make compose-test  docker-compose.test.yml and its tests: a leak found, closed, a target stopped; no registry needed
+# make browser   the coordinator's page in Debian's Chromium, without a window; nothing but 127.0.0.1 is reached
 # make agent-binary  an agent that carries its interpreter, as one file for hosts without Python: dist/segwatch-agent-…
 # make binary-test   that file on the oldest release that can be had, in namespaces; BINARY_ROOT=root.tar is another
 # make packages  dist/segwatch-agent_*.deb and dist/segwatch-coordinator_*.deb, for the release that this machine runs
@@ -29,12 +30,13 @@ TEST_APT := $(DEMO_APT) nmap tcpdump tshark dnsmasq-base libcap2-bin procps open
   docker.io docker-compose mmdebstrap iptables faketime
 BINARY_APT := gcc libc6-dev binutils liblzma-dev
 SYSTEMD_APT := systemd-container dpkg-dev
+BROWSER_APT := chromium fonts-dejavu-core
 # More at a time than there are cores: a part of each is waiting, in the lab for what a network does not do.
 PYTEST  := $(PY) -m pytest -p no:cacheprovider --dist worksteal --durations 10
 LOCK    := .stamps/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header --upgrade
 FUZZ_RUNS ?= 10500000
 
-.PHONY: demo test lint unit lab soak steady coverage golden mutants compose-test agent-binary binary-test packages systemd-test lock oldest \
+.PHONY: demo test lint unit lab soak steady coverage golden mutants compose-test browser agent-binary binary-test packages systemd-test lock oldest \
   newest chaos bench fuzz sbom audit clean
 .DELETE_ON_ERROR:
 
@@ -77,6 +79,10 @@ mutants: .stamps/dev .stamps/pyyaml .stamps/test-apt
 
 compose-test: .stamps/test-apt .stamps/dev
 	@$(PY) -m pytest -p no:cacheprovider -q -s tests/compose $(PYTEST_ARGS)
+
+browser: .stamps/dev
+	@tests/install-apt $(SUDO) -- $(BROWSER_APT)
+	@$(PY) -m pytest -p no:cacheprovider -q -n 2 tests/browser $(PYTEST_ARGS)
 
 # Of what this machine has: its Python and its C library are what the file carries.
 agent-binary: .stamps/venv

@@ -13,6 +13,7 @@ from agent.lock import held
 from agent.privileges import settle
 from agent.service import serve
 from agent.spool_schema import SpoolError
+from wire.keyfiles import keep_private
 from wire.process.notify import Notifier
 from wire.process.privileges import close_inherited
 
@@ -40,6 +41,7 @@ def main(arguments: list[str]) -> int:
             lacks = lacks_raw()  # asked while this process can still open such a socket itself
             for note in settle(options.get("--user") or config.user, state_dir):
                 log.warning("privileges", note=note)
+            keep_private(state_dir)
             asyncio.run(serve(config, state_dir, log, notifier, raw_lacks=lacks))
     except (ConfigError, SpoolError) as error:
         sys.stderr.write(f"segwatch agent: {error}\n")

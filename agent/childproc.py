@@ -8,6 +8,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 
+from agent import child_user
 from agent.journal import Log
 from probes.child.protocol import Configure, FromChild, ToChild, Unframer, frame
 from wire.messages import Stop
@@ -19,6 +20,12 @@ READ_BYTES = 256 * 1024
 # -P: a `probes` directory in the current one is not what is meant.
 COMMAND = (sys.executable, "-P", "-m", "probes.child")
 FOR_CHILD = mask(Capability.NET_RAW)
+
+
+def begin() -> None:
+    """Between fork and exec: its own user where there is one, and its capability."""
+    child_user.become()
+    hand_on(FOR_CHILD)
 
 
 class PacketChild:
@@ -90,7 +97,7 @@ class PacketChild:
                 *self._command,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
-                preexec_fn=lambda: hand_on(FOR_CHILD),
+                preexec_fn=begin,
             )
         except OSError as error:
             self._drop_orders()
@@ -172,17 +179,22 @@ class PacketChild:
         assert process.stdin is not None
         process.stdin.close()
         if kill and process.returncode is None:
-            process.kill()
+            self._kill(process)
         try:
             async with asyncio.timeout(END_S):
                 await process.wait()
         except TimeoutError:
-            process.kill()
+            self._kill(process)
             await process.wait()
         except asyncio.CancelledError:
-            process.kill()
+            self._kill(process)
             await process.wait()
             raise
+
+    @staticmethod
+    def _kill(process: asyncio.subprocess.Process) -> None:
+        with child_user.taken_on():
+            process.kill()
 
     def _drop_stops(self) -> None:
         """What it did not live to be told: it has stopped, and the next one is not started for that."""

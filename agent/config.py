@@ -23,6 +23,8 @@ FILE = "agent.json"
 RENEWED = "renewed.pem"  # certificate and key that the agent got over its own channel: one file, so that they fit
 NEXT_KEY, NEXT = "next.key", "next.pem"  # what it has made and asked for; what came and was not tried yet
 
+TRUST, NEXT_TRUST = "trust.pem", "next-trust.pem"  # the CAs that it was told to trust since, and those with `NEXT`
+
 
 class ConfigError(Exception):
     """The configuration cannot be used; the text says what is wrong and where."""
@@ -144,13 +146,17 @@ def credential(config: AgentConfig, state_dir: Path) -> tuple[Path, Path]:
     return state_dir / config.credentials.certificate, state_dir / config.credentials.key
 
 
+def ca_of(config: AgentConfig, state_dir: Path, *, tried: bool = False) -> Path:
+    """The CAs that the agent trusts: those that it was told since, else the bundle's. `tried`: with what it is to try out."""
+    names = (NEXT_TRUST, TRUST) if tried else (TRUST,)
+    return next((path for name in names if (path := state_dir / name).is_file()), state_dir / config.credentials.ca)
+
+
 def broker_of(config: AgentConfig, state_dir: Path) -> Broker:
     """Where the agent connects to, and as who."""
     certificate, key = credential(config, state_dir)
-    held = config.credentials
-    return Broker.parse(
-        config.broker, ca=state_dir / held.ca, certificate=certificate, key=key, server_name=held.server_name
-    )
+    name = config.credentials.server_name
+    return Broker.parse(config.broker, ca=ca_of(config, state_dir), certificate=certificate, key=key, server_name=name)
 
 
 def save(config: AgentConfig, state_dir: Path) -> None:

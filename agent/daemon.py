@@ -16,12 +16,13 @@ from agent import offset
 from agent.answers import Answers
 from agent.challenges import Challenges
 from agent.childproc import COMMAND, PacketChild
-from agent.config import AgentConfig, ConfigError, broker_of
+from agent.config import AgentConfig, ConfigError, broker_of, ca_of
 from agent.identity import lacks_raw
 from agent.in_force import InForce
 from agent.journal import Log, bind_contextvars, bound_contextvars, clear_contextvars
 from agent.lease import boot_time
 from agent.memory import give_back
+from agent.name_origins import Origins
 from agent.names import resolve
 from agent.outbox import Outbox
 from agent.renewal import Renewal, in_child, switching, try_out
@@ -30,7 +31,7 @@ from agent.spool import Spool
 from agent.standstill import Standstill
 from agent.statuses import Statuses
 from agent.upkey import Signer
-from probes.child.protocol import ChildArmed, FromChild, Ready, SourceDone, WitnessDone, round_of
+from probes.child.protocol import ChildArmed, FromChild, Halted, Ready, SourceDone, WitnessDone, round_of
 from wire.envelope import BadMessage, pack_up
 from wire.messages import VERSION, Ack, Arm, Close, Go, Plan, Renewed, Resolve, Status, Stop, Up
 from wire.mqtt import Link, Message, NotConnected, Will
@@ -65,13 +66,13 @@ class Daemon:
         self._challenges = Challenges(boot_time)
         self._in_force = InForce(config, lambda: self._link.peer)
         self._in_force.lease.changed = self._lease_changed
-        self.progress = Progress()
+        self.progress, self._origins = Progress(), Origins()
         self._raw_lacks = lacks_raw() if raw_lacks is None else raw_lacks
         self._key = read_verify_key((state_dir / config.credentials.coordinator).read_text())
         self._signer = Signer(config, state_dir)
         self._spool = Spool(state_dir / "spool.sqlite")
         self._topics = {channel: up(config.environment, config.name, channel) for channel in UpChannel}
-        broker = broker_of(config, state_dir)
+        broker = broker_of(*(place := (config, state_dir)))
         self._link = Link(
             broker,
             subscriptions=all_down(config.environment, config.name),
@@ -108,8 +109,8 @@ class Daemon:
             state_dir,
             child=in_child(state_dir),
             ask=self._answers.put,
-            try_out=lambda path: try_out(replace(broker, certificate=path, key=path)),
-            switch=switching(self._link, lambda: bool(self._rounds)),
+            try_out=lambda path: try_out(replace(broker, certificate=path, key=path, ca=ca_of(*place, tried=True))),
+            switch=switching(self._link, lambda: bool(self._rounds), lambda: ca_of(*place)),
             changed=self._status_wanted.set,
             log=log,
         )
@@ -193,6 +194,7 @@ class Daemon:
         match body:
             case Plan():
                 self._in_force.plan = body
+                self._renewal.trust(body.trust)
                 offset.record(self._state_dir, time.time() - order.issued, time.time())
             case Ack():
                 try:
@@ -213,7 +215,7 @@ class Daemon:
                 assert_never(body)
 
     async def _resolve(self, request: Resolve) -> None:
-        self._answers.put(await resolve(request))
+        self._answers.put(await resolve(request, explained=self._origins.of))
 
     def _heard(self, message: FromChild) -> None:
         match message:
@@ -221,7 +223,7 @@ class Daemon:
                 self._raw_lacks = "" if message.raw else (message.lacks or "its packet child has no raw sockets")
                 for note in message.notes:
                     self._log.info("packet child", note=note)
-            case ChildArmed() | SourceDone() | WitnessDone():
+            case ChildArmed() | SourceDone() | WitnessDone() | Halted():
                 if isinstance(message, SourceDone):
                     self._in_force.hold(message.held)
                 with bound_contextvars(round=round_of(message)):

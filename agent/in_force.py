@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from agent.allow import AllowList
 from agent.config import AgentConfig
 from agent.lease import Lease
-from probes.child.protocol import Configure
+from probes.child.protocol import Bounds, Configure
+from reachability.allow import AllowList
 from wire.dial import Endpoint, parse_url
 from wire.messages import Plan
 
@@ -51,4 +51,11 @@ class InForce:
             held=tuple((seconds - age, count) for seconds, count in held if seconds > age),
             broker_host=host,
             broker_port=port,
+            bounds=Bounds(
+                allow=self.config.allow,
+                deny=self.config.deny,
+                blackout=self.config.blackouts(),
+                rate_pps=self.config.rate_pps,
+                flows=self.config.flows,
+            ),
         )

@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from nacl.signing import SigningKey
 
 from reachability.texts import printable
 from wire import joining
-from wire.certificate_request import new_key, pem, request_of
+from wire.certificate_request import UNREADABLE, is_issued_by, new_key, pem, request_of
 from wire.dial import Broker, dial
 from wire.keyfiles import write_private
 from wire.mqtt import Link, NotConnected
@@ -36,10 +35,14 @@ class JoinError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """What the host got, beside its own key (PEM): a certificate (PEM), the configuration (YAML), the broker's address."""
+    """What the host got, beside its own key: a certificate, the CAs to trust, the configuration, the broker's address.
+
+    The configuration is YAML, keys and certificates are PEM.
+    """
 
     certificate: bytes
     key: bytes
+    ca: bytes
     configuration: bytes
     peer: str
 
@@ -54,7 +57,7 @@ def join(token: joining.Token, url: str, state_dir: Path, within_s: float = WITH
         except ssl.SSLCertVerificationError as error:
             raise JoinError(
                 f"{broker}: its certificate is not of the CA that the token names ({error.verify_message}): nothing was"
-                " sent. Is it the right coordinator, and is the token of its keys?"
+                " sent. Is it the right coordinator, and is the token of its keys, made since its CA was rotated last?"
             ) from error
         except ssl.SSLError as error:
             raise JoinError(f"{in_words(error, broker, None)}. {_stale(token)}") from error
@@ -66,8 +69,9 @@ def join(token: joining.Token, url: str, state_dir: Path, within_s: float = WITH
         answer, peer = asyncio.run(_ask(token, url, broker, key, within_s))
     if answer.problem:
         raise JoinError(f"the coordinator says: {printable(answer.problem)}")
-    _check(token, answer.certificate, key)
-    return Joined(answer.certificate, pem(key), answer.configuration, peer)
+    ca = answer.trust or token.ca
+    _check(ca, answer.certificate, key)
+    return Joined(answer.certificate, pem(key), ca, answer.configuration, peer)
 
 
 async def _ask(
@@ -139,12 +143,15 @@ def _key(path: Path) -> ec.EllipticCurvePrivateKey:
     return key
 
 
-def _check(token: joining.Token, granted: bytes, key: ec.EllipticCurvePrivateKey) -> None:
-    """JoinError unless the certificate is for our key, of the token's CA."""
+def _check(given: bytes, granted: bytes, key: ec.EllipticCurvePrivateKey) -> None:
+    """JoinError unless the certificate is for our key, of a CA that was given (PEM)."""
     try:
         certificate = x509.load_pem_x509_certificate(granted)
-        certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(token.ca))
-    except (ValueError, TypeError, InvalidSignature) as error:
-        raise JoinError("what the coordinator sent is not a certificate of the token's CA") from error
-    if certificate.public_key() != key.public_key():
+        trusted = x509.load_pem_x509_certificates(given)
+        if not any(is_issued_by(ca, certificate) for ca in trusted):
+            raise ValueError("no CA issued it")
+        own = certificate.public_key() == key.public_key()
+    except UNREADABLE as error:
+        raise JoinError("what the coordinator sent is not a certificate of the CA that it names") from error
+    if not own:
         raise JoinError("the certificate that the coordinator sent is for another key")

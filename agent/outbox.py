@@ -21,7 +21,9 @@ from wire.mqtt import NotConnected
 
 FIRST_RESEND_S, MOST_RESEND_S = 5.0, 60.0
 LOOK_S = 60.0  # at the latest
-BATCHES_PER_S, AT_ONCE = 100.0, 256.0  # half of what the coordinator takes for a flood (`coordinator.messaging.floods`)
+# Half of what the coordinator takes for a flood (`coordinator.messaging.floods`).
+BATCHES_PER_S, AT_ONCE = 100.0, 256.0
+BYTES_PER_S, BYTES_AT_ONCE = 4.0 * 2**20, 64.0 * 2**20
 
 
 class Publisher(Protocol):
@@ -52,7 +54,7 @@ class Outbox:
         self._tries: dict[int, int] = {}
         self._due: dict[int, float] = {}
         self._wake = asyncio.Event()
-        self._left, self._left_at = AT_ONCE, clock()  # how many may be sent now
+        self._left, self._bytes, self._left_at = AT_ONCE, BYTES_AT_ONCE, clock()  # how much may be sent now
 
     def put(self, report: SourceReport | WitnessReport, log: Log) -> int:
         """Spool a report; 0 when that is not possible, which counts as lost: it is in a gap that the coordinator shows."""
@@ -115,7 +117,7 @@ class Outbox:
                 message = self._spool.message(sequence)
                 if message is None:  # acknowledged meanwhile
                     continue
-                if wait := self._must_wait():
+                if wait := self._must_wait(len(message)):
                     return wait
                 try:
                     await self._link.publish(self._topic, self._sign(message))
@@ -127,12 +129,16 @@ class Outbox:
             next_due = min(next_due, self._due[sequence])
         return max(next_due - self._clock(), 0.05)
 
-    def _must_wait(self) -> float:
-        """Ask leave to send one batch; how many seconds until there is any, 0 when it is given."""
+    def _must_wait(self, size: int) -> float:
+        """Ask leave to send one batch of so many bytes; how many seconds until there is any, 0 when it is given."""
         now = self._clock()
-        self._left = min(AT_ONCE, self._left + max(0.0, now - self._left_at) * BATCHES_PER_S)
+        passed = max(0.0, now - self._left_at)
+        self._left = min(AT_ONCE, self._left + passed * BATCHES_PER_S)
+        self._bytes = min(BYTES_AT_ONCE, self._bytes + passed * BYTES_PER_S)
         self._left_at = now
-        if self._left < 1:
-            return max(0.05, (1 - self._left) / BATCHES_PER_S)
+        wait = max((1 - self._left) / BATCHES_PER_S, (size - self._bytes) / BYTES_PER_S)
+        if wait > 0:
+            return max(0.05, wait)
         self._left -= 1
+        self._bytes -= size
         return 0.0

@@ -14,11 +14,13 @@ import stat
 import sys
 from pathlib import Path
 
+from agent import child_user
 from agent.childproc import FOR_CHILD
 from agent.config import ConfigError
 from wire.process.privileges import bound, give_up, harden, keep_over_user_change
 
 OWN_USER = "segwatch"
+PROGRAM = ((sys.executable, os.X_OK), (os.__file__, os.R_OK), (__file__, os.R_OK))
 MOST_PROCESSES = 512  # threads count, and other agents of the same user
 
 
@@ -33,11 +35,17 @@ def settle(user: str, state_dir: Path) -> tuple[str, ...]:
         ConfigError: there is no such user, or it cannot work from there.
     """
     entry, note = _whom(user)
+    child = child_user.entry()
+    if child is not None and not (is_mapped(child.pw_uid, "uid") and is_mapped(child.pw_gid, "gid")):
+        child = None
     if entry is not None:
         give(state_dir, entry)
-        _become(entry)
+        _become(entry, child)
         _check(entry, state_dir)
-    return (*([note] if note else []), *give_up(inherited=FOR_CHILD), *harden())
+    elif child is not None and child_user.keep(child) and os.geteuid() == 0:
+        os.setgroups([])  # the child would have root's
+    notes = [each for each in (note, _childs(child)) if each]
+    return (*notes, *give_up(inherited=FOR_CHILD), *harden())
 
 
 def _whom(user: str) -> tuple[pwd.struct_passwd | None, str]:
@@ -99,23 +107,31 @@ def give(state_dir: Path, entry: pwd.struct_passwd) -> None:
                 os.close(descriptor)
 
 
-def _become(entry: pwd.struct_passwd) -> None:
+def _become(entry: pwd.struct_passwd, child: pwd.struct_passwd | None) -> None:
+    kept = child or entry
     bound(FOR_CHILD)
     keep_over_user_change()
     # The limit counts all of a user's processes; root has none.
     resource.setrlimit(resource.RLIMIT_NPROC, (MOST_PROCESSES, MOST_PROCESSES))
     os.initgroups(entry.pw_name, entry.pw_gid)
-    os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
-    os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
+    os.setresgid(entry.pw_gid, entry.pw_gid, kept.pw_gid)
+    os.setresuid(entry.pw_uid, entry.pw_uid, kept.pw_uid)
+
+
+def _childs(child: pwd.struct_passwd | None) -> str:
+    """Why the packet child does not get its user though there is one, in words; it has the daemon's then."""
+    path = child_user.unreachable(PROGRAM)
+    if child is None or not path:
+        return ""
+    child_user.drop()
+    return f"the packet child keeps the daemon's user: '{child.pw_name}' cannot reach {path}"
 
 
 def _check(entry: pwd.struct_passwd, state_dir: Path) -> None:
     """What it needs has to be within reach: its state, and the program itself, parts of which are read later."""
     for path, mode in (
         (str(state_dir), os.R_OK | os.W_OK | os.X_OK),
-        (sys.executable, os.X_OK),
-        (os.__file__, os.R_OK),
-        (__file__, os.R_OK),
+        *PROGRAM,
     ):
         if not os.access(path, mode):
             raise ConfigError(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from agent.config import NEXT, RENEWED
+from agent.config import NEXT, NEXT_TRUST, RENEWED, TRUST
 from wire.certificates import ends_soon, renew_at
 from wire.dial import Broker
 from wire.messages import Renew, Renewed
@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # the child and the command line have no use for its journal
 
 ANSWER_S = 60.0
 LOOK_S = 3600.0  # at the latest: clocks jump, and hosts sleep
+SPREAD_S = 300.0  # not all agents at once when other CAs are trusted; a try that fails is repeated after so long
 LEAST_RETRY_S, MOST_RETRY_S = 60.0, 6 * 3600.0
 RETRIES = 20  # the share of what is left of its life after which it is tried again
 DAY_S = 86400.0
@@ -51,6 +52,8 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
     starts: float
     ends: float
+    ca: str = ""  # which CA it is of, and which ones the agent trusts, see `wire.certificates`
+    trust: str = ""
 
 
 class Renewal:
@@ -82,11 +85,21 @@ class Renewal:
         self._clock, self._sleep, self._chance = clock, sleep, chance
         self._answers: asyncio.Queue[Renewed] = asyncio.Queue(1)
         self._warned_at = float("-inf")
+        self._trust = ""
+        self._rest: asyncio.Timeout | None = None  # while it sleeps
 
     def answer(self, answer: Renewed) -> None:
         """What the coordinator says to a request; one that nobody waits for is forgotten."""
         with contextlib.suppress(asyncio.QueueFull):
             self._answers.put_nowait(answer)
+
+    def trust(self, wanted: str) -> None:
+        """The coordinator trusts these CAs, see `wire.certificates`: where the agent does not, it renews soon. "": not said."""
+        if wanted != self._trust:
+            self._trust = wanted
+            rest, self._rest = self._rest, None
+            if rest is not None:
+                rest.reschedule(0)
 
     async def run(self) -> None:
         """Look, wait, renew, for ever."""
@@ -96,12 +109,15 @@ class Renewal:
             except RenewalError as error:
                 self._log.error("the certificate cannot be renewed", problem=str(error))
                 await self._sleep(LOOK_S)
-        due = renew_at(self.held.starts, self.held.ends, self._chance())
+        due, asked = renew_at(self.held.starts, self.held.ends, self._chance()), ""
         while True:
             self._warn(self.held)
+            if self._trust not in {"", self.held.trust, asked}:
+                asked = self._trust
+                due = min(due, self._clock() + SPREAD_S * self._chance())
             wait = due - self._clock()
             if wait > 0:
-                await self._sleep(min(wait, LOOK_S))
+                await self._sleep_for(min(wait, LOOK_S))
                 continue
             try:
                 self._hold(await self._renew(self.held))
@@ -111,6 +127,13 @@ class Renewal:
                 pause = self._pause(self.held)
                 due = self._clock() + pause * (1 + self._chance() / 2)
                 self._log.warning("the certificate was not renewed", problem=str(error), again_in_s=round(pause))
+
+    async def _sleep_for(self, seconds: float) -> None:
+        """Or until other CAs are trusted."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None) as self._rest:
+                await self._sleep(seconds)
+        self._rest = None
 
     async def _renew(self, held: Held) -> Held:
         request = await self._child("request", b"")
@@ -124,11 +147,17 @@ class Renewal:
             raise RenewalError(f"the coordinator gave no answer within {ANSWER_S:.0f} s") from None
         if answer.problem:
             raise RenewalError(f"the coordinator grants none: {answer.problem}")
-        taken = msgspec.json.decode(await self._child("take", answer.certificate), type=Held)
-        path = self._state_dir / NEXT
+        given = answer.certificate + b"\n" + answer.trust if answer.trust else answer.certificate
+        taken = msgspec.json.decode(await self._child("take", given), type=Held)
+        path, trust = self._state_dir / NEXT, self._state_dir / NEXT_TRUST
         if problem := await self._try_out(path):
             path.unlink(missing_ok=True)
+            trust.unlink(missing_ok=True)
             raise RenewalError(f"the new one is refused, the old one stays: {problem}")
+        if (
+            trust.is_file()
+        ):  # first: a new CA is trusted before the old one is given up, and a certificate is of the new
+            trust.replace(self._state_dir / TRUST)
         path = path.replace(self._state_dir / RENEWED)
         # The old one must not end before a connection that is lost meanwhile can be made again.
         await self._switch(path, min(BUSY_S, max(0.0, (held.ends - self._clock()) / 4)))
@@ -138,7 +167,8 @@ class Renewal:
         left = held.ends - self._clock()
         least = min(LEAST_RETRY_S, max((held.ends - held.starts) / 100, 1.0))
         # One that has ended opens no new connection: only one that is still up could bring another.
-        return min(max(left / RETRIES, least), MOST_RETRY_S) if left > 0 else MOST_RETRY_S
+        most = SPREAD_S if self._trust not in {"", held.trust} else MOST_RETRY_S
+        return min(max(left / RETRIES, least), most) if left > 0 else MOST_RETRY_S
 
     def _hold(self, held: Held) -> None:
         known, self.held = self.held, held
@@ -196,15 +226,18 @@ async def try_out(broker: Broker, subscriptions: Sequence[str] = (), within_s: f
         return link.problem
 
 
-def switching(link: Link, busy: Callable[[], bool]) -> Callable[[Path, float], Awaitable[None]]:
-    """Goes over to another certificate when no round needs the connection, or when its time is up."""
+def switching(link: Link, busy: Callable[[], bool], ca: Callable[[], Path]) -> Callable[[Path, float], Awaitable[None]]:
+    """Goes over to another certificate and to the CAs that are trusted then.
+
+    When no round needs the connection, or when its time is up.
+    """
 
     async def switch(path: Path, within_s: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 while busy() and link.connected:  # noqa: ASYNC110 - rounds have no event for their end, once in weeks
                     await asyncio.sleep(0.5)
-        link.use(path, path)
+        link.use(path, path, ca())
 
     return switch
 

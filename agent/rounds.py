@@ -13,12 +13,12 @@ from typing import Protocol, assert_never
 
 import msgspec
 
-from agent.allow import AllowList
-from agent.refused import error_at, kept_of
-from probes.child.protocol import ChildArmed, SourceDone, ToChild, WitnessDone
+from probes.child.protocol import ChildArmed, Halted, SourceDone, ToChild, WitnessDone
+from reachability.allow import AllowList
 from reachability.arrival import WitnessHealth, WitnessReport
 from reachability.observation import ControlTarget, Observation, SourceReport, Target
-from reachability.topology import in_networks, is_address
+from reachability.refused import error_at, kept_of, refusals
+from reachability.topology import in_networks
 from reachability.vocabulary import Protocol as IpProtocol
 from reachability.vocabulary import Reason, Role, RoundKind
 from wire.dial import Endpoint
@@ -108,7 +108,7 @@ class Rounds:
                 assert_never(order)
         self._child.set_busy(bool(len(self)))
 
-    def heard(self, message: ChildArmed | SourceDone | WitnessDone) -> None:
+    def heard(self, message: ChildArmed | SourceDone | WitnessDone | Halted) -> None:
         """Hand on what the child says."""
         match message:
             case ChildArmed():
@@ -120,6 +120,9 @@ class Rounds:
                 self._source_done(message)
             case WitnessDone():
                 self._spool(message.report)
+            case Halted():
+                self._note(message.why)
+                self._stop(Stop(reason=message.why))
             case _:
                 assert_never(message)
         self._child.set_busy(bool(len(self)))
@@ -283,14 +286,10 @@ class Rounds:
     def _refusals(self, targets: tuple[Target, ...]) -> tuple[tuple[Observation, ...], tuple[str, ...]]:
         """Error observations for the targets that must not be touched, and the reasons, each once."""
         allow, not_now = self._allow()
-        reasons = {target: not_now or allow.refuses(target.address) for target in targets if is_address(target.address)}
-        said = tuple(dict.fromkeys(why for why in reasons.values() if why))
+        refused, said = refusals(targets, lambda address: not_now or allow.refuses(address))
         for why in said:
             self._note(why)
-        refused = [error_at(target, Reason.NOT_ALLOWED, why) for target, why in reasons.items() if why]
-        # A name that did not resolve goes nowhere, and no further: what looks names up is not what sends.
-        refused += [error_at(target, Reason.RESOLVE_FAILED, "") for target in targets if target not in reasons]
-        return tuple(refused), said
+        return refused, said
 
     def _remember(self, name: str, current: _Round, sent_to: Sequence[Target | ControlTarget]) -> None:
         while len(self._open) >= MOST_ROUNDS:

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import msgspec
 
-from agent.childproc import COMMAND, FOR_CHILD, READ_BYTES
+from agent import child_user
+from agent.childproc import COMMAND, READ_BYTES, begin
 from agent.config import ConfigError
 from agent.privileges import settle
 from probes.child.protocol import Configure, FromChild, Ready, Unframer, frame
-from wire.process.privileges import Held, close_inherited, hand_on, is_dumpable
+from wire.process.privileges import Held, close_inherited, is_dumpable
 
 
 class Sandbox(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +29,7 @@ class Sandbox(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     child_notes: tuple[str, ...] = ()
     raw_lacks: str = ""
+    files: str = ""  # as in `Ready`
 
 
 def sandbox(state_dir: Path, user: str) -> Sandbox:
@@ -39,11 +41,12 @@ def sandbox(state_dir: Path, user: str) -> Sandbox:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
-            preexec_fn=lambda: hand_on(FOR_CHILD),  # noqa: PLW1509 - no thread runs here
+            preexec_fn=begin,  # noqa: PLW1509 - no thread runs here
         )
         with started as process:
             ready = _ready(process)
-            process.kill()
+            with child_user.taken_on():
+                process.kill()
     except (ConfigError, OSError, ValueError) as error:
         return Sandbox(problem=str(error))
     return Sandbox(
@@ -54,6 +57,7 @@ def sandbox(state_dir: Path, user: str) -> Sandbox:
         notes=notes,
         child_notes=ready.notes,
         raw_lacks=ready.lacks,
+        files=ready.files,
     )
 
 

@@ -57,6 +57,8 @@ class Statuses:
             certificate_from=held.starts if held else 0.0,
             certificate_until=held.ends if held else 0.0,
             generation=held.generation if held else -1,
+            ca=held.ca if held else "",
+            trust=held.trust if held else "",
             connections=connections,
             stopped=self._still.stopped,
             not_now=not_now,

@@ -16,7 +16,7 @@ import msgspec
 from nacl.signing import SigningKey
 
 from agent.config import AgentConfig, ConfigError, credential
-from wire.keyfiles import write_private
+from wire.keyfiles import Exposed, check_key, write_private
 from wire.signing import PROOF, sign_up
 
 FILE = "agent.sign"
@@ -61,6 +61,8 @@ def load(config: AgentConfig, state_dir: Path) -> UpKey:
     (certificate, key), file = credential(config, state_dir), state_dir / FILE
     try:
         der = _der(certificate)
+        if file.exists():
+            check_key(file)
         kept = _read(file)
         if kept is None or kept.certificate != der:
             command = [sys.executable, "-P", "-m", "agent.upkey", *map(str, (certificate, key, file))]
@@ -68,6 +70,8 @@ def load(config: AgentConfig, state_dir: Path) -> UpKey:
             if done.returncode:
                 raise ConfigError(f"{file} cannot be made: {done.stderr.strip().splitlines()[-1]}")
             kept = _read(file)
+    except Exposed as error:
+        raise ConfigError(str(error)) from error
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise ConfigError(f"{file} cannot be made from {certificate}: {error}") from error
     assert kept is not None

@@ -18,6 +18,7 @@ import msgspec
 from cli.errors import Problem
 from cli.options import Endpoint
 from coordinator.api.responses.status import Failure
+from reachability.texts import clean_all, clean_lines
 
 SOCKET = "coordinator.sock"
 TIMEOUT_S = 15.0
@@ -41,7 +42,8 @@ class StrangeError(Problem):
 class Client:
     """Speaks JSON with one coordinator. Every failure is a `Problem`: what, where, what to do.
 
-    An answer is read as a struct of `coordinator.api.responses`, or as `object`: whatever the JSON holds, for `-o json`.
+    An answer is read as a struct of `coordinator.api.responses`, its texts clean: whatever shows it, on a terminal or in a
+    file, has them from here. Or as `object`: whatever the JSON holds, for `-o json`, which escapes it.
     """
 
     def __init__(self, endpoint: Endpoint, timeout_s: float = TIMEOUT_S) -> None:
@@ -112,7 +114,7 @@ class Client:
         try:
             # Not msgspec's own decoder: an older coordinator may send half of a surrogate pair, and `object` stays as it came.
             found = json.loads(data)
-            return cast("T", found) if kind is object else msgspec.convert(found, kind)
+            return cast("T", found) if kind is object else msgspec.convert(clean_all(found), kind)
         except msgspec.ValidationError as error:
             raise StrangeError(
                 f"the coordinator at {self._where} answers {path} in a way that this version does not know: {error}",
@@ -126,7 +128,7 @@ class Client:
 
     def _failed(self, status: int, data: bytes) -> Problem:
         try:
-            said = msgspec.json.decode(data, type=Failure).error
+            said = clean_lines(msgspec.json.decode(data, type=Failure).error)
         except (msgspec.DecodeError, ValueError, RecursionError):
             said = ""
         if status == http.HTTPStatus.NOT_FOUND and said:

@@ -8,6 +8,7 @@ from typing import IO, Any
 import click
 
 from cli.journal import STDERR, as_errors
+from reachability.texts import clean_lines
 
 USAGE = 2  # exit code of a usage or configuration error
 
@@ -29,5 +30,5 @@ class Problem(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print it, to stderr unless told otherwise."""
-        text = f"{self.verb}: {self.message}"
+        text = clean_lines(f"{self.verb}: {self.message}")
         print(text if file is not None else "\n".join(as_errors([text], STDERR)), file=file or sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import difflib
 import os
 from pathlib import Path
 
@@ -65,3 +66,13 @@ def certificate_life(text: str) -> dt.timedelta:
     if seconds < LEAST_LIFE_S:
         raise Problem(f"the life of certificates: {text} is too short to renew one; it is at least {LEAST_LIFE_S} s")
     return dt.timedelta(seconds=seconds)
+
+
+def environment_of(name: str, loaded: Topology, file: Path) -> str:
+    """Where an agent belongs; Problem with the nearest name where it is not declared."""
+    agents = loaded.agents()
+    if name in agents:
+        return agents[name]
+    near = difflib.get_close_matches(name, agents, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"it declares {', '.join(sorted(agents)) or 'none'}."
+    raise Problem(f"{file} declares no agent '{name}'; {hint}")

@@ -101,6 +101,18 @@ def topology(required: bool = True) -> Callable[[Command], Command]:
     )
 
 
+def keys() -> Callable[[Command], Command]:
+    """--dir DIR, as the parameter `directory`: where `segwatch pki` keeps keys and certificates."""
+    return click.option(
+        "--dir",
+        "directory",
+        required=True,
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="DIR",
+        help="Where keys and certificates are.",
+    )
+
+
 def watched(command: Command) -> Command:
     """--watch, as the parameter `watch`."""
     return click.option("--watch", is_flag=True, help="Again whenever it has changed, until Ctrl-C.")(command)
@@ -137,7 +149,7 @@ def web(command: Command) -> Command:
         click.option(
             "--web",
             metavar="ADDRESS:PORT",
-            help="Serve the API, /healthz and /metrics there too; off loopback with TLS alone.",
+            help="Serve the page for browsers, the API, /healthz and /metrics there too; off loopback with TLS alone.",
         ),
     ):
         command = option(command)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -14,14 +13,17 @@ from coordinator.api.app import Api, Served
 from coordinator.api.responses.status import Status
 from coordinator.api.status import status_of
 from coordinator.broker import pki
+from coordinator.broker.authority import Authority
 from coordinator.broker.capabilities import BrokerCheck, Lack
 from coordinator.broker.external import broker_of
 from coordinator.broker.issuing import Ends, Renewals, Revocations
 from coordinator.broker.own import OwnCertificates
+from coordinator.broker.rotation import Rotation
 from coordinator.broker.watchdog import Watchdog
 from coordinator.clock import WatchedClock
 from coordinator.json_types import iso
-from coordinator.messaging.floods import CUT_S, Floods
+from coordinator.messaging.coming_over import follow
+from coordinator.messaging.door import Door
 from coordinator.messaging.joins import Joins
 from coordinator.messaging.lease import Plans
 from coordinator.messaging.receiver import Receiver
@@ -33,6 +35,7 @@ from coordinator.rounds.scheduler import Scheduler
 from coordinator.rounds.verify_runs import Runs
 from coordinator.settings import Settings
 from coordinator.state.estate import Estate
+from coordinator.state.in_force import put_in_force
 from coordinator.store import Store
 from coordinator.topology.reload import Watch
 from reachability.life import Event, EventKind
@@ -57,12 +60,11 @@ class Daemon:
         self._settings = settings
         self._stopping, self.serving = asyncio.Event(), asyncio.Event()
         self.progress = Progress()
-        self._cut_wanted = asyncio.Event()
         key = pki.load_signing_key(settings.pki)
         check_directory(settings.state_dir)
         self.store = Store(settings.state_dir)
         clock = WatchedClock()
-        self.estate = Estate(topology, self.store, clock)
+        self.estate = Estate(topology, self.store, clock, plan=())  # until `run` makes it
         clock.stepped.append(self.estate.clock_stepped)
         self._revocations = Revocations(settings.pki, self.estate.generations, self._revoke)
         self._tell(self.estate.revoke(self._revocations.held))
@@ -71,6 +73,8 @@ class Daemon:
             settings.nats_server,
         )  # fmt: skip
         self._own = OwnCertificates(settings.pki, self.broker)
+        self._rotation = Rotation(settings.pki, self._rotate)
+        self._signers = Signers(self._rotation.held.pem, clock, self._generation)
         self._lacks: tuple[Lack, ...] | None = None  # what the broker cannot do, once that was tried
         self.link = Link(
             self.broker.endpoint(),
@@ -85,10 +89,10 @@ class Daemon:
             self.estate, self.post, self._points.echo, lambda: self._points.controls, events=self._tell
         )
         self.engine.brake.newest = lambda: self.post.newest
-        self._plans = Plans(self.estate, self.post, lambda: self.engine.stopped)
+        self._plans = Plans(self.estate, self.post, lambda: self.engine.stopped, lambda: self._rotation.trust)
         self.runs = Runs(self.estate, self.engine)
         self.watch = Watch(settings.topology, topology, self._take_topology, clock)
-        self.floods = Floods(time.monotonic, self._cut)
+        self.door = Door(self.estate, self.broker.reload)
         self._renewals = Renewals(
             settings.pki,
             self.post,
@@ -102,10 +106,10 @@ class Daemon:
             self.estate,
             self.engine,
             self.post,
-            Signers((settings.pki / "ca.pem").read_bytes(), clock, self._generation),
+            self._signers,
             self._plans.want,
             self._renewals.ask,
-            floods=self.floods,
+            floods=self.door.floods,
         )
         self._scheduler = Scheduler(
             self.estate,
@@ -118,7 +122,7 @@ class Daemon:
                 estate=self.estate,
                 engine=self.engine,
                 runs=self.runs,
-                floods=self.floods,
+                floods=self.door.floods,
                 refused=self._receiver.refused,
                 connected=lambda: self.link.connected,
                 status=self.status,
@@ -134,7 +138,9 @@ class Daemon:
         """Serve until `stop`; StoreError, PkiError, BrokerError and OSError say why it cannot."""
         try:
             await self._own.care(self.estate.now())  # it may have ended while this coordinator was off
+            await put_in_force(self.estate.topology, self.estate)
             await self.broker.start()
+            await self.post.reserve()
             await self._points.open(self._settings.pki)
             async with self._api.serving(self._settings), self.link:
                 listen = f"{self._settings.listen.host} port {self._settings.listen.port}"
@@ -146,13 +152,16 @@ class Daemon:
                         group.create_task(self._receiver.run(self.link), name="collect"),
                         group.create_task(self._plans.run(), name="plans"),
                         group.create_task(self._housekeeping(), name="housekeeping"),
-                        group.create_task(self._keep_out(), name="floods"),
+                        group.create_task(self._reviews(), name="reviews"),
+                        group.create_task(self.post.run(), name="sequences"),
+                        group.create_task(self.door.run(), name="floods"),
                         group.create_task(self._scheduler.run(), name="schedule"),
                         group.create_task(self.runs.serve(), name="verify runs"),
                         group.create_task(self.engine.judging.run(), name="judging"),
                         group.create_task(self.watch.run(), name="topology file"),
                         group.create_task(self._revocations.run(), name="revocations"),
                         group.create_task(self._renewals.run(), name="renewals"),
+                        group.create_task(self._rotation.run(), name="rotation of the CA"),
                         group.create_task(Joins(self._settings, self.broker, self.estate).run(), name="joins"),
                     ]
                     self.serving.set()
@@ -163,6 +172,8 @@ class Daemon:
         finally:
             self._points.close()
             await self.broker.stop()
+            self.engine.brake.end()
+            self.estate.end()
             self.store.close()
         log.info("coordinator ended")
 
@@ -175,7 +186,7 @@ class Daemon:
             link=self.link,
             lacks=self._lacks,
             brake=self.engine.brake,
-            floods=self.floods,
+            floods=self.door.floods,
             refusals=self._receiver.refusals,
             certificates=self.own_certificates(),
         )
@@ -204,47 +215,30 @@ class Daemon:
             log.warning("the broker lacks", name=lack.name, text=lack.text)
 
     async def _take_topology(self, topology: Topology) -> None:
-        self.estate.take_topology(topology)
-        await self._let_in()
-        self._tell(self.estate.review())
+        await put_in_force(topology, self.estate)
+        await self.door.let_in()
+        self._say_plans()
+        self._tell(await self.estate.review())
+
+    def _say_plans(self) -> None:
         for name, state in self.estate.agents.items():
             if state.online:
                 self._plans.want(name)
-
-    def _cut(self, agent: str) -> None:
-        """Keep a flooding agent out for a while: the broker hangs up on it."""
-        text = f"{agent} sends more than an agent may: it is cut off for {CUT_S:.0f} s"
-        log.error("flood", agent=agent, text=text)
-        self.estate.note(EventKind.CUT, text)
-        if state := self.estate.agents.get(agent):
-            self.estate.agents[agent] = replace(state, online=False)  # its last will is not read either
-        self._cut_wanted.set()
-
-    async def _let_in(self) -> None:
-        """Give the broker the agents that may come in now."""
-        await self.broker.reload(self.estate.topology, self.floods.until)
-
-    async def _keep_out(self) -> None:
-        """Cut agents off, and let them in again when their time is over."""
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(REVIEW_S):
-                    await self._cut_wanted.wait()
-            for agent in (again := self.floods.let_in()):
-                text = f"{agent} is let in again; {self.floods.dropped[agent]} of its messages were dropped so far"
-                log.warning("flood", agent=agent, text=text)
-                self.estate.note(EventKind.LET_IN, text)
-            if again or self._cut_wanted.is_set():
-                self._cut_wanted.clear()
-                await self._let_in()
 
     async def _revoke(self, generations: Mapping[str, int]) -> None:
         await self.broker.revoke(generations)
         self._tell(self.estate.revoke(generations))
 
+    async def _rotate(self, trust: Authority) -> None:
+        """Other CAs are trusted from now on; who is there hears of it with its plan, and renews."""
+        self._signers.trust(trust.pem)
+        self._own.trust(trust)
+        await self._own.care(self.estate.now())
+        await self.broker.trust(finished=not trust.rotates)
+        self._say_plans()
+
     async def _housekeeping(self) -> None:
-        """Agents that have gone silent, cells that grow stale, waivers that end, rounds that are old."""
-        forgot_at = time.monotonic()
+        """Agents that have gone silent, blackouts that begin, the broker, certificates that end."""
         while True:
             await self.progress.sleeping("housekeeping")(REVIEW_S)
             now = self.estate.clock()
@@ -252,13 +246,20 @@ class Daemon:
                 if state.online and now - state.last_seen > SILENT_S:
                     self.estate.agents[name] = replace(state, online=False)
                     log.warning("agent is silent", name=name, seconds=round(now - state.last_seen))
-            self._tell(self.estate.review())
             await self.engine.brake.look()
             await self._care()
+            follow(self._rotation, self.estate.agents)
             self._warn_of_ends(now)
+
+    async def _reviews(self) -> None:
+        """Cells that grow stale, waivers that end, rounds that are old. What takes long here holds up no stop."""
+        forgot_at = time.monotonic()
+        while True:
+            await self.progress.sleeping("reviews")(REVIEW_S)
+            self._tell(await self.estate.review())
             if time.monotonic() - forgot_at > FORGET_S:
                 forgot_at = time.monotonic()
-                self.estate.forget()
+                await self.estate.forget()
 
     async def _care(self) -> None:
         self.broker.take_up()

@@ -8,9 +8,10 @@ import signal
 import structlog
 
 from coordinator.daemon import Daemon
+from coordinator.sentence import sentence
 from coordinator.settings import Settings
-from coordinator.state.sentence import sentence
 from reachability.topology import Topology
+from wire.keyfiles import keep_private
 from wire.process.notify import Notifier
 from wire.process.privileges import Capability, give_up, hand_on, harden, mask
 from wire.process.progress import keep_telling
@@ -21,7 +22,11 @@ log = structlog.get_logger("coordinator")
 
 
 def _settle(settings: Settings) -> tuple[str, ...]:
-    """Give up every privilege, but that of low ports where one is asked for; its broker gets no other. What failed, in words."""
+    """Give up every privilege, but that of low ports where one is asked for; its broker gets no other. What failed, in words.
+
+    What it writes from then on is its user's alone.
+    """
+    keep_private(settings.state_dir)
     ports = (settings.listen.port, settings.web.port if settings.web else settings.listen.port)
     kept = mask(Capability.NET_BIND_SERVICE) if min(ports) < FIRST_FREE_PORT else 0
     notes = (*give_up(effective=kept, inherited=kept), *harden())

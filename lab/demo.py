@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Self
 
+from lab.door import listening
 from lab.estate import CORE_SEGMENT, Estate, Host, Plan, Segment
 from lab.sealed import Sealed
 from lab.system import CORE_HOST, System
@@ -16,6 +17,7 @@ from lab.system import CORE_HOST, System
 SOURCE, TARGET = "dev-1", "prod-1"  # of the three lines: who asks, and the host whose closed port is asked for
 PORT = 22
 FEATURES = "features.prod.internal"
+WEB = "127.0.0.1:8600"  # of the coordinator's host: where its page may be read without a token
 
 
 def _host(name: str, environment: int, number: int, *, six: bool = False) -> Host:
@@ -97,7 +99,7 @@ class Demo:
         self.rules = (*DECLARED, LEAK) if leak else DECLARED
         plan = Plan(SEGMENTS, self.rules, {FEATURES: "10.30.0.22"})
         self.estate = Estate(plan, place)
-        self.system = System(self.estate, topology_text(), {agent: agent for agent in AGENTS}, web="10.0.0.10:8600")
+        self.system = System(self.estate, topology_text(), {agent: agent for agent in AGENTS}, web=WEB)
 
     def __enter__(self) -> Self:
         return self
@@ -143,6 +145,12 @@ class Demo:
         """Take the rule out that let dev-1 through."""
         self.rules = DECLARED
         self.estate.rules(self.rules)
+
+    def show_page(self) -> str:
+        """The address of the coordinator's page on this machine's own loopback, from now on."""
+        with listening() as door:
+            self.estate.spawn(CORE_HOST, [sys.executable, "-P", "-m", "lab.door", WEB], stdin=door.fileno())
+            return f"http://127.0.0.1:{door.getsockname()[1]}/"
 
     def _listens(self, host: str, ports: list[str]) -> bool:
         said = self.estate.run(host, ["ss", "-Hltun"]).stdout

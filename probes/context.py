@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from probes.gate import Gate
 from probes.host.routes import NoRoute, Routes
 from probes.packets.build import TTL, Template
 from probes.packets.flow_budget import FlowBound
@@ -34,6 +35,7 @@ class Station:
     capture: Capture | None = None
     wire: Wire | None = None
     listeners: list[Callable[[Packet], None]] = field(default_factory=list)
+    gate: Gate = field(kw_only=True)
     _templates: dict[tuple[str, str, Protocol, bytes, bytes, int], Template] = field(default_factory=dict)
     _gathering: asyncio.TimerHandle | None = None
     _spare: list[Transmitters] = field(default_factory=list)
@@ -56,20 +58,21 @@ class Station:
         body: bytes = b"",
         ttl: int = TTL,
         fresh: bool = True,
+        to_gateway: bool = False,
     ) -> None:
         """Send one packet; `tail`, `body` and `ttl` as `Template` has them; not `fresh`: of a flow that is counted already.
 
-        OSError when the kernel does not take it.
+        `to_gateway`: an echo request to a gateway of this host. OSError when the kernel does not take it; NotAllowed.
         """
         if fresh:
             await self.bound.take(protocol)
         data = self.build(route, destination, protocol, local, port, token, tail=tail, body=body, ttl=ttl)
-        await self.launch(route, destination, data)
+        await self.launch(route, destination, data, to_gateway=to_gateway)
 
-    async def launch(self, route: Route, destination: str, data: bytes) -> None:
-        """Send what `build` made; OSError when the kernel does not take it."""
+    async def launch(self, route: Route, destination: str, data: bytes, *, to_gateway: bool = False) -> None:
+        """Send what `build` made; as `send`."""
         assert self.wire is not None
-        await self.wire.send(route, destination, data)
+        await self.wire.send(route, destination, data, to_gateway=to_gateway)
 
     def build(
         self,
@@ -104,7 +107,7 @@ class Station:
 
     def take_transmitters(self) -> Transmitters:
         """Somebody's own until they are given back: to close a ring takes the kernel longer than to fill it."""
-        return self._spare.pop() if self._spare else Transmitters()
+        return self._spare.pop() if self._spare else Transmitters(self.gate)
 
     def give_back(self, transmitters: Transmitters) -> None:
         """Of no use to whoever took them any more."""
@@ -128,7 +131,12 @@ class Station:
         self.listen()
 
     async def way(self, destination: str, source: str) -> tuple[Route, ...] | NoRoute:
-        """Routes to a destination (a bare address) from a source address."""
+        """Routes to a destination (a bare address) from a source address.
+
+        The neighbour on the link that is asked for by ARP or ND on the way is the kernel's choice: the destination counts.
+        """
+        if self.gate.refuses_host(destination):
+            return NoRoute(Reason.NOT_ALLOWED)
         try:
             return await self.routes.lookup(destination, source)
         except OSError:

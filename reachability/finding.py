@@ -86,6 +86,10 @@ class FindingBook:
     def __init__(self, findings: Iterable[Finding] = ()) -> None:
         self._all = {finding.id: finding for finding in findings}
 
+    def copy(self) -> FindingBook:
+        """Another of its own, as it is now."""
+        return FindingBook(self._all.values())
+
     @property
     def findings(self) -> tuple[Finding, ...]:
         """All of them, suspicions and merged ones too, the newest first. This is what is stored."""

@@ -55,6 +55,12 @@ class Matrix:
     def __len__(self) -> int:
         return len(self._rows)
 
+    def copy(self) -> Matrix:
+        """Another of its own, as it is now."""
+        made = Matrix()
+        made._rows = dict(self._rows)
+        return made
+
     def update(self, key: CellKey, ports: PortSet, judged: Judged) -> None:
         """Lay a judgement over the key's rows, as `lay` does with many."""
         self.lay(key, [(ports, judged)])

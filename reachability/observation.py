@@ -199,3 +199,7 @@ class Lookup:
     name: str
     addresses: tuple[str, ...] = ()
     problem: str = ""
+    origin: str = ""  # a `NameOrigin`; "": not known, or its version does not say
+    full_name: str = ""  # what DNS was asked for in the end, where a search domain made it another
+    ttl_s: int | None = None  # of the records, as DNS last said
+    wildcard: str = ""  # such as "*.prod.internal": a name that was made up leads to the same

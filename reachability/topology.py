@@ -14,6 +14,7 @@ from reachability.vocabulary import Declared, Protocol, Require, Sensitivity
 
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
+_WIDEST = {4: 8, 6: 32}  # prefix lengths: 16 million addresses, what a provider has of IPv6
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +180,11 @@ class Topology:
     def agents(self) -> Mapping[str, str]:
         """Agent name to the name of its environment."""
         return {agent: env.name for env in self.environments.values() for agent in env.agents}
+
+
+def is_wide(network: Network) -> bool:
+    """Whether a network is wider than any that is likely to be meant: than a /8, of IPv6 a /32."""
+    return network.prefixlen < _WIDEST[network.version]
 
 
 def is_address(text: str) -> bool:

@@ -200,6 +200,14 @@ class Role(StrEnum):
 # Their fields are texts: one word that a newer version adds must not cost the report, or the order, that it is in.
 
 
+class NameOrigin(StrEnum):
+    """Where an agent's host has the addresses of a name from: the `origin` of a `Lookup`."""
+
+    HOSTS_FILE = "hosts-file"
+    DNS = "dns"
+    OTHER = "other"  # another source of nsswitch.conf: DNS does not know the name
+
+
 class SentBy(StrEnum):
     """How the packets of an observation were sent: its `way`."""
 

@@ -6,7 +6,9 @@ A broker lets in the newest generation alone, so that a stolen bundle stays out 
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Iterable
 
 RENEW_AT = 2 / 3  # of its life, at the latest: of one of 90 days a month is left, for which an agent may be away
 JITTER = 1 / 12  # of its life, before that: not all agents of one day at once
@@ -41,3 +43,14 @@ def is_due(starts: float, ends: float, now: float) -> bool:
 def ends_soon(starts: float, ends: float, now: float) -> bool:
     """Whether its end is to be shown: 14 days ahead, of a short-lived one a quarter of its life."""
     return now > ends - min(SOON_S, (ends - starts) / 4)
+
+
+def ca_name(der: bytes) -> str:
+    """A CA as it is shown: the beginning of its certificate's SHA-256."""
+    return hashlib.sha256(der).hexdigest()[:16]
+
+
+def trust_name(ders: Iterable[bytes]) -> str:
+    """One word for all CAs that are trusted, in whatever order."""
+    names = "".join(sorted(map(ca_name, ders)))
+    return hashlib.sha256(names.encode()).hexdigest()[:16]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from typing import TypeVar
 
 import msgspec
@@ -21,9 +22,11 @@ URI = "segwatch://join"  # the user behind every token
 ASK = "segwatch/join/v1/ask"
 ANSWERS = "segwatch/join/v1/answer"  # below it the nonce of the request
 MOST_TOKEN, MOST_BODY = 16 * 1024, 128 * 1024  # bytes
-SIGNATURE, NONCE = 64, 16
+SIGNATURE, NONCE, KEY = 64, 16, 32
+_NOT_WHOLE = "the token is not whole: copy it again, all of its line"
 _START = "segwatch-join-1."
 _ASK, _ANSWER = b"segwatch join ask v1\0", b"segwatch join answer v1\0"
+_HOST = re.compile(r"([a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*)?\Z")
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -58,12 +61,13 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """A certificate (PEM) and the configuration (YAML), or why there are none."""
+    """A certificate (PEM), the configuration (YAML) and the CAs to trust (PEM; b"": the token's), or why there are none."""
 
     nonce: bytes
     problem: str = ""
     certificate: bytes = b""
     configuration: bytes = b""
+    trust: bytes = b""
 
 
 def write_token(token: Token) -> str:
@@ -78,10 +82,12 @@ def read_token(text: str) -> Token:
         raise BadJoin("it is not a token of segwatch pki join-token")
     try:
         token = msgspec.msgpack.decode(base64.urlsafe_b64decode(line.removeprefix(_START)), type=Token)
-    except (binascii.Error, ValueError) as error:
-        raise BadJoin("the token is not whole: copy it again, all of its line") from error
+    except (binascii.Error, ValueError, RecursionError) as error:
+        raise BadJoin(_NOT_WHOLE) from error
     if not (NAME.match(token.agent) and NAME.match(token.environment)):
         raise BadJoin("the token names no agent")
+    if not (len(token.seed) == len(token.coordinator) == KEY and _HOST.match(token.server_name)):
+        raise BadJoin(_NOT_WHOLE)
     return token
 
 
@@ -131,5 +137,5 @@ def _decoded(payload: bytes, kind: type[T]) -> T:
         raise BadJoin(f"it has {len(payload)} bytes")
     try:
         return msgspec.msgpack.decode(payload[SIGNATURE:], type=kind)
-    except msgspec.DecodeError as error:
+    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
         raise BadJoin(f"it cannot be read: {error}") from error

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from pathlib import Path
+
+_WRITTEN = ("store.sqlite*", "spool.sqlite*", "agent.json", "clock", "lock", "broker/**/*")  # in a state directory
 
 
 class Exposed(Exception):  # noqa: N818 - reads as what it is
@@ -17,6 +20,7 @@ def write_private(path: Path, data: bytes, mode: int = 0o600) -> None:
     temporary.unlink(missing_ok=True)  # root writes where an agent's own user could have put a link
     try:
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            os.fchmod(file.fileno(), mode)  # whatever the umask
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -35,6 +39,19 @@ def check_key(path: Path) -> None:
     """Exposed when others can read or write the file; OSError when it is not there."""
     if path.stat().st_mode & 0o077:
         raise Exposed(f"{path} can be read by others. Fix it: chmod 600 {path}")
+
+
+def keep_private(state_dir: Path) -> None:
+    """From now on all that this process and its children write is their user's alone, whatever folder it is in.
+
+    So is what an earlier version left in the state directory; not keys and tokens, for who could read one has it, and
+    `check_key` says so, and nothing that somebody else has put there.
+    """
+    os.umask(0o077)
+    for path in (found for pattern in _WRITTEN for found in state_dir.glob(pattern)):
+        with contextlib.suppress(OSError):  # gone meanwhile; or another user's, who may read it anyhow
+            if not path.is_symlink() and (mode := path.stat().st_mode) & 0o077:
+                path.chmod(stat.S_IMODE(mode) & 0o700)
 
 
 def check_directory(path: Path) -> None:

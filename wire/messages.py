@@ -28,6 +28,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, tag="plan"):
     rate_pps: int = 1000
     flows: int = 50_000  # entries in connection tables at a time
     lease_s: float = 0.0
+    trust: str = (
+        ""  # which CAs are trusted, see `wire.certificates`: an agent that trusts others asks for its renewal soon
+    )
 
 
 MOST_NAMES = 256  # in one `Resolve`: an agent looks no more of them up
@@ -90,9 +93,10 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True, tag="stop"):
 
 
 class Renewed(msgspec.Struct, frozen=True, kw_only=True, tag="renewed"):
-    """Answers `Renew`: the certificate (PEM), or why there is none."""
+    """Answers `Renew`: the certificate (PEM) and the CAs to trust from now on (PEM; b"": the same), or why there is none."""
 
     certificate: bytes = b""
+    trust: bytes = b""
     problem: str = ""
 
 
@@ -137,6 +141,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, tag="status"):
     generation: int = -1  # of that certificate, see `wire.certificates`; -1: not said
     connections: int = 0  # to the broker since the start: what was sent down while one gave way to the next is lost
     stopped: int = -1  # sequence of the newest `Stop` of which all probing has ended; 0: none yet; -1: not said
+    ca: str = ""  # which CA that certificate is of, and which ones it trusts, see `wire.certificates`; "": not said
+    trust: str = ""
     not_now: str = ""  # why it sends nothing just now, whatever it is told, in words
 
 

@@ -151,9 +151,9 @@ class Link:
             except aiomqtt.MqttError as error:
                 raise NotConnected(f"the message was not sent: {error}") from error
 
-    def use(self, certificate: Path, key: Path) -> None:
+    def use(self, certificate: Path, key: Path, ca: Path) -> None:
         """Connect with these from now on. A connection that is up ends in good order, without a will, and comes back."""
-        self._broker = replace(self._broker, certificate=certificate, key=key)
+        self._broker = replace(self._broker, certificate=certificate, key=key, ca=ca)
         if self._client is not None:
             self._switching = True
             self._client._client.disconnect()  # noqa: SLF001 - aiomqtt does it at the end of its context only

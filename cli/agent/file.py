@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from agent.config import NEXT, NEXT_KEY, RENEWED, AgentConfig, Credentials, check, save
+from agent.config import NEXT, NEXT_KEY, NEXT_TRUST, RENEWED, TRUST, AgentConfig, Credentials, check, save
 from cli.errors import Problem
 from wire.keyfiles import write_private
 
@@ -49,7 +49,7 @@ def install(config: AgentConfig, files: Mapping[str, bytes], state_dir: Path) ->
     names = {"certificate": "agent.pem", "key": "agent.key", "ca": "ca.pem", "coordinator": "coordinator.pub"}
     held_before = state_dir / names["certificate"]
     if not held_before.is_file() or held_before.read_bytes() != files["certificate"]:
-        for name in (RENEWED, NEXT, NEXT_KEY):
+        for name in (RENEWED, NEXT, NEXT_KEY, TRUST, NEXT_TRUST):
             (state_dir / name).unlink(missing_ok=True)
     for kind, name in names.items():
         write_private(state_dir / name, files[kind])

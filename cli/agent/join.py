@@ -70,7 +70,7 @@ def command(token_file: Path, coordinator: str, state_dir: Path, *, again: bool)
     if (config.name, config.environment) != (token.agent, token.environment):
         raise Problem(f"the coordinator sent the configuration of {config.name}, and the token is for {token.agent}")
     config = msgspec.structs.replace(config, broker=url, allow=tuple(dict.fromkeys((*config.allow, joined.peer))))
-    files = {"certificate": joined.certificate, "key": joined.key, "ca": token.ca}
+    files = {"certificate": joined.certificate, "key": joined.key, "ca": joined.ca}
     files["coordinator"] = token.coordinator.hex().encode() + b"\n"
     check_given(config, files, "what the coordinator sent")
     leave(config, files, state_dir)

@@ -37,9 +37,10 @@ def lines(state_dir: Path, user: str) -> Iterator[Line]:
         yield Line("user", "", (found.problem,))
         return
     yield _raw(found.raw_lacks)
-    yield _user(found.daemon, found.notes)
+    yield _user(found.daemon, found.child, found.notes)
     yield _privileges(found.daemon, found.child)
     yield _sandbox(found)
+    yield _files(found.files)
 
 
 def _raw(lacks: str) -> Line:
@@ -55,16 +56,26 @@ def _raw(lacks: str) -> Line:
     return Line("raw packets", "AF_PACKET, CAP_NET_RAW: it can witness, and send raw")
 
 
-def _user(daemon: Held, notes: tuple[str, ...]) -> Line:
-    try:
-        name = pwd.getpwuid(daemon.user).pw_name
-    except KeyError:
-        name = "no name"
+def _user(daemon: Held, child: Held, notes: tuple[str, ...]) -> Line:
+    childs = "the same" if child.user == daemon.user else _name(child.user)
+    both = f"{_name(daemon.user)}, packet child {childs}"
     if daemon.user != 0:
-        return Line("user", f"{name} ({daemon.user})")
+        return Line("user", both, notes)
     if not is_mapped(1, "uid"):
-        return Line("user", f"{name} (0), the only one that is mapped into this namespace")
-    return Line("user", f"{name} (0)", notes)
+        return Line("user", f"{both}: the only one that is mapped into this namespace")
+    return Line("user", both, notes)
+
+
+def _name(user: int) -> str:
+    try:
+        return f"{pwd.getpwuid(user).pw_name} ({user})"
+    except KeyError:
+        return f"no name ({user})"
+
+
+def _files(lacks: str) -> Line:
+    within = "packet child reads its own program and /proc, writes nothing (Landlock)"
+    return Line("files", within if not lacks else f"packet child reads and writes what its user may: {lacks}")
 
 
 def _privileges(daemon: Held, child: Held) -> Line:

@@ -14,6 +14,7 @@ import structlog
 from cli import options
 from cli.errors import Problem
 from cli.loading import certificate_life, load_file
+from wire.process.console import cleaned
 
 EMBEDDED = "embedded"
 TAKEN = (
@@ -80,6 +81,7 @@ def command(config: Path | None, log_form: str | None, **given: Any) -> int:
     from coordinator.service import serve  # noqa: PLC0415
     from coordinator.settings import Settings  # noqa: PLC0415
     from coordinator.store import StoreError  # noqa: PLC0415
+    from coordinator.topology.load import TopologyErrors  # noqa: PLC0415
     from wire.dial import parse_url  # noqa: PLC0415
     from wire.keyfiles import Exposed  # noqa: PLC0415
 
@@ -127,7 +129,7 @@ def command(config: Path | None, log_form: str | None, **given: Any) -> int:
         if settings.nats_server is not None:
             find_server(settings.nats_server)
         asyncio.run(serve(settings, topology))
-    except* (BrokerError, Exposed, PkiError, StoreError) as group:
+    except* (BrokerError, Exposed, PkiError, StoreError, TopologyErrors) as group:
         raise Problem(str(_first(group))) from group
     except* OSError as group:
         cause = _first(group)
@@ -144,15 +146,16 @@ def _several(said: Any) -> tuple[str, ...]:
 
 def open_log(*, as_json: bool, verbose: bool) -> None:
     """Log lines on stderr, an event each."""
-    renderer: structlog.typing.Processor
-    renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=False)
+    shown: list[structlog.typing.Processor] = [structlog.processors.JSONRenderer()]
+    if not as_json:
+        shown = [cleaned, structlog.dev.ConsoleRenderer(colors=False)]
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,  # the round that a line belongs to
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            renderer,
+            *shown,
         ],
         wrapper_class=structlog.make_filtering_bound_logger("debug" if verbose else "info"),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

@@ -15,7 +15,7 @@ from coordinator.api.responses.status import Status
 
 
 @click.command("dashboard", epilog="Example: segwatch dashboard --state-dir /var/lib/segwatch")
-@click.option("--web", is_flag=True, help="Open the coordinator's page in a browser instead.")
+@click.option("--web", is_flag=True, help="Print the address of the coordinator's page, and open it in a browser.")
 @options.coordinator
 @options.common
 def command(*, endpoint: Endpoint, web: bool) -> None:
@@ -29,8 +29,9 @@ def command(*, endpoint: Endpoint, web: bool) -> None:
         url = endpoint.url or status.web
         if not url:
             raise Problem("this coordinator serves no page", "Start it with --web 127.0.0.1:8600.")
-        click.echo(f"opening {url}", err=True)
-        click.launch(url)
+        click.echo(url)
+        if click.launch(url):
+            click.echo("No browser was found here: open the address in yours.", err=True)
         return
     if not (sys.stdout.isatty() and sys.stdin.isatty()):
         raise Problem("the dashboard needs a terminal", "Without one: segwatch matrix, segwatch findings.")

@@ -207,7 +207,8 @@ class Story:
         show(
             [
                 "",
-                "It goes on running. In another terminal:",
+                f"It goes on running. In a browser: {demo.show_page()}",
+                "In another terminal:",
                 f"  segwatch dashboard --state-dir {state}",
                 f"  segwatch matrix    --state-dir {state}",
                 f"  segwatch verify    --state-dir {state}",

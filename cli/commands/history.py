@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 import click
+import msgspec
 
 from cli import options
 from cli.client import Client
@@ -33,7 +34,7 @@ def command(*, endpoint: Endpoint, output: str, finding: str | None) -> None:
     """Show what happened to findings, and to agents' certificates."""
     client = Client(endpoint)
     if output == "json":
-        events = client.get("history", list[dict[str, object]])
+        events = msgspec.convert(client.get("history", object), list[dict[str, object]])
         click.echo(json.dumps([event for event in events if finding in {None, event.get("finding")}], indent=2))
         return
     show(listing([event for event in client.get("history", list[Event]) if finding in {None, event.finding}], paint()))

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-import difflib
 from pathlib import Path, PurePosixPath
 
 import click
 
+from cli.commands.rotate_ca import command as rotate_ca
 from cli.errors import Problem
-from cli.loading import certificate_life, load
-from cli.options import Command, common, duration, look, topology
-from reachability.topology import Topology
+from cli.loading import certificate_life, environment_of, load
+from cli.options import Command, common, duration, keys, look, topology
 
 MINUTE_S, WEEK_S = 60.0, 7 * 86400.0
-_DIRECTORY = click.option(
-    "--dir",
-    "directory",
-    required=True,
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Where keys and certificates are.",
-)
 
 
 @click.group("pki", epilog="Example: segwatch pki init --dir pki -f topology.yaml")
@@ -30,7 +21,7 @@ def command() -> None:
 
 
 @command.command("init", epilog="Example: segwatch pki init --dir pki -f topology.yaml")
-@_DIRECTORY
+@keys()
 @topology()
 @common
 def init(directory: Path, topology: Path) -> None:
@@ -80,7 +71,7 @@ _LIFE = click.option("--life", default="90d", show_default=True, metavar="TIME",
 
 def _of_a_bundle(command: Command) -> Command:
     """What is asked for a bundle, new or again."""
-    asked = (click.argument("name"), _DIRECTORY, topology(), _BROKER, _COORDINATOR, _OUT, _LIFE, common)
+    asked = (click.argument("name"), keys(), topology(), _BROKER, _COORDINATOR, _OUT, _LIFE, common)
     for option in reversed(asked):
         command = option(command)
     return command
@@ -106,7 +97,7 @@ def agent(name: str, directory: Path, topology: Path, broker: str, coordinator: 
 @click.option(
     "--for", "lasts", type=duration, default="1h", show_default=True, metavar="TIME", help="How long it is good."
 )
-@_DIRECTORY
+@keys()
 @topology()
 @common
 def join_token(name: str, lasts: float, directory: Path, topology: Path) -> None:
@@ -119,7 +110,7 @@ def join_token(name: str, lasts: float, directory: Path, topology: Path) -> None
 
     if not MINUTE_S <= lasts <= WEEK_S:
         raise Problem("--for: a token is good for a minute at least, and seven days at most")
-    environment = _environment(name, load(topology), topology)
+    environment = environment_of(name, load(topology), topology)
     try:
         token = join_tokens.make(directory, environment, name, dt.datetime.now(dt.UTC), dt.timedelta(seconds=lasts))
     except pki.PkiError as error:
@@ -129,7 +120,8 @@ def join_token(name: str, lasts: float, directory: Path, topology: Path) -> None
     click.echo(token)
     if not look().quiet:
         click.echo(f"For {name} of {environment}, once. On its host, with that line on standard input:", err=True)
-        click.echo("  segwatch agent join --token-file - --coordinator HOST:8883 --state-dir DIR", err=True)
+        found = _found_at(directory)
+        click.echo(f"  segwatch agent join --token-file - --coordinator {found} --state-dir DIR", err=True)
 
 
 @command.command(
@@ -148,7 +140,7 @@ def renew(name: str, directory: Path, topology: Path, broker: str, coordinator: 
 
 @command.command("revoke", epilog="Example: segwatch pki revoke dev-1 --dir pki -f topology.yaml")
 @click.argument("name")
-@_DIRECTORY
+@keys()
 @topology()
 @common
 def revoke(name: str, directory: Path, topology: Path) -> None:
@@ -159,7 +151,7 @@ def revoke(name: str, directory: Path, topology: Path) -> None:
     """
     from coordinator.broker import pki  # noqa: PLC0415 - cryptography is slow to import
 
-    environment = _environment(name, load(topology), topology)
+    environment = environment_of(name, load(topology), topology)
     try:
         pki.revoke(directory, name, dt.datetime.now(dt.UTC))
     except pki.PkiError as error:
@@ -171,8 +163,8 @@ def revoke(name: str, directory: Path, topology: Path) -> None:
         click.echo("A coordinator that runs on this directory cuts its connections within a second.", err=True)
         click.echo("A broker of your own does when its configuration is written anew: segwatch pki broker …", err=True)
         click.echo(
-            f"To let it in again: segwatch pki agent {name} --dir {directory} -f {topology} --broker mqtts://HOST:8883"
-            f" --out {name}.tar",
+            f"To let it in again: segwatch pki agent {name} --dir {directory} -f {topology}"
+            f" --broker mqtts://{_found_at(directory)} --out {name}.tar",
             err=True,
         )
 
@@ -183,7 +175,7 @@ def revoke(name: str, directory: Path, topology: Path) -> None:
     "--out broker --at /etc/mosquitto/segwatch",
 )
 @click.option("--kind", required=True, type=click.Choice(["mosquitto", "rabbitmq", "nats"]), help="Which broker.")
-@_DIRECTORY
+@keys()
 @topology()
 @click.option("--listen", required=True, metavar="ADDRESS:PORT", help="Where the broker listens.")
 @click.option(
@@ -243,7 +235,7 @@ def _bundle(
     from wire.keyfiles import write_private  # noqa: PLC0415
 
     loaded = load(topology)
-    environment = _environment(name, loaded, topology)
+    environment = environment_of(name, loaded, topology)
     try:
         with enrolment.alone(directory):
             now = dt.datetime.now(dt.UTC)
@@ -283,11 +275,10 @@ def _bundle(
         click.echo(f"On its host: segwatch agent --bundle {out.name} --state-dir DIR", err=True)
 
 
-def _environment(name: str, loaded: Topology, file: Path) -> str:
-    """Where an agent belongs; Problem with the nearest name where it is not declared."""
-    agents = loaded.agents()
-    if name in agents:
-        return agents[name]
-    near = difflib.get_close_matches(name, agents, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"it declares {', '.join(sorted(agents)) or 'none'}."
-    raise Problem(f"{file} declares no agent '{name}'; {hint}")
+def _found_at(directory: Path) -> str:
+    from coordinator.broker.addresses import Whereabouts  # noqa: PLC0415 - psutil, which an agent's host need not have
+
+    return Whereabouts.of(directory).place or "HOST:8883"
+
+
+command.add_command(rotate_ca)

@@ -10,23 +10,27 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from cli import options
 from cli.client import Client
 from cli.errors import USAGE
 from cli.files import check_new, create
 from cli.loading import load, read
+from cli.looked_up import seen_by_agents
 from cli.options import Endpoint
 from cli.show.render import Paint, labelled, paint, plural, show
 from cli.show.uncontrolled import lines_of, sentences
 from coordinator.api.explain import NothingToExplainError, parse_port
 from coordinator.api.responses.report import Drafted
 from coordinator.topology.lint import Warned, lint
+from coordinator.topology.lint_names import Seen, lint_names
 from coordinator.topology.load import TopologyErrors
 from reachability.plan import PlanTarget, build_plan
 from reachability.policy import Decision, Policy, nearest_paths
 from reachability.ports import PortSet
 from reachability.sides import Sides
+from reachability.texts import clean_lines
 from reachability.topology import Topology, is_address
 from reachability.uncontrolled import Uncontrolled, by_declaration
 from reachability.vocabulary import Declared, Protocol
@@ -40,13 +44,16 @@ def command() -> None:
 @command.command("check", epilog="Example: segwatch topology check topology.yaml")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
 @options.output("table", "json")
+@options.coordinator
 @options.common
-def check(files: tuple[Path, ...], output: str) -> int:
+def check(*, files: tuple[Path, ...], output: str, endpoint: Endpoint) -> int:
     """All errors of FILE at once, each with its place (exit code 2), and doubts about what it declares (exit code 0).
 
-    FILE may be - for standard input. Of several files the json is a list, an entry for each.
+    FILE may be - for standard input. Of several files the json is a list, an entry for each. Where a coordinator is named,
+    what its agents see DNS names at is held against FILE too.
     """
-    checked = [_checked(file) for file in files]
+    names = seen_by_agents(endpoint)
+    checked = [_checked(file, names) for file in files]
     if output == "json":
         bodies = [one.body for one in checked]
         click.echo(json.dumps(bodies if len(files) > 1 else bodies[0], indent=2))
@@ -91,14 +98,15 @@ class _Checked:
         show(lines_of(self.uncontrolled, style.width))
 
 
-def _checked(file: Path) -> _Checked:
+def _checked(file: Path, names: Seen) -> _Checked:
     try:
         topology = read(file)
     except TopologyErrors as error:
         return _Checked(file, None, errors=tuple(error.errors))
     now = datetime.now(UTC)
     without = by_declaration(Sides(topology))
-    return _Checked(file, topology, warnings=tuple(lint(topology, now)), uncontrolled=without)
+    doubts = sorted({*lint(topology, now), *lint_names(topology, names)})
+    return _Checked(file, topology, warnings=tuple(doubts), uncontrolled=without)
 
 
 def _counts(topology: Topology) -> dict[str, int]:
@@ -125,11 +133,11 @@ def draft(*, endpoint: Endpoint, out: Path | None) -> None:
     """
     if out is not None:
         check_new(out)
-    body = Client(endpoint).get("draft", Drafted)
+    body = msgspec.convert(Client(endpoint).get("draft", object), Drafted)  # the one answer that has lines
     if out is None:
-        click.echo(body.topology, nl=False)
+        click.echo(clean_lines(body.topology), nl=False)
     else:
-        create(out, body.topology.encode("utf-8", "replace"))
+        create(out, clean_lines(body.topology).encode("utf-8", "replace"))
     if not options.look().quiet:
         text = (
             f"{plural(body.review, 'entry', 'entries')} to review. What it would change: segwatch verify --what-if FILE"

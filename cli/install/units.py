@@ -51,7 +51,7 @@ SystemCallErrorNumber=EPERM
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources
 # Each process gives up more on its own: capabilities, core dumps, and for the packet child further system calls.
-SystemCallFilter=capset setrlimit seccomp
+SystemCallFilter=capset setrlimit seccomp landlock_create_ruleset landlock_add_rule landlock_restrict_self
 LimitCORE=0
 UMask=0077
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cli.show.evidence import controls, heard, limits, sent, target, witness
 from cli.show.exchange import timeline
 from cli.show.grid import standing_counted, where
+from cli.show.names import seen
 from cli.show.render import NO_PACKET, NO_SESSION, Paint, clock, glyph_of, labelled, plural, short_ports, visible
 from cli.show.trace import ANSWERS, traces
 from coordinator.api.responses.estate import Cell
@@ -16,6 +17,8 @@ _PROBE = {"tcp": "SYN", "udp": "datagram", "icmp": "echo"}
 def explanation(body: Explanation, style: Paint) -> list[str]:
     """The whole story of a cell, from what was declared to what would settle it."""
     lines = [*_head(body, style), "", *_declared(body, style)]
+    for index, text in enumerate(line for name in body.names for line in seen(name)):
+        lines += labelled("names" if index == 0 else "", text, style.width)
     if body.cell is not None and body.evidence is not None and body.round is not None:
         lines += _round(body.round, body.evidence, style)
         lines += _exchange(body.cell, body.evidence, style)
@@ -47,6 +50,7 @@ def _by(event: Happened) -> str:
 
 _LABELS = (
     "declared",
+    "names",
     "round",
     "packets",
     "control",

@@ -14,6 +14,7 @@ _WHY = {
     "disk": "its disk was full",
     "size": "too large for a message",
     "gone": "it does not say why",
+    "unknown": "of rounds that the coordinator knows nothing of",
 }
 
 

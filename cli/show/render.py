@@ -8,13 +8,13 @@ import re
 import shutil
 import sys
 import textwrap
-import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import click
 
 from cli import options
+from reachability import texts
 
 WIDTH = 100
 # result -> glyph and style; `pass` has two, by its grade
@@ -31,7 +31,7 @@ GLYPHS = {
 NO_PACKET, NO_SESSION = "■", "□"
 _STYLES = {"bad": "1;31", "good": "32", "warn": "33", "dim": "2", "bold": "1", "link": "36"}
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
-_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # general categories: nothing of these can be read
+clean = texts.clean  # of what comes from a coordinator the client has seen to it already
 
 
 class Paint:
@@ -62,13 +62,6 @@ def show(lines: Iterable[str]) -> None:
 def visible(text: str) -> int:
     """How many columns the text takes, styles left out."""
     return len(_ANSI.sub("", text))
-
-
-def clean(text: str) -> str:
-    """What an endpoint said, safe to show: what moves a cursor, turns or hides text becomes a dot."""
-    if text.isprintable():
-        return text
-    return "".join("·" if char != "\n" and unicodedata.category(char) in _UNSEEN else char for char in text)
 
 
 def clip(text: str, width: int) -> str:

@@ -10,6 +10,12 @@ _UNCONFIRMED = {
     "not yet": "has not confirmed that all of its probing has ended",
     "unable": "cannot confirm that its probing has ended: its version is older. Upgrade it",
 }
+_ROTATION = {
+    "unheard": "was not heard of since the CA was rotated",
+    "version": "does not say which CA it trusts: its version is older. Upgrade it, or bring it a new bundle",
+    "certificate": "still has a certificate of the old CA: it renews that within minutes while it runs",
+    "trust": "has not said yet that it trusts the new CA",
+}
 _UNITS = ((3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -29,6 +35,8 @@ def notes(agent: Agent) -> list[str]:
         found.append(f"refused {plural(agent.refusals, 'message')}{newest}")
     if words := ends_soon(agent.certificate):
         found.append(f"its {words}")
+    if agent.rotation in _ROTATION:
+        found.append(_ROTATION[agent.rotation])
     skew_s = agent.clock_skew_s
     if skew_s is not None and abs(skew_s) >= SKEW_S:
         found.append(f"its clock is {apart(skew_s)} the coordinator's")

@@ -11,13 +11,14 @@ from agent.childproc import COMMAND, PacketChild
 from agent.journal import open_log
 from cli.errors import Problem
 from cli.trial.meeting import Pasted
-from probes.child.protocol import ChildArmed, Configure, FromChild, Log, Ready, SourceDone, ToChild, WitnessDone
+from probes.child.protocol import Bounds, ChildArmed, Configure, FromChild, Log, Ready, SourceDone, ToChild, WitnessDone
 from reachability.arrival import WitnessReport
 from reachability.evidence import Conclusion
 from wire.messages import Arm, Close, Go
 from wire.trial import TrialCell
 
 RATE_PPS = 1000
+ASKED_HERE = Bounds(allow=("0.0.0.0/0", "::/0"))  # whoever sits at this terminal says where to
 
 T = TypeVar("T")
 
@@ -54,7 +55,7 @@ class TrialChild:
         """`control`: what answers this host, where no gateway does, so that a capture can show that it works."""
         host, port = control
         self._child = PacketChild(
-            lambda: Configure(agent=name, rate_pps=RATE_PPS, broker_host=host, broker_port=port),
+            lambda: Configure(agent=name, rate_pps=RATE_PPS, broker_host=host, broker_port=port, bounds=ASKED_HERE),
             heard=self._heard,
             died=self._died,
             log=open_log(name, as_json=False),

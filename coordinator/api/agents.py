@@ -1,13 +1,17 @@
-"""What the API says of agents: the roster, and which of their reports are lost."""
+"""What the API says of agents: the roster, which of their reports are lost, and what names lead to for them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
 from coordinator.api.responses import status
+from coordinator.api.responses.names import Name, NameAt, Names
 from coordinator.json_types import iso
+from coordinator.state.estate import Estate
+from coordinator.state.lookups import names_of
 from coordinator.state.roster import AgentState
 from coordinator.store import Gap, Losses
+from reachability.observation import Lookup
 from reachability.topology import Topology
 from wire.certificates import ends_soon
 
@@ -47,6 +51,8 @@ def agents_body(
             two_holders=agent.two_holders,
             stop=confirmed(agent) or None,
             not_now=agent.not_now or None,
+            ca=agent.ca or None,
+            rotation=agent.rotation or None,
         )
         for agent in agents
     )
@@ -107,3 +113,37 @@ def certificate_body(valid: tuple[float, float], now: float) -> status.Certifica
     if not ends:
         return None
     return status.Certificate(expires=iso(ends), days=round((ends - now) / 86400, 1), soon=ends_soon(starts, ends, now))
+
+
+def names_body(estate: Estate) -> Names:
+    """Of the topology in force."""
+    return Names(names=names_seen(estate, names_of(estate.topology)))
+
+
+def names_seen(estate: Estate, names: Iterable[str]) -> tuple[Name, ...]:
+    """These names, at each agent that was asked for them."""
+    agents = estate.topology.agents().items()
+    return tuple(
+        Name(
+            name=name,
+            seen=tuple(
+                _at(agent, environment, found)
+                for agent, environment in agents
+                if (found := estate.lookups(agent).get(name)) is not None
+            ),
+        )
+        for name in names
+    )
+
+
+def _at(agent: str, environment: str, found: Lookup) -> NameAt:
+    return NameAt(
+        agent=agent,
+        environment=environment,
+        addresses=found.addresses,
+        problem=found.problem or None,
+        origin=found.origin or None,
+        full_name=found.full_name or None,
+        ttl_s=found.ttl_s,
+        wildcard=found.wildcard or None,
+    )

@@ -1,13 +1,15 @@
 """The HTTP API: JSON under /api/v1, `/healthz` and `/metrics`; over a Unix socket in the state directory, and with `--web`.
 
-Whoever can open the socket (mode 0600) is the coordinator's owner. Over TCP, whatever changes something needs the token in
-`STATE_DIR/token`; reading needs it too, or for `/metrics` the one in `STATE_DIR/metrics-token`, unless it listens on
-loopback and is asked by a name of loopback; `/healthz` needs none. What stands before the routes is in `coordinator.api.guard`.
+With `--web` the page is at `/`, too (`coordinator.api.live`). Whoever can open the socket (mode 0600) is the coordinator's
+owner. Over TCP, whatever changes something needs the token in `STATE_DIR/token`, or a browser's session that was begun
+with it; reading needs it too, or for `/metrics` the one in `STATE_DIR/metrics-token`, unless it listens on loopback and is asked
+by a name of loopback; `/healthz` needs none. What stands before the routes is in `coordinator.api.guard`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -23,6 +25,8 @@ from coordinator.api.errors import answer, as_json, encoded
 from coordinator.api.explain import Shown
 from coordinator.api.guard.serving import certificate_of, serving
 from coordinator.api.guard.tls import Certificate
+from coordinator.api.live import events, files, login
+from coordinator.api.live.picture import picture_of
 from coordinator.api.proposed import draft, what_if
 from coordinator.api.report import report, snapshot
 from coordinator.api.responses.estate import Taken
@@ -65,11 +69,16 @@ class Api:
     def __init__(self, served: Served) -> None:
         self._served = served
         self._certificate: Certificate | None = None
+        picture = picture_of(
+            served.estate, served.status, lambda: (served.engine.brake.halt, served.connected()), time.monotonic
+        )
+        self._events = events.Events(picture, served.estate.clock, time.monotonic)
 
     def serving(self, settings: Settings) -> AbstractAsyncContextManager[None]:
         """Serve on the socket, and on TCP where asked to. OSError when an address or the certificate cannot be used."""
         self._certificate = certificate_of(settings)
-        return serving(settings, self.routes(), self._certificate, {what_if.WHAT_IF: what_if.MOST_BODY})
+        bodies = {what_if.WHAT_IF: what_if.MOST_BODY}
+        return serving(settings, self.routes(), self._certificate, bodies, [*files.routes(), *login.routes()])
 
     @property
     def certificate(self) -> tuple[float, float]:
@@ -83,6 +92,7 @@ class Api:
             web.get("/healthz", self._healthz),
             web.get("/metrics", self._metrics),
             web.get(f"{v1}/status", self._status),
+            web.get(events.PATH, self._events.stream),
             web.get(f"{v1}/matrix", self._matrix),
             web.get(f"{v1}/findings", self._findings),
             web.get(f"{v1}/findings/{{id}}", self._finding),
@@ -93,6 +103,7 @@ class Api:
             web.get(f"{v1}/gaps", self._gaps),
             web.get(f"{v1}/report", self._report),
             web.get(f"{v1}/explain", self._explain),
+            web.get(f"{v1}/names", self._names),
             web.get(f"{v1}/plan", self._plan),
             web.get(f"{v1}/draft", partial(draft.answered, estate=self._served.estate)),
             web.post(f"{v1}/trace", self._trace),
@@ -132,7 +143,10 @@ class Api:
         run = request.query.get("run")
         if run is not None and self._served.runs.get(run) is None:
             raise ApiError(404, f"there is no run '{run}'")
-        return answer(views.matrix(estate.topology, estate.cells(run=run), with_cells=is_set(request, "cells")))
+        pair = (request.query.get("source"), request.query.get("destination"))
+        return answer(
+            views.matrix(estate.topology, estate.cells(run=run), with_cells=is_set(request, "cells"), told=pair)
+        )
 
     async def _findings(self, _: web.Request) -> web.Response:
         estate = self._served.estate
@@ -180,11 +194,15 @@ class Api:
             if found is None:
                 raise self._no_finding(query["finding"])
             shown = explain.of_finding(estate.plan, cells, found)
-            return explain.explain_finding(situation_now(estate), found, shown, estate.store.events(), exchanges), shown
+            body = explain.explain_finding(situation_now(estate), found, shown, estate.store.events(), exchanges)
+            return explain.named(estate, body, shown), shown
         if missing := [name for name in ("from", "to", "port") if name not in query]:
             raise ApiError(400, f"explain needs finding, or from, to and port; {', '.join(missing)} is not given")
         asked = explain.find_cell(estate.plan, cells, (query["from"], query["to"], query["port"]))
-        return explain.explain_cell(situation_now(estate), asked, exchanges), asked
+        return explain.named(estate, explain.explain_cell(situation_now(estate), asked, exchanges), asked), asked
+
+    async def _names(self, _: web.Request) -> web.Response:
+        return answer(agents.names_body(self._served.estate))
 
     async def _packets(self, request: web.Request) -> web.Response:
         estate, name = self._served.estate, request.match_info["id"]
@@ -217,7 +235,7 @@ class Api:
         if not (isinstance(by, str) and isinstance(reason, str) and max(len(by), len(reason)) <= MOST_WORDS):
             raise ApiError(400, f"an acknowledgement needs `by` and `reason`, at most {MOST_WORDS} characters each")
         try:
-            self._served.estate.acknowledge(name, by, reason)
+            await self._served.estate.acknowledge(name, by, reason)
         except KeyError:
             raise self._no_finding(name) from None
         except ValueError as error:
@@ -269,7 +287,7 @@ class Api:
         return answer(Stopped(stopped=self._served.engine.stopped))
 
     async def _resume(self, request: web.Request) -> web.Response:
-        self._served.engine.resume(str((await _body(request)).get("by") or "")[:MOST_WORDS])
+        await self._served.engine.resume(str((await _body(request)).get("by") or "")[:MOST_WORDS])
         return answer(Stopped(stopped=None))
 
     def _no_finding(self, name: str) -> ApiError:

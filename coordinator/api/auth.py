@@ -20,6 +20,7 @@ FROM_SOCKET = web.AppKey("from_socket", bool)
 TOKEN = web.AppKey("token", str)
 METRICS_TOKEN = web.AppKey("metrics_token", str)  # opens /metrics and nothing else
 OPEN = web.AppKey("open", bool)  # reading needs no token
+KNOWN: web.AppKey[Callable[[web.Request], bool]] = web.AppKey("known")  # may be answered by a session, or to anybody
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -36,7 +37,7 @@ class ApiError(Exception):
 async def allowed(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let a request through, or say what it lacks."""
     app = request.app
-    if app[FROM_SOCKET] or request.path == "/healthz":
+    if app[FROM_SOCKET] or request.path == "/healthz" or app[KNOWN](request):
         return await handler(request)
     # A header may hold any bytes, which aiohttp keeps as surrogates.
     given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode(errors="surrogateescape")

@@ -8,11 +8,13 @@ from typing import TypedDict
 
 import msgspec
 
+from coordinator.api.agents import names_seen
 from coordinator.api.declared import declared, remedy, says_most
 from coordinator.api.responses import estate, packets, proof
 from coordinator.api.views import cell_body, finding_body
 from coordinator.json_types import Body, iso
 from coordinator.packets.exchanges import Exchanges
+from coordinator.state.estate import Estate
 from reachability.advice import ROWS
 from reachability.compare import Cell, key_of
 from reachability.finding import Event, Finding
@@ -117,6 +119,12 @@ def explained(
         ),
         **(_nothing(finding) if shown is None else _cell(situation, shown)),
     )
+
+
+def named(estate: Estate, body: proof.Explanation, shown: Shown | None) -> proof.Explanation:
+    """An explanation with the names that led to the address of its cell."""
+    target = shown.target if shown is not None else None
+    return msgspec.structs.replace(body, names=names_seen(estate, target.names if target is not None else ()))
 
 
 def exchange_of(kept: Body) -> packets.Exchange:

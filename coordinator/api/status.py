@@ -33,6 +33,7 @@ from reachability.compare import Cell
 from reachability.coverage import total
 from reachability.finding import Finding
 from reachability.topology import Topology
+from reachability.vocabulary import Result
 from wire.messages import VERSION
 from wire.mqtt import Link
 from wire.refusals import Refusals
@@ -58,6 +59,9 @@ def standing(
         coverage=round(entry.ratio, 6),
         findings=sum(finding.live for finding in found),
         last_cycle=iso(max((cell.judged.observed_at for cell in cells if cell.judged), default=0.0)),
+        oldest_proof=iso(
+            min((cell.judged.observed_at for cell in cells if cell.judged and cell.result is Result.PASS), default=0.0)
+        ),
     )
 
 

@@ -28,8 +28,17 @@ from reachability.vocabulary import Result, Sensitivity
 _RISING = tuple(Sensitivity)
 
 
-def matrix(topology: Topology, cells: Sequence[Cell], *, with_cells: bool = False) -> estate.Matrix:
-    """`matrix -o json`: one entry per pair of environments; with `--cells` one per range of cells that are alike."""
+def matrix(
+    topology: Topology,
+    cells: Sequence[Cell],
+    *,
+    with_cells: bool = False,
+    told: tuple[str | None, str | None] = (None, None),
+) -> estate.Matrix:
+    """`matrix -o json`: one entry per pair of environments; with `--cells` one per range of cells that are alike.
+
+    `told` are the environments from and to which these are wanted; None for all.
+    """
     by_pair = {(entry.source, entry.destination): entry for entry in coverage(cells)}
     names = tuple(topology.environments)
     pairs = tuple(
@@ -44,8 +53,17 @@ def matrix(topology: Topology, cells: Sequence[Cell], *, with_cells: bool = Fals
         if source != destination
         for entry in [by_pair.get((source, destination), Coverage(source=source, destination=destination))]
     )
-    told = tuple(cell_body(cell) for cell in cells) if with_cells else UNSET
-    return estate.Matrix(environments=names, pairs=pairs, cells=told)
+    source, destination = told
+    wanted = (
+        tuple(
+            cell_body(cell)
+            for cell in cells
+            if source in {None, cell.source_environment} and destination in {None, cell.key.destination}
+        )
+        if with_cells
+        else UNSET
+    )
+    return estate.Matrix(environments=names, pairs=pairs, cells=wanted)
 
 
 def results(entry: Coverage) -> estate.Counts:

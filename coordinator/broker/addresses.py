@@ -104,6 +104,11 @@ class Whereabouts(msgspec.Struct, frozen=True):
     broker: str = ""
     hosts: tuple[str, ...] = ()
 
+    @property
+    def place(self) -> str:
+        """The first place of the broker, as a URL has it; "" where none is known."""
+        return self.broker.removeprefix("mqtts://").partition(",")[0]
+
     def leave(self, pki: Path) -> None:
         """Write it for new bundles; OSError as writing has it."""
         write_private(pki / FOUND_AT, msgspec.json.encode(self) + b"\n")

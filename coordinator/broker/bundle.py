@@ -76,7 +76,7 @@ def make_bundle(
         "agent.yaml": configuration(topology, agent, broker, allow),
         "agent.pem": issued.certificate,
         "agent.key": issued.key,
-        "ca.pem": (directory / "ca.pem").read_bytes(),
+        "ca.pem": issued.trust,
         "coordinator.pub": (directory / "coordinator.pub").read_bytes(),
     }
     return Bundle(

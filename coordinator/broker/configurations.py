@@ -80,7 +80,7 @@ def write(kind: Kind, topology: Topology, place: Place, pki_dir: Path, out: Path
     out.mkdir(parents=True, exist_ok=True)
     write_private(out / KEY, issued.key)
     write_private(out / CERTIFICATE, issued.certificate, mode=0o644)
-    write_private(out / CA, (pki_dir / CA).read_bytes(), mode=0o644)
+    write_private(out / CA, issued.trust, mode=0o644)
     for name, text in files(kind, topology, generations, place).items():
         write_private(out / name, text.encode(), mode=0o644)
     return Written(issued.expires, START[kind].format(at=place.directory))

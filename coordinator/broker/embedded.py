@@ -22,7 +22,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from coordinator.broker import pki
+from coordinator.broker import authority, pki
 from coordinator.broker.addresses import Listen, cannot_listen
 from coordinator.broker.configurations import Place, nats
 from reachability.topology import Topology
@@ -113,6 +113,17 @@ class EmbeddedBroker:
         self._joining = joining
         self.take_up()
 
+    async def trust(self, *, finished: bool) -> None:
+        """Let in certificates of the CAs that are trusted now.
+
+        When a rotation is finished all connections end and are made anew, by a certificate of the new one: no broker hangs
+        up on one that was made with a certificate that it takes no more.
+        """
+        if finished:
+            self.restart("the old CA is given up")
+        else:
+            self._hang_up()
+
     async def renew(self, now: dt.datetime) -> bool:
         """Get a new certificate when two thirds of the life of this one are over; whether it was time."""
         if not self.pid or not is_due(*self.valid, now.timestamp()):
@@ -150,7 +161,7 @@ class EmbeddedBroker:
 
     def _issue(self, now: dt.datetime) -> None:
         ends = pki.issue_server(self._pki, self._listen.hosts(), now, self._life)
-        self.valid = ((now - pki.backdate(self._life)).timestamp(), ends.timestamp())
+        self.valid = ((now - authority.backdate(self._life)).timestamp(), ends.timestamp())
 
     async def stop(self) -> None:
         """End it, in good order within a second or else at once."""

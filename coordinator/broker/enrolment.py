@@ -11,6 +11,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -49,7 +50,7 @@ def issue(
     key = new_key()
     uri = agent_uri(environment, agent, generation)
     issued = pki.sign_request(directory, uri, request_of(key, environment, agent), now, life)
-    return pki.Issued(issued.certificate, pem(key), issued.expires)
+    return replace(issued, key=pem(key))
 
 
 def stands(directory: Path, agent: str, generation: int, now: dt.datetime) -> bool:

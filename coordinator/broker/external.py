@@ -75,6 +75,12 @@ class ExternalBroker:
             " segwatch pki broker"
         )
 
+    async def trust(self, *, finished: bool) -> None:  # noqa: ARG002 - as the embedded one's
+        """Say that the broker must be told which CAs are trusted."""
+        self._log(
+            "the CA is rotated: write the broker's configuration and certificate anew by segwatch pki broker, now"
+        )
+
     def take_up(self) -> None:
         """Its rules are brought to it by its operator."""
 

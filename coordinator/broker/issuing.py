@@ -78,7 +78,7 @@ class Renewals:
             return Renewed(problem=str(error) if refused else "it cannot sign: its own log says why")
         self._issued_at[topic.agent] = now
         self._told(topic.agent, issued.expires)
-        return Renewed(certificate=issued.certificate)
+        return Renewed(certificate=issued.certificate, trust=issued.trust)
 
 
 class Revocations:

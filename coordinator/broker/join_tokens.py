@@ -14,7 +14,6 @@ from pathlib import Path
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
 from nacl.encoding import HexEncoder
@@ -23,6 +22,7 @@ from nacl.signing import SigningKey
 from coordinator.broker import enrolment, pki
 from coordinator.broker.addresses import Whereabouts
 from wire import joining
+from wire.certificate_request import UNREADABLE
 from wire.certificates import agent_uri
 from wire.keyfiles import write_private
 from wire.topics import NAME
@@ -69,7 +69,7 @@ def make(directory: Path, environment: str, agent: str, now: dt.datetime, life: 
             id=name,
             agent=agent,
             environment=environment,
-            ca=(directory / "ca.pem").read_bytes(),
+            ca=issued.trust,
             certificate=issued.certificate,
             key=issued.key,
             seed=signing.encode(),
@@ -158,7 +158,7 @@ def _asker(request: bytes) -> str:
         raise pki.RequestRefused(f"the request has {len(request)} bytes; {pki.MOST_REQUEST} are taken")
     try:
         key = x509.load_der_x509_csr(request).public_key()
-    except (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
+    except UNREADABLE as error:
         raise pki.RequestRefused(f"the request cannot be read: {error}") from error
     form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(key.public_bytes(*form)).hexdigest()

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import structlog
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
-from coordinator.broker import pki
+from coordinator.broker import authority, pki
+from coordinator.broker.authority import Authority
 from coordinator.broker.embedded import EmbeddedBroker
 from coordinator.broker.external import ExternalBroker
 from coordinator.json_types import iso
+from wire.certificate_request import is_issued_by
 from wire.certificates import is_due
 
 log = structlog.get_logger("certificates")
@@ -35,8 +37,8 @@ class OwnCertificates:
     ) -> None:
         """`directory` is the PKI's, `life` that of the coordinator's certificate. PkiError when the CA cannot be read."""
         self._directory, self._broker, self._life = directory, broker, life
-        ca = _certificate(directory / "ca.pem")
-        self._ca, self._own = _valid(ca), _usable(directory, ca)
+        self._trust = pki.trust(directory)
+        self._own = _usable(directory, self._trust)
         self._problems: dict[str, str] = {}
 
     async def care(self, now: dt.datetime) -> None:
@@ -52,43 +54,40 @@ class OwnCertificates:
             else:
                 self._problems.pop(holder, None)
 
+    def trust(self, trust: Authority) -> None:
+        """Which CAs are trusted from now on: what is of another is replaced by the next `care`."""
+        self._trust, self._own = trust, _usable(self._directory, trust)
+
     def valid(self) -> dict[str, Valid]:
-        """Of each holder, where it is known."""
-        held = {"ca": self._ca, "coordinator": self._own, "broker": self._broker.valid}
+        """Of each holder, where it is known; the CA is the one that signs."""
+        held = {"ca": _valid(self._trust.certificates[0]), "coordinator": self._own, "broker": self._broker.valid}
         return {holder: valid for holder, valid in held.items() if any(valid)}
 
     async def _renew(self, now: dt.datetime) -> bool:
         starts, ends = self._own
         # One of before it had a life of months counts as if it had that: it is replaced when it is older.
         if not is_due(
-            starts, min(ends, starts + (self._life + pki.backdate(self._life)).total_seconds()), now.timestamp()
+            starts, min(ends, starts + (self._life + authority.backdate(self._life)).total_seconds()), now.timestamp()
         ):
             return False
         pki.check(self._directory)
         pki.issue_coordinator(self._directory, now, self._life)
-        self._own = _usable(self._directory, _certificate(self._directory / "ca.pem"))
+        self._own = _usable(self._directory, self._trust)
         return True
 
 
-def _usable(directory: Path, ca: x509.Certificate) -> Valid:
-    """When the coordinator's certificate is valid; zeros where it is not of this CA, or not its key's.
+def _usable(directory: Path, trust: Authority) -> Valid:
+    """When the coordinator's certificate is valid; zeros where it is not of a CA that is trusted, or not its key's.
 
     That is how a renewal leaves them that was cut off between the two files.
     """
     try:
         held = x509.load_pem_x509_certificate((directory / "coordinator.pem").read_bytes())
         key = serialization.load_pem_private_key((directory / "coordinator.key").read_bytes(), password=None)
-        held.verify_directly_issued_by(ca)
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+    except (UnsupportedAlgorithm, ValueError, TypeError):
         return 0.0, 0.0
-    return _valid(held) if key.public_key() == held.public_key() else (0.0, 0.0)
-
-
-def _certificate(path: Path) -> x509.Certificate:
-    try:
-        return x509.load_pem_x509_certificate(path.read_bytes())
-    except ValueError as error:
-        raise pki.PkiError(f"{path} is not a certificate: {error}. Restore it: every bundle depends on it") from error
+    fits = key.public_key() == held.public_key() and any(is_issued_by(ca, held) for ca in trust.certificates)
+    return _valid(held) if fits else (0.0, 0.0)
 
 
 def _valid(certificate: x509.Certificate) -> Valid:

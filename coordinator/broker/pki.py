@@ -10,7 +10,6 @@ import datetime as dt
 import fcntl
 import ipaddress
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,22 +17,22 @@ from pathlib import Path
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from nacl.encoding import HexEncoder
 from nacl.signing import SigningKey
 
-from wire.certificate_request import new_key, pem
+from coordinator.broker import authority
+from coordinator.broker.authority import Authority
+from reachability.texts import printable
+from wire.certificate_request import UNREADABLE, new_key, pem
 from wire.certificates import agent_uri, read_uri
 from wire.keyfiles import Exposed, check_directory, check_key, write_private
 
-CA_LIFE = dt.timedelta(days=3650)
 COORDINATOR_LIFE = dt.timedelta(days=90)  # see `own`
 AGENT_LIFE = dt.timedelta(days=90)
 SERVER_LIFE = dt.timedelta(days=90)  # issued at each start
-BACKDATE = dt.timedelta(days=1)  # clocks of agents may be late
 BROKER_NAME = "broker.segwatch.internal"  # what agents check the broker's certificate for, whatever its address
 COORDINATOR_URI = "segwatch://coordinator"
 SIGNING_KEY = "coordinator.signing.key"
@@ -56,6 +55,7 @@ class Issued:
     certificate: bytes
     key: bytes
     expires: dt.datetime
+    trust: bytes  # PEM: what its holder is to trust
 
 
 def init(directory: Path, now: dt.datetime) -> None:
@@ -70,23 +70,9 @@ def init(directory: Path, now: dt.datetime) -> None:
         check_directory(directory)
     except Exposed as error:
         raise PkiError(str(error)) from error
-    key = new_key()
-    name = x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "segwatch"),
-            # Two CAs of one name would be taken for each other where a host holds both.
-            x509.NameAttribute(NameOID.COMMON_NAME, f"segwatch CA {secrets.token_hex(4)}"),
-        ]
-    )
-    certificate = (
-        _builder(name, name, key.public_key(), now, CA_LIFE)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(ca=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    write_private(directory / "ca.key", pem(key))
-    write_private(directory / "ca.pem", certificate.public_bytes(serialization.Encoding.PEM), mode=0o644)
+    certificate, key = authority.make(now)
+    write_private(directory / authority.KEY, pem(key))
+    write_private(directory / authority.CA, authority.pem_of(certificate), mode=0o644)
     issue_coordinator(directory, now)
     signing = SigningKey.generate()
     write_private(directory / SIGNING_KEY, signing.encode(HexEncoder) + b"\n")
@@ -116,14 +102,14 @@ def sign_request(
         asked = x509.load_der_x509_csr(request)
         key, signed = asked.public_key(), asked.is_signature_valid
         named, words = [(attribute.oid, attribute.value) for attribute in asked.subject], asked.subject.rfc4514_string()
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
+    except UNREADABLE as error:
         raise RequestRefused(f"the request cannot be read: {error}") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise RequestRefused("the request is for a key that is not of P-256")
     if not signed:
         raise RequestRefused("the request is not signed with its own key")
     if named != _subject(agent_uri(environment, agent)):
-        raise RequestRefused(f"'{agent}' of '{environment}' asks for a certificate of '{words}'")
+        raise RequestRefused(f"'{agent}' of '{environment}' asks for a certificate of '{printable(words)[:200]}'")
     check(directory)
     return _issue(directory, now, life, _subject(uri), key, uri=uri)
 
@@ -198,11 +184,19 @@ def check(directory: Path) -> None:
         )
     try:
         check_directory(directory)
-        for path in _files(directory):
-            if path.suffix == ".key":
+        for path in (*_files(directory), directory / authority.OLD_KEY):
+            if path.suffix == ".key" and path.exists():
                 check_key(path)
     except Exposed as error:
         raise PkiError(str(error)) from error
+
+
+def trust(directory: Path) -> Authority:
+    """Which CA signs, and which are trusted; PkiError when that cannot be read."""
+    try:
+        return authority.read(directory)
+    except (OSError, ValueError) as error:
+        raise PkiError(f"{directory}: the CA cannot be read: {error}") from error
 
 
 def _files(directory: Path) -> tuple[Path, ...]:
@@ -221,59 +215,21 @@ def _issue(
     server: tuple[x509.GeneralName, ...] = (),
 ) -> Issued:
     """A leaf certificate, for the key or a new one: a client's with a URI, or a server's with its names."""
-    own = new_key()
-    try:
-        ca = x509.load_pem_x509_certificate((directory / "ca.pem").read_bytes())
-        ca_key = serialization.load_pem_private_key((directory / "ca.key").read_bytes(), password=None)
-    except (OSError, ValueError) as error:
-        raise PkiError(f"{directory}: the CA cannot be read: {error}") from error
-    assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
+    own, held = new_key(), trust(directory)
+    ca, ca_key = held.signer(server=bool(server))
     purpose = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
     name = x509.Name([x509.NameAttribute(oid, text) for oid, text in subject])
     certificate = (
-        _builder(name, ca.subject, key or own.public_key(), now, life)
+        authority.builder(name, ca.subject, key or own.public_key(), now, life)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(ca=False), critical=True)
+        .add_extension(authority.usage(ca=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
         .add_extension(x509.SubjectAlternativeName(server or [x509.UniformResourceIdentifier(uri)]), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
     private = b"" if key else pem(own)
-    return Issued(certificate.public_bytes(serialization.Encoding.PEM), private, certificate.not_valid_after_utc)
-
-
-def backdate(life: dt.timedelta) -> dt.timedelta:
-    """How long before it is issued a certificate of such a life is valid."""
-    return min(BACKDATE, life / 6)
-
-
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: dt.datetime, life: dt.timedelta
-) -> x509.CertificateBuilder:
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - backdate(life))
-        .not_valid_after(now + life)
-    )
-
-
-def _usage(*, ca: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=True,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=ca,
-        crl_sign=ca,
-        encipher_only=False,
-        decipher_only=False,
-    )
+    return Issued(authority.pem_of(certificate), private, certificate.not_valid_after_utc, held.pem)
 
 
 def _subject(uri: str) -> list[tuple[x509.ObjectIdentifier, str]]:

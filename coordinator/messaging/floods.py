@@ -13,7 +13,8 @@ from typing import Any
 
 MESSAGES_PER_S, MESSAGES_AT_ONCE = 200.0, 1000.0
 BYTES_PER_S, BYTES_AT_ONCE = 8.0 * 2**20, 128.0 * 2**20
-CUT_S = 60.0
+CUT_S, MOST_CUT_S = 60.0, 3600.0  # twice as long each time
+BEHAVED_S = 3600.0  # after which an agent that was let in again counts as one that never was cut
 
 
 @dataclass(slots=True)
@@ -41,11 +42,12 @@ class Floods:
     """
 
     now: Callable[[], float]
-    cut: Callable[[str], None] = lambda _: None  # told of an agent that was just cut
+    cut: Callable[[str, float], None] = lambda *_: None  # told of an agent that was just cut, and for how many seconds
     until: dict[str, float] = field(default_factory=dict)
     cuts: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
     _budgets: dict[str, _Budget] = field(default_factory=dict)
+    _newest: dict[str, tuple[float, float]] = field(default_factory=dict)  # agent -> end and length of its newest cut
 
     def passes(self, agent: str, size: int) -> bool:
         """Whether a message of this many bytes is to be read."""
@@ -54,18 +56,27 @@ class Floods:
             budget = self._budgets.setdefault(agent, _Budget(now))
             if budget.take(size, now):
                 return True
-            self.until[agent] = now + CUT_S
-            self.cuts[agent] += 1
-            self.cut(agent)
+            self.keep_out(agent)
         self.dropped[agent] += 1
         return False
+
+    def keep_out(self, agent: str) -> None:
+        """Cut an agent off: the first time for a minute, and longer each time until it has behaved for an hour."""
+        now = self.now()
+        ended, length = self._newest.get(agent, (float("-inf"), 0.0))
+        length = CUT_S if now - ended >= BEHAVED_S else min(2 * length, MOST_CUT_S)
+        self.until[agent] = now + length
+        self._newest[agent] = self.until[agent], length
+        self.cuts[agent] += 1
+        self.cut(agent, length)
 
     def let_in(self) -> list[str]:
         """Agents whose time is over: they begin with a new budget."""
         now = self.now()
         over = [agent for agent, until in self.until.items() if until <= now]
         for agent in over:
-            del self.until[agent], self._budgets[agent]
+            del self.until[agent]
+            self._budgets.pop(agent, None)
         return over
 
     def body(self) -> list[dict[str, Any]]:

@@ -117,6 +117,7 @@ class Joins:
         try:
             held = await asyncio.to_thread(redeem, self._directory, payload, topology.agents(), now, self._life)
             given = await asyncio.to_thread(self._configuration, topology, ask)
+            trust = pki.trust(self._directory).pem
         except (pki.RequestRefused, pki.PkiError, OSError) as error:
             log.warning("no host is enrolled", agent=ask.agent, why=str(error))
             refused = isinstance(error, pki.RequestRefused)
@@ -124,7 +125,7 @@ class Joins:
                 nonce=ask.nonce, problem=str(error) if refused else "it cannot sign: its own log says why"
             )
         log.info("a host is enrolled", agent=ask.agent)
-        return joining.Answer(nonce=ask.nonce, certificate=held, configuration=given)
+        return joining.Answer(nonce=ask.nonce, certificate=held, configuration=given, trust=trust)
 
     def _configuration(self, topology: Topology, ask: joining.Ask) -> bytes:
         """With the broker as the host reaches it; a name that the host said is not looked up here."""

@@ -36,9 +36,10 @@ class Plans:
         estate: Estate,
         post: Callable[[str, Plan | Stop], Coroutine[Any, Any, None]],
         stopped: Callable[[], str],
+        trust: Callable[[], str] = lambda: "",
     ) -> None:
-        """`stopped` says why nothing may be probed now, "" when something may."""
-        self._estate, self._post, self._stopped = estate, post, stopped
+        """`stopped` says why nothing may be probed now, "" when something may; `trust` which CAs are trusted."""
+        self._estate, self._post, self._stopped, self._trust = estate, post, stopped, trust
         self._wanted: set[str] = set()
         self._under_way: set[str] = set()  # the broker has not said yet that it has theirs
         self._is_wanted = asyncio.Event()
@@ -81,6 +82,8 @@ class Plans:
                 await self._post(agent, Stop(reason=stopped))
             topology = self._estate.topology
             hard, lease_s = topology.probing, OVER if self._stopped() else LEASE_S
-            plan = Plan(digest=topology.digest, rate_pps=hard.rate_pps, flows=hard.flows, lease_s=lease_s)
+            plan = Plan(
+                digest=topology.digest, rate_pps=hard.rate_pps, flows=hard.flows, lease_s=lease_s, trust=self._trust()
+            )
             await self._post(agent, plan)
         self._under_way.discard(agent)

@@ -209,8 +209,10 @@ class Receiver:
             for gap in batch.gaps
         ]  # fmt: skip
         try:
-            taken = self._estate.store.take(
-                topic.agent, batch.spool, batch.sequence, batch.oldest, ready, received, gaps=gaps, now=now
+            taken = await self._estate.store.beside(
+                lambda: self._estate.store.take(
+                    topic.agent, batch.spool, batch.sequence, batch.oldest, ready, received, gaps=gaps, now=now
+                )
             )
         except TooManyHolesError as error:
             raise BadMessage(str(error)) from error

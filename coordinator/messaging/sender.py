@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 import structlog
@@ -15,7 +16,8 @@ from wire.mqtt import Link, NotConnected
 from wire.signing import channel_of, next_sequence, pack_down
 from wire.topics import DownChannel, down
 
-RESERVE = 60_000  # sequences that are kept in the store ahead of use: a write a minute, as they follow the clock
+RESERVE = 60_000  # sequences that are kept in the store ahead of use: of a minute, as they follow the clock
+RESERVE_EVERY_S = 20.0
 
 log = structlog.get_logger("post")
 
@@ -58,6 +60,20 @@ class Sender:
             except ValueError as error:
                 log.error("cannot be sent", agent=agent, problem=str(error))  # noqa: TRY400 - it is not our bug
 
+    async def run(self) -> None:
+        """Keep sequences reserved, so that nothing that is sent waits for the disk."""
+        while True:
+            await asyncio.sleep(RESERVE_EVERY_S)
+            await self.reserve()
+
+    async def reserve(self) -> None:
+        """Those of the next minute."""
+        upto = next_sequence(self._last, self._clock()) + RESERVE
+        with contextlib.suppress(StoreError):  # what is sent then says so
+            # While it waits for its turn, what is sent may have reserved more.
+            await self._store.beside(lambda: self._store.put("sequence", max(self._reserved, upto)))
+            self._reserved = max(self._reserved, upto)
+
     @property
     def newest(self) -> int:
         """The sequence that was used last: what is sent from now on has a higher one."""
@@ -67,6 +83,8 @@ class Sender:
         self._last = next_sequence(self._last, self._clock())
         if self._last >= self._reserved:
             try:
+                if self._store.writer.busy:  # for so long that `run` could not: nobody waits for it here
+                    raise StoreError("the store takes too long to be written")
                 self._store.put("sequence", self._last + RESERVE)
                 self._reserved = self._last + RESERVE
             except StoreError:

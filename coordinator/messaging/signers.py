@@ -10,23 +10,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from nacl.exceptions import CryptoError
 from nacl.signing import VerifyKey
 
 from coordinator.messaging.reading import read
+from wire.certificate_request import UNREADABLE, is_issued_by
 from wire.certificates import agent_uri, read_uri
 from wire.envelope import AnyUp, BadMessage
 from wire.messages import Status
 from wire.signing import PROOF, is_signed_up, split
 from wire.topics import UpChannel, UpTopic
 
-# What cryptography and PyNaCl raise for bytes that somebody made up.
-_NO_CERTIFICATE = (
-    InvalidSignature, CryptoError, ValueError, TypeError, x509.ExtensionNotFound, x509.InvalidVersion,
-)  # fmt: skip
+_NO_CERTIFICATE = (*UNREADABLE, CryptoError)
 
 
 class NotBelieved(BadMessage):
@@ -46,6 +43,7 @@ class _Signer:
     generation: int
     ends: dt.datetime
     said: tuple[bytes, bytes, bytes]
+    ca: x509.Certificate
 
 
 class Signers:
@@ -54,10 +52,17 @@ class Signers:
     def __init__(
         self, ca: bytes, clock: Callable[[], float], generation_of: Callable[[str], int] = lambda _: 0
     ) -> None:
-        """`ca` is PEM, `clock` gives epoch seconds, `generation_of` from which on an agent's certificates are not revoked."""
-        self._ca = x509.load_pem_x509_certificate(ca)
+        """`ca` is PEM, of one or more, `clock` gives epoch seconds.
+
+        `generation_of` says from which generation on an agent's certificates are not revoked.
+        """
+        self._trusted = x509.load_pem_x509_certificates(ca)
         self._clock, self._generation_of = clock, generation_of
         self._known: dict[str, _Signer] = {}
+
+    def trust(self, ca: bytes) -> None:
+        """Believe certificates of these alone from now on, PEM."""
+        self._trusted = x509.load_pem_x509_certificates(ca)
 
     async def open(self, topic: UpTopic, payload: bytes) -> AnyUp:
         """Read what came on a topic; BadMessage says why it is not believed."""
@@ -82,6 +87,8 @@ class Signers:
             raise NotBelieved(f"'{topic.agent}' of '{topic.environment}' shows the certificate of {signer.uri}")
         if signer.generation < self._generation_of(topic.agent):
             raise NotBelieved(f"the certificate of '{topic.agent}' is revoked")
+        if signer.ca not in self._trusted:
+            raise NotBelieved(f"the certificate of '{topic.agent}' is of a CA that is not trusted any more")
         if self._clock() > signer.ends.timestamp():
             raise NotBelieved(f"the certificate of '{topic.agent}' has expired, on {signer.ends:%Y-%m-%d}")
 
@@ -91,7 +98,7 @@ class Signers:
             raise NotBelieved(f"'{topic.agent}' shows no certificate: it is older than this coordinator. Upgrade it")
         try:
             certificate = x509.load_der_x509_certificate(status.certificate)
-            certificate.verify_directly_issued_by(self._ca)
+            (ca,) = [each for each in self._trusted if is_issued_by(each, certificate)]
             public = certificate.public_key()
             if not isinstance(public, ec.EllipticCurvePublicKey):
                 raise TypeError("not an EC key")
@@ -104,7 +111,9 @@ class Signers:
             raise NotBelieved(
                 f"what '{topic.agent}' signs with is not vouched for by a certificate of this CA"
             ) from error
-        return _Signer(key, agent_uri(environment, name), generation, certificate.not_valid_after_utc, _said(status))
+        return _Signer(
+            key, agent_uri(environment, name), generation, certificate.not_valid_after_utc, _said(status), ca
+        )
 
 
 def _said(status: Status) -> tuple[bytes, bytes, bytes]:

@@ -55,6 +55,7 @@ class Brake:
         """`others` gives the agents that send in rounds which are not of a run."""
         self._estate, self._post, self._others = estate, post, others
         self.halt: Halt | None = estate.store.get("halt", Halt | None, None)  # type: ignore[arg-type]
+        self._kept = self.halt  # what a restart knows
         self.newest: Callable[[], int] = lambda: 0  # the sequence that was used last
         self.in_blackout = ""
         self._interrupted = ""
@@ -96,17 +97,27 @@ class Brake:
         async with asyncio.TaskGroup() as group:
             telling = group.create_task(self.interrupt(halt.reason), name="stop")
             await asyncio.wait({telling}, timeout=AHEAD_S)
-            self._estate.note(EventKind.STOPPED, halt.reason, by)
-            problem = self._keep(halt)
+            problem = await self._keep()
+            await self._estate.noted(EventKind.STOPPED, halt.reason, by)
         if problem:
             raise StoreError(f"all probing is stopped, but a restart would begin it again: {problem}") from problem
 
-    def _keep(self, halt: Halt) -> StoreError | None:
+    async def _keep(self) -> StoreError | None:
         try:
-            self._estate.store.put("halt", halt)
+            await self._estate.store.beside(self._put)
         except StoreError as error:
             return error
         return None
+
+    def _put(self) -> None:
+        halt = self.halt  # as it is now: it may have been lifted since
+        self._estate.store.put("halt", halt)
+        self._kept = halt
+
+    def end(self) -> None:
+        """Write what was cut off while it waited for the disk; nobody writes any more."""
+        if self.halt != self._kept:
+            self._estate.save(self._put)
 
     def confirmed(self, agent: AgentState) -> str:
         """Whether an agent has confirmed the stop of a person: a `Confirmed`, "" while there is no such stop."""
@@ -118,13 +129,16 @@ class Brake:
         said = agent.stopped > self.halt.after and not agent.two_holders
         return Confirmed.YES if said else Confirmed.NOT_YET
 
-    def resume(self, by: str) -> None:
-        """Probe again; StoreError when that cannot be written, and it stays stopped."""
-        if self.halt is not None:
-            self._estate.store.put("halt", None)
+    async def resume(self, by: str) -> None:
+        """Probe again; StoreError when that cannot be written, and it stays stopped, as by a stop that comes meanwhile."""
+        halt, store = self.halt, self._estate.store
+        if halt is not None:
+            await store.beside(lambda: store.put("halt", None))
+            if self.halt is not halt:
+                return
             self.halt = None
             log.warning("probing is resumed", by=by)
-            self._estate.note(EventKind.RESUMED, "", by)
+            await self._estate.noted(EventKind.RESUMED, "", by)
         self._interrupted = ""
 
     async def interrupt(self, reason: str) -> None:

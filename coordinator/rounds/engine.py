@@ -153,9 +153,9 @@ class Engine:
         """End all probing everywhere, until `resume`, across restarts too. Rounds under way see it within half a second."""
         await self.brake.stop(reason, by)
 
-    def resume(self, by: str = "") -> None:
+    async def resume(self, by: str = "") -> None:
         """Probe again."""
-        self.brake.resume(by)
+        await self.brake.resume(by)
 
     async def _round_and_after(self, spec: RoundSpec, sent: asyncio.Event) -> None:
         """A round with its follow-ups; `sent` is set when the main round's packets are out."""
@@ -211,7 +211,7 @@ class Engine:
                 return Live(spec, b"")
             started = steady()
             live, asked = await self._arm(spec, main, follow)
-            if spec.kind is RoundKind.NORMAL:
+            if spec.kind in {RoundKind.NORMAL, RoundKind.TRACE}:
                 if cold := self._missing(live, asked) - self._unready:
                     await self._until(live, COLD_S, lambda: not cold & self._missing(live, asked))
                     await self._close(live, asked)
@@ -229,7 +229,7 @@ class Engine:
             await asyncio.sleep(min(max(LEAST_TAIL_S, live.done.tail_s), MOST_TAIL_S))
         # Where it was not heard to be done it may go, or go on, after its witnesses have stopped listening.
         live.settle(agent for agent in estate.holders.two() if has_part(spec, agent))
-        estate.save(lambda: estate.store.set_parts(spec.round, live.parts))
+        await estate.saved(lambda: estate.store.set_parts(spec.round, dict(live.parts)))
         await self._close(live, asked)
         await self._until(live, REPORT_S, lambda: live.has_all(asked, estate.online))
         self._forget(live)
@@ -244,7 +244,7 @@ class Engine:
         """The round with all who are ready within five seconds, and who was asked for what."""
         estate, live = self._estate, Live(spec, secrets.token_bytes(16))
         if spec.kind is not RoundKind.TRACE:  # no report of which, early or late, is evidence of a cell
-            estate.store.start_round(spec, main, estate.clock())
+            await estate.begin(spec, main)
         self._live[spec.round] = live
         self._echo.know(spec.round, live.key)
         asked = {}

@@ -84,7 +84,7 @@ async def trace(estate: Estate, engine: Engine, key: CellKey, ports: PortSet, wi
         raise CannotTraceError(f"{busy}, and has not ended in time: try again later") from None
     report = _source_report(agent.name, live, engine.brake.holds(""))
     found = follow(target, report.trace, [r for r in live.reports if isinstance(r, WitnessReport)])
-    return Trace(spec, report.observations[0], report, found)
+    return Trace(live.spec, report.observations[0], report, found)
 
 
 def _ask_whether(agent: AgentState, target: Target) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from coordinator.state.reports import round_data
-from coordinator.store import HeldRound
+from coordinator.store import HeldRound, Store
 from reachability.evidence import Conclusion, conclude
-from reachability.matrix import CellKey, Judged
+from reachability.matrix import CellKey, Judged, Matrix
 from reachability.observation import SourceReport
 from reachability.ports import PortSet
 from reachability.round_data import RoundData
@@ -22,6 +23,15 @@ class JudgedRow(NamedTuple):
     key: CellKey
     ports: PortSet
     judged: Judged
+
+
+def held_matrix(store: Store, now: float) -> Matrix:
+    """What the store holds of cells, at epoch seconds `now`."""
+    matrix = Matrix()
+    for key, ports, judged in store.cells():
+        # The clock was set back while nobody watched: when it was is not known any more, so that it is stale.
+        matrix.update(key, ports, judged if judged.observed_at <= now else replace(judged, observed_at=0.0))
+    return matrix
 
 
 def judged_of(rounds: Sequence[RoundData], *, pending: bool = False) -> tuple[Conclusion, list[JudgedRow]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -11,18 +12,20 @@ import structlog
 
 from coordinator.clock import since_boot
 from coordinator.state import forgetting
-from coordinator.state.concluding import JudgedRow
+from coordinator.state.concluding import JudgedRow, held_matrix
 from coordinator.state.holders import Holders, unproven
+from coordinator.state.kept import Kept
 from coordinator.state.lookups import Lookups, names_of, needed_by, oldest_fresh
 from coordinator.state.moves import Moves
+from coordinator.state.planning import Known, Plan, plan_of
+from coordinator.state.reviewing import MOST_TRIES, Moment, lay, reviewed
 from coordinator.state.roster import AgentState, Heard, Used, is_old_news, refusal, said, shifted, unheard
 from coordinator.store import Gap, Losses, Store, StoreError
 from coordinator.store.spools import added
 from reachability.compare import Cell, compare
-from reachability.finding import Event, EventKind, FindingBook
-from reachability.matrix import CellKey, Matrix, Row
+from reachability.finding import Event, EventKind
 from reachability.observation import Lookup
-from reachability.plan import PlanTarget, build_plan
+from reachability.plan import PlanTarget
 from reachability.round_data import RoundSpec
 from reachability.topology import Topology
 from wire.messages import Status
@@ -31,29 +34,22 @@ from wire.topics import UpTopic
 log = structlog.get_logger("estate")
 
 
-class Estate:
+class Estate(Kept):
     """The state of the estate, and the only writer of its store."""
 
     def __init__(
-        self, topology: Topology, store: Store, clock: Callable[[], float], steady: Callable[[], float] = since_boot
-    ) -> None:
-        """`clock` gives epoch seconds, `steady` seconds that never jump."""
+        self, topology: Topology, store: Store, clock: Callable[[], float], steady: Callable[[], float] = since_boot,
+        plan: Plan | None = None,
+    ) -> None:  # fmt: skip
+        """`clock` gives epoch seconds, `steady` seconds that never jump; `plan`, where it is made later, stands until then."""
+        super().__init__(store)
         self.topology = topology
-        self.store = store
-        self.clock = clock
-        self.started = clock()
-        self.matrix = Matrix()
-        for key, ports, judged in store.cells():
-            # The clock was set back while nobody watched: when it was is not known any more, so that it is stale.
-            known = judged if judged.observed_at <= self.started else replace(judged, observed_at=0.0)
-            self.matrix.update(key, ports, known)
-        self.book = FindingBook(store.findings())
+        self.clock, self.started = clock, clock()
+        self.matrix = held_matrix(store, self.started)
         self.agents: dict[str, AgentState] = {}
         self.losses: dict[str, Losses] = dict(store.losses())
-        self.problem = ""  # why the store cannot be written, "" when it can
-        self._unsaved: dict[CellKey, None] = {}
-        self._untold: list[Event] = []
-        self._book_saved = self.book.findings
+        self._reviewing = asyncio.Lock()
+        self._changes = 0  # of matrix, findings and clock, besides those by a review
         self._generations: dict[str, int] = store.get("generations", dict[str, int], {})
         self._used: dict[str, Used] = store.get("certificates", dict[str, Used], {})
         self._lookups = Lookups(store, self.started)
@@ -61,20 +57,22 @@ class Estate:
         self.moves = Moves(store)
         self._addresses: dict[str, tuple[str, ...]] = store.get("addresses", dict[str, tuple[str, ...]], {})
         self.save(lambda: store.undate_rounds(self.started))
-        self.take_topology(topology)
+        self.take_topology(topology, plan)
 
     def clock_stepped(self, seconds: float) -> None:
         """The clock was set by this much: ages stay what they are. What is stored follows as it is concluded anew."""
         self.started += seconds
         self.matrix.shift(seconds)
+        self._changes += 1
         self._lookups.shift(seconds)
-        self.save(lambda: self.store.shift_rounds(seconds))  # or a report that was held back would look younger
+        self.store.clock_stepped(seconds)  # or a report that was held back would look younger
+        self.save(self.store.shift_rounds)
         self.agents = {name: shifted(agent, seconds) for name, agent in self.agents.items()}
 
     # -- what is declared -----------------------------------------------------------------------------------------
 
-    def take_topology(self, topology: Topology) -> None:
-        """A new topology is in force: it judges what was observed before, too."""
+    def take_topology(self, topology: Topology, plan: Plan | None = None) -> None:
+        """A new topology is in force, with its plan: it judges what was observed before, too."""
         self.topology = topology
         self.agents = {
             name: known
@@ -82,12 +80,13 @@ class Estate:
             else unheard(name, environment, self._used.get(name, Used()), self._generations.get(name, 0))
             for name, environment in topology.agents().items()
         }
-        self.save(lambda: self.moves.take(topology))
-        self.plan = self.plan_of(self.topology)
+        self.moves.take(topology)
+        self.save(self.moves.write)
+        self.plan = plan_of(topology, self.known(topology)) if plan is None else plan
 
-    def plan_of(self, topology: Topology) -> tuple[PlanTarget, ...]:
-        """What would be probed under a topology, by the addresses and names that are known."""
-        return build_plan(topology, self._addresses, self._lookups.leads_to(), moves=self.moves.last)
+    def known(self, topology: Topology) -> Known:
+        """What agents and resolvers have said of addresses until now, and who moves by that topology."""
+        return Known(dict(self._addresses), self._lookups.leads_to(), self.moves.after(topology))
 
     # -- whose certificates are in force --------------------------------------------------------------------------
 
@@ -132,7 +131,7 @@ class Estate:
         if status.online and status.addresses and self._addresses.get(status.name) != status.addresses:
             self._addresses[status.name] = status.addresses
             self.save(lambda: self.store.put("addresses", self._addresses))
-            self.plan = self.plan_of(self.topology)
+            self.plan = plan_of(self.topology, self.known(self.topology))
         return Heard(changed=known.online != status.online or (status.online and known.instance != status.instance))
 
     def _count_holders(self, agent: str, status: Status) -> None:
@@ -140,9 +139,10 @@ class Estate:
         if self.holders.heard(agent, status):
             log.error("two processes live under the name of one agent: nothing of it is proven", name=agent)
             self._take(unproven(self.matrix, self.plan, agent))
+            self.save(self._write)  # or a restart before the next review would prove it again
         if (two := self.holders.two()) != self.holders.stored:
             self.holders.stored = two
-            self.save(lambda: self.store.put("two_holders", sorted(two)))
+            self.save(lambda: self.store.put("two_holders", sorted(self.holders.stored)))
 
     def online(self, agent: str) -> bool:
         """Whether it is in the topology, connected, and known to be one, or two."""
@@ -175,9 +175,10 @@ class Estate:
         """What names resolved to at an agent; of names that it was not asked for, nothing."""
         now = self.clock()
         if self._lookups.take(agent, names_of(self.topology), lookups, now):
-            self.plan = self.plan_of(self.topology)  # what is needed of the old depends on whether the new was tried
+            # What is needed of the old depends on whether the new was tried.
+            self.plan = plan_of(self.topology, self.known(self.topology))
         if self._lookups.settle(oldest_fresh(self.topology, now), needed_by(self.plan, self.matrix, self.book)):
-            self.plan = self.plan_of(self.topology)
+            self.plan = plan_of(self.topology, self.known(self.topology))
         self.save(self._lookups.write)
         for name, words in self._lookups.apart(self.agents).items():
             self.agents[name] = replace(self.agents[name], names_apart=words)
@@ -186,40 +187,65 @@ class Estate:
         """The newest lookups of an agent."""
         return self._lookups.of(agent)
 
+    async def begin(self, spec: RoundSpec, main: str) -> None:
+        """Remember what is asked, before it is; StoreError where that cannot be."""
+        at, before = self.clock(), self.started  # which moves with the clock, should that be set meanwhile
+        await self.store.beside(lambda: self.store.start_round(spec, main, at + (self.started - before)))
+
     # -- what was observed ----------------------------------------------------------------------------------------
 
-    def take_judged(self, spec: RoundSpec, rows: Iterable[JudgedRow]) -> tuple[Event, ...]:
-        """Take what a main round and its follow-ups show into the matrix, the store and the findings.
+    async def take_judged(
+        self, spec: RoundSpec, rows: Sequence[JudgedRow], stands: Callable[[], bool] = lambda: True
+    ) -> tuple[Event, ...] | None:
+        """Take what a main round and its follow-ups show into matrix, store and findings; None where it `stands` no more.
 
         It is dated by when the round began: what it shows is no older. A report may have been under way for any time, in a
         broker or before a coordinator that stood still, and its age does not say so.
         """
-        at = min(self.store.began(spec.round), self.clock())  # the clock may have been set back since
-        self._take(JudgedRow(key, ports, replace(judged, observed_at=at)) for key, ports, judged in rows)
-        if spec.source in self.agents:
+        async with self._reviewing:
+            return await self._review(spec, rows, stands)
+
+    async def review(self) -> tuple[Event, ...]:
+        """Bring the findings up to date with the current cells."""
+        async with self._reviewing:
+            return await self._review() or ()
+
+    async def _review(
+        self, spec: RoundSpec | None = None, rows: Sequence[JudgedRow] = (), stands: Callable[[], bool] = lambda: True
+    ) -> tuple[Event, ...] | None:
+        """Work it out in a thread. Whoever asks meanwhile sees what was before, and then all of it at once."""
+        for tries in range(MOST_TRIES + 1):
+            # The clock may have been set back since it began.
+            at = min(self.store.began(spec.round), self.clock()) if spec else 0.0
+            asked = (moment := self._moment(), rows, at)
+            # One who never ceases to change something puts off nothing for ever.
+            done = await asyncio.to_thread(reviewed, *asked) if tries < MOST_TRIES else reviewed(*asked)
+            if not stands():
+                return None
+            if (moment.topology, moment.changes) == (self.topology, self._changes) and moment.plan is self.plan:
+                break  # else once more, by what holds now
+        self.matrix, self.book = done.matrix, done.book
+        self._unsaved.update(dict.fromkeys(done.keys))
+        self._untold += done.events
+        if spec and spec.source in self.agents:
             self.agents[spec.source] = replace(self.agents[spec.source], last_round=self.clock())
-        return self.review()
+        await self._written()
+        return done.events
+
+    def _moment(self) -> Moment:
+        now = self.now()  # first: it may turn out that the clock was set
+        return Moment(self.topology, self.plan, self.matrix.copy(), self.book.copy(), now, self._changes)
 
     def _take(self, rows: Iterable[JudgedRow]) -> None:
-        groups: dict[tuple[CellKey, str, float], list[Row]] = {}
-        for key, ports, judged in rows:
-            groups.setdefault((key, judged.round, judged.observed_at), []).append((ports, judged))
-        for (key, *_), found in groups.items():
-            self.matrix.lay(key, found)
-            self._unsaved[key] = None
+        self._changes += 1
+        self._unsaved.update(dict.fromkeys(lay(self.matrix, rows)))
 
-    def review(self) -> tuple[Event, ...]:
-        """Bring the findings up to date with the current cells."""
-        events = self.book.apply(self.cells(), self.now(), self.topology.probing.confirm)
-        self._untold += events
-        self.save(self._write)
-        return events
-
-    def acknowledge(self, finding: str, by: str, reason: str) -> Event:
+    async def acknowledge(self, finding: str, by: str, reason: str) -> Event:
         """A person takes a finding on; KeyError and ValueError as the book says, StoreError when it is not on disk yet."""
         event = self.book.acknowledge(finding, by, reason, self.now())
+        self._changes += 1
         self._untold.append(event)
-        self.save(self._write)
+        await self._written()
         if self.problem:
             raise StoreError(self.problem)
         return event
@@ -231,10 +257,10 @@ class Estate:
         self.save(self._write)
         return event
 
-    def standing(self) -> set[str]:
-        """The main rounds that a current cell, or a finding that is not long over, stands on."""
-        saved = self.book.findings == self._book_saved
-        return self.matrix.rounds | forgetting.standing(self.store, self.book, saved=saved)
+    async def noted(self, what: EventKind, text: str, by: str = "") -> None:
+        """The same, written in a thread."""
+        self._untold.append(Event(at=self.clock(), finding="", what=what, text=text, by=by))
+        await self._written()
 
     # -- what is kept ---------------------------------------------------------------------------------------------
 
@@ -243,48 +269,22 @@ class Estate:
         for gap in gaps:
             self.losses[agent] = added(self.losses.get(agent, Losses()), gap)
 
-    def forget(self) -> None:
+    async def forget(self) -> None:
         """Let go of what is old, in memory and in the store, by the rule of `coordinator.store.retention`."""
-        self.save(self._write)
-        self._unsaved.update(dict.fromkeys(forgetting.cells(self.store, self.matrix, self.plan, self._unsaved)))
-        if self.book.findings == self._book_saved:
-            forgetting.findings(self.store, self.book)
-        self.save(self._write)
-        self.save(lambda: self.store.forget(self.standing()))
+        async with self._reviewing:
+            await self._written()
+            self._unsaved.update(dict.fromkeys(forgetting.cells(self.store, self.matrix, self.plan, self._unsaved)))
+            if self.book.findings == self._book_saved:
+                forgetting.findings(self.store, self.book)
+            await self._written()
+            standing = self.standing()
+            await self.saved(lambda: self.store.forget(standing))
         self._lookups.forget(self.topology)
         self.save(self._lookups.write)
         self.save(self.moves.write)
         if gone := self._addresses.keys() - self.topology.agents().keys():
             self._addresses = {name: found for name, found in self._addresses.items() if name not in gone}
             self.save(lambda: self.store.put("addresses", self._addresses))
-
-    def _write(self) -> bool:
-        """What memory has and the store does not; False when there is nothing."""
-        changed = self.book.findings != self._book_saved
-        if not (self._unsaved or self._untold or changed):
-            return False
-        if self._unsaved:
-            self.store.put_cells((key, self.matrix.rows(key)) for key in self._unsaved)
-            self._unsaved = {}
-        if self._untold or changed:
-            self.store.put_findings(self.book.findings, self._untold)
-            self._book_saved, self._untold = self.book.findings, []
-        return True
-
-    def save(self, write: Callable[[], object]) -> None:
-        """A disk that is full stops nothing: memory goes on, and the next review writes what is missing."""
-        try:
-            wrote = write()
-        except StoreError as error:
-            self.cannot_write(error)
-        else:
-            self.problem = self.problem if wrote is False else ""
-
-    def cannot_write(self, error: StoreError) -> None:
-        """Say so, once."""
-        if str(error) != self.problem:
-            log.error("store", problem=str(error))
-        self.problem = str(error)
 
     # -- what is shown --------------------------------------------------------------------------------------------
 

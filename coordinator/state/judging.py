@@ -10,6 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -97,14 +98,15 @@ class Judging:
         estate, spec = self._estate, rounds[0].spec
         self._began_at = asyncio.get_running_loop().time()
         try:
-            while True:
+            events = None
+            while events is None:
                 two = estate.holders.two()
                 conclusion, rows = await asyncio.to_thread(_judged, rounds, two, pending=pending)
-                if estate.holders.two() <= two:  # else it would prove what was doubted meanwhile
-                    break
-            self._events(estate.take_judged(spec, rows))
+                # What was doubted meanwhile is not proven by it.
+                events = await estate.take_judged(spec, rows, partial(_are_known, estate, two))
+            self._events(events)
             if not (estate.problem or (pending and conclusion.followups)):  # else once more after a restart
-                estate.save(lambda: estate.store.judged([data.spec.round for data in rounds], reports))
+                await estate.saved(lambda: estate.store.judged([data.spec.round for data in rounds], reports))
         except Exception:  # what one report holds must end no daemon
             log.exception("a round cannot be judged, please report it", round=spec.round, source=spec.source)
             self.faults[spec.source] += 1
@@ -117,6 +119,11 @@ class Judging:
 
 def _judged(rounds: Sequence[RoundData], two: frozenset[str], *, pending: bool) -> tuple[Conclusion, list[JudgedRow]]:
     return judged_of([replace(data, two_holders=data.two_holders | two) for data in rounds], pending=pending)
+
+
+def _are_known(estate: Estate, two: frozenset[str]) -> bool:
+    """Whether none but these have turned out to be two processes."""
+    return estate.holders.two() <= two
 
 
 def _held(path: Path, round_id: str) -> list[RoundData]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 
 from coordinator.store import Store
@@ -64,7 +65,7 @@ class Lookups:
         before, names = self.leads_to(), set(asked)
         wanted = {lookup.name: lookup for lookup in lookups if lookup.name in names}
         known = self._known.setdefault(agent, {})
-        if new := tuple(lookup for name, lookup in wanted.items() if known.get(name) != lookup):
+        if new := tuple(lookup for name, lookup in wanted.items() if not _alike(known.get(name), lookup)):
             self._unsaved[agent] = (*self._unsaved.get(agent, ()), *new)
         known.update(wanted)
         for name, lookup in wanted.items():
@@ -137,6 +138,11 @@ class Lookups:
             return None
         seen = tuple(sorted(filter(is_anothers, lookup.addresses)))
         return seen if seen or not lookup.addresses else None
+
+
+def _alike(known: Lookup | None, lookup: Lookup) -> bool:
+    """A TTL counts down, and is no news to the store."""
+    return known is not None and replace(known, ttl_s=lookup.ttl_s) == lookup
 
 
 def _shortened(words: Sequence[str]) -> tuple[str, ...]:

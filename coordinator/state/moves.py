@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2s
 
 from coordinator.store import Store
 from reachability.layout import moved
@@ -13,7 +14,7 @@ from reachability.topology import Topology
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """`homes`: agent to its environment, also of one that is in no topology any more; `last`: as `Moves.last`."""
+    """`homes`: agent to its environment, also of one that is in no topology any more; `last`: as `Moves.after` has it."""
 
     homes: Mapping[str, str] = field(default_factory=dict)
     last: Mapping[str, str] = field(default_factory=dict)
@@ -24,6 +25,7 @@ class Moves:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._chance = secrets.token_hex(4)  # else moves that a full disk lost would come again after a restart
         self._known = self._stored = store.get("moves", Known, Known())
 
     @property
@@ -31,11 +33,17 @@ class Moves:
         """Environment to a text that another move replaces; no entry where none is known."""
         return self._known.last
 
-    def take(self, topology: Topology) -> bool:
-        """A topology is in force; as `write`. Chance stands for a move, for a number that a full disk lost would come again."""
-        last = {name: secrets.token_hex(4) for name in moved(self._known.homes, topology)}
-        self._known = Known({**self._known.homes, **topology.agents()}, {**self._known.last, **last})
-        return self.write()
+    def after(self, topology: Topology) -> Mapping[str, str]:
+        """The same once that topology is in force, however often it is asked.
+
+        A text stands for a move, for all before it and for this process: none comes twice.
+        """
+        homes, last = self._known.homes, self._known.last
+        return {**last, **{name: self._text(last.get(name, ""), who) for name, who in moved(homes, topology).items()}}
+
+    def take(self, topology: Topology) -> None:
+        """A topology is in force; `write` follows."""
+        self._known = Known({**self._known.homes, **topology.agents()}, self.after(topology))
 
     def write(self) -> bool:
         """What memory has and the store does not; False when there is nothing."""
@@ -44,3 +52,6 @@ class Moves:
         self._store.put("moves", self._known)
         self._stored = self._known
         return True
+
+    def _text(self, before: str, agent: str) -> str:
+        return blake2s(f"{self._chance} {before} {agent}".encode(), digest_size=4).hexdigest()

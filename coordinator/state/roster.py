@@ -9,6 +9,8 @@ from reachability.topology import Topology
 from wire.messages import Status
 from wire.topics import UpTopic
 
+MOST_ADDRESSES = 1024  # of a host; each is one that everybody probes
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentState:
@@ -36,6 +38,9 @@ class AgentState:
     challenge: bytes = b""  # what messages to it have to repeat
     clock_skew_s: float | None = None  # its clock less the coordinator's, when its newest status came in
     certificate: tuple[float, float] = (0.0, 0.0)  # the one that it used last: from when until when; 0: not known
+    ca: str = ""  # which CA that one is of, and which ones the agent trusts, see `wire.certificates`; "": not known
+    trust: str = ""
+    rotation: str = ""  # what it lacks to have come over to a new CA, see `coordinator.broker.rotation`
     names_apart: tuple[str, ...] = ()  # DNS names that lead elsewhere for it than for others, in words
     revoked: bool = False  # its certificates are, and it has come with no newer one yet
     two_holders: bool = False  # more than one process lives under its name
@@ -70,6 +75,8 @@ def refusal(topic: UpTopic, status: Status, topology: Topology, generations: Map
         return f"'{topic.agent}' of '{topic.environment}' claims to be '{status.name}' of '{status.environment}'"
     if 0 <= status.generation < generations.get(topic.agent, 0):
         return f"'{topic.agent}' uses a certificate that is revoked"
+    if len(status.addresses) > MOST_ADDRESSES:
+        return f"'{topic.agent}' says that it has {len(status.addresses)} addresses; the most of a host is {MOST_ADDRESSES}"
     return ""
 
 
@@ -107,6 +114,8 @@ def said(known: AgentState, status: Status, now: float, *, retained: bool, two_h
         certificate=(status.certificate_from, status.certificate_until)
         if status.certificate_until
         else known.certificate,
+        ca=status.ca or known.ca,
+        trust=status.trust or known.trust,
         revoked=known.revoked and not status.online,
         two_holders=two_holders,
         connections=status.connections,

@@ -8,6 +8,7 @@ count, and what is held is kept longer. Nothing is added meanwhile, so that no s
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +25,7 @@ class Ageing:
     def __init__(
         self, db: sqlite3.Connection, steady: Callable[[], float] = since_boot, boot: str | None = None
     ) -> None:
-        self._db, self._steady = db, steady
+        self._db, self._steady, self._one_at_a_time = db, steady, threading.Lock()
         self._boot = boot_id() if boot is None else boot
         row = db.execute("SELECT value FROM meta WHERE name = ?", (_NAME,)).fetchone()
         age, at, of = msgspec.msgpack.decode(row[0], type=tuple[float, float, str]) if row else (0.0, 0.0, "")
@@ -33,10 +34,11 @@ class Ageing:
 
     def __call__(self) -> float:
         """Seconds of history."""
-        now = self._steady()
-        self._age += max(0.0, now - self._at)
-        self._at = now
-        return self._age
+        with self._one_at_a_time:
+            now = self._steady()
+            self._age += max(0.0, now - self._at)
+            self._at = now
+            return self._age
 
     def keep(self) -> None:
         """Write it down, within the caller's transaction."""

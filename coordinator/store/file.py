@@ -7,6 +7,7 @@ import fcntl
 import os
 import shutil
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -25,7 +26,7 @@ class StoreError(Exception):
 
 
 class File:
-    """The open file and its lock."""
+    """The open file and its lock. `reads` sees what is committed, and waits for no thread that writes by `db`."""
 
     def __init__(self, state_dir: Path) -> None:
         """StoreError when another process has it, or it cannot be read."""
@@ -34,12 +35,15 @@ class File:
             self._lock = lock(state_dir)
         except OSError as error:
             raise StoreError(f"{error.filename or state_dir}: {error.strerror}") from error
+        self._writes = threading.Lock()
         self.path = path = state_dir / STORE
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite would let others read it
-            self.db = sqlite3.connect(path, isolation_level=None, timeout=BUSY_S)
+            # Threads write one after the other.
+            self.db = sqlite3.connect(path, isolation_level=None, timeout=BUSY_S, check_same_thread=False)
             try:
                 self._prepare()
+                self.reads = _reading(path)
             except BaseException:
                 self.db.close()
                 raise
@@ -55,6 +59,7 @@ class File:
 
     def close(self) -> None:
         """Close it and let another coordinator have it."""
+        self.reads.close()
         self.db.close()
         os.close(self._lock)
 
@@ -62,24 +67,26 @@ class File:
     def writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction; StoreError where the disk does not take it, and then nothing of it is there."""
         try:
-            self.db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self.db
-                self.db.execute("COMMIT")
-            except BaseException:
-                if self.db.in_transaction:  # a full disk may have ended it already
-                    self.db.execute("ROLLBACK")
-                raise
+            with self._writes:
+                self.db.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self.db
+                    self.db.execute("COMMIT")
+                except BaseException:
+                    if self.db.in_transaction:  # a full disk may have ended it already
+                        self.db.execute("ROLLBACK")
+                    raise
         except sqlite3.Error as error:
             raise StoreError(unwritable(self.path, error)) from error
 
     def shrink(self) -> None:
-        """Give free pages back to the disk, some at a time: the coordinator does nothing else meanwhile."""
+        """Give free pages back to the disk, some at a time: nothing else is written meanwhile."""
         try:
-            (free,) = self.db.execute("PRAGMA freelist_count").fetchone()
-            if free > FREE_PAGES:
-                # A script, as the pragma frees a page a step and has no rows to be fetched.
-                self.db.executescript(f"PRAGMA incremental_vacuum({min(PAGES_A_TIME, free - FREE_PAGES)});")
+            with self._writes:
+                (free,) = self.db.execute("PRAGMA freelist_count").fetchone()
+                if free > FREE_PAGES:
+                    # A script, as the pragma frees a page a step and has no rows to be fetched.
+                    self.db.executescript(f"PRAGMA incremental_vacuum({min(PAGES_A_TIME, free - FREE_PAGES)});")
         except sqlite3.Error as error:
             raise StoreError(unwritable(self.path, error)) from error
 
@@ -100,12 +107,16 @@ class File:
 @contextlib.contextmanager
 def read_only(path: Path) -> Iterator[sqlite3.Connection]:
     """One moment of a store's file, from any process; sqlite3.Error where it cannot be had."""
-    db = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None, timeout=BUSY_S)
+    db = _reading(path)
     try:
         db.execute("BEGIN")
         yield db
     finally:
         db.close()
+
+
+def _reading(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None, timeout=BUSY_S)
 
 
 def lock(state_dir: Path) -> int:

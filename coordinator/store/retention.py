@@ -3,6 +3,7 @@
 | what | kept |
 |---|---|
 | rounds and reports | 6 hours, and those that a current cell or a finding that is not long over stands on |
+| those of rounds that are not known (`coordinator.store.strays`) | 6 hours, of an agent 1,000 and 4 MiB; what is more is a gap |
 | their packets | 5 minutes, and the same |
 | cells | while they are planned; 7 days after they were last judged, of an agent the newest 10,000 keys |
 | findings | 90 days after they were resolved (`coordinator.state.estate`) |

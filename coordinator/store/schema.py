@@ -74,6 +74,11 @@ MIGRATIONS = (
     CREATE INDEX events_kept ON events (kept);
     CREATE TABLE unjudged (round TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT;
     """,
+    # The bytes of a report of a round that was not known when it came (`coordinator.store.strays`), 0 of any other.
+    """
+    ALTER TABLE reports ADD COLUMN stray INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX reports_stray ON reports (agent, stray) WHERE stray > 0;
+    """,
 )
 SCHEMA = len(MIGRATIONS)
 INCREMENTAL = 2  # PRAGMA auto_vacuum

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from wire.bounds import MOST_NUMBER
+
 MOST_HOLES = 4096  # per spool; a batch that would make one more waits until some are closed
 MOST_SPOOLS = 256  # per agent; a state directory that is made anew at each start is a new spool each time
 MOST_GAPS = 256  # per agent; the oldest fold into one
@@ -20,7 +22,8 @@ class _Key(NamedTuple):
     spool: str
 
 
-NEVER_SENT = 2**62  # an acknowledgement up to there tells a spool that it was set back: it goes on under another id
+# An acknowledgement up to there, the largest that an agent takes, tells a spool that it was set back: it goes on under another id.
+NEVER_SENT = MOST_NUMBER
 MOST_COUNT = 2**62  # what an agent says, added up, still fits
 MOST_WORDS = 8  # an agent knows four
 GONE = "gone"  # why, where the agent does not say: a restored store or spool, or an older agent
@@ -34,7 +37,8 @@ class TooManyHolesError(Exception):
 class Gap:
     """Sequences of a spool that are lost: `batches` of those from `first` to `last`. Times are epoch seconds.
 
-    `why` has of bytes, age, disk, size (the agent says so) and gone (it says nothing) those that it was, with commas.
+    `why` has of bytes, age, disk, size (the agent says so), gone (it says nothing) and unknown (`coordinator.store.strays`)
+    those that it was, with commas.
     Where gaps of several spools were folded, `spool` is "" and `first` and `last` are 0.
     """
 
@@ -112,7 +116,7 @@ class Spools:
         acknowledged = self._settle(key, acknowledged, age)
         lost = [replace(gap, agent=agent, noticed=now) for gap in lost]
         for gap in lost:
-            self._keep(gap)
+            self.lose(gap)
         return Taken(new, acknowledged, tuple(lost))
 
     def gaps(self) -> list[Gap]:
@@ -192,8 +196,8 @@ class Spools:
         )
         return acknowledged
 
-    def _keep(self, gap: Gap) -> None:
-        """One that goes on from the newest of its spool is part of it; of too many the two oldest are one."""
+    def lose(self, gap: Gap) -> None:
+        """Keep a gap. One that goes on from the newest of its spool is part of it; of too many the two oldest are one."""
         newest = self._db.execute(f"{_SELECT} WHERE agent = ? ORDER BY id DESC LIMIT 1", (gap.agent,)).fetchone()
         before = None if newest is None else _gap(newest)
         if before is not None and (before.spool, before.last) == (gap.spool, gap.first - 1):

@@ -11,7 +11,7 @@ from coordinator.topology.document import Document, Problem, Where, shown
 from coordinator.topology.scalars import is_range, parse_address, parse_host, parse_network
 from coordinator.topology.schema import MOST_ERRORS, mark_of, named, nearest
 from reachability.ranges import AmbiguousRangeError, Owners
-from reachability.topology import Address, Environment, Network, Topology
+from reachability.topology import Address, Environment, Network, Topology, is_wide
 
 MOST_HINTS = 50  # looking for the nearest name takes its time; a file with more dead ends than this is the wrong file
 MOST_CANDIDATES = 1000
@@ -22,7 +22,7 @@ def inconsistencies(document: Document, topology: Topology) -> Iterator[Problem]
     """Every inconsistency, at most `MOST_ERRORS`. The topology may be partial: what did not parse is not in it."""
     found = (
         problem
-        for check in (_agents, _repeated_values, _ambiguous_members, _repeated_names, _ends)
+        for check in (_agents, _wide, _repeated_values, _ambiguous_members, _repeated_names, _ends)
         for problem in check(document, topology)
     )
     return islice(found, MOST_ERRORS)
@@ -87,6 +87,20 @@ def _outside(agent: str, address: str, environment: Environment) -> str:
     more = ", …" if len(environment.networks) > SOME else ""
     where = f"outside the networks of {shown(environment.name)} ({networks}{more})"
     return f"agent {shown(agent)} has {address}, {where}; correct it, or add its network"
+
+
+def _wide(document: Document, topology: Topology) -> Iterator[Problem]:
+    """Agents may probe what is in the networks of the file: one of half the Internet is meant on purpose, or not at all."""
+    del topology
+    for name, data in _environments(document):
+        for index, network in parsed(data.get("networks"), parse_network):
+            if is_wide(network) and data.get("allow_wide") is not True:
+                most = "/8" if network.version == 4 else "/32"  # noqa: PLR2004 - IPv4
+                meant = f"write the networks that {shown(name)} has, or 'allow_wide: true' beside them"
+                yield _at(
+                    document, ("environments", name, "networks", index),
+                    f"network {network} is wider than {most}, and agents may probe all of it; {meant}",
+                )  # fmt: skip
 
 
 def _repeated_values(document: Document, topology: Topology) -> Iterator[Problem]:

@@ -12,7 +12,7 @@ from coordinator.tasks import Limit, declared_costs
 from coordinator.topology.consistency import within
 from reachability.blackout import never_opens, open_until
 from reachability.sides import FAMILIES, Sides, family_of
-from reachability.topology import Environment, Mark, Network, Selector, Topology, family, is_address
+from reachability.topology import Environment, Mark, Network, Selector, Topology, family, is_address, is_wide
 from reachability.vocabulary import Require, Schedule
 
 LONG_BLACKOUT = timedelta(days=7)
@@ -37,6 +37,7 @@ def lint(topology: Topology, now: datetime) -> list[Warned]:
         *_uncontrolled(topology),
         *_families(topology),
         *_overlaps(topology),
+        *_wide(topology),
         *_expired(topology, now),
         *_idle_paths(sides),
         *_unwitnessed(topology),
@@ -132,6 +133,16 @@ def _overlaps(topology: Topology) -> Iterator[Warned]:
                     f"{other} of '{two}' overlaps {mine} of '{one}': which of them an address belongs to is not clear",
                 )
         around.append((network, name))
+
+
+def _wide(topology: Topology) -> Iterator[Warned]:
+    for environment in topology.environments.values():
+        if wide := [str(network) for network in environment.networks if is_wide(network)]:
+            yield _at(
+                environment.mark,
+                f"'{environment.name}' is as wide as {', '.join(wide)}: bundles allow agents to probe all of it, and whatever "
+                "a name leads to there is probed",
+            )
 
 
 def _expired(topology: Topology, now: datetime) -> Iterator[Warned]:

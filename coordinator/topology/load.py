@@ -14,6 +14,7 @@ from coordinator.topology.build import build
 from coordinator.topology.consistency import inconsistencies
 from coordinator.topology.document import Document, Problem, UnreadableError, read_yaml, shown
 from coordinator.topology.schema import check, mark_of
+from reachability.plan_size import too_large
 from reachability.texts import printable
 from reachability.topology import Topology
 
@@ -70,6 +71,8 @@ def parse_topology(content: bytes, file: str = "topology.yaml") -> Topology:
     problems += inconsistencies(document, topology)
     if problems:
         raise TopologyErrors(file, problems)
+    if problem := too_large(topology):
+        raise TopologyErrors(file, [Problem(0, 0, problem)])
     return topology
 
 

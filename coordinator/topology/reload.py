@@ -31,6 +31,7 @@ class Watch:
     def __init__(
         self, path: Path, current: Topology, take: Callable[[Topology], Awaitable[None]], clock: Callable[[], float]
     ) -> None:
+        """`take` puts one in force, or raises TopologyErrors and leaves the old one."""
         self.refused: RefusedFile | None = None
         self.loaded_at = clock()
         self._path = path
@@ -67,16 +68,16 @@ class Watch:
     async def _load(self) -> None:
         try:
             topology = await asyncio.to_thread(load_topology, self._path)
+            if changed := topology.digest != self._digest:
+                await self._take(topology)  # until it is in force, the old one is
         except TopologyErrors as error:
             self.refused = RefusedFile(self._clock(), error.errors)
             log.error("topology refused, the old one stays in force", errors=error.errors)  # noqa: TRY400
             return
         self.refused = None
-        if topology.digest == self._digest:
-            return
-        self._digest, self.loaded_at = topology.digest, self._clock()
-        await self._take(topology)
-        log.info("topology loaded", file=topology.file, digest=topology.digest[:12])
+        if changed:
+            self._digest, self.loaded_at = topology.digest, self._clock()
+            log.info("topology loaded", file=topology.file, digest=topology.digest[:12])
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

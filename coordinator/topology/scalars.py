@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 from coordinator.topology.document import shown
-from coordinator.topology.iana import ports_of
+from coordinator.topology.iana import nearest_service, ports_of
 from reachability.blackout import Cron, zone
 from reachability.ports import PortSet
 from reachability.topology import Address, Network, PortSpec, is_address
@@ -87,9 +87,9 @@ def _named(name: str, protocol: str) -> tuple[int, int]:
     """The port of a service; a name of several would let more through than was meant."""
     found = ports_of(name, protocol)
     if not found:
-        raise ValueError(
-            f"IANA knows no service {shown(name)} over {protocol}; write its port, such as {protocol}/5000"
-        )
+        meant = nearest_service(name, protocol)
+        hint = f"did you mean {protocol}/{meant}? Else write its port" if meant else "write its port"
+        raise ValueError(f"IANA knows no service {shown(name)} over {protocol}; {hint}, such as {protocol}/5000")
     if len(found) > 1:
         choice = " or ".join(f"{protocol}/{port}" for port in found)
         raise ValueError(f"service {shown(name)} has several ports by IANA's list; write {choice}")

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from reachability.texts import printable
-from reachability.topology import Environment, Path, PortSpec, Probing, Service, Topology, Waiver
+from reachability.topology import Environment, Path, PortSpec, Probing, Service, Topology, Waiver, is_wide
 from reachability.vocabulary import Require
 
 Place = tuple[str, ...]  # ("paths", its name), ("services", environment, its name)
@@ -71,6 +71,8 @@ def _environment(environment: Environment, notes: Notes) -> Iterator[str]:
     if environment.require is not Require.NO_SESSION:
         yield f"    require: {environment.require.value}"
     yield f"    networks: {_listed(environment.networks)}"
+    if any(map(is_wide, environment.networks)):
+        yield "    allow_wide: true"
     if environment.agents:
         yield "    agents:"
     for agent in environment.agents.values():

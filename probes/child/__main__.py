@@ -13,13 +13,18 @@ import signal
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from probes.child.gated import Permitted, Send, at_most, carried_out, in_force, permitted
 from probes.child.inside import Insides
 from probes.child.protocol import (
     ChildArmed,
     Configure,
     FromChild,
+    Halted,
     Log,
     Ready,
     SourceDone,
@@ -29,7 +34,9 @@ from probes.child.protocol import (
     frame,
 )
 from probes.context import Station
+from probes.gate import Gate
 from probes.host import counters, privileges
+from probes.host.privileges import Confined
 from probes.packets.flow_budget import FlowBound
 from probes.packets.parse import Packet
 from probes.packets.raw_socket import Bucket, Flows, Wire
@@ -38,7 +45,7 @@ from probes.witness.liveness import Provoker
 from probes.witness.witness import Witness, WitnessDeps
 from reachability.arrival import WitnessReport
 from reachability.observation import SourceReport
-from reachability.vocabulary import RoundKind
+from reachability.vocabulary import Role, RoundKind
 from wire.messages import Arm, Close, Go, Stop
 from wire.process.parent import die_with
 from wire.process.privileges import Held
@@ -59,12 +66,14 @@ class Child:
 
         self._write = write
         self.lacks = ""
-        bucket = Bucket(configuration.rate_pps)
-        bound = FlowBound(configuration.flows, configuration.held)
-        self.station = Station(bucket, Flows(), Routes(), configuration.agent, bound)
+        bounds = configuration.bounds
+        bucket = Bucket(at_most(configuration.rate_pps, bounds.rate_pps))
+        bound = FlowBound(at_most(configuration.flows, bounds.flows), configuration.held)
+        self._gate = Gate(*in_force(configuration))
+        self.station = Station(bucket, Flows(), Routes(), configuration.agent, bound, gate=self._gate)
         try:
             self.station.capture = Capture()
-            self.station.wire = Wire(bucket)
+            self.station.wire = Wire(bucket, self._gate)
         except PermissionError:
             self.lacks = "this process lacks CAP_NET_RAW"
         except OSError as error:
@@ -88,6 +97,12 @@ class Child:
             capture.readers.append(self.witness.sweep_reader.read)
         self._insides = Insides(configuration.agent, self._control_inside, self._controlled)
         self._inside_only: set[str] = set()  # rounds in which nothing is listened for
+        self._halted = False
+
+    def ready(self, confined: Confined) -> Ready:
+        """What it holds."""
+        notes, files = confined
+        return Ready(raw=self.station.raw, lacks=self.lacks, notes=notes, files=files, holds=_held())
 
     def order(self, order: ToChild, group: asyncio.TaskGroup) -> None:
         """Begin what an order asks for."""
@@ -103,8 +118,9 @@ class Child:
             case Stop():
                 raise SystemExit(0)
             case Configure():
-                self.station.bucket.rate = max(1, order.rate_pps)
-                self.station.bound.most = order.flows
+                self.station.bucket.rate = max(1, at_most(order.rate_pps, order.bounds.rate_pps))
+                self.station.bound.most = at_most(order.flows, order.bounds.flows)
+                self._gate.take(*in_force(order))
 
     async def tick(self) -> None:
         """Counters and late copies, for as long as the child lives."""
@@ -125,27 +141,49 @@ class Child:
         self._write(ChildArmed(round=arm.round, ok=listens, problems=problems))
 
     async def _control_inside(self, job: Job) -> SourceReport:
-        report, _ = await self._source(job).run()
+        may = permitted(job.targets, (), self._gate)
+        kept = replace(job, targets=may.targets)
+        report, _ = await self._held(may, job.round, job.role, lambda: self._source(kept).run())
         return report
 
     def _controlled(self, report: SourceReport) -> None:
-        self._write(SourceDone(report=report, held=self.station.bound.held()))
+        if not self._halted:
+            self._write(SourceDone(report=report, held=self.station.bound.held()))
 
     async def _go(self, go: Go) -> None:
+        may = permitted(go.targets, go.controls, self._gate)
+        kept = msgspec.structs.replace(go, targets=may.targets, controls=may.controls)
+        report, tail_s = await self._held(may, go.round, Role.SOURCE, lambda: self._sent(kept))
+        if not self._halted:
+            self._write(SourceDone(report=report, tail_s=tail_s, held=self.station.bound.held()))
+
+    async def _held(self, may: Permitted, round_id: str, role: Role, send: Send) -> tuple[SourceReport, float]:
+        """What comes of sending what may be sent; the rest is said in the report."""
+        found = await carried_out(may, SourceReport(round=round_id, agent=self.station.agent, role=role), send)
+        if may.targets:
+            self._halt()  # what it was in the way of is no answer
+        return found
+
+    def _halt(self) -> None:
+        """Where a blackout has begun while something was being sent, which the gate has ended: the daemon answers for it."""
+        if not self._halted and (why := self._gate.refuses_now()):
+            self._halted = True
+            self._write(Halted(why=why))
+
+    async def _sent(self, go: Go) -> tuple[SourceReport, float]:
         from probes.source import parts  # noqa: PLC0415 - scapy
         from probes.source.followups import FollowUps  # noqa: PLC0415
         from probes.source.trace import Trace  # noqa: PLC0415
 
         match go.kind:
             case RoundKind.NORMAL:
-                report, tail_s = await parts.run(Job.source(go), self._source)
+                return await parts.run(Job.source(go), self._source)
             case RoundKind.CHALLENGE:
-                report, tail_s = await FollowUps(self.station, go).challenge()
+                return await FollowUps(self.station, go).challenge()
             case RoundKind.NOPORTS:
-                report, tail_s = await FollowUps(self.station, go).noports()
+                return await FollowUps(self.station, go).noports()
             case RoundKind.TRACE:
-                report, tail_s = await Trace(self.station, go).run()
-        self._write(SourceDone(report=report, tail_s=tail_s, held=self.station.bound.held()))
+                return await Trace(self.station, go).run()
 
     def _source(self, job: Job) -> Source:
         from probes.source.cycle import Source  # noqa: PLC0415
@@ -178,8 +216,8 @@ class Child:
         self.witness.packet(packet)
 
 
-async def main(notes: tuple[str, ...] = ()) -> None:
-    """Read orders until stdin ends; `notes` are for the daemon's log."""
+async def main(confined: Confined) -> None:
+    """Read orders until stdin ends; what `confined` lacks is for the daemon."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=1024 * 1024)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(0, "rb", 0))
@@ -202,7 +240,7 @@ async def main(notes: tuple[str, ...] = ()) -> None:
                     if not isinstance(message, Configure):
                         raise SystemExit("the first message has to configure the child")
                     child = Child(message, write)
-                    write(Ready(raw=child.station.raw, lacks=child.lacks, notes=notes, holds=_held()))
+                    write(child.ready(confined))
                     group.create_task(child.tick(), name="tick")
                 else:
                     child.order(message, group)  # type: ignore[arg-type]

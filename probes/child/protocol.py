@@ -8,11 +8,22 @@ import msgspec
 
 from reachability.arrival import WitnessReport
 from reachability.observation import SourceReport
+from reachability.topology import Blackout
 from wire.codec import decoder, encode
 from wire.messages import Arm, Close, Go, Stop
 from wire.process.privileges import Held
 
 MOST_BYTES = 64 * 1024 * 1024
+
+
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """What this host's owner allows, out of the agent's own configuration; the child holds itself to it, whatever is ordered."""
+
+    allow: tuple[str, ...] = ()  # networks; nothing is sent elsewhere
+    deny: tuple[str, ...] = ()
+    blackout: tuple[Blackout, ...] = ()
+    rate_pps: int = 0  # at most; 0: as the order says
+    flows: int = 0  # likewise
 
 
 class Configure(msgspec.Struct, frozen=True, kw_only=True, tag="configure"):
@@ -24,6 +35,7 @@ class Configure(msgspec.Struct, frozen=True, kw_only=True, tag="configure"):
     held: tuple[tuple[float, int], ...] = ()  # seconds that flows of an earlier child still count, and how many
     broker_host: str = ""
     broker_port: int = 0
+    bounds: Bounds = Bounds()
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
@@ -35,6 +47,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
     raw: bool
     lacks: str = ""
     notes: tuple[str, ...] = ()
+    files: str = ""  # why files of the host are not out of its reach (Landlock); "" when they are
     holds: Held | None = None  # None: there is no /proc to read it from
 
 
@@ -60,6 +73,12 @@ class WitnessDone(msgspec.Struct, frozen=True, kw_only=True, tag="witness"):
     report: WitnessReport
 
 
+class Halted(msgspec.Struct, frozen=True, kw_only=True, tag="halted"):
+    """It sends nothing more of what is under way: a blackout has begun. A `Stop` is what it waits for."""
+
+    why: str
+
+
 class Log(msgspec.Struct, frozen=True, kw_only=True, tag="log"):
     """Something for the daemon's log."""
 
@@ -68,13 +87,15 @@ class Log(msgspec.Struct, frozen=True, kw_only=True, tag="log"):
     round: str = ""  # that it belongs to
 
 
-def round_of(message: ChildArmed | SourceDone | WitnessDone) -> str:
-    """The round that it is about."""
+def round_of(message: ChildArmed | SourceDone | WitnessDone | Halted) -> str:
+    """The round that it is about, "" for all that are under way."""
+    if isinstance(message, Halted):
+        return ""
     return message.round if isinstance(message, ChildArmed) else message.report.round
 
 
 ToChild = Configure | Arm | Go | Close | Stop
-FromChild = Ready | ChildArmed | SourceDone | WitnessDone | Log
+FromChild = Ready | ChildArmed | SourceDone | WitnessDone | Halted | Log
 
 
 def frame(message: ToChild | FromChild) -> bytes:

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
+from typing import NamedTuple
 
-from probes.host import seccomp
+from probes.host import landlock, seccomp
 from wire.process.privileges import Capability, close_inherited, give_up, harden, mask
 
+NOWHERE = "/proc/nowhere"  # not there, and nobody can make it
 
-def confine() -> tuple[str, ...]:
-    """Keep CAP_NET_RAW if it is held and give the rest up for good; what could not be done, in words."""
+
+class Confined(NamedTuple):
+    """What came of it: `notes` say what could not be done; `files`, why files are not out of reach (Landlock), "" when they are."""
+
+    notes: tuple[str, ...]
+    files: str
+
+
+def confine() -> Confined:
+    """Keep CAP_NET_RAW if it is held and give the rest up for good."""
     close_inherited()
-    return (*give_up(effective=mask(Capability.NET_RAW)), *harden(), *seccomp.install())
+    os.environ["XDG_CACHE_HOME"] = NOWHERE  # else Scapy fails over pickles in a home directory, which is out of reach
+    notes = (*give_up(effective=mask(Capability.NET_RAW)), *harden())
+    files = landlock.install()
+    return Confined((*notes, *seccomp.install()), files)
 
 
 def raise_file_limit() -> None:

@@ -6,6 +6,7 @@ import contextlib
 import socket
 import struct
 
+from probes.gate import Gate
 from probes.kernel.way import Way
 from reachability.vocabulary import Protocol
 
@@ -17,8 +18,9 @@ _NO_LINGER = struct.pack(
 class Attempts:
     """One source address and protocol. Each connection has to be given up before its SYN is sent again, after a second."""
 
-    def __init__(self, source: str, protocol: Protocol) -> None:
+    def __init__(self, source: str, protocol: Protocol, gate: Gate) -> None:
         """OSError when no socket is available."""
+        self._gate = gate
         self._family = socket.AF_INET6 if ":" in source else socket.AF_INET
         self._kind = socket.SOCK_STREAM if protocol is Protocol.TCP else socket.SOCK_DGRAM
         self._holder = self._open(Way(source, 0))
@@ -26,7 +28,8 @@ class Attempts:
         self._under_way: list[socket.socket] = []
 
     def begin(self, to: tuple[str, int], request: bytes) -> None:
-        """Send a SYN, or a datagram with the request; what does not leave shows in the capture alone."""
+        """Send a SYN, or a datagram with the request; what does not leave shows in the capture alone. NotAllowed."""
+        self._gate.check(*to)
         with contextlib.suppress(OSError):
             if self._kind == socket.SOCK_DGRAM:
                 self._holder.sendto(request, to)

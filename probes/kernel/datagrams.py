@@ -8,6 +8,7 @@ import random
 import socket
 from collections.abc import Iterable, Iterator
 
+from probes.gate import Gate
 from probes.kernel.error_queue import Refusal, ask_for, next_refusal
 from probes.kernel.way import Way
 from probes.protocols.banner import MOST
@@ -20,7 +21,8 @@ MOST_READ = 4096
 class Datagrams:
     """Sockets by source address and port."""
 
-    def __init__(self) -> None:
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
         self._sockets: dict[Way, socket.socket] = {}
 
     def open(self, source: str, within: tuple[int, int]) -> Way:
@@ -44,6 +46,7 @@ class Datagrams:
 
     def send(self, way: Way, data: bytes, to: tuple[str, int]) -> int:
         """Send one; 0, or the errno of its own failure: that of an earlier one is reported first, and only once."""
+        self._gate.check(*to)
         made, failed = self._sockets[way], 0
         for _ in range(TRIES):
             try:

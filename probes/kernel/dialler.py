@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from probes.gate import Gate
 from probes.kernel.error_queue import Refusal, ask_for, next_refusal
 from probes.kernel.way import Way
 
@@ -50,7 +51,8 @@ class _Call:
 class Dialler:
     """Connections under way, by file descriptor, and sockets that wait to be used."""
 
-    def __init__(self) -> None:
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
         self._epoll = select.epoll()
         self._calls: dict[int, _Call] = {}
         self._idle: dict[Way, list[socket.socket]] = {}
@@ -62,8 +64,9 @@ class Dialler:
     def begin(self, way: Way, to: tuple[str, int], what: Called) -> Ended | None:
         """Connect by a source address and port; what came of it where that is known at once.
 
-        OSError when no socket is available.
+        OSError when no socket is available; NotAllowed.
         """
+        self._gate.check(*to)
         idle = self._idle.get(way)
         connection = idle.pop() if idle else self._open(way)
         began = time.monotonic()

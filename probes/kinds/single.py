@@ -98,15 +98,17 @@ async def packets(ask: ProbeRequest, protocol: Protocol) -> ProbeResult:
 
 def _station() -> tuple[Station, str]:
     from probes.context import Station  # noqa: PLC0415
+    from probes.gate import Gate  # noqa: PLC0415
     from probes.host.routes import Routes  # noqa: PLC0415
     from probes.packets.raw_socket import Bucket, Flows, Wire  # noqa: PLC0415
     from probes.packets.rx_ring import Capture  # noqa: PLC0415
 
     bucket = Bucket(RATE_PPS)
-    station = Station(bucket, Flows(), Routes(), "probe")
+    gate = Gate(None)  # whoever sits at the terminal says where to
+    station = Station(bucket, Flows(), Routes(), "probe", gate=gate)
     try:
         station.capture = Capture()
-        station.wire = Wire(bucket)
+        station.wire = Wire(bucket, gate)
     except PermissionError:
         return station, "this process lacks CAP_NET_RAW: connect only"
     except OSError as error:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Protocol as Interface
 
 from probes.clock import monotonic
+from probes.gate import Gate
 from probes.packets.parse import ICMP, ICMP6, TCP, UDP, Packet
 from probes.packets.route import Route, ethertype_of
 from reachability.vocabulary import Protocol
@@ -140,8 +141,9 @@ class Flows:
 class Wire:
     """The sockets that send. Needs CAP_NET_RAW; PermissionError without it."""
 
-    def __init__(self, bucket: Bucket) -> None:
+    def __init__(self, bucket: Bucket, gate: Gate) -> None:
         self.bucket = bucket
+        self._gate = gate
         self.sent = 0
         self._packet = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
         self._packet.setblocking(False)
@@ -152,10 +154,14 @@ class Wire:
         for raw in self._own.values():
             raw.setblocking(False)
 
-    async def send(self, route: Route, destination: str, data: bytes) -> None:
-        """Send layer 3 bytes by a route, at the agent's rate; OSError when the kernel does not take them."""
+    async def send(self, route: Route, destination: str, data: bytes, *, to_gateway: bool = False) -> None:
+        """Send layer 3 bytes by a route, at the agent's rate; OSError when the kernel does not take them, NotAllowed."""
         await self.bucket.take()
         for _ in range(TRIES):
+            if to_gateway:
+                self._gate.check_echo(data)
+            else:
+                self._gate.check_packet(data)
             try:
                 if route.local:
                     self._own[6 if ":" in destination else 4].sendto(data, (destination, 0))

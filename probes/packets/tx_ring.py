@@ -17,6 +17,7 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
+from probes.gate import Gate
 from probes.packets.parse import IPV4, IPV6
 from probes.packets.route import Route
 from reachability.vocabulary import SentBy
@@ -155,7 +156,8 @@ def way_of(route: Route, ethertype: int) -> Way:
 class Transmitters:
     """One transmitter for each way, opened when it is first needed."""
 
-    def __init__(self) -> None:
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
         self._open: dict[Way, TxRing | PlainTx] = {}
 
     def way(self, route: Route) -> SentBy:
@@ -164,7 +166,8 @@ class Transmitters:
         return SentBy.RING if ring else SentBy.RAW
 
     def put(self, route: Route, ethertype: int, frames: Frames, lengths: Lengths) -> int:
-        """Send frames; how many. OSError when the kernel does not take them."""
+        """Send frames; how many. OSError when the kernel does not take them, NotAllowed."""
+        self._gate.check_packets(frames)
         way = way_of(route, ethertype)
         found = self._open.get(way)
         if found is None:

@@ -55,7 +55,9 @@ class FollowUps:
         self._packets = 0
         self._ways: dict[int, tuple[Route, ...]] = {}
         self._ports: dict[tuple[Protocol, tuple[int, int]], int] = {}
-        self._datagrams = Datagrams()  # where packets cannot be sent raw: a token fits into a datagram, not into a SYN
+        self._datagrams = Datagrams(
+            station.gate
+        )  # where packets cannot be sent raw: a token fits into a datagram, not into a SYN
         self._sockets: dict[tuple[str, tuple[int, int]], Way] = {}  # by source address, and where its port is from
         self._attempts: dict[tuple[str, Protocol], Attempts] = {}  # by source address
         self._departures: Departures | None = None
@@ -125,7 +127,7 @@ class FollowUps:
                 continue  # it would carry a token, as the raw one does
             sender = ways[0].source, target.protocol
             if sender not in self._attempts:
-                made = self._attempts[sender] = Attempts(*sender)
+                made = self._attempts[sender] = Attempts(*sender, self._station.gate)
                 self._station.flows.adopt(self, target.protocol, made.way.port, KERNEL_COPY)
             await self._station.bound.take(target.protocol)
             found.append((target, port))

@@ -138,6 +138,7 @@ class KernelWay:
             started = await self._room(Protocol.UDP)
             try:
                 async with asyncio.timeout(REPLY_S):
+                    self._station.gate.check(address, port)
                     await loop.sock_connect(connection, (address, port))
                     await loop.sock_sendall(connection, request)
                     data = await loop.sock_recv(connection, banner.MOST)
@@ -160,6 +161,7 @@ class KernelWay:
         try:
             started = await self._room(Protocol.TCP)
             async with asyncio.timeout(CONNECT_S):
+                self._station.gate.check(address, port)
                 await asyncio.get_running_loop().sock_connect(connection, (address, port))
             _took(cell, started)
         except BaseException as error:

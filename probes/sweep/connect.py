@@ -51,7 +51,7 @@ class ConnectSource(SweepSource):
 
     def __init__(self, station: Station, job: Job) -> None:
         super().__init__(station, job)
-        self._dialler, self._datagrams = Dialler(), Datagrams()
+        self._dialler, self._datagrams = Dialler(station.gate), Datagrams(station.gate)
         self._most = AT_ONCE
         self._patience: dict[int, Patience] = defaultdict(Patience)  # by block
         self._copies: dict[Way, int] = {}  # of datagrams

@@ -8,6 +8,7 @@ import os
 import socket
 
 from probes.context import Station
+from probes.gate import NotAllowed
 from probes.packets.parse import Packet
 from probes.packets.route import Route
 from reachability.topology import family, is_address
@@ -35,8 +36,8 @@ class Provoker:
             if link is None:
                 continue
             route = Route(routes.name(interface), "", address, link)
-            with contextlib.suppress(OSError):  # an interface that is down proves nothing, and that shows
-                await self._station.send(route, gateway, Protocol.ICMP, self._local, 0, os.urandom(8))
+            with contextlib.suppress(OSError, NotAllowed):  # an interface that is down proves nothing, and that shows
+                await self._station.send(route, gateway, Protocol.ICMP, self._local, 0, os.urandom(8), to_gateway=True)
         host, port = self._broker
         if is_address(host) and family(host) == family(address):
             await self._call(address, host, port)

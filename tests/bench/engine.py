@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from lab.estate import Estate
 from probes.child.protocol import (
+    Bounds,
     ChildArmed,
     Configure,
     FromChild,
@@ -49,7 +50,12 @@ class Child:
         os.close(answers)
         self._unframer = Unframer(FromChild)  # type: ignore[arg-type]
         self._heard: list[object] = []
-        self.tell(Configure(agent=host, rate_pps=rate_pps, flows=10**9, broker_host="10.0.0.10", broker_port=8883))
+        bounds = Bounds(allow=("0.0.0.0/0", "::/0"))
+        self.tell(
+            Configure(
+                agent=host, rate_pps=rate_pps, flows=10**9, broker_host="10.0.0.10", broker_port=8883, bounds=bounds
+            )
+        )
         self.get(Ready)
 
     def tell(self, order: ToChild) -> None:

@@ -8,19 +8,21 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import structlog
 
+from coordinator.messaging.reading import read
 from reachability.observation import Observation, SourceReport, Target
 from reachability.ports import PortSet
 from reachability.round_data import RoundSpec
 from reachability.vocabulary import Protocol, Reason, RoundKind, Schedule, State
 from tests.support.coordinator import NOW, Coordinator
 from wire.envelope import pack_up
-from wire.messages import Batch
+from wire.messages import Ack, Batch, Down, Status
 from wire.mqtt import Message
-from wire.topics import UpChannel, up
+from wire.topics import UpChannel, UpTopic, up
 
 ROWS, BATCHES, PORTS = 1_000_000, 100, 65_535
 STATED_S = 0.2
@@ -69,6 +71,12 @@ def ask(world: Coordinator, number: int) -> None:
 async def stops(world: Coordinator, payloads: list[bytes]) -> tuple[list[float], float]:
     """How long each stop took to be sent to every agent, and all of the taking."""
     waits: list[float] = []
+    told: list[float] = []
+
+    async def tell(_agent: str, _stop: Down | Ack) -> None:
+        told.append(time.perf_counter())
+
+    world.engine.brake._post = tell
     began = time.perf_counter()
     async with asyncio.TaskGroup() as group:
         tasks = [
@@ -80,11 +88,18 @@ async def stops(world: Coordinator, payloads: list[bytes]) -> tuple[list[float],
             due = time.perf_counter() + EVERY_S
             await asyncio.sleep(EVERY_S)  # a person asks at any time: what the loop is late by counts
             await world.engine.stop("bench")
-            waits.append(time.perf_counter() - due)
-            world.engine.resume()
+            waits.append(told[-1] - due)  # it returns when that is written, too
+            await world.engine.resume()
         for task in tasks:
             task.cancel()
     return waits, time.perf_counter() - began
+
+
+def online(world: Coordinator, agent: str) -> None:
+    """Who is to be told of a stop."""
+    environment = agent.partition("-")[0]
+    status = Status(name=agent, environment=environment, online=True, raw=True)
+    world.estate.take_status(UpTopic(environment, agent, UpChannel.STATUS), status, retained=False)
 
 
 async def through(world: Coordinator, batches: int) -> None:
@@ -101,6 +116,11 @@ def stopping() -> None:
     payloads = [batch(number) for number in range(1, BATCHES + 1)]
     with tempfile.TemporaryDirectory() as made:
         world = Coordinator(Path(made))
+        world.receiver._signers = cast(
+            "Any", SimpleNamespace(open=lambda _, payload: read(payload))
+        )  # as a coordinator
+        for agent in ("dev-1", "prod-1"):
+            online(world, agent)
         for number in range(1, BATCHES + 1):
             ask(world, number)
         waits, seconds = asyncio.run(stops(world, payloads))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.fuzz.target import Target
-from tests.fuzz.targets import agent, coordinator, kernel, messages, packets, replies, reports, requests
+from tests.fuzz.targets import agent, coordinator, enrolment, kernel, messages, packets, replies, reports, requests
 
 TARGETS: dict[str, Target] = {
     target.name: target
@@ -16,6 +16,7 @@ TARGETS: dict[str, Target] = {
         *requests.TARGETS,
         *reports.TARGETS,
         *agent.TARGETS,
+        *enrolment.TARGETS,
     )
 }
 
@@ -24,3 +25,4 @@ def forget() -> None:
     """Remove what targets left in files."""
     agent.forget()
     reports.forget()
+    enrolment.forget()

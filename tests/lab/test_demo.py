@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -141,3 +143,16 @@ def test_nothing_is_left_of_an_interrupted_demo(number: int, short_path: Path) -
     assert not alive, [command_line(p) for p in alive]
     if number != signal.SIGKILL:
         assert list(short_path.iterdir()) == [], "its files are gone too"
+
+
+def test_the_page_is_at_an_address_of_this_machine(demo: Demo) -> None:
+    address = demo.show_page()
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", address)
+    with urllib.request.urlopen(address, timeout=60) as answer:
+        assert b"<title>segwatch</title>" in answer.read()
+    with urllib.request.urlopen(f"{address}api/v1/events", timeout=60) as events:
+        said = iter(events.readline, b"")
+        assert any(line.startswith(b"event: matrix") for line in said)
+    refused = urllib.request.Request(f"{address}api/v1/stop", data=b"{}")
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(refused, timeout=60)

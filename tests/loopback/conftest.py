@@ -2,6 +2,8 @@
 
 import gc
 import os
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -43,3 +45,12 @@ def elsewhere() -> Iterator[str]:
         return
     with sealed.network() as address:
         yield address
+
+
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """A directory that every user can reach; pytest's own are closed to others."""
+    made = Path(tempfile.mkdtemp(prefix="segwatch-test-"))
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made)

@@ -83,7 +83,7 @@ async def test_no_probe_is_forged_replayed_or_redirected(tmp_path: Path) -> None
     async with system.running("dev-1", "prod-1"):
         await system.verify()
         await system.daemon.engine.stop("a stop to be played again")
-        system.daemon.engine.resume()
+        await system.daemon.engine.resume()
         await until(lambda: system.stops("dev-1"))
         await system.verify()
         ordered = sending(system, "dev-1"), sending(system, "prod-1")

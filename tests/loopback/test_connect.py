@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from probes.context import Station
+from probes.gate import Gate
 from probes.host.routes import Routes
 from probes.kernel.dialler import Called, Dialler, Ended, is_free
 from probes.kernel.patience import Patience
@@ -30,6 +31,7 @@ from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, Reason, State
 
 HERE = "127.0.0.1"
+GATE = Gate(None)
 THERE = f"127.1.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"  # of this process alone: another serves the same ports
 PORTS = "20000-20999,61100-61110,62600"
 
@@ -75,7 +77,7 @@ def job(protocol: Protocol, key: bytes = b"", ports: str = PORTS) -> Job:
 
 def swept(job: Job) -> SourceReport:
     async def run() -> SourceReport:
-        station = Station(Bucket(1_000_000), Flows(), Routes(), "dev-1")
+        station = Station(Bucket(1_000_000), Flows(), Routes(), "dev-1", gate=GATE)
         return (await ConnectSource(station, job).run())[0]
 
     return asyncio.run(run())
@@ -183,7 +185,7 @@ def test_an_answer_that_came_in_the_last_pause_is_heard(monkeypatch: pytest.Monk
 def test_the_bound_on_flows_counts() -> None:
     async def run() -> int:
         bound = FlowBound()
-        station = Station(Bucket(1_000_000), Flows(), Routes(), "dev-1", bound)
+        station = Station(Bucket(1_000_000), Flows(), Routes(), "dev-1", bound, gate=GATE)
         await ConnectSource(station, job(Protocol.TCP)).run()
         return sum(count for _, count in bound.held())
 
@@ -215,7 +217,7 @@ def test_silence_is_given_up() -> None:
         for filler in fillers:
             filler.setblocking(False)
             filler.connect_ex(server.getsockname())
-        dialler = Dialler()
+        dialler = Dialler(GATE)
         assert dialler.begin(Way(HERE, 0), server.getsockname(), Called(0, 5)) is None
         assert not dialler.expired([60.0])
         ended = dialler.ended()
@@ -230,7 +232,7 @@ def test_silence_is_given_up() -> None:
 def test_an_answer_that_lay_there_while_this_process_did_not_run_is_no_silence() -> None:
     with socket.create_server((THERE, 0)) as server:
         taken = server.getsockname()
-        dialler = Dialler()
+        dialler = Dialler(GATE)
         assert dialler.begin(Way(HERE, 0), taken, Called(0, 5)) is None
         server.accept()[0].close()
         assert [(e.what, e.error) for e in dialler.expired([0.0])] == [((0, 5), 0)]

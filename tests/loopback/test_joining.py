@@ -6,7 +6,6 @@ import asyncio
 import datetime as dt
 import socket
 import ssl
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,41 +16,20 @@ import pytest
 from agent.config import broker_of, load
 from coordinator.broker import pki
 from coordinator.broker.addresses import Whereabouts
-from tests.loopback.coordinators import SEGWATCH, Running, coordinator
+from tests.loopback.coordinators import Running, coordinator
 from tests.loopback.estate import connected
+from tests.loopback.hosts import TOPOLOGY, join, token
 from tests.support.ports import free_port
 from tests.support.waiting import HANG_S, until
 from wire import joining
 from wire.dial import Broker
 from wire.mqtt import Link
 
-TOPOLOGY = """\
-version: 1
-environments:
-  dev:
-    networks: [10.10.0.0/24]
-    agents: {dev-1: {addresses: [10.10.0.10]}}
-  prod:
-    networks: [10.30.0.0/24]
-    agents: {prod-1: {}}
-"""
-
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with coordinator(tmp_path_factory.mktemp("coordinator"), topology=TOPOLOGY) as made:
         yield made
-
-
-def token(running: Running, name: str = "dev-1") -> str:
-    made = running.cli("pki", "join-token", name, "--for", "1h", "--dir", "pki", "-f", "topology.yaml", "-q")
-    assert made.returncode == 0, made.stderr
-    return made.stdout
-
-
-def join(line: str, state: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [SEGWATCH, "agent", "join", "--token-file", "-", "--state-dir", str(state), *more]
-    return subprocess.run(command, input=line, capture_output=True, text=True, timeout=HANG_S, check=False)
 
 
 def link_of(state: Path) -> Link:

@@ -58,7 +58,7 @@ async def test_a_broker_that_withholds_all_orders_ends_probing_and_a_stop_is_con
         system.broker.drops = lambda *_: False
         await until(lambda: said(system)["dev-1"] == "confirmed")  # it is repeated
         (tmp_path / "dev-1" / "hold").unlink()
-        system.daemon.engine.resume()
+        await system.daemon.engine.resume()
         await until(lambda: not any(agent.not_now for agent in system.daemon.status().agents))
         assert set(said(system).values()) == {None}
         await system.verify()

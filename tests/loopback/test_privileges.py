@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import socket
 import stat
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -25,6 +23,7 @@ from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, RoundKind
 from tests.loopback import open_to_all
 from tests.loopback.agents import configure
+from tests.loopback.childs_user import CHILDS_USER, LANDLOCK, SHOWN, with_childs_user
 from tests.loopback.estate import Site
 from tests.loopback.middle import Middle, arm, of
 from tests.support.processes import command_line
@@ -34,15 +33,6 @@ from wire.process.privileges import Capability, Held, mask
 RAW = mask(Capability.NET_RAW)
 NOBODY = 65534
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change to another user")
-
-
-@pytest.fixture
-def open_path() -> Iterator[Path]:
-    """A directory that every user can reach; pytest's own are closed to others."""
-    made = Path(tempfile.mkdtemp(prefix="segwatch-test-"))
-    made.chmod(0o755)
-    yield made
-    shutil.rmtree(made)
 
 
 @contextmanager
@@ -55,10 +45,10 @@ def ending(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def start(directory: Path, *options: str) -> AbstractContextManager[subprocess.Popen[str]]:
+def start(directory: Path, *options: str, childs: bool = False) -> AbstractContextManager[subprocess.Popen[str]]:
     command = [sys.executable, "-P", "-m", "agent", "--state-dir", str(directory), "--log", "json", *options]
     if options:
-        command = [sys.executable, open_to_all.__file__, *command]
+        command = [sys.executable, open_to_all.__file__, *(with_childs_user() if childs else []), *command]
     return ending(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
 
 
@@ -79,9 +69,13 @@ def one_that_did_not_say_no_is_looked_into() -> bool:
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("user", ["", pytest.param("nobody", marks=AS_ROOT)])
+@pytest.mark.parametrize(
+    ("user", "childs"),
+    [("", False), pytest.param("nobody", False, marks=AS_ROOT), pytest.param("nobody", True, marks=AS_ROOT)],
+    ids=["as-it-is", "own-user", "child-too"],
+)
 async def test_only_the_packet_child_may_send_raw_and_neither_offers_anything(
-    elsewhere: str, open_path: Path, user: str
+    elsewhere: str, open_path: Path, user: str, childs: bool
 ) -> None:
     site = Site(open_path)
     await site.broker.start()
@@ -90,7 +84,7 @@ async def test_only_the_packet_child_may_send_raw_and_neither_offers_anything(
     targets = (probed(1, elsewhere, Protocol.UDP, 53), probed(2, elsewhere, Protocol.TCP, 22))
     try:
         async with middle.link:
-            with start(directory, *(("--user", user) if user else ())) as running:
+            with start(directory, *(("--user", user) if user else ()), childs=childs) as running:
                 status = await middle.hear(Status)
                 assert status.raw == bool(Held.read().effective & RAW)
                 await middle.tell(arm("r1"))
@@ -98,7 +92,8 @@ async def test_only_the_packet_child_may_send_raw_and_neither_offers_anything(
                 await middle.tell(Go(round="r2", key=b"k" * 16, kind=RoundKind.NORMAL, targets=targets))
                 # Not the one that looks at the certificate, which ends by itself.
                 (child,) = (c for c in psutil.Process(running.pid).children() if "probes.child" in command_line(c))
-                holds(Held.read(running.pid), Held.read(child.pid), NOBODY if user else os.geteuid())
+                daemons = NOBODY if user else os.geteuid()
+                holds(Held.read(running.pid), Held.read(child.pid), daemons, CHILDS_USER if childs else daemons)
                 async with asyncio.TaskGroup() as group:
                     done = group.create_task(middle.hear(Done))
                     offered = await offers((running.pid, child.pid), done)
@@ -128,11 +123,11 @@ async def test_only_the_packet_child_may_send_raw_and_neither_offers_anything(
         await site.broker.stop()
 
 
-def holds(daemon: Held, child: Held, user: int) -> None:
+def holds(daemon: Held, child: Held, user: int, childs: int) -> None:
     """The daemon can use no capability, the child CAP_NET_RAW alone; neither can gain any."""
     raw = Held.read().effective & RAW
     assert (daemon.user, daemon.effective, daemon.permitted) == (user, 0, raw)
-    assert (child.user, child.effective, child.permitted) == (user, raw, raw)
+    assert (child.user, child.effective, child.permitted) == (childs, raw, raw)
     assert daemon.no_new_privileges
     assert child.no_new_privileges
     assert child.filtered
@@ -177,49 +172,6 @@ def answers(address: tuple[str, int]) -> bool:
             return False
 
 
-INSIDE = """
-import os, socket, subprocess, sys, threading
-from pathlib import Path
-from probes.host import privileges
-assert privileges.confine() == (), "what could not be done"
-
-def refused(what, attempt):
-    try:
-        attempt()
-    except OSError as error:
-        print(what, error.errno)
-    else:
-        print(what, "done")
-
-refused("execve", lambda: os.execv("/bin/true", ["true"]))
-refused("fork", os.fork)
-refused("posix_spawn", lambda: os.posix_spawn("/bin/true", ["true"], {}))
-refused("subprocess", lambda: subprocess.run(["true"]))
-refused("listen", lambda: socket.create_server(("127.0.0.1", 0)))
-refused("another family", lambda: socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM))
-refused("chroot", lambda: os.chroot("/"))
-refused("setns", lambda: os.setns(os.open("/proc/self/ns/net", os.O_RDONLY)) if hasattr(os, "setns") else os.chroot("/"))
-refused("a user", lambda: os.setuid(12345) if os.getuid() == 0 else os.chroot("/"))
-thread = threading.Thread(target=lambda: print("thread done"))
-thread.start()
-thread.join()
-import numpy, scapy.all
-print("packets" if socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) else "")
-print(len(Path("/proc/self/net/tcp").read_text()) > 0, len(os.listdir("/proc/self/fd")) > 2)
-"""
-
-
-def test_the_packet_child_starts_no_program_no_process_and_no_service() -> None:
-    done = subprocess.run([sys.executable, "-c", INSIDE], capture_output=True, text=True, check=False)
-    refused = ["execve", "fork", "posix_spawn", "subprocess", "listen", "chroot", "setns", "a user"]
-    assert done.stderr == ""
-    lines = done.stdout.splitlines()
-    assert lines[:9] == [f"{what} 1" for what in refused[:5]] + ["another family 97"] + [
-        f"{what} 1" for what in refused[5:]
-    ]
-    assert lines[9:] == ["thread done", "packets", "True True"]
-
-
 def test_a_user_that_cannot_be_had_is_said(open_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no user 'nemo'. To make one: useradd --system nemo"):
         settle("nemo", open_path)
@@ -255,26 +207,24 @@ def test_files_of_others_stay_theirs(open_path: Path) -> None:
     assert (other.stat().st_uid, (state / "own").stat().st_uid) == (0, NOBODY)
 
 
-SHOWN = "from cli.agent.sandbox import lines; from pathlib import Path; import sys; print(*lines(Path(sys.argv[1]), ''), sep='\\n')"
-
-
 @pytest.mark.parametrize("alone", [False, True], ids=["host", "one-user-namespace"])
 def test_check_tries_what_both_hold(open_path: Path, alone: bool) -> None:
     enter = ["unshare", "-Urn"] if alone else []
     done = subprocess.run(
         [*enter, sys.executable, "-c", SHOWN, str(open_path)], capture_output=True, text=True, check=True
     )
-    netlink, raw, user, privileges, sandbox = done.stdout.splitlines()
+    netlink, raw, user, privileges, sandbox, files = done.stdout.splitlines()
     assert "AF_NETLINK" in netlink
     if alone:
-        assert "root (0), the only one that is mapped into this namespace" in user
+        assert "root (0), packet child the same: the only one that is mapped into this namespace" in user
     elif os.geteuid() == 0:
         assert "To give it a user of its own: useradd --system segwatch" in user
     if alone or os.geteuid() == 0:
         assert "CAP_NET_RAW: it can witness" in raw
         assert "daemon none, packet child CAP_NET_RAW; neither can gain any" in privileges
     assert "starts no program and offers no service" in sandbox
-    for line in (privileges, sandbox):
+    assert ("(Landlock)" if LANDLOCK else "no Landlock: ") in files
+    for line in (privileges, sandbox, files):
         assert "lacks=()" in line
 
 
@@ -291,6 +241,6 @@ def test_check_says_what_the_packet_child_holds_where_proc_hides_it(open_path: P
     hidden = ("sh", "-euc", HIDDEN, "sh", sys.executable, "-c", SHOWN, str(open_path))
     done = subprocess.run([*alone, *hidden], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    _, _, user, privileges, _ = done.stdout.splitlines()
-    assert user == "Line(what='user', holds='nobody (65534)', lacks=())"
+    _, _, user, privileges, _, _ = done.stdout.splitlines()
+    assert user == "Line(what='user', holds='nobody (65534), packet child the same', lacks=())"
     assert "packet child CAP_NET_RAW" in privileges

@@ -158,13 +158,13 @@ MUTANTS = (
     ),
     Mutant(
         "the allow-list: what is denied is probed where it is allowed too",
-        "agent/allow.py",
+        "reachability/allow.py",
         "denied = next((network for network in self.deny if parsed in network), None)",
         "denied = next((network for network in self.deny if network not in self.allow and not self.allow), None)",
     ),
     Mutant(
         "the allow-list: what is allowed nowhere is probed",
-        "agent/allow.py",
+        "reachability/allow.py",
         "if not any(parsed in network for network in self.allow):",
         "if not self.allow:",
     ),

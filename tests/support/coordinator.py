@@ -69,11 +69,11 @@ class Coordinator:
         async def say() -> None:
             self.acknowledged.clear()
             async with asyncio.TaskGroup() as group:
-                task = group.create_task(self.receiver.acknowledge(), name="acknowledge")
                 for body in bodies:
                     channel = UpChannel.STATUS if isinstance(body, Status) else UpChannel.OBSERVATIONS
                     topic = up(environment, agent, channel)
                     await self.receiver._try(Message(topic, pack_up(body), retained=False, done=lambda: None))
+                task = group.create_task(self.receiver.acknowledge(), name="acknowledge")  # those of one spool together
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)
                 task.cancel()

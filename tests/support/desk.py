@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from agent.allow import AllowList
 from agent.rounds import Rounds
 from probes.child.protocol import ToChild
+from reachability.allow import AllowList
 from reachability.arrival import WitnessReport
 from reachability.observation import ControlTarget, Observation, SourceReport, Target
 from reachability.ports import PortSet

@@ -19,6 +19,7 @@ from coordinator.api.errors import encoded
 from coordinator.api.explain import NothingToExplainError, exchange_of
 from coordinator.api.proposed import draft, what_if
 from coordinator.api.responses.estate import Taken
+from coordinator.api.responses.names import Names
 from coordinator.api.responses.packets import Packets
 from coordinator.api.responses.runs import Asked, Ended, Known, Progress
 from coordinator.api.responses.status import Failure
@@ -41,6 +42,7 @@ class FakeCoordinator:
         self.trace: Any = None
         self.error: str | None = None  # of a run
         self.ended = False
+        self.names = Names(names=())
 
     def get(self, path: str, query: dict[str, str]) -> Any:
         estate, cells = self.estate, self.estate.cells
@@ -70,6 +72,8 @@ class FakeCoordinator:
                 return report.report(estate.snapshot(span))
             case ["explain"]:
                 return self._explain(query)
+            case ["names"]:
+                return self.names
             case ["draft"]:
                 return draft.drafted(estate.snapshot())
             case ["runs"]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from probes.context import Station
+from probes.gate import Gate
 from probes.host.routes import NoRoute
 from probes.packets.flow_budget import FlowBound
 from probes.packets.parse import ACK, ICMP, IPV4, PACKET_OUTGOING, RST, SYN, TCP, Packet, parse
@@ -65,7 +66,8 @@ class Net:
     async def lookup(self, destination: str, source: str) -> tuple[Route, ...] | NoRoute:
         return self.ways(destination, source)
 
-    async def send(self, route: Route, destination: str, data: bytes) -> None:
+    async def send(self, route: Route, destination: str, data: bytes, *, to_gateway: bool = False) -> None:
+        del to_gateway
         await self.station.bucket.take()
         self._carry(route, data)
 
@@ -160,7 +162,9 @@ def play(
 
     async def scene() -> Ran:
         net: Any = Net(delay_s, resets, ways, by_way, hops, routers)
-        station = Station(Bucket(agent_pps), Flows(), net, "dev-1", FlowBound(flows), net, net, _spare=[net, net])
+        station = Station(
+            Bucket(agent_pps), Flows(), net, "dev-1", FlowBound(flows), net, net, _spare=[net, net], gate=Gate(None)
+        )
         net.station = station
         asked: dict[str, Any] = {
             "round": "r",

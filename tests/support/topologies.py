@@ -1,11 +1,14 @@
 """A small topology, and what is said of one that is refused."""
 
 from collections.abc import Callable
+from ipaddress import ip_network
 
 import pytest
 
 from coordinator.topology.load import TopologyErrors, parse_topology
-from reachability.topology import Topology
+from coordinator.topology.write import written
+from reachability.ports import PortSet
+from reachability.topology import DeclaredAgent, Environment, PortSpec, Service, Topology
 from tests.support.paths import ROOT
 
 GOOD = (ROOT / "topology.yaml").read_bytes()
@@ -67,3 +70,20 @@ def estate_of_paths(environments: int, services: int) -> str:
                 f"    justification: ticket {service}",
             ]
     return "\n".join([*lines, *paths, ""])
+
+
+def large(agents: int, hosts: int) -> Topology:
+    """So many agents without declared addresses in one environment, and so many hosts of a service in another."""
+    within = (ip_network("10.1.0.0/16"), ip_network("10.32.0.0/11"))
+    listed = tuple(str(within[1][number]) for number in range(hosts))
+    dev = Environment(
+        "dev", within[:1], agents={name: DeclaredAgent(name) for name in (f"a{n}" for n in range(agents))}
+    )
+    service = Service("db", listed, PortSpec(tcp=PortSet.of([5432])))
+    prod = Environment("prod", within[1:], services={"db": service})
+    return Topology({"dev": dev, "prod": prod})
+
+
+def large_file(agents: int, hosts: int) -> bytes:
+    """The same, as a file."""
+    return written(large(agents, hosts), (), {}).encode()

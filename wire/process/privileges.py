@@ -16,7 +16,8 @@ from pathlib import Path
 
 _GET_DUMPABLE, _SET_DUMPABLE, _SET_KEEPCAPS, _SET_NO_NEW_PRIVS = 3, 4, 8, 38
 _CAPBSET_READ, _CAPBSET_DROP, _SET_SECUREBITS, _CAP_AMBIENT = 23, 24, 28, 47
-_NOROOT = 0b11  # SECBIT_NOROOT and its lock: user 0 gains nothing by starting a program
+# SECBIT_NOROOT, SECBIT_NO_SETUID_FIXUP and their locks: user 0 gains nothing by starting a program, nor by becoming user 0 again
+_NOROOT = 0b1111
 _AMBIENT_RAISE, _AMBIENT_CLEAR_ALL = 2, 4
 _VERSION_3 = 0x20080522
 _libc = ctypes.CDLL(None, use_errno=True)

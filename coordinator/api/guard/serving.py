@@ -1,6 +1,6 @@
-"""The API on its socket, and on TCP where it was asked for: there behind TLS, bounds and a name that is ours.
+"""The API on its socket, and on TCP where it was asked for: there with the page, behind TLS, bounds and a name that is ours.
 
-A middleware that knows who asks (a token, later a session) stands between `known_host` and the routes.
+Who asks (by a session, a token) is known between `known_host` and the routes.
 """
 
 from __future__ import annotations
@@ -8,16 +8,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 from aiohttp import web
 
-from coordinator.api.auth import FROM_SOCKET, METRICS_TOKEN, OPEN, TOKEN, allowed, token_of
+from coordinator.api.auth import FROM_SOCKET, KNOWN, METRICS_TOKEN, OPEN, TOKEN, allowed, token_of
 from coordinator.api.errors import errors
 from coordinator.api.guard.connections import BODIES, IDLE_S, Places, accept, bounded, whole_body
+from coordinator.api.guard.headers import hardened
 from coordinator.api.guard.hosts import NAMES, known_host
+from coordinator.api.guard.sessions import FILE, PUBLIC, SESSIONS, Sessions, is_known
 from coordinator.api.guard.tls import Certificate
 from coordinator.api.listen import listen_on, make_runner
 from coordinator.broker.addresses import Listen, cannot_listen
@@ -37,14 +40,26 @@ def application(
     is_open: bool = True,
     names: frozenset[str] = frozenset(),
     bodies: Mapping[str, int] = MappingProxyType({}),
+    pages: Iterable[web.RouteDef] = (),
+    sessions: Sessions | None = None,
 ) -> web.Application:
-    """The routes behind the guard; `from_socket`: whoever can open that may do all."""
+    """The routes behind the guard; `from_socket`: whoever can open that may do all. `pages` are open, and there with `sessions`."""
+    pages = tuple(pages)
     guard = [errors, allowed, whole_body] if from_socket else [errors, bounded, known_host, allowed, whole_body]
     app = web.Application(middlewares=guard, client_max_size=MOST_BODY)
+    app.on_response_prepare.append(hardened)
+    app[KNOWN] = is_known if sessions is not None else _nobody
+    if sessions is not None:
+        app[SESSIONS], app[PUBLIC] = sessions, frozenset(route.path for route in pages)
+        app.add_routes(pages)
     app[FROM_SOCKET], app[TOKEN], app[METRICS_TOKEN], app[OPEN] = from_socket, token, metrics_token, is_open
     app[NAMES], app[BODIES] = names, bodies
     app.add_routes(routes)
     return app
+
+
+def _nobody(_: web.Request) -> bool:
+    return False
 
 
 @contextlib.asynccontextmanager
@@ -53,11 +68,15 @@ async def serving(
     routes: Iterable[web.AbstractRouteDef],
     certificate: Certificate | None,
     bodies: Mapping[str, int] = MappingProxyType({}),
+    pages: Iterable[web.RouteDef] = (),
 ) -> AsyncIterator[None]:
-    """Serve until the block ends; `bodies` as `BODIES`. OSError in words where an address or a certificate cannot be used."""
+    """Serve until the block ends; `bodies` as `BODIES`, `pages` over TCP alone.
+
+    OSError in words where an address or a certificate cannot be used.
+    """
     routes, path = tuple(routes), settings.state_dir / SOCKET
     try:
-        async with _on_tcp(settings, routes, certificate, bodies):
+        async with _on_tcp(settings, routes, certificate, bodies, tuple(pages)):
             # The last: whoever sees the socket finds all of it.
             runner = await make_runner(application(routes, from_socket=True, bodies=bodies))
             try:
@@ -75,19 +94,23 @@ async def _on_tcp(
     routes: tuple[web.AbstractRouteDef, ...],
     certificate: Certificate | None,
     bodies: Mapping[str, int],
+    pages: tuple[web.RouteDef, ...],
 ) -> AsyncIterator[None]:
     where = settings.web
     if where is None:
         yield
         return
+    token = token_of(settings.state_dir)
     app = application(
         routes,
         from_socket=False,
-        token=token_of(settings.state_dir),
+        token=token,
         metrics_token=token_of(settings.state_dir, "metrics-token"),
         is_open=where.is_loopback,
         names=_names(settings, certificate),
         bodies=bodies,
+        pages=pages,
+        sessions=Sessions(token, settings.state_dir / FILE, time.time),
     )
     runner = await make_runner(app, keepalive_timeout=IDLE_S, auto_decompress=False)
     server, places = runner.server, Places()

@@ -18,6 +18,8 @@ from coordinator.api.verify import concluded, of_run, verify
 from coordinator.json_types import iso
 from coordinator.rounds.verify_runs import RunState
 from coordinator.state.estate import Estate
+from coordinator.state.in_force import planned
+from coordinator.state.planning import Plan
 from coordinator.state.roster import AgentState
 from coordinator.state.situation import situation_of
 from coordinator.topology.load import MOST_BYTES, TopologyErrors, parse_topology
@@ -68,7 +70,11 @@ async def answered(request: web.Request, estate: Estate) -> web.Response:
     """`POST WHAT_IF`: as a verify run that is over answers, with `what_if` in its result."""
     body = read_body(await request.read())
     asked = await asyncio.to_thread(asked_of, body)
-    judged = judge(estate, asked)
+    try:
+        plan = await planned(asked.topology, estate)
+    except TopologyErrors as errors:
+        raise ApiError(500, str(errors)) from errors
+    judged = judge(estate, asked, plan)
     return as_json(await asyncio.to_thread(lambda: encoded(body_of(judged))))
 
 
@@ -93,9 +99,9 @@ def asked_of(body: Mapping[str, Any]) -> Asked:
     )
 
 
-def judge(estate: Estate, asked: Asked) -> Judged:
-    """By what the estate holds now; ApiError where nothing of it was ever observed."""
-    plan, now = estate.plan_of(asked.topology), estate.now()
+def judge(estate: Estate, asked: Asked, plan: Plan) -> Judged:
+    """By what the estate holds now, and the plan of what is asked; ApiError where nothing of it was ever observed."""
+    now = estate.now()
     after = Supposed(estate.topology, asked.topology).cells(asked.scoped(plan), estate.matrix, now)
     if not any(cell.judged is not None and cell.judged.round for cell in after):
         raise ApiError(

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from coordinator.api.responses.estate import Cell, Finding
+from coordinator.api.responses.names import Name
 from coordinator.api.responses.packets import Exchange, Trace
 from coordinator.api.responses.words import (
     ArrivalWord,
@@ -191,7 +192,11 @@ class Explained(msgspec.Struct, Generic[F], frozen=True, kw_only=True):
 
 
 class Explanation(Explained[Finding | None], frozen=True, kw_only=True):
-    """The same with its packets, null where none is kept; `trace` is there when it was asked for."""
+    """The same with its packets, null where none is kept, and the DNS names that led to its address, as each agent sees them.
+
+    `trace` is there when it was asked for.
+    """
 
     exchange: Exchange | None
+    names: tuple[Name, ...] = ()
     trace: Trace | Unset = msgspec.UNSET

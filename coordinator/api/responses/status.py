@@ -25,6 +25,15 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     store: bool
 
 
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """What a browser may: `reads` without a token, too. `csrf` goes with each change, as the header of that name; null for none."""
+
+    logged_in: bool
+    reads: bool
+    header: str
+    csrf: str | None
+
+
 class Losses(msgspec.Struct, frozen=True, kw_only=True):
     """Reports that were lost on their way: made from when to when (null: not known, or none), and why.
 
@@ -64,6 +73,8 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     coordinator's; `age_s` how long ago its last round ended. Null: none, or not known. `names_apart`: DNS names that lead
     elsewhere for it than for others, in words that say who saw what. `stop`, while all probing is stopped: `confirmed` (it says
     that all of its own has ended since), `not yet`, or `unable` (its version does not say). `not_now`: why it sends nothing.
+    `ca`: of which CA its certificate is, by the beginning of that one's SHA-256; `rotation`, while two CAs are trusted: what it
+    lacks to have come over to the new one (`unheard`, `version`, `certificate` or `trust`).
     """
 
     name: str
@@ -87,6 +98,8 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     two_holders: bool = False
     stop: str | None = None
     not_now: str | None = None
+    ca: str | None = None
+    rotation: str | None = None
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,7 +149,8 @@ class TopologyInForce(TopologyFile, frozen=True, kw_only=True):
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """What stands at this moment, `now`. `coverage` is the proven share of what is required, 0..1; `findings` how many stand.
 
-    `last_cycle` is when a cell was last observed, null for never.
+    `last_cycle` is when a cell was last observed, `oldest_proof` when the one that was shown longest ago of those that are proven;
+    null for never.
     """
 
     now: Time | None
@@ -146,6 +160,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     coverage: float
     findings: int
     last_cycle: Time | None
+    oldest_proof: Time | None = None
 
 
 class RefusedTopology(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,24 +1,31 @@
-"""What an agent's owner brings from elsewhere: a bundle, a configuration, a set of ports."""
+"""What an agent is given: a bundle, a configuration, a set of ports, a certificate for its key."""
 
 from __future__ import annotations
 
 import io
 import os
 import tarfile
+import warnings
 from functools import cache
 from pathlib import Path
 from tempfile import mkstemp
+from unittest.mock import patch
 
 import yaml
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from agent import credential
 from agent.bundle import MEMBERS, BundleError, read_bundle
 from agent.bundle import MOST_BYTES as MOST_BUNDLE
-from agent.config import check
+from agent.config import NEXT, NEXT_KEY, check
 from cli.agent.file import parse_agent_yaml
 from cli.errors import Problem
 from reachability.ports import ALL_PORTS, PortSet, _parse
 from tests.fuzz.target import Fault, Shape, Target
+from tests.fuzz.targets import enrolment, identity
 from tests.fuzz.targets.messages import assert_readable
+from wire.certificate_request import pem
 from wire.signing import read_verify_key
 
 
@@ -33,6 +40,7 @@ def forget() -> None:
     """Remove it."""
     if _file.cache_info().currsize:
         _file().unlink(missing_ok=True)
+        _file.cache_clear()
 
 
 def bundle(data: bytes) -> None:
@@ -163,6 +171,31 @@ def ports(data: bytes) -> None:
         assert len(key.encode()) == 32
 
 
+def granted(data: bytes) -> None:
+    """A certificate that came, as it is and within PEM: taken by an agent, or refused in words and nothing left."""
+    for certificate in (data, identity.in_pem(data)):
+        state = enrolment.directory()
+        (state / NEXT).unlink(missing_ok=True)
+        (state / NEXT_KEY).write_bytes(pem(identity.HOST))
+        with warnings.catch_warnings(), patch.object(credential, "write_private", enrolment.write):
+            warnings.simplefilter("ignore")
+            try:
+                held = credential.take(enrolment.CONFIG, state, certificate)
+            except credential.CredentialError as error:
+                assert_readable(error)
+                assert not (state / NEXT).exists()
+                continue
+        assert (held.name, held.environment) == ("dev-1", "dev")
+        assert enrolment.is_taken(certificate), "of another CA, or for another key"
+        usage = x509.load_pem_x509_certificate(certificate).extensions.get_extension_for_class(x509.ExtendedKeyUsage)
+        assert ExtendedKeyUsageOID.CLIENT_AUTH in usage.value
+
+
+def _grants() -> list[bytes]:
+    """Alone, and with the CAs that are to be trusted from then on."""
+    return [*identity.certificates(), identity.in_pem(identity.certificate()) + identity.CA]
+
+
 TARGETS = (
     Target(
         "bundle", bundle, _bundles, {"agent/bundle.py": ("read_bundle", "_members")},
@@ -194,5 +227,17 @@ TARGETS = (
         ),
         Shape.TEXT, words=(b"-", b",", b"65535", b"65536", b"1-65535"),
         share=40,
+    ),
+    Target(
+        "granted", granted, _grants, {"agent/credential.py": ("take", "_trusted", "_key_of", "_held")},
+        (
+            Fault("agent.credential:_trusted", 'UNREADABLE as error:\n        raise CredentialError(f"the certificate cannot', 'ValueError as error:\n        raise CredentialError(f"the certificate cannot'),
+            Fault("agent.credential:_held", 'UNREADABLE as error:\n        raise CredentialError(f"the certificate names', 'ValueError as error:\n        raise CredentialError(f"the certificate names'),
+            Fault("agent.credential:take", "    except x509.ExtensionNotFound:", "    except KeyError:"),
+            Fault("agent.credential:take", "    if ExtendedKeyUsageOID.CLIENT_AUTH not in usage:", "    if False:"),
+            Fault("agent.credential:take", "    if not held.ca:", "    if False:"),
+            Fault("agent.credential:take", '    if (held.name, held.environment) != (config.name, config.environment):\n        raise CredentialError(f"the certificate is of', '    if False:\n        raise CredentialError(f"the certificate is of'),
+        ),
+        share=2,
     ),
 )  # fmt: skip

@@ -8,7 +8,6 @@ from typing import Any
 import zstandard
 from nacl.signing import SigningKey
 
-from agent.allow import AllowList
 from agent.challenges import SLACK_S, Challenges
 from agent.rounds import Rounds
 from probes.child.protocol import (
@@ -23,6 +22,7 @@ from probes.child.protocol import (
     WitnessDone,
     frame,
 )
+from reachability.allow import AllowList
 from reachability.observation import ControlTarget
 from reachability.observation import Target as RoundTarget
 from tests.fuzz.target import Fault, Shape, Target
@@ -267,14 +267,14 @@ TARGETS = (
     ),
     Target(
         "down", down, _orders,
-        {"wire/signing.py": ("open_down", "split", "_is_signed", "_checked"), "agent/challenges.py": ("Challenges.take",), "agent/allow.py": ("AllowList.refuses",), "agent/rounds.py": ("Rounds._arm", "Rounds._go", "Rounds._refusals")},
+        {"wire/signing.py": ("open_down", "split", "_is_signed", "_checked"), "agent/challenges.py": ("Challenges.take",), "reachability/allow.py": ("AllowList.refuses",), "agent/rounds.py": ("Rounds._arm", "Rounds._go", "Rounds._refusals")},
         (
             Fault("wire.signing:open_down", "    if not _is_signed(key, DOWN, sealed, signature):", "    if False:"),
             Fault("wire.signing:open_down", "    if order.agent != agent:", "    if False:"),
             Fault("agent.challenges:Challenges.take", "        if not age_s <= lifetime_s + SLACK_S:", "        if False:"),
             Fault("agent.challenges:Challenges.take", "        if place <= taken:", "        if place < taken:"),
             Fault("agent.challenges:Challenges.take", "self._asked.get(order.echo)", "self._asked.get(order.echo, self._asked[self._last])"),
-            Fault("agent.refused:kept_of", "if target.id not in gone", "if True"),
+            Fault("reachability.refused:kept_of", "if target.id not in gone", "if True"),
             Fault("wire.signing:_checked", "    except ValueError as error:", "    except KeyError as error:"),
         ),
         Shape.MSGPACK,

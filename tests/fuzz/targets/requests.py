@@ -31,16 +31,20 @@ def nothing_said(*_: Any) -> None:
 def _app() -> tuple[web.Application, web.Application, asyncio.AbstractEventLoop]:
     """The API over its socket, and over TCP, where a token is asked for and all probing is stopped."""
     held = sample.Estate()
+
+    async def acknowledge(name: str, by: str, reason: str) -> None:
+        held.book.acknowledge(name, by, reason, sample.NOW)
+
     estate: Any = SimpleNamespace(
         topology=held.topology, plan=held.plan, book=held.book, agents={a.name: a for a in sample.AGENTS}, clock=sample.NOW.timestamp, now=lambda: sample.NOW,
-        cells=lambda *_, **__: held.cells[:40], store=SimpleNamespace(events=lambda: held.events, group_of=lambda _: (), gaps=lambda: ()), problem="", losses={}, note=nothing_said, acknowledge=lambda name, by, reason: held.book.acknowledge(name, by, reason, sample.NOW),
+        cells=lambda *_, **__: held.cells[:40], store=SimpleNamespace(events=lambda: held.events, group_of=lambda _: (), gaps=lambda: ()), problem="", losses={}, note=nothing_said, acknowledge=acknowledge,
     )  # fmt: skip
 
     async def nothing(*_: Any) -> None:
         return None
 
     def served(halt: Halt | None) -> api.Served:
-        engine: Any = SimpleNamespace(durations=Durations(), judging=SimpleNamespace(faults={}), brake=SimpleNamespace(halt=halt, blackout=lambda: ""), stopped="", stop=nothing, resume=lambda _: None)  # fmt: skip
+        engine: Any = SimpleNamespace(durations=Durations(), judging=SimpleNamespace(faults={}), brake=SimpleNamespace(halt=halt, blackout=lambda: ""), stopped="", stop=nothing, resume=nothing)  # fmt: skip
         return api.Served(
             estate=estate, engine=engine, runs=Runs(estate, engine), floods=Floods(lambda: 0.0), refused={},
             connected=lambda: True, status=held.status, certificates=dict,

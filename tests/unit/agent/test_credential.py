@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import subprocess
 import sys
@@ -15,13 +16,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from agent import credential
-from agent.config import AgentConfig, ConfigError, load, save
+from agent.config import AgentConfig, ConfigError, ca_of, load, save
 from agent.config import credential as files_of
 from agent.credential import CredentialError
 from agent.renewal import COMMAND, Held
-from coordinator.broker import pki
+from coordinator.broker import pki, rotation
+from coordinator.broker.authority import BACKDATE, read
 from tests.support.certificate_requests import CN, GOOD, KEY, OU, request_of
-from wire.certificates import agent_uri
+from wire.certificates import agent_uri, ca_name, trust_name
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
 PEM, PLAIN = serialization.Encoding.PEM, serialization.NoEncryption()
@@ -56,8 +58,10 @@ def test_what_is_held(site: Path) -> None:
         name="dev-1",
         environment="dev",
         generation=0,
-        starts=(NOW - pki.BACKDATE).timestamp(),
+        starts=(NOW - BACKDATE).timestamp(),
         ends=(NOW + dt.timedelta(days=90)).timestamp(),
+        ca=ca_name(ca := read(site.parent / "pki").certificates[0].public_bytes(serialization.Encoding.DER)),
+        trust=trust_name([ca]),
     )
 
 
@@ -107,6 +111,24 @@ def of_nobody(site: Path) -> bytes:
     return b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 
 
+def of_a_strange_version(site: Path) -> bytes:
+    der = x509.load_pem_x509_certificate(signed(site)).public_bytes(serialization.Encoding.DER)
+    made = base64.encodebytes(der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x05", 1))
+    return b"-----BEGIN CERTIFICATE-----\n" + made + b"-----END CERTIFICATE-----\n"
+
+
+def of_no_use(site: Path) -> bytes:
+    """Of the CA, for the key, and for no purpose."""
+    asked = x509.load_der_x509_csr(credential.request(CONFIG, site))
+    ca = x509.load_pem_x509_certificate((site.parent / "pki" / "ca.pem").read_bytes())
+    key = serialization.load_pem_private_key((site.parent / "pki" / "ca.key").read_bytes(), password=None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(agent_uri("dev", "dev-1"))])
+    builder = x509.CertificateBuilder().subject_name(asked.subject).issuer_name(ca.subject).serial_number(1)
+    builder = builder.public_key(asked.public_key()).not_valid_before(NOW).not_valid_after(NOW + dt.timedelta(days=1))
+    return builder.add_extension(names, critical=False).sign(key, hashes.SHA256()).public_bytes(PEM)
+
+
 def of_a_server(site: Path) -> bytes:
     pki.issue_server(site.parent / "pki", ("127.0.0.1",))
     (site / "next.key").write_bytes((site.parent / "pki" / "broker.key").read_bytes())
@@ -117,10 +139,12 @@ def of_a_server(site: Path) -> bytes:
     ("made", "words"),
     [
         (of_another_key, "not for the key that was made for it"),
-        (of_another_ca, "not of the CA that this agent's bundle names"),
+        (of_another_ca, "not of a CA that this agent trusts"),
         (of_another_agent, "the certificate is of prod-1 of prod"),
         (of_nobody, "the certificate cannot be read"),
         (of_a_server, "the certificate names no agent"),
+        (of_a_strange_version, "the certificate cannot be read: 5 is not a valid X509 version"),
+        (of_no_use, "the certificate is not for a client"),
     ],
 )
 def test_what_came_is_not_taken_for_its_word(site: Path, made: Callable[[Path], bytes], words: str) -> None:
@@ -169,6 +193,8 @@ def test_a_request_is_granted_for_the_name_of_its_connection(site: Path) -> None
         (b"", "cannot be read"),
         (b"nonsense", "cannot be read"),
         (GOOD + b"\0" * 5000, "bytes; 4096 are taken"),
+        (request_of(KEY, (CN, "dev-1\x1b[2J\n"), (OU, "dev")), r"OU=dev,CN=dev-1[^\x1b\n]+'"),
+        (request_of(KEY, *((CN, "x" * 60),) * 40), r"of '.{200}'\Z"),
     ],
 )
 def test_a_request_that_is_not_granted(site: Path, request_: bytes, words: str) -> None:
@@ -212,3 +238,23 @@ def test_what_an_agent_is_given_is_its_own(site: Path) -> None:
     ):
         with pytest.raises(CredentialError, match=words):
             credential.check_given(config, certificate, private)
+
+
+def test_the_cas_that_come_with_it_are_left_to_be_tried(site: Path) -> None:
+    directory = site.parent / "pki"
+    held = rotation.begin(directory, NOW)
+    issued = pki.sign_request(directory, agent_uri("dev", "dev-1"), credential.request(CONFIG, site), NOW)
+    before = credential.look(CONFIG, site)
+    with pytest.raises(CredentialError, match="not of a CA that this agent trusts"):
+        credential.take(CONFIG, site, issued.certificate)
+    taken = credential.take(CONFIG, site, issued.certificate + issued.trust)
+    assert taken.ca == rotation.name_of(held)
+    assert before.ca == rotation.name_of(held, 1)
+    assert before.trust != taken.trust
+    assert ca_of(CONFIG, site) == site / "ca.pem"
+    tried = ca_of(CONFIG, site, tried=True)
+    assert x509.load_pem_x509_certificates(tried.read_bytes()) == list(held.certificates)
+    tried.replace(site / "trust.pem")
+    assert ca_of(CONFIG, site) == ca_of(CONFIG, site, tried=True) == site / "trust.pem"
+    request = credential.request(CONFIG, site)
+    assert credential.take(CONFIG, site, signed(site, request=request)).trust == taken.trust, "none came: these stay"

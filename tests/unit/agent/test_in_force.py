@@ -2,9 +2,10 @@
 
 import msgspec
 
-from agent.config import AgentConfig
+from agent.config import AgentConfig, Window
 from agent.in_force import InForce
-from probes.child.protocol import Configure
+from probes.child.protocol import Bounds, Configure
+from reachability.topology import Blackout
 from wire.messages import Plan
 
 CONFIG = AgentConfig(
@@ -46,7 +47,26 @@ def test_the_child_is_told_where_the_broker_is_and_what_is_left_of_the_last_ones
     now[0] = 110.0
     told = force.configure()
     assert told == Configure(
-        agent="dev-1", rate_pps=500, held=((20.0, 7),), broker_host="broker.example", broker_port=8883
+        agent="dev-1",
+        rate_pps=500,
+        held=((20.0, 7),),
+        broker_host="broker.example",
+        broker_port=8883,
+        bounds=Bounds(allow=("10.30.0.0/24",), rate_pps=500),
     )
     connected = InForce(CONFIG, lambda: ("10.0.0.1", 1883)).configure()
     assert (connected.broker_host, connected.broker_port) == ("10.0.0.1", 1883)
+
+
+def test_the_child_gets_the_hosts_own_bounds_whatever_the_plan_says() -> None:
+    window = Window(cron="0 2 * * *", for_s=3600.0, timezone="Europe/Berlin")
+    owners = msgspec.structs.replace(CONFIG, deny=("10.30.0.9",), blackout=(window,), flows=7)
+    force = InForce(owners, lambda: None)
+    force.plan = Plan(digest="d", rate_pps=10**6, flows=10**6)
+    assert force.configure().bounds == Bounds(
+        allow=("10.30.0.0/24",),
+        deny=("10.30.0.9",),
+        blackout=(Blackout("0 2 * * *", 3600.0, "Europe/Berlin"),),
+        rate_pps=500,
+        flows=7,
+    )

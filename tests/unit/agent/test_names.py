@@ -1,6 +1,7 @@
 import asyncio
 import socket
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -61,3 +62,17 @@ async def test_a_flood_of_names_is_cut() -> None:
     answer = await resolve(Resolve(id="1", names=("both",) * 300), look_up)
     assert len(answer.lookups) == 300
     assert answer.lookups[-1].problem == "too many names in one request"
+
+
+@pytest.mark.asyncio
+async def test_where_a_name_comes_from_is_said_and_costs_no_answer() -> None:
+    def explained(found: Lookup) -> Lookup:
+        if found.name == "scoped":
+            raise AssertionError("what a server made of it")
+        return replace(found, origin="dns")
+
+    answer = await resolve(Resolve(id="1", names=("both", "scoped")), look_up, explained)
+    assert answer.lookups == (
+        Lookup(name="both", addresses=("10.0.0.1", "fd00::1"), origin="dns"),
+        Lookup(name="scoped", addresses=("fe80::1",)),
+    )

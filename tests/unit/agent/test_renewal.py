@@ -12,7 +12,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from agent.renewal import ANSWER_S, Held, Renewal, RenewalError, switching
+from agent.renewal import ANSWER_S, SPREAD_S, Held, Renewal, RenewalError, switching
 from tests.support.waiting import HANG_S
 from wire.messages import Renew, Renewed
 
@@ -37,6 +37,7 @@ class Host:
         self.patience: list[float] = []
         self.changes = 0
         self.problems: dict[str, list[str]] = {}
+        self.trusts = "old"
         self.renewal = Renewal(
             directory,
             child=self.child,
@@ -63,9 +64,20 @@ class Host:
             return b"request"
         starts = self.now if kind == "take" else 0.0
         if kind == "take":
-            (self.directory / "next.pem").write_bytes(given)
+            certificate, _, trust = given.partition(b"\n")
+            (self.directory / "next.pem").write_bytes(certificate)
+            if trust:
+                (self.directory / "next-trust.pem").write_bytes(trust)
+                self.trusts = trust.decode()
         return msgspec.json.encode(
-            Held(name="dev-1", environment="dev", generation=0, starts=starts, ends=starts + self.life)
+            Held(
+                name="dev-1",
+                environment="dev",
+                generation=0,
+                starts=starts,
+                ends=starts + self.life,
+                trust=self.trusts,
+            )
         )
 
     def ask(self, request: Renew) -> None:
@@ -107,6 +119,48 @@ async def test_it_is_renewed_at_two_thirds_again_and_again(tmp_path: Path) -> No
     assert len(events(said, "certificate renewed")) == 3
     assert host.changes == 4, "the status says what is held, also at the start"
     assert not events(said, "the certificate ends soon")
+
+
+@pytest.mark.asyncio
+async def test_when_other_cas_are_trusted_it_renews_soon_at_a_moment_of_its_own_and_once(tmp_path: Path) -> None:
+    host = Host(tmp_path, 50 * DAY, Renewed(certificate=b"new", trust=b"both"))
+    host.renewal._chance = lambda: 0.5
+    host.renewal.trust("old")
+    at = 10 * DAY
+
+    async def sleep(seconds: float) -> None:
+        if host.now < at:
+            await ordinary(seconds)
+        elif not heard:
+            heard.append(host.now)
+            host.renewal.trust("both")
+            await asyncio.sleep(5)  # which that ends
+            raise AssertionError("it sleeps on")
+        else:
+            await ordinary(seconds)
+
+    heard: list[float] = []
+    ordinary, host.renewal._sleep = host.sleep, sleep
+    await host.live()
+    (asked,) = host.asked
+    assert asked * DAY - heard[0] == pytest.approx(SPREAD_S / 2)
+    assert (tmp_path / "trust.pem").read_bytes() == b"both"
+    assert not (tmp_path / "next-trust.pem").exists()
+    assert host.renewal.held is not None
+    assert host.renewal.held.trust == "both"
+
+
+@pytest.mark.asyncio
+async def test_one_that_does_not_get_them_goes_on_with_those_that_it_has_and_asks_again_soon(tmp_path: Path) -> None:
+    host = Host(
+        tmp_path, 3600.0, Renewed(problem="it has just been given one"), Renewed(certificate=b"new", trust=b"b")
+    )
+    host.refusals = ["its certificate is not of a CA that is trusted"]
+    host.renewal.trust("both")
+    await host.live()
+    assert [round(day * DAY) for day in host.asked][:3] == [0, 300, 600], "not in six hours"
+    assert not (tmp_path / "next-trust.pem").exists()
+    assert not (tmp_path / "trust.pem").exists()
 
 
 @pytest.mark.asyncio
@@ -222,7 +276,7 @@ class Connection:
         self.connected = connected
         self.used: list[Path] = []
 
-    def use(self, certificate: Path, _key: Path) -> None:
+    def use(self, certificate: Path, _key: Path, _ca: Path) -> None:
         self.used.append(certificate)
 
 
@@ -233,5 +287,5 @@ async def test_a_switch_waits_for_rounds_in_vain_or_for_no_connection(
 ) -> None:
     link = Connection(connected=connected)
     async with asyncio.timeout(HANG_S):
-        await switching(link, lambda: True)(tmp_path / "new.pem", within_s)  # type: ignore[arg-type]
+        await switching(link, lambda: True, lambda: tmp_path / "ca.pem")(tmp_path / "new.pem", within_s)  # type: ignore[arg-type]
     assert link.used == [tmp_path / "new.pem"]

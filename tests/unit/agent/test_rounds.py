@@ -3,7 +3,7 @@
 import msgspec
 
 from agent.rounds import SOURCE_S
-from probes.child.protocol import ChildArmed, SourceDone, WitnessDone
+from probes.child.protocol import ChildArmed, Halted, SourceDone, WitnessDone
 from reachability.arrival import WitnessReport
 from reachability.observation import SourceReport
 from reachability.vocabulary import Reason, Role
@@ -50,6 +50,19 @@ def test_a_blackout_that_begins_ends_a_sweep_but_no_witness() -> None:
     assert isinstance(done, Done)
     assert done.problems == ("stopped: a blackout",)
     assert desk.refused == ["a blackout"]
+
+
+def test_a_child_that_stops_sending_by_itself_ends_the_round_as_a_blackout_does() -> None:
+    desk = Desk()
+    desk.rounds.obey(go(target(1)))
+    desk.rounds.heard(Halted(why="a blackout"))
+    assert desk.child.told[-1] == Stop(reason="a blackout")
+    (done,) = desk.answers
+    assert isinstance(done, Done)
+    assert (done.ok, done.problems) == (False, ("stopped: a blackout",))
+    assert desk.source_report().observations == ()
+    assert desk.refused == ["a blackout"]
+    assert not desk.child.busy
 
 
 def test_a_blackout_that_begins_ends_a_control_from_inside_while_it_sends() -> None:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.allow import AllowList
 from probes.child.protocol import SourceDone
+from reachability.allow import AllowList
 from reachability.observation import ControlTarget
 from reachability.ports import PortSet
 from reachability.vocabulary import Protocol, Reason, RoundKind, State

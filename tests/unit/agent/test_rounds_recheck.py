@@ -2,8 +2,8 @@
 
 import pytest
 
-from agent.allow import AllowList
 from probes.child.protocol import SourceDone
+from reachability.allow import AllowList
 from reachability.observation import ControlTarget
 from reachability.vocabulary import Protocol
 from tests.support.desk import REPORT, Desk, arm, go, target

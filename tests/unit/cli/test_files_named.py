@@ -31,6 +31,7 @@ READ: dict[tuple[str, str], tuple[str, ...]] = {
     ("pki init", "topology"): ("--dir", OUT, "-f", F),
     ("pki join-token", "topology"): ("dev-1", "--dir", PKI, "-f", F),
     ("pki renew", "topology"): ("dev-1", "--dir", PKI, "-f", F, *BROKER, "--out", OUT),
+    ("pki rotate-ca", "topology"): ("--dir", PKI, "-f", F),
     ("pki revoke", "topology"): ("dev-1", "--dir", PKI, "-f", F),
     ("coordinator", "topology"): ("-f", F, "--pki", PKI, "--listen", "127.0.0.1:0", "--state-dir", STATE),
     ("coordinator", "config"): ("--config", F),
@@ -62,7 +63,7 @@ READ: dict[tuple[str, str], tuple[str, ...]] = {
         for verb, *more in (
             ("verify",), ("stop",), ("resume",), ("agents",), ("dashboard",), ("matrix",), ("findings",), ("findings ack", "F-1", "--by", "a", "--reason", "b"),
             ("findings export", "F-1", "--pcap", OUT), ("explain", "F-1"), ("coverage",), ("report",), ("history",),
-            ("support-bundle", "--out", OUT), ("topology draft",),
+            ("support-bundle", "--out", OUT), ("topology draft",), ("topology check", TOPOLOGY),
         )
     },
 }  # fmt: skip

@@ -1,5 +1,7 @@
 """Tokens, requests and answers: only whole ones, only signed ones."""
 
+import base64
+
 import msgspec
 import pytest
 from nacl.signing import SigningKey
@@ -19,6 +21,7 @@ TOKEN = joining.Token(
     server_name="broker.segwatch.internal",
 )
 NONCE = bytes(joining.NONCE)
+DEEP = b"\x81\xa1x" + b"\x91" * 1200 + b"\x90"  # a field that nobody knows, and lists in lists in it
 
 
 def test_a_token_is_one_line_that_may_have_a_newline() -> None:
@@ -36,6 +39,17 @@ def test_a_token_is_one_line_that_may_have_a_newline() -> None:
         ("segwatch-join-1.%%%", "is not whole"),
         ("segwatch-join-1." + "A" * joining.MOST_TOKEN, "is not a token"),
         (joining.write_token(TOKEN).replace("segwatch-join-1.", "segwatch-join-1.é"), "is not whole"),
+        *(
+            (joining.write_token(msgspec.structs.replace(TOKEN, **changed)), "is not whole")
+            for changed in (
+                {"seed": b"short"},
+                {"coordinator": b""},
+                {"server_name": ".x"},
+                {"server_name": "a\0b"},
+                {"server_name": "a" * 64},
+            )
+        ),
+        ("segwatch-join-1." + base64.urlsafe_b64encode(DEEP).decode(), "is not whole"),
     ],
 )
 def test_what_is_not_a_token(text: str, words: str) -> None:
@@ -65,7 +79,7 @@ def test_a_request_means_nothing_as_an_answer() -> None:
         joining.read_answer(payload, TOKEN.coordinator, NONCE)
 
 
-@pytest.mark.parametrize("payload", [b"", bytes(64), bytes(80), bytes(joining.MOST_BODY + 1)])
+@pytest.mark.parametrize("payload", [b"", bytes(64), bytes(80), bytes(joining.MOST_BODY + 1), bytes(64) + DEEP])
 def test_what_is_not_a_request(payload: bytes) -> None:
     with pytest.raises(joining.BadJoin):
         joining.read_ask(payload)

@@ -1,8 +1,10 @@
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from wire.keyfiles import Exposed, check_directory, check_key, write_private
+from wire.keyfiles import Exposed, check_directory, check_key, keep_private, write_private
 
 
 def test_files_are_their_owners_only(tmp_path: Path) -> None:
@@ -59,3 +61,42 @@ def test_a_link_leads_no_way_around_it(tmp_path: Path) -> None:
     (tmp_path / "open").chmod(0o777)
     with pytest.raises(Exposed, match="open can be written by others"):
         check_directory(tmp_path / "link")
+
+
+@pytest.fixture
+def open_umask() -> Iterator[None]:
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("open_umask")
+def test_what_is_written_from_then_on_and_what_was_left_there_is_its_users_alone(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    state, elsewhere = tmp_path / "state", tmp_path / "elsewhere"
+    (state / "broker" / "store").mkdir(parents=True)
+    left = ("store.sqlite", "store.sqlite-wal", "spool.sqlite.lost", "clock", "broker/broker.log", "broker/store/1.blk")
+    for path in (elsewhere, state / "topology.yaml", *(state / name for name in left)):
+        path.touch()
+        path.chmod(0o644)
+    (state / "lock").symlink_to(elsewhere)
+    keep_private(state)
+    (state / "new").touch()
+    (state / "directory").mkdir()
+    modes = {path.name: path.stat().st_mode & 0o777 for path in state.rglob("*") if path.is_file()}
+    own = dict.fromkeys(("new", *(name.rpartition("/")[2] for name in left)), 0o600)
+    assert modes == {**own, "lock": 0o644, "topology.yaml": 0o644}, (
+        "a link leads nowhere, and a file of others is theirs"
+    )
+    assert (state / "directory").stat().st_mode & 0o777 == 0o700
+    write_private(tmp_path / "ca.pem", b"1", mode=0o644)
+    assert (tmp_path / "ca.pem").stat().st_mode & 0o777 == 0o644, "what others may read they can"
+
+
+@pytest.mark.usefixtures("open_umask")
+@pytest.mark.parametrize("name", ["agent.key", "agent.sign", "next.key", "next.pem", "token", "metrics-token"])
+def test_a_key_that_others_could_read_is_not_hidden_but_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"1")
+    keep_private(tmp_path)
+    with pytest.raises(Exposed):
+        check_key(tmp_path / name)

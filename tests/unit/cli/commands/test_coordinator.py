@@ -4,6 +4,8 @@ import pytest
 from click.testing import CliRunner
 
 from cli.commands.coordinator import command
+from coordinator.topology.document import Problem
+from coordinator.topology.load import TopologyErrors
 
 TOPOLOGY = """\
 version: 1
@@ -42,3 +44,17 @@ def test_what_is_wrong_about_its_broker_or_its_api_is_said(
     result = CliRunner().invoke(command, line.split())
     assert result.exit_code == 2
     assert words in result.output
+
+
+def test_a_plan_that_cannot_be_made_ends_its_start_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(*_: object) -> None:
+        raise ExceptionGroup("tasks", [TopologyErrors("topology.yaml", [Problem(0, 0, "its plan cannot be made")])])
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("coordinator.service.serve", fails)
+    monkeypatch.setattr("coordinator.api.guard.serving.check", lambda _: None)
+    Path("topology.yaml").write_text(TOPOLOGY)
+    result = CliRunner().invoke(command, REST.split())
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "topology.yaml: its plan cannot be made" in result.stderr
+    assert "Traceback" not in result.output

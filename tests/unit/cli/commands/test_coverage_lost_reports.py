@@ -23,6 +23,7 @@ from tests.support.sample import AGENTS, NOW, STARTED, Estate
         ("bytes", "its spool was full"),
         ("age,disk", "it could not send them for too long, its disk was full"),
         ("gone", "it does not say why"),
+        ("unknown", "of rounds that the coordinator knows nothing of"),
         ("a\x1b[2Jword of later", "a·[2Jword of later"),
     ],
 )

@@ -8,6 +8,7 @@ from cryptography import x509
 
 from agent.bundle import read_bundle
 from cli.commands.pki import command
+from coordinator.broker.addresses import Whereabouts
 from coordinator.broker.pki import revocations
 from wire.joining import read_token
 
@@ -263,3 +264,20 @@ def test_what_no_token_is_made_for(arguments: str, words: str) -> None:
     result = run(f"join-token {arguments} --dir pki -f topology.yaml")
     assert result.exit_code == 2
     assert words in result.output
+
+
+@pytest.mark.usefixtures("estate")
+@pytest.mark.parametrize(
+    ("broker", "place"),
+    [
+        ("mqtts://192.0.2.10:18883,segwatch.example.net:8883", "192.0.2.10:18883"),
+        ("mqtts://[2001:db8::1]:18883", "[2001:db8::1]:18883"),
+        ("", "HOST:8883"),
+    ],
+)
+def test_what_to_run_next_leads_to_where_the_coordinator_is_found(broker: str, place: str) -> None:
+    run("init --dir pki -f topology.yaml")
+    Whereabouts(broker).leave(Path("pki"))
+    made = run("join-token dev-1 --dir pki -f topology.yaml")
+    assert f"segwatch agent join --token-file - --coordinator {place} --state-dir DIR" in made.stderr
+    assert f"--broker mqtts://{place} --out dev-1.tar" in run("revoke dev-1 --dir pki -f topology.yaml").stderr

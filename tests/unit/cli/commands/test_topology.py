@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from cli.main import cli
 from tests.support.paths import ROOT
+from tests.support.topologies import large_file
 
 GOOD = str(ROOT / "topology.yaml")
 
@@ -54,3 +56,19 @@ def test_what_hangs_on_the_coordinator_alone_is_said_once_and_is_no_warning(tmp_
     assert "no path shows" not in CliRunner().invoke(cli, ["plan", "-f", str(file), "--agent", "dev-1"]).stdout
     [one] = json.loads(CliRunner().invoke(cli, ["plan", "-f", str(file), "-o", "json"]).stdout)["uncontrolled"]
     assert (one["environment"], one["protocols"]) == ("prod", ["udp", "icmp"])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["topology", "check"],
+        ["plan", "-f"],
+        ["coordinator", "--pki", "p", "--listen", "127.0.0.1:1", "--state-dir", "s", "-f"],
+    ],
+)
+def test_a_plan_beyond_the_most_is_refused_with_its_sum(tmp_path: Path, command: list[str]) -> None:
+    file = tmp_path / "topology.yaml"
+    file.write_bytes(large_file(1000, 1001))
+    result = CliRunner().invoke(cli, [*command, str(file)])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"{file}: its plan has 3,003,000 targets, of 1,000 agents " in result.stderr

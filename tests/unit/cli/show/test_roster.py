@@ -39,6 +39,10 @@ def test_what_is_said() -> None:
     assert said(certificate=(-81 * 86400.0, 9 * 86400.0)) == ["its certificate ends in 9 days"]
     assert said(certificate=(-1.0, 90 * 86400.0)) == []
     assert said(certificate=(-90 * 86400.0, -1.0)) == ["its certificate has ended"]
+    assert said(rotation="certificate", ca="a1b2") == [
+        "still has a certificate of the old CA: it renews that within minutes while it runs"
+    ]
+    assert [bool(said(rotation=word)) for word in ("unheard", "version", "trust", "")] == [True, True, True, False]
     (two,) = said(two_holders=True)
     assert "two processes" in two
     assert "`segwatch pki revoke dev-1`" in two

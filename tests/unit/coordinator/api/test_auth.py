@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from coordinator.api.auth import FROM_SOCKET, OPEN, TOKEN, ApiError, allowed, read_body
+from coordinator.api.auth import FROM_SOCKET, KNOWN, OPEN, TOKEN, ApiError, allowed, read_body
 from coordinator.packets.pcapng import microseconds
 from coordinator.state.estate import Estate
 from coordinator.store import Store
@@ -30,7 +30,7 @@ def test_a_body() -> None:
 
 
 def test_a_token_of_any_bytes_is_only_wrong() -> None:
-    app = {FROM_SOCKET: False, TOKEN: "t", OPEN: False}
+    app = {FROM_SOCKET: False, TOKEN: "t", KNOWN: lambda _: False, OPEN: False}
     asked: Any = SimpleNamespace(
         app=app, path="/api/v1/status", method="GET", headers={"Authorization": "Bearer \udcff\udcfe"}
     )

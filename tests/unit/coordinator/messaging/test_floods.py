@@ -9,7 +9,17 @@ from typing import Any, cast
 
 import pytest
 
-from coordinator.messaging.floods import BYTES_AT_ONCE, CUT_S, MESSAGES_AT_ONCE, MESSAGES_PER_S, Floods
+from agent.outbox import AT_ONCE, BATCHES_PER_S, Outbox
+from agent.spool import MOST_BYTES
+from coordinator.messaging.floods import (
+    BEHAVED_S,
+    BYTES_AT_ONCE,
+    CUT_S,
+    MESSAGES_AT_ONCE,
+    MESSAGES_PER_S,
+    MOST_CUT_S,
+    Floods,
+)
 from coordinator.messaging.receiver import Receiver
 from wire.mqtt import Link, Message
 
@@ -20,7 +30,7 @@ class World:
     def __init__(self) -> None:
         self.now = 0.0
         self.cut: list[str] = []
-        self.floods = Floods(lambda: self.now, self.cut.append)
+        self.floods = Floods(lambda: self.now, lambda agent, _: self.cut.append(agent))
 
 
 def test_what_an_agent_may_send_passes_and_more_is_cut_and_counted() -> None:
@@ -46,16 +56,56 @@ def test_it_is_let_in_again_with_a_new_budget() -> None:
     assert world.floods.body() == [{"agent": "dev-1", "cuts": 1, "dropped": 2, "out_for_s": None}]
 
 
+def test_each_time_it_is_out_for_twice_as_long_until_it_has_behaved_for_an_hour() -> None:
+    world = World()
+
+    def out_for() -> float:
+        while world.floods.passes("dev-1", 300):
+            pass
+        began = world.now
+        world.now = world.floods.until["dev-1"]
+        assert world.floods.let_in() == ["dev-1"]
+        return world.now - began
+
+    assert [out_for() for _ in range(8)] == [60, 120, 240, 480, 960, 1920, 3600, 3600]
+    world.now += BEHAVED_S - 1
+    assert out_for() == MOST_CUT_S
+    world.now += BEHAVED_S
+    assert out_for() == CUT_S
+    assert world.floods.cuts["dev-1"] == 10
+
+
 @pytest.mark.parametrize("size", [500, 40_000])
 def test_an_agent_that_sends_its_whole_spool_after_an_outage_is_not_cut(size: int) -> None:
     """64 MiB of batches, at the pace of `agent.outbox`, three times over as its link comes and goes."""
-    from agent.outbox import AT_ONCE, BATCHES_PER_S
-    from agent.spool import MOST_BYTES
-
     world = World()
     for number in range(3 * MOST_BYTES // size):
         world.now = max(0.0, number - AT_ONCE) / BATCHES_PER_S
         assert world.floods.passes("dev-1", size)
+    assert world.cut == []
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("size", [250_000, 4_000_000])
+async def test_nor_is_one_with_few_large_batches_whose_link_comes_and_goes(size: int) -> None:
+    """As soon as all is sent the link is lost, and nothing was acknowledged: all of it again."""
+    world, passed = World(), list[bool]()
+    batches = range(1, MOST_BYTES // size + 1)
+
+    class Publisher:
+        async def wait_connected(self, after: int = 0) -> int:
+            return after + 1
+
+        async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+            passed.append(world.floods.passes("dev-1", len(payload)))
+
+    spool: Any = SimpleNamespace(sequences=lambda: batches, message=lambda _: bytes(size), tidy=lambda: None)
+    outbox = Outbox(Publisher(), spool, "t", sign=lambda sealed: sealed, clock=lambda: world.now, jitter=lambda: 0.5)
+    for time in range(1, 6):
+        outbox.reconnected()
+        while len(passed) < time * len(batches):
+            world.now += await outbox.send_due()
+    assert all(passed)
     assert world.cut == []
 
 

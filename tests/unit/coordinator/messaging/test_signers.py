@@ -14,7 +14,7 @@ import pytest
 import coordinator.messaging.signers
 from agent import upkey
 from agent.config import AgentConfig, ConfigError, Credentials
-from coordinator.broker import pki
+from coordinator.broker import pki, rotation
 from coordinator.messaging.signers import NotKnownYet, Signers
 from wire.envelope import AnyUp, BadMessage, OtherVersion, pack_up
 from wire.messages import Batch, Done, Status
@@ -222,3 +222,23 @@ def test_one_that_is_revoked_while_its_words_are_read_is_not_believed(
     monkeypatch.setattr(coordinator.messaging.signers, "read", reading)
     with pytest.raises(BadMessage, match="the certificate of 'dev-1' is revoked"):
         asyncio.run(signers.open(ROUND, signed(key, DONE)))
+
+
+def test_while_the_ca_is_rotated_both_are_believed_and_then_the_new_one_alone(tmp_path: Path) -> None:
+    estate = Estate(tmp_path)
+    old = estate.key()
+    estate.open(STATUS, signed(old, status(old)))
+    rotation.begin(estate.pki, NOW)
+    estate.signers.trust(pki.trust(estate.pki).pem)
+    assert estate.open(ROUND, signed(old, DONE)) == DONE
+    new = estate.key()
+    estate.open(STATUS, signed(new, status(new)))
+    estate.open(STATUS, signed(old, status(old)))
+    rotation.finish(estate.pki, ["dev-1"], ["dev-1"])
+    estate.signers.trust(pki.trust(estate.pki).pem)
+    with pytest.raises(BadMessage, match="the certificate of 'dev-1' is of a CA that is not trusted any more"):
+        estate.open(ROUND, signed(old, DONE))
+    with pytest.raises(BadMessage, match="not vouched for by a certificate of this CA"):
+        estate.open(STATUS, signed(old, msgspec.structs.replace(status(old), proof=b"other")))
+    estate.open(STATUS, signed(new, status(new)))
+    assert estate.open(ROUND, signed(new, DONE)) == DONE

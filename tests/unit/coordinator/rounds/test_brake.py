@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,14 @@ from typing import Any
 import pytest
 
 from coordinator.api.verify import body_of
-from coordinator.rounds.brake import Halt
+from coordinator.rounds.brake import AHEAD_S, Halt
 from coordinator.rounds.verify_runs import Runs, Stopped
 from coordinator.store import Store
 from reachability.vocabulary import Schedule
 from tests.support.answers import json_of
 from tests.support.rounds import World
 from tests.support.virtual import run
+from tests.support.waiting import HANG_S
 from wire.messages import Arm, Down, Go, Status, Stop
 from wire.topics import UpChannel, UpTopic
 
@@ -66,7 +68,7 @@ def test_it_outlives_a_restart_until_it_is_resumed(tmp_path: Path) -> None:
     assert world.engine.stopped == "maintenance"
     run(world.engine.cycle("dev-1", ("prod",), Schedule.CYCLE))
     assert world.sent == []
-    world.engine.resume("otto")
+    run(world.engine.resume("otto"))
     assert [(e.what, e.text, e.by) for e in again.events()] == [
         ("stopped", "maintenance", "olga"),
         ("resumed", "", "otto"),
@@ -99,6 +101,79 @@ def test_a_broker_that_never_says_that_it_has_a_stop_does_not_hold_up_the_writin
     assert sent_before == [3], "and everybody is told before"
 
 
+def test_a_stop_that_comes_while_a_resume_is_written_stays(store: Store) -> None:
+    world, put = World(store), store.put
+    run(world.engine.stop("maintenance"))
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(name: str, value: object) -> None:
+        if (name, value) == ("halt", None):
+            begun.set()
+            assert go_on.wait(HANG_S)
+        put(name, value)
+
+    async def scene() -> None:
+        async with asyncio.timeout(HANG_S), asyncio.TaskGroup() as group:
+            group.create_task(world.engine.resume(), name="resume")
+            assert await asyncio.to_thread(begun.wait, HANG_S)
+            group.create_task(world.engine.stop("once more"), name="stop")
+            await asyncio.sleep(0)
+            assert world.engine.stopped == "once more"
+            go_on.set()
+
+    store.put = slow  # type: ignore[method-assign]
+    asyncio.run(scene())
+    assert world.engine.stopped == "once more"
+    assert store.get("halt", Halt | None, None).reason == "once more"  # type: ignore[union-attr,arg-type]
+
+
+def test_a_stop_that_is_lifted_before_it_is_written_is_lifted_on_disk_too(store: Store) -> None:
+    """A broker that takes its time over the order has the writing of it wait for a moment."""
+    world = World(store)
+    tell = world._post
+
+    async def withheld(agent: str, body: Down) -> None:
+        await tell(agent, body)
+        await asyncio.sleep(0.5)
+
+    world.engine.brake._post = withheld
+
+    async def scene() -> None:
+        async with asyncio.timeout(HANG_S), asyncio.TaskGroup() as group:
+            group.create_task(world.engine.stop("maintenance"), name="stop")
+            await asyncio.sleep(0.05)
+            assert world.engine.stopped == "maintenance"
+            await world.engine.resume()
+
+    asyncio.run(scene())
+    assert world.engine.stopped == ""
+    assert store.get("halt", Halt | None, None) is None  # type: ignore[arg-type]
+
+
+def test_a_stop_that_is_cut_off_while_it_waits_for_the_disk_is_written_at_the_end(store: Store) -> None:
+    """The end of a coordinator cuts off whoever asks it something."""
+    world, begun, go_on = World(store), threading.Event(), threading.Event()
+
+    def slow() -> None:
+        begun.set()
+        assert go_on.wait(HANG_S)
+
+    async def scene() -> None:
+        async with asyncio.timeout(HANG_S), asyncio.TaskGroup() as group:
+            group.create_task(store.beside(slow), name="commit")
+            assert await asyncio.to_thread(begun.wait, HANG_S)
+            stop = group.create_task(world.engine.stop("maintenance"), name="stop")
+            await asyncio.sleep(2 * AHEAD_S)
+            stop.cancel()
+            await asyncio.wait({stop})
+            go_on.set()
+
+    asyncio.run(scene())
+    assert store.get("halt", Halt | None, None) is None  # type: ignore[arg-type]
+    world.engine.brake.end()
+    assert store.get("halt", Halt | None, None).reason == "maintenance"  # type: ignore[union-attr,arg-type]
+
+
 def confirmations(world: World) -> list[str]:
     return [world.engine.brake.confirmed(agent) for agent in world.estate.agents.values()]
 
@@ -127,7 +202,7 @@ def test_an_agent_has_confirmed_a_stop_by_a_sequence_of_after_it(store: Store) -
     assert confirmations(world)[0] == "confirmed", "it has been stopped all the while"
     says(world, "dev-1", stopped=0, instance="another")
     assert confirmations(world)[0] == "not yet", "a new process has stopped nothing yet"
-    world.engine.resume()
+    run(world.engine.resume())
     assert confirmations(world) == ["", "", ""]
 
 

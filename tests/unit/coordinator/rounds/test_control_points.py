@@ -1,7 +1,7 @@
 """Where agents' controls are told to go, by what the coordinator listens on and advertises."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,9 +14,19 @@ LISTEN = Listen("127.0.0.1", 0)  # the kernel's choice: nobody's port is taken
 NAT, NAME = Listen("203.0.113.5", 18883), Listen("segwatch.example.net", 8883)
 
 
-def opened(listen: Listen, advertised: Sequence[Listen], broker: str, pki: Path) -> set[tuple[str, Protocol, int]]:
+def nobody(name: str) -> list[str]:
+    raise AssertionError(f"{name} was looked up")
+
+
+def opened(
+    listen: Listen,
+    advertised: Sequence[Listen],
+    broker: str,
+    pki: Path,
+    lookup: Callable[[str], list[str]] = nobody,
+) -> set[tuple[str, Protocol, int]]:
     async def run() -> set[tuple[str, Protocol, int]]:
-        points = ControlPoints(listen, advertised, broker)
+        points = ControlPoints(listen, advertised, broker, lookup)
         await points.open(pki)
         points.close()
         return {(control.address, control.protocol, control.port) for control in points.controls.targets()}
@@ -59,3 +69,25 @@ def test_a_broker_of_the_operators_is_where_bundles_lead(tmp_path: Path) -> None
 def test_keys_that_cannot_be_written_to_hold_nothing_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert opened(LISTEN, (), "", tmp_path / "missing")
     assert "new bundles have to be told --broker" in capsys.readouterr().out
+
+
+def test_where_the_broker_is_another_host_controls_go_to_what_an_advertised_name_leads_to(tmp_path: Path) -> None:
+    asked = opened(LISTEN, (NAME,), "mqtts://broker.example.net", tmp_path, lambda _: ["203.0.113.7", "203.0.113.7"])
+    assert asked == {("203.0.113.7", Protocol.TCP, 8883), ("203.0.113.7", Protocol.UDP, 8883)}
+    assert Whereabouts.of(tmp_path).hosts == ("segwatch.example.net", "127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(-2, "Name or service not known"), UnicodeError("label too long"), TimeoutError()]
+)
+def test_an_advertised_name_that_leads_nowhere_is_said_and_leaves_its_own_addresses(
+    error: Exception, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(_: str) -> list[str]:
+        raise error
+
+    asked = opened(LISTEN, (NAME, NAT), "mqtts://broker.example.net", tmp_path, fails)
+    assert {address for address, _, _ in asked} == {"203.0.113.5"}
+    said = capsys.readouterr().out
+    assert "segwatch.example.net" in said
+    assert (error.args[-1] if error.args else "no answer within 3 s") in said

@@ -226,7 +226,7 @@ def test_stop_goes_to_everybody_and_nothing_is_begun_until_resumed(store: Store)
         assert [(agent, message) for agent, message in world.sent] == [
             (agent, Stop(reason="by hand")) for agent in ("dev-1", "test-1", "prod-1")
         ]
-        world.engine.resume()
+        await world.engine.resume()
         await world.engine.cycle("dev-1", ("prod",), Schedule.CYCLE)
         assert world.kinds()[3:] == ROUND
 

@@ -11,6 +11,7 @@ import pytest
 from coordinator.rounds.scheduler import destinations_for
 from coordinator.rounds.verify_runs import Run, Runs, RunState
 from coordinator.state.estate import Estate
+from coordinator.state.in_force import put_in_force
 from coordinator.store import Report, Store, StoreError
 from coordinator.topology.load import parse_topology
 from reachability.observation import SourceReport
@@ -196,6 +197,18 @@ def test_what_leaned_on_who_was_inside_is_not_run_where_others_are_until_it_is_t
 
 
 @pytest.mark.parametrize("text", [WIDER, TO_ITS_SOURCE])
+def test_a_plan_that_is_made_before_its_topology_is_in_force_knows_who_moves_by_it(store: Store, text: bytes) -> None:
+    world = Reloaded(store)
+    world.came = True
+    world.cycle()
+    asyncio.run(put_in_force(parse_topology(text), world.estate))
+    assert world.results() == {Result.NOT_RUN}
+    world.now += 60
+    world.cycle()
+    assert world.results() == {Result.PASS}
+
+
+@pytest.mark.parametrize("text", [WIDER, TO_ITS_SOURCE])
 def test_a_topology_that_changed_while_the_coordinator_was_away_is_one_that_came_in(store: Store, text: bytes) -> None:
     before = Reloaded(store)
     before.came = True
@@ -217,7 +230,7 @@ def test_a_move_that_a_full_disk_did_not_take_is_told_apart_from_the_next(
     after = Estate(parse_topology(TO_ITS_SOURCE), store, lambda: world.now)
     assert after.moves.last.keys() == lost.keys() == {"dev", "stage"}
     assert not set(after.moves.last.values()) & set(lost.values())
-    world.estate.forget()
+    run(world.estate.forget())
     assert Estate(parse_topology(TO_ITS_SOURCE), store, lambda: world.now).moves.last == lost, "there is room again"
 
 

@@ -28,9 +28,13 @@ END = Hop(ttl=2, state=State.OPEN, reason=Reason.SYN_ACK, address="10.30.0.10", 
 
 
 class Traced(World):
-    """The world of the engine's tests, with agents that know traces; `says` is what the source reports."""
+    """The world of the engine's tests, with agents that know traces; `says` is what the source reports.
+
+    The first time it is armed, the witness takes `cold_s`.
+    """
 
     says: tuple[Observation, ...] | None = None
+    cold_s = 0.0
 
     def _answer(self, agent: str, message: Down) -> None:
         if isinstance(message, Go):
@@ -45,6 +49,9 @@ class Traced(World):
             self.engine.answer(agent, Done(round=message.round, agent=agent, sequence=1, tail_s=0.0))
         elif isinstance(message, Close):
             self.engine.report(self.seen(message.round))
+        elif isinstance(message, Arm) and agent == "prod-1" and self.cold_s:
+            asyncio.get_running_loop().call_later(self.cold_s, super()._answer, agent, message)
+            self.cold_s = 0.0
         else:
             super()._answer(agent, message)
 
@@ -94,6 +101,14 @@ def test_a_trace_is_a_round_of_one_cell_with_its_witness(world: Traced) -> None:
         (2, "10.30.0.10", "syn-ack"),
     ]
     assert body["witness"] == {"agent": "prod-1", "healthy": True, "why": None, "arrived": 15, "least_ttl": 2}
+
+
+def test_a_witness_whose_packet_child_starts_slowly_is_waited_for(world: Traced) -> None:
+    world.cold_s = 6.5
+    body = run(world.trace())
+    (go,) = [message for _, message in world.sent if isinstance(message, Go)]
+    assert body["round"] == go.round == world.sent[-1][1].round  # type: ignore[union-attr]
+    assert (body["witness"]["healthy"], body["witness"]["arrived"]) == (True, 15)
 
 
 def test_nothing_is_concluded_from_a_trace_not_even_later(world: Traced) -> None:

@@ -22,6 +22,7 @@ from reachability.round_data import RoundSpec
 from reachability.vocabulary import PacketRole, Protocol, RoundKind, Schedule, State
 from tests.support.coordinator import NOW, TOPOLOGY, Coordinator
 from tests.support.sample import evidence, judged
+from tests.support.virtual import run
 
 SPEC = RoundSpec(
     round="R1", kind=RoundKind.NORMAL, schedule=Schedule.CYCLE, source="dev-1", source_environment="dev", destination="prod",
@@ -40,31 +41,31 @@ def test_what_is_old_goes_from_memory_and_store_alike(world: Coordinator, tmp_pa
     for key, found in ((planned, opened), (left, closed)):
         estate.matrix.update(key, PortSet.of([22]), found)
         estate._unsaved[key] = None
-    [event] = estate.review()
+    [event] = run(estate.review())
     estate.take_lookups("dev-1", [Lookup(name="db.prod.internal", addresses=("10.30.0.9",))])
     estate.take_lookups("dev-1", [Lookup(name="gone.prod.internal", addresses=("10.30.0.8",))])
     assert estate.standing() == {"R1", "R2"}
     world.now += CELLS_S
-    estate.forget()
+    run(estate.forget())
     assert {key for key, _, _ in world.store.cells()} == {planned, left}
     assert world.store.lookups() == {
         "dev-1": {"db.prod.internal": Lookup(name="db.prod.internal", addresses=("10.30.0.9",))}
     }
     world.now += 1
-    estate.forget()
+    run(estate.forget())
     assert {key for key, _, _ in world.store.cells()} == set(estate.matrix) == {planned}, "it left the plan a week ago"
     shut = judged(evidence(target, State.FILTERED), "R3", run="", at=world.now)
     estate.matrix.update(planned, PortSet.of([22]), shut)
-    assert [e.what for e in estate.review()] == ["resolved"]
+    assert [e.what for e in run(estate.review())] == ["resolved"]
     world.now += RESOLVED_S
-    estate.forget()
+    run(estate.forget())
     assert [finding.id for finding in world.store.findings()] == [event.finding]
     world.now += 1
-    estate.forget()
+    run(estate.forget())
     assert world.store.findings() == list(estate.book.findings) == []
     assert {each.finding for each in world.store.events()} == {event.finding}, "events stay a year"
     estate.take_topology(parse_topology(TOPOLOGY.replace("dev-1", "dev-2").encode()))
-    estate.forget()
+    run(estate.forget())
     assert world.store.lookups() == {}
 
 
@@ -108,21 +109,21 @@ def test_a_clock_that_is_set_by_years_makes_nothing_old(world: Coordinator, rest
         found = judged(evidence(target, state), f"R{number}", run="", at=world.now)
         world.estate.matrix.update(key, PortSet.of([22]), found)
         world.estate._unsaved[key] = None
-        world.estate.review()
+        run(world.estate.review())
     assert [finding.status.value for finding in world.store.findings()] == ["resolved"]
     batch(1)
     before = held()
     clock_set(years_s)
-    world.estate.forget()
+    run(world.estate.forget())
     batch(2)
     world.now += 3600.0
     clock_set(-years_s)
-    world.estate.forget()
+    run(world.estate.forget())
     after = held()
     assert after[:4] == before[:4], "cells, findings, events"
     assert [len(rows) for rows in after[4:]] == [2, 2, 0, 2], "packets are held for five minutes"
     world.now += ROUNDS_S
-    world.estate.forget()
+    run(world.estate.forget())
     assert world.store.unjudged() == []
     assert [len(rows) for rows in held()[4:]] == [0, 0, 0, 2]
 
@@ -142,9 +143,9 @@ def test_addresses_that_an_agent_invents_keep_no_more_than_so_many_cells_and_rou
         closed = judged(evidence(targets[key.agent], State.FILTERED), f"R{number}", run="", at=NOW - 100 + number)
         estate.matrix.update(key, PortSet.of([22]), closed)
         estate._unsaved[key] = None
-    estate.review()
+    run(estate.review())
     assert len(world.store.cells()) == 33
-    estate.forget()
+    run(estate.forget())
     assert set(estate.matrix) == {key for key, _, _ in world.store.cells()} == {*held[:3], *held[-10:]}
     assert estate.standing() == {"R0", "R1", "R2", *(f"R{n}" for n in range(23, 33))}
 
@@ -157,16 +158,16 @@ def test_a_file_that_shrank_gives_its_room_back_to_the_disk(world: Coordinator, 
     chance = random.Random(7)
     for number in range(1, 9):  # noise does not compress well
         reports = [
-            SourceReport(round=f"R{each}", agent="dev-1", problems=(chance.randbytes(12_000).hex(),))
+            SourceReport(round=f"R{each}", agent=f"dev-{number}", problems=(chance.randbytes(12_000).hex(),))
             for each in range(50)
         ]
-        world.store.take("dev-1", "s", number, 1, reports, NOW)
+        world.store.take(f"dev-{number}", "s", 1, 1, reports, NOW)
     peak = pages()
     assert peak > 1000
     world.now += ROUNDS_S + 1
-    world.estate.forget()
+    run(world.estate.forget())
     for _ in range(3):
-        world.estate.forget()
+        run(world.estate.forget())
     assert pages() < peak // 2
 
 
@@ -181,5 +182,5 @@ def test_what_a_round_shows_is_dated_by_its_beginning_and_never_in_the_future(wo
     world.store.start_round(spec, "R1", NOW)
     for now, at in ((NOW + 30, NOW), (NOW - 3600, NOW - 3600)):
         world.now = now
-        world.estate.take_judged(spec, [JudgedRow(key, PortSet.of([22]), found)])
+        run(world.estate.take_judged(spec, [JudgedRow(key, PortSet.of([22]), found)]))
         assert [row.observed_at for _, row in world.estate.matrix.rows(key)] == [at]

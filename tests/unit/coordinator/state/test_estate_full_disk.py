@@ -17,6 +17,7 @@ from reachability.ports import PortSet
 from reachability.vocabulary import Schedule, State
 from tests.support.coordinator import NOW, Coordinator, batch
 from tests.support.sample import evidence, judged
+from tests.support.virtual import run
 from wire.messages import Ack, Status
 from wire.mqtt import Link
 from wire.topics import UpChannel, UpTopic
@@ -28,7 +29,7 @@ def test_nothing_is_acknowledged_that_a_full_disk_did_not_take(world: Coordinato
         assert world.hear(batch(2), batch(3)) == []
         assert "the store cannot be written" in world.estate.problem
     assert world.hear(batch(3), batch(2)) == [3]
-    world.estate.forget()
+    run(world.estate.forget())
     assert world.estate.problem == "", "the next write that succeeds says so"
 
 
@@ -42,14 +43,14 @@ def test_what_was_concluded_while_the_disk_was_full_is_written_when_it_is_not(
     with world.full_disk():
         estate.matrix.update(key, PortSet.of([22]), opened)
         estate._unsaved[key] = None
-        [event] = estate.review()
+        [event] = run(estate.review())
         assert event.what == "opened"
-        assert estate.review() == ()
+        assert run(estate.review()) == ()
         assert "cannot be written" in estate.problem
         with pytest.raises(StoreError, match="cannot be written"):
-            estate.acknowledge(event.finding, "ada", "looking")
+            run(estate.acknowledge(event.finding, "ada", "looking"))
     assert (world.store.cells(), world.store.findings(), world.store.events()) == ([], [], [])
-    estate.review()
+    run(estate.review())
     assert estate.problem == ""
     assert [(k, str(ports)) for k, ports, _ in world.store.cells()] == [(key, "22")]
     assert [finding.id for finding in world.store.findings()] == [event.finding]
@@ -103,7 +104,7 @@ def test_a_stop_reaches_everybody_on_a_full_disk_and_says_what_a_restart_would_d
             world.runner.run(brake.stop("enough", "olga"))
         assert (len(sent), brake.stopped) == (1, "enough")
         with pytest.raises(StoreError):
-            brake.resume("olga")
+            run(brake.resume("olga"))
         assert brake.stopped == "enough"
     assert Brake(world.estate, sender).stopped == ""
     world.runner.run(brake.stop("enough", "olga"))
@@ -117,7 +118,7 @@ def test_a_revocation_and_a_renewal_on_a_full_disk_hold_and_are_written_later(wo
         assert [event.what for event in estate.renewed("prod-1", datetime.fromtimestamp(NOW, UTC))] == ["renewed"]
         assert estate.generations == {"dev-1": 100}
         assert (estate.agents["dev-1"].state, world.store.events()) == ("revoked", [])
-    estate.review()
+    run(estate.review())
     assert [(event.agent, event.what) for event in world.store.events()] == [
         ("dev-1", "revoked"),
         ("prod-1", "renewed"),

@@ -12,6 +12,7 @@ from reachability.ports import PortSet
 from reachability.verdict import Evidence, Verdict, judge
 from reachability.vocabulary import Arrival, Protocol, Reachability, State
 from tests.support.coordinator import Coordinator
+from tests.support.virtual import run
 from wire.messages import Status
 from wire.topics import UpChannel, UpTopic
 
@@ -199,6 +200,17 @@ def test_what_stands_of_its_cells_is_proven_no_more(world: Coordinator) -> None:
     assert again.holders.two() == {"prod-1"}, "a restart does not forget it"
 
 
+def test_a_restart_right_after_proves_nothing_of_it_again(world: Coordinator) -> None:
+    key, ports, judged = row("dev-1", "10.30.0.10", arrival=Arrival.NOT_SEEN)
+    world.store.put_cells([(key, [(ports, judged)])])
+    world.restart()
+    assert found(world.estate, key).reachability is Reachability.BLOCKED
+    take(world.estate, status("a", 7), status("b", 1), status("a", 8))
+    world.restart()
+    verdict = found(world.estate, key)
+    assert (verdict.reachability, verdict.reason) == (Reachability.UNKNOWN, "two-holders")
+
+
 def test_what_is_over_does_not_come_back_with_a_restart(world: Coordinator) -> None:
     steady = [0.0]
     estate = Estate(world.estate.topology, world.store, lambda: world.now, lambda: steady[0])
@@ -224,5 +236,5 @@ def test_only_cells_that_lean_on_it_are_touched(world: Coordinator) -> None:
 
 
 def _reviewed(world: Coordinator) -> list[tuple[CellKey, PortSet, Judged]]:
-    world.estate.review()
+    run(world.estate.review())
     return world.store.cells()

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import AsyncMock
 
 import pytest
 from structlog.testing import capture_logs
@@ -94,7 +94,7 @@ def test_rounds_come_out_in_the_order_in_which_they_ended(world: Slow, monkeypat
     def slow() -> None:
         assert asked.wait(HANG_S)
 
-    def take(spec: RoundSpec, _: object) -> tuple[Event, ...]:
+    async def take(spec: RoundSpec, *_: object) -> tuple[Event, ...]:
         out.append(spec.round)
         return ()
 
@@ -236,7 +236,7 @@ def test_a_store_that_does_not_give_a_round_is_named_and_counted_and_ends_nothin
     (line,) = [one for one in said if one["log_level"] == "error"]
     assert line["problem"] == "the store cannot be read: no"
     assert world.engine.judging.faults == {"": 1}
-    monkeypatch.setattr(world.estate, "take_judged", taken := Mock(return_value=()))
+    monkeypatch.setattr(world.estate, "take_judged", taken := AsyncMock(return_value=()))
     run(world.engine.judging.catch_up())
     assert taken.call_args[0][0].round == world.everything[0].round, "it is judged as soon as it can be"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import pytest
 
@@ -56,12 +56,12 @@ def test_what_comes_while_a_round_is_judged_is_not_taken_for_judged(
 
     take = world.estate.take_judged
 
-    def meanwhile(spec: RoundSpec, rows: Iterable[JudgedRow]) -> tuple[Event, ...]:
+    async def meanwhile(spec: RoundSpec, rows: Sequence[JudgedRow], *_: object) -> tuple[Event, ...] | None:
         if not late:
             order = next(m for _, m in world.sent if isinstance(m, Go))
             late.append(order.round)
             stored(store, arrived(order))
-        return take(spec, rows)
+        return await take(spec, rows)
 
     monkeypatch.setattr(world.estate, "take_judged", meanwhile)
     world.cycle()
@@ -77,9 +77,9 @@ def test_what_a_full_disk_did_not_take_of_a_judged_round_is_judged_again_after_a
     stored(store, arrived(order))
     take = world.estate.take_judged
 
-    def full_meanwhile(spec: RoundSpec, rows: Iterable[JudgedRow]) -> tuple[Event, ...]:
+    async def full_meanwhile(spec: RoundSpec, rows: Sequence[JudgedRow], *_: object) -> tuple[Event, ...] | None:
         store._db.execute("PRAGMA query_only = ON")
-        events = take(spec, rows)
+        events = await take(spec, rows)
         store._db.execute("PRAGMA query_only = OFF")
         return events
 

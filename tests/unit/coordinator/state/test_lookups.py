@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from coordinator.state.estate import Estate
@@ -12,6 +14,7 @@ from reachability.observation import Lookup
 from reachability.vocabulary import Protocol, Result, State
 from tests.support.coordinator import NOW, Coordinator
 from tests.support.sample import evidence, judged
+from tests.support.virtual import run
 
 DB = "db.prod.internal"
 OLD, NEW, ASTRAY = "10.30.0.21", "10.30.0.22", "192.0.2.7"
@@ -47,7 +50,7 @@ def observe(estate: Estate, address: str, state: State, at: float, *agents: str)
         if target.address == address and target.agent in (agents or ("dev-1", "test-1")) and target.cycle:
             found = judged(evidence(target, state), f"R{at}", run="", at=at)
             estate.matrix.update(key_of(target), target.cycle, found)
-    estate.review()
+    run(estate.review())
 
 
 def test_everybody_probes_it_where_anybody_sees_it(estate: Estate) -> None:
@@ -119,7 +122,7 @@ def test_it_is_probed_where_it_was_while_the_hole_is_open_there_and_the_finding_
             estate.matrix.update(key_of(target), target.cycle, judged(silent, "S", run="", at=world.now))
     says(estate, "dev-1", NEW)
     assert probed(estate) == {NEW}
-    events = estate.review()
+    events = run(estate.review())
     assert {event.what for event in events} == {"resolved"}
     assert all("has another address now, where it was tested" in event.text for event in events)
 
@@ -199,3 +202,15 @@ def test_what_does_not_change_is_not_written_again(world: Coordinator) -> None:
     assert lookups.write()
     lookups.take("dev-1", [DB], [Lookup(name=DB, addresses=(OLD,))], NOW + 60)
     assert not lookups.write()
+
+
+def test_a_ttl_that_counts_down_is_kept_and_is_no_news_to_the_store(world: Coordinator) -> None:
+    lookups = Lookups(world.store, NOW)
+    seen = Lookup(name=DB, addresses=(OLD,), origin="dns", ttl_s=300)
+    lookups.take("dev-1", [DB], [seen], NOW)
+    assert lookups.write()
+    lookups.take("dev-1", [DB], [replace(seen, ttl_s=60)], NOW)
+    assert lookups.of("dev-1")[DB].ttl_s == 60
+    assert not lookups.write()
+    lookups.take("dev-1", [DB], [replace(seen, origin="hosts-file")], NOW)
+    assert lookups.write()

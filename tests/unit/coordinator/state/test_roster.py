@@ -31,11 +31,25 @@ def status(**changes: Any) -> Status:
         (("dev", "dev-1"), {"generation": 1}, "'dev-1' uses a certificate that is revoked"),
         (("dev", "dev-1"), {"generation": 2}, ""),
         (("dev", "dev-1"), {"generation": -1}, ""),
+        (("dev", "dev-1"), {"addresses": ("10.10.0.10",) * 1024}, ""),
+        (
+            ("dev", "dev-1"),
+            {"addresses": ("10.10.0.10",) * 1025},
+            "'dev-1' says that it has 1025 addresses; the most of a host is 1024",
+        ),
     ],
 )
 def test_which_statuses_are_refused(topic: tuple[str, str], changes: dict[str, Any], why: str) -> None:
     topology = parse_topology(TOPOLOGY.encode())
-    assert refusal(UpTopic(*topic, UpChannel.STATUS), status(**changes), topology, {"dev-1": 2}) == why
+    assert (
+        refusal(
+            UpTopic(*topic, UpChannel.STATUS),
+            status(**changes),
+            topology,
+            {"dev-1": 2 if "generation" in changes else 0},
+        )
+        == why
+    )
 
 
 def test_how_many_live_under_a_name_is_part_of_what_is_known() -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from nacl.signing import SigningKey
 
 from coordinator.store import Gap, Losses, Part, Store, StoreError, Taken
 from coordinator.store.retention import PACKETS_S, ROUNDS_S
@@ -19,6 +20,8 @@ from reachability.ports import ICMP_CELL, PortSet
 from reachability.round_data import RoundSpec
 from reachability.vocabulary import PacketRole, RoundKind, Schedule
 from tests.support.sample import Estate
+from wire.messages import Ack
+from wire.signing import open_down, pack_down
 
 SPEC = RoundSpec(
     round="R1",
@@ -84,6 +87,13 @@ def test_another_batch_under_a_sequence_that_is_known_is_stored_and_its_spool_to
         assert store.take("dev-1", "s", int(name[1:]), 1, [report(name)], 2.0 + number) == Taken(False, 3), "once"
     held = [name for (name,) in store._db.execute("SELECT round FROM reports ORDER BY id")]
     assert held == ["R1", "R2", "R3", "R6", "N2", "N6"]
+
+
+def test_what_tells_a_spool_that_it_was_set_back_is_taken_by_its_agent() -> None:
+    told = Ack(spool="s", sequence=NEVER_SENT)
+    key = SigningKey.generate()
+    payload = pack_down(key, "dev-1", 1, told, 0.0, echo=b"e" * 16)
+    assert open_down(key.verify_key, payload, agent="dev-1").body == told
 
 
 def test_the_acknowledgement_is_cumulative_in_any_order(store: Store) -> None:
@@ -271,8 +281,9 @@ def test_a_clock_that_is_set_while_the_disk_is_full_is_made_up_for_when_there_is
 ) -> None:
     store.start_round(SPEC, "R1", 10_000.0)
     store._db.execute("PRAGMA query_only = ON")
+    store.clock_stepped(step_s)
     with pytest.raises(StoreError):
-        store.shift_rounds(step_s)
+        store.shift_rounds()
     assert store.began("R1") == 10_000.0 + step_s
     with pytest.raises(StoreError):
         store.start_round(replace(SPEC, round="R2"), "R2", 10_100.0 + step_s)
@@ -280,6 +291,7 @@ def test_a_clock_that_is_set_while_the_disk_is_full_is_made_up_for_when_there_is
     assert store.began("R1") == 10_000.0 + step_s
     store.start_round(replace(SPEC, round="R3"), "R3", 10_200.0 + step_s)
     assert [store.began(name) - step_s for name in ("R1", "R3")] == [10_000.0, 10_200.0]
-    store.shift_rounds(5.0)
+    store.clock_stepped(5.0)
+    store.shift_rounds()
     assert [store.began(name) - step_s for name in ("R1", "R3")] == [10_005.0, 10_205.0], "once"
     assert store.began("R2") == 0.0

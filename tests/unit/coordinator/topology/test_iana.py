@@ -32,6 +32,14 @@ def test_a_service_is_its_port(text: str, ports: PortSpec) -> None:
     [
         ("tcp/kafka", "IANA knows no service 'kafka' over tcp; write its port, such as tcp/5000"),
         ("udp/redis", "IANA knows no service 'redis' over udp; write its port, such as udp/5000"),
+        (
+            "tcp/postgrsql",
+            "IANA knows no service 'postgrsql' over tcp; did you mean tcp/postgresql? Else write its port, such as tcp/5000",
+        ),
+        ("udp/SNPM", "did you mean udp/snmp?"),
+        ("tcp/htp", "did you mean tcp/http?"),
+        ("tcp/22,mysq", "did you mean tcp/mysql?"),
+        ("udp/dns", "IANA knows no service 'dns' over udp; write its port, such as udp/5000"),
         ("tcp/http-alt", "service 'http-alt' has several ports by IANA's list; write tcp/591 or tcp/8008 or tcp/8080"),
         ("tcp/22-x", "'22-x' in 'tcp/22-x' is not a port or a range of ports; write tcp/5000"),
         ("tcp/", "'' in 'tcp/' is not a port or a range of ports; write tcp/5000"),

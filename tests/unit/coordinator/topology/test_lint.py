@@ -202,3 +202,14 @@ def test_a_name_of_each_host_for_itself(name: str) -> None:
 @pytest.mark.parametrize("name", ["db", "db-2", "1und1.de", "2026.example", "3com", "1-2.example", "0x7f.example"])
 def test_names_of_hosts_are_no_numbers(name: str) -> None:
     assert warned(QUIET.replace("10.30.0.21", name)) == []
+
+
+def test_a_network_that_is_wider_than_most_have() -> None:
+    wide = QUIET.replace("[10.30.0.0/24]", '[10.0.0.0/7, 10.30.0.0/24, "fd00::/31"]\n    allow_wide: true')
+    [warning] = [one for one in warned(wide) if "wide" in one.message]
+    assert (warning.line, warning.column) == (7, 3)
+    assert warning.message.startswith(
+        "'prod' is as wide as 10.0.0.0/7, fd00::/31: bundles allow agents to probe all of it"
+    )
+    as_most = QUIET.replace("[10.30.0.0/24]", '[10.0.0.0/8, "fd00::/32"]\n    allow_wide: true')
+    assert not [one for one in warned(as_most) if "wide" in one.message]

@@ -80,5 +80,5 @@ def checked(content: bytes) -> None:
 @pytest.mark.parametrize("content", [environments, services, on_one_host, networks, agents])
 def test_twice_the_file_is_twice_the_work(content: Callable[[int], str]) -> None:
     checked(content(4).encode())  # what is done once is done
-    small, large = (calls(lambda size=size: checked(content(size).encode())) for size in (250, 500))  # type: ignore[misc]
+    small, large = (calls(lambda size=size: checked(content(size).encode())) for size in (140, 280))  # type: ignore[misc]
     assert large < 2.2 * small, (small, large)

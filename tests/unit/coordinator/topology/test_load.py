@@ -12,7 +12,7 @@ import yaml
 from coordinator.topology.load import MOST_BYTES, load_topology, parse_topology
 from reachability.vocabulary import Declared, Require, Sensitivity
 from tests.support.paths import ROOT
-from tests.support.topologies import ESTATE, GOOD, errors_of, only_error_of, refused
+from tests.support.topologies import ESTATE, GOOD, errors_of, large_file, only_error_of, refused
 
 BAD = sorted((ROOT / "tests" / "bad_topologies").glob("*.yaml"))
 PYYAMLS = ("6.0.2", "6.0.3", "6.0.4")
@@ -178,3 +178,8 @@ def test_a_file_that_is_too_large_is_not_read_to_its_end(tmp_path: Path, size: i
     message = "larger than 16 MiB, which no topology is; name a topology file"
     assert refused(lambda: load_topology(path)) == (f"{path}: {message}",)
     assert only_error_of(b" " * (MOST_BYTES + 1)) == f"t.yaml: {message}"
+
+
+def test_a_plan_that_is_too_large_is_refused_before_it_is_made() -> None:
+    assert len(parse_topology(large_file(1000, 1000)).agents()) == 1000
+    assert only_error_of(large_file(1000, 1001)).startswith("t.yaml: its plan has 3,003,000 targets, of 1,000 agents ")

@@ -111,7 +111,7 @@ def test_what_the_schema_refuses_the_loader_refuses(path: Path) -> None:
         return
     beyond_a_schema = (
         "-twice", "-shared", "-outside-networks", "-nowhere", "-of-two", "-to-no-environment", "agent-and-service", "-line-end",
-        "duplicate-key", "duplicate-key-inner", "merge-key", "yaml-control-character",
+        "duplicate-key", "duplicate-key-inner", "merge-key", "yaml-control-character", "network-wide", "network-wide-ipv6",
     )  # fmt: skip
     refused = not plain_validator().is_valid(data)
     assert refused or path.stem.endswith(beyond_a_schema)

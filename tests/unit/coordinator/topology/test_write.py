@@ -29,6 +29,7 @@ probing:
 SWEPT_WHEN_ASKED = ESTATE.replace("ports: [tcp/5432]", "ports: [tcp/5432], kind: 'on', holds: [models, 'a b'], sweep: false").replace(
     "  prod:\n", "  prod:\n    require: no-packet\n    sensitivity: critical\n").replace("{addresses: [10.10.0.10]}", "") + (
     "probing: {sweep: {ports: [udp/1-100]}}\n")  # fmt: skip
+WIDE = ESTATE.replace("networks: [10.30.0.0/24]", "networks: [8.0.0.0/6]\n    allow_wide: true")
 
 
 def plain(topology: Topology) -> Topology:
@@ -58,7 +59,9 @@ def again(topology: Topology, *header: str, **notes: str) -> Topology:
     return parse_topology(written(topology, header, lines).encode())
 
 
-@pytest.mark.parametrize("content", [GOOD, ESTATE.encode(), (ESTATE + FULL).encode(), SWEPT_WHEN_ASKED.encode()])
+@pytest.mark.parametrize(
+    "content", [GOOD, ESTATE.encode(), (ESTATE + FULL).encode(), SWEPT_WHEN_ASKED.encode(), WIDE.encode()]
+)
 def test_it_loads_as_the_same(content: bytes) -> None:
     topology = parse_topology(content)
     assert plain(again(topology)) == plain(topology)

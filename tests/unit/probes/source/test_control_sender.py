@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from probes.context import Station
+from probes.gate import Gate
 from probes.packets.flow_budget import FlowBound
 from probes.packets.parse import Packet
 from probes.packets.raw_socket import Bucket, Flows
@@ -89,7 +90,7 @@ def laid_out(
 
     async def scene() -> tuple[list[str], list[str]]:
         routes: Any = Routes()
-        station = Station(Bucket(1000), Flows(), routes, "dev-1", FlowBound(50_000))
+        station = Station(Bucket(1000), Flows(), routes, "dev-1", FlowBound(50_000), gate=Gate(None))
         targets = tuple(
             Target(
                 id=n,

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import pytest
 
+from probes.gate import Gate
 from probes.host.routes import NoRoute
 from probes.kernel.way import Way
 from probes.packets.build import Template
@@ -35,7 +36,7 @@ CONTROL = ControlTarget(address=ELSEWHERE, protocol=Protocol.TCP, port=8883)
 class Station:
     """Notes when packets go to the target; what goes elsewhere is answered, or not."""
 
-    raw, agent = True, "dev-1"
+    raw, agent, gate = True, "dev-1", Gate(None)
 
     def __init__(
         self,
@@ -96,7 +97,7 @@ class Kernel:
     begun: ClassVar[list[tuple[float, int]]]
     under_way: ClassVar[int]
 
-    def __init__(self, source: str, protocol: Protocol) -> None:
+    def __init__(self, source: str, protocol: Protocol, gate: Gate) -> None:
         self.way = Way(source, 61999)
         self.protocol = protocol
 
@@ -271,6 +272,9 @@ class Sockets:
     """Stands for the kernel's datagrams: from which source port which ports are sent to."""
 
     sent: ClassVar[set[tuple[Way, int]]]
+
+    def __init__(self, gate: Gate) -> None:
+        """It asks nobody."""
 
     def open(self, source: str, within: tuple[int, int]) -> Way:
         return Way(source, within[1])

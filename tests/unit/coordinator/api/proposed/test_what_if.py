@@ -14,7 +14,10 @@ import pytest
 from coordinator.api.auth import ApiError
 from coordinator.api.proposed import what_if
 from coordinator.api.responses.runs import FinishedRun
+from coordinator.state.planning import Plan, plan_of
 from coordinator.store import Store
+from coordinator.topology.document import Problem
+from coordinator.topology.load import TopologyErrors
 from reachability.life import Status
 from reachability.topology import Selector, Waiver
 from reachability.vocabulary import Schedule
@@ -54,8 +57,12 @@ def asked(text: str, **more: Any) -> what_if.Asked:
     return what_if.asked_of({"topology": text, "file": "new.yaml", **more})
 
 
+def judged(world: World, asked: what_if.Asked) -> what_if.Judged:
+    return what_if.judge(world.estate, asked, plan_of(asked.topology, world.estate.known(asked.topology)))
+
+
 def body(world: World, text: str, **more: Any) -> FinishedRun:
-    return what_if.body_of(what_if.judge(world.estate, asked(text, **more)))
+    return what_if.body_of(judged(world, asked(text, **more)))
 
 
 @pytest.mark.parametrize(
@@ -82,7 +89,7 @@ def test_what_cannot_be_read_is_refused_in_words(given: dict[str, Any], said: st
 
 def test_nothing_is_judged_where_nothing_was_observed(world: World) -> None:
     with pytest.raises(ApiError, match=r"nothing of what new\.yaml asks for was observed under the topology in force"):
-        what_if.judge(world.estate, asked(ALLOWED))
+        judged(world, asked(ALLOWED))
 
 
 def test_the_same_topology_comes_to_the_same(seen: World) -> None:
@@ -142,6 +149,20 @@ def test_a_finding_that_its_waiver_bears_no_more_fails() -> None:
     assert [(one.id, one.result) for one in found.findings] == [(finding.id, "fail")]
     assert found.what_if
     assert [(change.before, change.after) for change in found.what_if.changes] == [("waived", "fail")]
+
+
+def test_a_plan_that_cannot_be_made_is_said(seen: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(*_: object) -> Plan:
+        raise TopologyErrors("new.yaml", [Problem(0, 0, "its plan cannot be made")])
+
+    async def read() -> bytes:
+        return json.dumps({"topology": ALLOWED}).encode()
+
+    monkeypatch.setattr(what_if, "planned", fails)
+    request: Any = SimpleNamespace(read=read)
+    with pytest.raises(ApiError, match=r"^new\.yaml: its plan cannot be made$") as raised:
+        run(what_if.answered(request, seen.estate))
+    assert raised.value.status == 500
 
 
 def test_it_is_answered_over_http(seen: World) -> None:

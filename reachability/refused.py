@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from reachability.observation import Observation, Target
+from reachability.topology import is_address
 from reachability.vocabulary import Reason, State
+
+
+def refusals(
+    targets: tuple[Target, ...], refuses: Callable[[str], str]
+) -> tuple[tuple[Observation, ...], tuple[str, ...]]:
+    """Error observations for the targets that must not be touched, and why, each reason once.
+
+    `refuses` says why an address must not be, "" when it may.
+    """
+    reasons = {target: refuses(target.address) for target in targets if is_address(target.address)}
+    refused = [error_at(target, Reason.NOT_ALLOWED, why) for target, why in reasons.items() if why]
+    # A name that did not resolve goes nowhere, and no further: what looks names up is not what sends.
+    refused += [error_at(target, Reason.RESOLVE_FAILED, "") for target in targets if target not in reasons]
+    return tuple(refused), tuple(dict.fromkeys(why for why in reasons.values() if why))
 
 
 def kept_of(targets: tuple[Target, ...], refused: tuple[Observation, ...]) -> tuple[Target, ...]:

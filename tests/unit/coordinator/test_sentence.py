@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from coordinator.state.sentence import sentence
+from coordinator.sentence import sentence
 from coordinator.store import Store
 from reachability.compare import Cell
 from reachability.vocabulary import Result

@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from agent.allow import AllowList
+from reachability.allow import AllowList
 from reachability.topology import Blackout
 
 ALLOW = AllowList.of(["10.30.0.0/24", "fd00:30::/64", "192.0.2.1"], ["10.30.0.99/32", "fd00:30::99"])
