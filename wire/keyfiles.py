@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
-_WRITTEN = ("store.sqlite*", "spool.sqlite*", "agent.json", "clock", "lock", "broker/**/*")  # in a state directory
+_WRITTEN = ("store.sqlite*", "spool.sqlite*", "agent.json", "clock", "lock")  # in a state directory, besides a broker's
 
 
 class Exposed(Exception):  # noqa: N818 - reads as what it is
@@ -48,10 +49,18 @@ def keep_private(state_dir: Path) -> None:
     `check_key` says so, and nothing that somebody else has put there.
     """
     os.umask(0o077)
-    for path in (found for pattern in _WRITTEN for found in state_dir.glob(pattern)):
+    for path in _written(state_dir):
         with contextlib.suppress(OSError):  # gone meanwhile; or another user's, who may read it anyhow
             if not path.is_symlink() and (mode := path.stat().st_mode) & 0o077:
                 path.chmod(stat.S_IMODE(mode) & 0o700)
+
+
+def _written(state_dir: Path) -> Iterator[Path]:
+    for pattern in _WRITTEN:
+        yield from state_dir.glob(pattern)
+    # Another coordinator's broker may be at work there: a directory that is gone meanwhile is passed over.
+    for folder, folders, files in os.walk(state_dir / "broker"):
+        yield from (Path(folder, name) for name in (*folders, *files))
 
 
 def check_directory(path: Path) -> None:

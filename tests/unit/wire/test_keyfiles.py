@@ -94,6 +94,24 @@ def test_what_is_written_from_then_on_and_what_was_left_there_is_its_users_alone
 
 
 @pytest.mark.usefixtures("open_umask")
+def test_what_a_broker_removes_meanwhile_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broker" / "a" / "gone").mkdir(parents=True)
+    (tmp_path / "broker" / "b").mkdir()
+    (tmp_path / "broker" / "b" / "1.blk").touch(0o644)
+    scandir = os.scandir
+
+    def late(path: str | Path) -> object:
+        if Path(path).name == "gone":
+            Path(path).rmdir()
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", late)
+    keep_private(tmp_path)
+    assert (tmp_path / "broker" / "b" / "1.blk").stat().st_mode & 0o777 == 0o600
+    assert not (tmp_path / "broker" / "a" / "gone").exists()
+
+
+@pytest.mark.usefixtures("open_umask")
 @pytest.mark.parametrize("name", ["agent.key", "agent.sign", "next.key", "next.pem", "token", "metrics-token"])
 def test_a_key_that_others_could_read_is_not_hidden_but_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"1")
